@@ -1,0 +1,86 @@
+//! What is worth remembering about security: one list of events, for the log, the database and the counters.
+//!
+//! An event names ids, never a credential; a token appears under its short one-way id only.
+
+use std::net::IpAddr;
+
+use super::api_token::HandleDigest;
+use super::clock::Timestamp;
+use super::ids::{ClientId, ProviderId, SessionId, UserId};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuditKind {
+    /// `/login` sent a browser to a provider.
+    LoginStarted,
+    /// A callback ended in a one-time key.
+    LoginSucceeded,
+    /// A callback failed.
+    LoginFailed,
+    /// A one-time key was exchanged for its token.
+    KeyRedeemed,
+    /// A redemption was refused.
+    KeyRefused,
+    /// A used key was presented again by the same browser within seconds: a double submit.
+    KeyRepeated,
+    /// A used key was presented again: its session was ended.
+    KeyReplayed,
+    /// A token was issued.
+    TokenIssued,
+    /// A token was exchanged for its successor.
+    TokenRotated,
+    /// A token was refused.
+    TokenRefused,
+    /// A token was used after it had been rotated away: its session was ended.
+    TokenReused,
+    /// A session was ended by its owner.
+    SessionEnded,
+    /// A caller was slowed down.
+    RateLimited,
+}
+
+impl AuditKind {
+    /// The stable name in logs, metrics and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginStarted => "login_started",
+            Self::LoginSucceeded => "login_succeeded",
+            Self::LoginFailed => "login_failed",
+            Self::KeyRedeemed => "key_redeemed",
+            Self::KeyRefused => "key_refused",
+            Self::KeyRepeated => "key_repeated",
+            Self::KeyReplayed => "key_replayed",
+            Self::TokenIssued => "token_issued",
+            Self::TokenRotated => "token_rotated",
+            Self::TokenRefused => "token_refused",
+            Self::TokenReused => "token_reused",
+            Self::SessionEnded => "session_ended",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+}
+
+/// One event.
+#[derive(Debug, Clone)]
+pub struct AuditEvent {
+    /// What happened.
+    pub kind: AuditKind,
+    /// When.
+    pub at: Timestamp,
+    /// The request that caused it.
+    pub request_id: String,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// For which client.
+    pub client: Option<ClientId>,
+    /// At which provider.
+    pub provider: Option<ProviderId>,
+    /// About whom.
+    pub user: Option<UserId>,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// About which token.
+    pub token: Option<HandleDigest>,
+    /// The error code, where it failed.
+    pub reason: Option<&'static str>,
+}

@@ -1,0 +1,78 @@
+//! The one place where the time is read.
+//!
+//! Everything that asks "is it still valid?" is given a [`Clock`], so that a test moves the time instead of
+//! sleeping.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+/// A point in time, UTC, in whole microseconds: the finest grain that both databases keep.
+pub type Timestamp = DateTime<Utc>;
+
+/// Where the current time comes from.
+pub trait Clock: Send + Sync + 'static {
+    /// The current time, truncated to microseconds.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the module that reads the time")]
+    fn now(&self) -> Timestamp {
+        Utc::now().trunc_subsecs(6)
+    }
+}
+
+/// A clock that runs `offset` ahead of (or behind) the machine's and can be moved: for tests of expiry.
+#[derive(Debug, Default)]
+pub struct MovableClock {
+    offset_micros: AtomicI64,
+}
+
+impl MovableClock {
+    /// A clock that shows the machine's time until it is moved.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the clock; a negative step moves it back.
+    pub fn advance(&self, by: TimeDelta) {
+        let micros = by.num_microseconds().unwrap_or(i64::MAX);
+        self.offset_micros.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + TimeDelta::microseconds(self.offset_micros.load(Ordering::SeqCst))
+    }
+}
+
+/// A clock that stands still until it is moved: for tests that must hit a second exactly.
+#[derive(Debug)]
+pub struct StoppedClock {
+    micros: AtomicI64,
+}
+
+impl StoppedClock {
+    /// A clock that stands at `at`.
+    pub fn at(at: Timestamp) -> Self {
+        Self { micros: AtomicI64::new(at.timestamp_micros()) }
+    }
+
+    /// Moves the clock; a negative step moves it back.
+    pub fn advance(&self, by: TimeDelta) {
+        let micros = by.num_microseconds().unwrap_or(i64::MAX);
+        self.micros.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+impl Clock for StoppedClock {
+    fn now(&self) -> Timestamp {
+        DateTime::from_timestamp_micros(self.micros.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+}

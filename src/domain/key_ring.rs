@@ -1,0 +1,249 @@
+//! The server's own keys: one issues, older ones still verify, so that a key is replaced without downtime.
+//!
+//! Each server key is a 256-bit secret from which a key per purpose is derived (HKDF, RFC 5869), so that a
+//! value made for one purpose never passes for another. Everything that a key has made carries the key's id.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac};
+use secrecy::{ExposeSecret, SecretSlice};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::entropy::{self, Entropy};
+
+/// Names a server key. Written into tokens and sealed values; never reused for another secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(pub u32);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// What a derived key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Proves that an API token was issued here.
+    ApiToken,
+    /// Ties the columns of a token's row together.
+    TokenRow,
+    /// Seals the grant, the receipt and the mark of a one-time key.
+    OneTimeKey,
+    /// Seals a login attempt into its cookie.
+    LoginAttempt,
+    /// Seals the handle of a `legacy` token, the only kind that is handed out more than once.
+    LegacyHandle,
+}
+
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::ApiToken => b"token-broker/v1/api-token",
+            Self::TokenRow => b"token-broker/v1/token-row",
+            Self::OneTimeKey => b"token-broker/v1/one-time-key",
+            Self::LoginAttempt => b"token-broker/v1/login-attempt",
+            Self::LegacyHandle => b"token-broker/v1/legacy-handle",
+        }
+    }
+}
+
+/// One secret of the ring.
+pub struct ServerKey {
+    id: KeyId,
+    secret: SecretSlice<u8>,
+}
+
+impl fmt::Debug for ServerKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ServerKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Why a ring cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKeyRing {
+    /// There is no key at all.
+    #[error("the ring holds no key")]
+    Empty,
+    /// Two keys have one id.
+    #[error("key id {0} is there twice")]
+    RepeatedId(KeyId),
+    /// The secret is too short to be a 256-bit key.
+    #[error("key {0} has fewer than 32 bytes")]
+    ShortSecret(KeyId),
+    /// The key that should issue is not in the ring.
+    #[error("issuing key {0} is not in the ring")]
+    NoIssuingKey(KeyId),
+}
+
+impl ServerKey {
+    /// A key from its secret of at least 32 random bytes.
+    pub fn new(id: KeyId, secret: Vec<u8>) -> Result<Self, InvalidKeyRing> {
+        if secret.len() < 32 {
+            return Err(InvalidKeyRing::ShortSecret(id));
+        }
+        Ok(Self { id, secret: secret.into() })
+    }
+
+    /// The key's id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// HMAC-SHA-256 over `parts`, each preceded by its length, so that no two lists give one input.
+    pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref());
+        let mut context = hmac::Context::with_key(&key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut mac = [0; 32];
+        mac.copy_from_slice(context.sign().as_ref());
+        mac
+    }
+
+    fn aead(&self, purpose: Purpose) -> Option<LessSafeKey> {
+        UnboundKey::new(&AES_256_GCM_SIV, self.derive(purpose).as_ref()).ok().map(LessSafeKey::new)
+    }
+
+    #[expect(clippy::expect_used, reason = "one block of output is always within HKDF's bound")]
+    fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
+        let mut derived = Zeroizing::new([0; 32]);
+        hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, self.secret.expose_secret())
+            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(derived.as_mut()))
+            .expect("32 bytes can be derived");
+        derived
+    }
+}
+
+/// The server's keys. Cloning is not offered: there is one ring, shared.
+#[derive(Debug)]
+pub struct KeyRing {
+    issuing: KeyId,
+    keys: BTreeMap<KeyId, ServerKey>,
+}
+
+impl KeyRing {
+    /// A ring of `keys` of which `issuing` makes everything new.
+    pub fn new(issuing: KeyId, keys: Vec<ServerKey>) -> Result<Self, InvalidKeyRing> {
+        let mut ring = BTreeMap::new();
+        for key in keys {
+            let id = key.id;
+            if ring.insert(id, key).is_some() {
+                return Err(InvalidKeyRing::RepeatedId(id));
+            }
+        }
+        if ring.is_empty() {
+            return Err(InvalidKeyRing::Empty);
+        }
+        if !ring.contains_key(&issuing) {
+            return Err(InvalidKeyRing::NoIssuingKey(issuing));
+        }
+        Ok(Self { issuing, keys: ring })
+    }
+
+    /// The key that makes everything new.
+    pub fn issuing(&self) -> &ServerKey {
+        &self.keys[&self.issuing]
+    }
+
+    /// The key named `id`, unless it was removed: then nothing it made is valid any more.
+    pub fn get(&self, id: KeyId) -> Option<&ServerKey> {
+        self.keys.get(&id)
+    }
+
+    /// Encrypts and authenticates `plaintext` under the issuing key, bound to `context`.
+    ///
+    /// The nonce is random and the cipher (AES-256-GCM-SIV, RFC 8452) survives a repeated one.
+    #[expect(clippy::expect_used, reason = "sealing fails only beyond 2^36 bytes")]
+    pub fn seal(&self, purpose: Purpose, context: &[u8], plaintext: &[u8], entropy: &dyn Entropy) -> Vec<u8> {
+        let key = self.issuing();
+        let nonce: [u8; NONCE_LEN] = entropy::bytes(entropy);
+        let mut sealed = key.id.0.to_be_bytes().to_vec();
+        sealed.extend_from_slice(&nonce);
+        let mut body = plaintext.to_vec();
+        key.aead(purpose)
+            .expect("the derived key has the cipher's length")
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut body)
+            .expect("the plaintext is short");
+        sealed.append(&mut body);
+        sealed
+    }
+
+    /// Gives back what [`KeyRing::seal`] sealed for the same purpose and context; nothing for anything else.
+    pub fn open(&self, purpose: Purpose, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (id, rest) = sealed.split_first_chunk::<4>()?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let key = self.get(KeyId(u32::from_be_bytes(*id)))?.aead(purpose)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = key.open_in_place(nonce, Aad::from(context), &mut body).ok()?.len();
+        body.truncate(length);
+        Some(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entropy::SeededEntropy;
+    use super::*;
+
+    fn ring(issuing: u32, ids: &[u32]) -> KeyRing {
+        let keys = ids.iter().map(|id| ServerKey::new(KeyId(*id), vec![*id as u8; 32]).unwrap()).collect();
+        KeyRing::new(KeyId(issuing), keys).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_for_the_same_purpose_context_and_key() {
+        let entropy = SeededEntropy::new(1);
+        let old = ring(1, &[1]);
+        let sealed = old.seal(Purpose::OneTimeKey, b"name", b"grant", &entropy);
+        let both = ring(2, &[1, 2]);
+        assert_eq!(both.open(Purpose::OneTimeKey, b"name", &sealed).unwrap().as_slice(), b"grant");
+        assert!(both.open(Purpose::LoginAttempt, b"name", &sealed).is_none());
+        assert!(both.open(Purpose::OneTimeKey, b"other", &sealed).is_none());
+        assert!(ring(2, &[2]).open(Purpose::OneTimeKey, b"name", &sealed).is_none());
+        for cut in 0..sealed.len() {
+            assert!(both.open(Purpose::OneTimeKey, b"name", &sealed[..cut]).is_none());
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(both.open(Purpose::OneTimeKey, b"name", &changed).is_none(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn macs_differ_by_purpose_and_by_the_cut_between_parts() {
+        let ring = ring(1, &[1]);
+        let key = ring.issuing();
+        assert_ne!(key.mac(Purpose::ApiToken, &[b"a"]), key.mac(Purpose::TokenRow, &[b"a"]));
+        assert_ne!(key.mac(Purpose::ApiToken, &[b"ab", b"c"]), key.mac(Purpose::ApiToken, &[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_broken_ring_is_refused() {
+        assert_eq!(KeyRing::new(KeyId(1), vec![]).unwrap_err(), InvalidKeyRing::Empty);
+        let short = ServerKey::new(KeyId(1), vec![1; 31]).unwrap_err();
+        assert_eq!(short, InvalidKeyRing::ShortSecret(KeyId(1)));
+        let key = || ServerKey::new(KeyId(1), vec![1; 32]).unwrap();
+        assert_eq!(
+            KeyRing::new(KeyId(1), vec![key(), key()]).unwrap_err(),
+            InvalidKeyRing::RepeatedId(KeyId(1))
+        );
+        assert_eq!(KeyRing::new(KeyId(2), vec![key()]).unwrap_err(), InvalidKeyRing::NoIssuingKey(KeyId(2)));
+    }
+
+    #[test]
+    fn debug_output_hides_the_secret() {
+        let text = format!("{:?}", ring(7, &[7]));
+        assert!(text.contains('7') && !text.contains("[7, 7"), "{text}");
+    }
+}

@@ -1,0 +1,300 @@
+//! A login attempt, from `/login` to the callback: sealed into a cookie of its own, stored nowhere.
+//!
+//! The cookie binds the login to the browser that began it (RFC 9700 section 4.7.1), keeps parallel tabs apart
+//! and lets a flood of `/login` fill no store. Everything that the callback relies on is in the seal, so no
+//! later parameter can change it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::client::ShortDigest;
+use super::clock::Timestamp;
+use super::entropy::{self, Entropy};
+use super::ids::{ClientId, ProviderId};
+use super::key_ring::{KeyRing, Purpose};
+use super::lifetimes;
+use super::pkce::{CodeChallenge, CodeVerifier};
+
+/// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct State([u8; 32]);
+
+/// The text is not a state of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a state of this broker")]
+pub struct InvalidState;
+
+impl State {
+    /// Draws a state.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy::bytes(entropy))
+    }
+
+    /// The parameter's text.
+    pub fn expose(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// The part of the cookie's name that tells attempts apart: says nothing about the state.
+    pub fn attempt_id(&self) -> AttemptId {
+        AttemptId(URL_SAFE_NO_PAD.encode(&self.digest().as_ref()[..9]))
+    }
+
+    /// The name under which the callback marks the attempt as used.
+    pub fn used_name(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.digest())
+    }
+
+    fn digest(&self) -> aws_lc_rs::digest::Digest {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.0)
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl FromStr for State {
+    type Err = InvalidState;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidState)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidState)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("State(…)")
+    }
+}
+
+/// Names the cookie of one attempt: twelve base64url characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptId(String);
+
+impl AttemptId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = InvalidState;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if text.len() == 12 && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidState)
+        }
+    }
+}
+
+/// The `nonce` that ties an ID token to its attempt (OpenID Connect Core section 3.1.2.1).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OidcNonce([u8; 32]);
+
+impl OidcNonce {
+    /// Draws a nonce.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy::bytes(entropy))
+    }
+
+    /// The parameter's text.
+    pub fn expose(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Compares with the claim of an ID token, in constant time.
+    pub fn matches(&self, claim: &str) -> bool {
+        verify_slices_are_equal(self.expose().as_bytes(), claim.as_bytes()).is_ok()
+    }
+}
+
+impl fmt::Debug for OidcNonce {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("OidcNonce(…)")
+    }
+}
+
+/// The SPA's own `state`: handed back unchanged, never interpreted. At most 512 base64url characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientState(String);
+
+/// The SPA's state is too long or has other characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")]
+pub struct InvalidClientState;
+
+impl ClientState {
+    /// The state as the SPA sent it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientState {
+    type Err = InvalidClientState;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let good = (1..=512).contains(&text.len()) && text.bytes().all(allowed);
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidClientState) }
+    }
+}
+
+impl fmt::Debug for ClientState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ClientState(…)")
+    }
+}
+
+/// Six bits a character instead of eight: with the longest state the cookie stays below 1 KiB.
+impl Serialize for ClientState {
+    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let padding = (4 - self.0.len() % 4) % 4;
+        let padded = format!("{}{}", self.0, "A".repeat(padding));
+        let packed = URL_SAFE_NO_PAD.decode(padded).map_err(serde::ser::Error::custom)?;
+        (self.0.len() as u16, packed).serialize(out)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientState {
+    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let (length, packed) = <(u16, Vec<u8>)>::deserialize(input)?;
+        let mut text = URL_SAFE_NO_PAD.encode(packed);
+        text.truncate(length.into());
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Everything about a login that `/login` fixes and the callback relies on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LoginAttempt {
+    /// The `state` of the authorization request.
+    pub state: State,
+    /// When `/login` was called.
+    #[serde(with = "chrono::serde::ts_microseconds")]
+    pub started_at: Timestamp,
+    /// The provider that was chosen.
+    pub provider: ProviderId,
+    /// The provider's issuer or authorization endpoint at that time, so that a change of configuration in
+    /// between fails the attempt.
+    pub provider_identity: ShortDigest,
+    /// The client that asked.
+    pub client: ClientId,
+    /// Which of the client's registered addresses the key goes to.
+    pub redirect_uri: ShortDigest,
+    /// The SPA's S256 challenge; absent for `legacy` clients only.
+    pub challenge: Option<CodeChallenge>,
+    /// The SPA's own state.
+    pub client_state: Option<ClientState>,
+    /// The nonce of the authorization request.
+    pub nonce: OidcNonce,
+    /// The seed of the verifier that the broker proves to the provider.
+    pub verifier_seed: [u8; 32],
+    /// The `max_age` that was asked for, in seconds, to be checked in the ID token.
+    pub max_age: Option<u32>,
+}
+
+impl LoginAttempt {
+    /// The verifier that the broker proves to the provider.
+    pub fn verifier(&self) -> CodeVerifier {
+        CodeVerifier::from_seed(&self.verifier_seed)
+    }
+
+    /// Whether the attempt is neither too old nor from the future (a clock that was set back by less than the
+    /// lifetime is forgiven).
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        let age = now - self.started_at;
+        -lifetimes::LOGIN_ATTEMPT < age && age < lifetimes::LOGIN_ATTEMPT
+    }
+
+    /// Seals the attempt into the value of its cookie.
+    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
+    pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
+        let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the attempt serialises"));
+        let id = self.state.attempt_id();
+        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::LoginAttempt, id.as_str().as_bytes(), &plain, entropy))
+    }
+
+    /// Opens the value of the cookie named by `id`; nothing where anybody else made or moved it.
+    pub fn open(id: &AttemptId, value: &str, ring: &KeyRing) -> Option<Self> {
+        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let plain = ring.open(Purpose::LoginAttempt, id.as_str().as_bytes(), &sealed)?;
+        let attempt: Self = postcard::from_bytes(&plain).ok()?;
+        (attempt.state.attempt_id() == *id).then_some(attempt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::clock::{Clock, SystemClock};
+    use super::super::entropy::SeededEntropy;
+    use super::super::key_ring::{KeyId, ServerKey};
+    use super::*;
+
+    fn ring() -> KeyRing {
+        KeyRing::new(KeyId(1), vec![ServerKey::new(KeyId(1), vec![1; 32]).unwrap()]).unwrap()
+    }
+
+    fn attempt(entropy: &SeededEntropy, client_state: Option<ClientState>) -> LoginAttempt {
+        LoginAttempt {
+            state: State::random(entropy),
+            started_at: SystemClock.now(),
+            provider: "p".repeat(32).parse().unwrap(),
+            provider_identity: ShortDigest::of("https://login.example.com"),
+            client: "c".repeat(32).parse().unwrap(),
+            redirect_uri: ShortDigest::of("https://app.example.com/signed-in"),
+            challenge: Some(CodeVerifier::random(entropy).challenge()),
+            client_state,
+            nonce: OidcNonce::random(entropy),
+            verifier_seed: entropy::bytes(entropy),
+            max_age: Some(u32::MAX),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ls_15_every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
+            let entropy = SeededEntropy::new(seed);
+            let attempt = attempt(&entropy, Some(text.parse().unwrap()));
+            let value = attempt.seal(&ring(), &entropy);
+            let opened = LoginAttempt::open(&attempt.state.attempt_id(), &value, &ring()).unwrap();
+            let survived = opened.client_state.unwrap();
+            prop_assert_eq!(survived.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn hd_08_the_longest_cookie_stays_below_one_kibibyte() {
+        let entropy = SeededEntropy::new(1);
+        let attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
+        let value = attempt.seal(&ring(), &entropy);
+        let name = format!("__Host-Http-tb_login_{}=", attempt.state.attempt_id().as_str());
+        assert!(name.len() + value.len() < 1024, "{}", name.len() + value.len());
+    }
+
+    #[test]
+    fn a_value_opens_only_under_its_own_name() {
+        let entropy = SeededEntropy::new(2);
+        let (one, other) = (attempt(&entropy, None), attempt(&entropy, None));
+        let value = one.seal(&ring(), &entropy);
+        assert!(LoginAttempt::open(&one.state.attempt_id(), &value, &ring()).is_some());
+        assert!(LoginAttempt::open(&other.state.attempt_id(), &value, &ring()).is_none());
+        assert!(LoginAttempt::open(&one.state.attempt_id(), "AAAA", &ring()).is_none());
+    }
+}

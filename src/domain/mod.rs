@@ -1,0 +1,20 @@
+//! Types and rules of the token broker, without any I/O.
+//!
+//! Raw input becomes one of these types at the edge, through a function that can refuse it; everything behind
+//! the edge trusts the type. Time and randomness are passed in ([`clock`], [`entropy`]).
+
+pub mod api_token;
+pub mod audit;
+pub mod client;
+pub mod clock;
+pub mod credential;
+pub mod entropy;
+pub mod ids;
+pub mod key_ring;
+pub mod lifetimes;
+pub mod login_attempt;
+pub mod one_time_key;
+pub mod pkce;
+pub mod profile;
+pub mod session;
+pub mod user;

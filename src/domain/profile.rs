@@ -1,0 +1,129 @@
+//! What a provider says about a person, cleaned, in the broker's own words.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::ProviderId;
+
+/// The longest profile text that is kept, in characters.
+const TEXT_LIMIT: usize = 255;
+
+/// The most permissions or groups that are kept.
+const LIST_LIMIT: usize = 1000;
+
+/// The provider's own, unchanging name for a person (OpenID Connect `sub`): 1 to 255 bytes, case-sensitive.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+/// The subject is missing, empty, too long or has a control character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the subject is not 1 to 255 bytes of text without control characters")]
+pub struct InvalidSubject;
+
+impl Subject {
+    /// The subject as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidSubject) }
+    }
+}
+
+/// The mapped profile of one identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Who said it.
+    pub provider: ProviderId,
+    /// About whom.
+    pub subject: Subject,
+    /// The login name, for people.
+    pub username: Option<ProfileText>,
+    /// The full name, for people.
+    pub display_name: Option<ProfileText>,
+    /// The email address, for people: never selects a user.
+    pub email: Option<ProfileText>,
+    /// Whether the provider vouches for the address: a boolean `true` and nothing else.
+    pub email_verified: bool,
+    /// What the person may do, as the provider names it.
+    pub permissions: NameList,
+    /// The groups the person is in.
+    pub groups: NameList,
+    /// The provider's own session id (`sid`), for back-channel logout.
+    pub provider_session: Option<ProfileText>,
+}
+
+/// A text of a profile: at most 255 characters, control characters removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProfileText(String);
+
+impl ProfileText {
+    /// Cleans a text; nothing is left of an empty one.
+    pub fn clean(text: &str) -> Option<Self> {
+        let cleaned: String = text.chars().filter(|c| !is_unsafe(*c)).take(TEXT_LIMIT).collect();
+        let trimmed = cleaned.trim();
+        (!trimmed.is_empty()).then(|| Self(trimmed.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Control characters, and the invisible ones that turn text around or hide it.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// Permissions or groups: cleaned, without repetition, in the provider's order, at most 1000.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NameList(Vec<ProfileText>);
+
+impl NameList {
+    /// Cleans the names.
+    pub fn clean<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        let names = names.into_iter().filter_map(ProfileText::clean);
+        Self(names.filter(|name| seen.insert(name.0.clone())).take(LIST_LIMIT).collect())
+    }
+
+    /// The names.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(ProfileText::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pr_14_a_subject_is_checked() {
+        assert!("Ümit".parse::<Subject>().is_ok());
+        assert!("x".repeat(255).parse::<Subject>().is_ok());
+        for bad in ["", "a\0b", "a\nb", &"x".repeat(256)] {
+            assert!(bad.parse::<Subject>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn pr_18_texts_are_cleaned_and_capped() {
+        assert_eq!(ProfileText::clean(" A\u{0}li\u{202E}ce\r\n ").unwrap().as_str(), "Alice");
+        assert_eq!(ProfileText::clean(&"ü".repeat(300)).unwrap().as_str().chars().count(), 255);
+        assert_eq!(ProfileText::clean("\n\t "), None);
+        let list = NameList::clean(["a", "b", "a", "", "b\u{7f}"]);
+        assert_eq!(list.iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

@@ -1,0 +1,92 @@
+//! What goes into the database and what comes out, in domain types.
+
+use crate::domain::api_token::TokenFacts;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ClientId, SessionId, UserId};
+use crate::domain::profile::Profile;
+use crate::domain::session::{Browser, Session};
+use crate::domain::user::User;
+
+/// A completed login, to be written in one transaction.
+#[derive(Debug)]
+pub struct SignIn<'a> {
+    /// Who, as the provider says.
+    pub profile: &'a Profile,
+    /// For which client.
+    pub client_id: &'a ClientId,
+    /// The id of the session, should a new one begin.
+    pub session_id: SessionId,
+    /// The id of the user, should it be their first login.
+    pub user_id: UserId,
+    /// The id of the identity, should it be its first login.
+    pub identity_id: crate::domain::ids::IdentityId,
+    /// From which browser.
+    pub browser: &'a Browser,
+    /// When the person last proved who they are, where the provider says so.
+    pub auth_time: Option<Timestamp>,
+    /// The time of the login.
+    pub now: Timestamp,
+    /// When the new session ends, at the latest.
+    pub session_expires_at: Timestamp,
+    /// Whether a live token of this user and client is handed out again.
+    pub reuse: bool,
+    /// The live tokens a user can have; the oldest are revoked beyond it.
+    pub live_tokens: usize,
+}
+
+/// What a login wrote.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Whether this was the user's first login.
+    pub first_login: bool,
+    /// The token: new, or, where `reuse` was asked for, the one that lives already.
+    pub token: StoredToken,
+}
+
+/// Why a login was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInRefused {
+    /// The user is disabled.
+    UserDisabled,
+}
+
+/// A token's row as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The columns that its MAC ties together.
+    pub facts: TokenFacts,
+    /// That MAC.
+    pub binding: Vec<u8>,
+    /// The sealed handle; for tokens of `legacy` clients only.
+    pub sealed_handle: Option<Vec<u8>>,
+}
+
+/// A token's row with everything that decides whether it is live.
+#[derive(Debug, Clone)]
+pub struct TokenRecord {
+    /// The row.
+    pub token: StoredToken,
+    /// When it was rotated away.
+    pub superseded_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// Its session.
+    pub session: Session,
+    /// When the session was ended.
+    pub session_revoked_at: Option<Timestamp>,
+    /// Its user, with the profile of the session's identity.
+    pub user: User,
+    /// When the user was disabled.
+    pub user_disabled_at: Option<Timestamp>,
+}
+
+/// What a rotation wrote.
+#[derive(Debug)]
+pub enum Rotation {
+    /// The successor.
+    Rotated(Box<StoredToken>),
+    /// Nothing: there are enough successors already.
+    TooManySiblings,
+    /// Nothing: the caller's verdict on the locked row was no.
+    Refused,
+}
