@@ -1,0 +1,56 @@
+//! Servers that end with the test run, however it ends.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Runs `"$@"` until standard input closes, which it does when the test program ends or drops the handle;
+/// then stops it and removes its folder.
+const UNTIL_STDIN_CLOSES: &str = r#"
+folder=$1; shift
+"$@" </dev/null & server=$!
+cat >/dev/null
+kill -INT "$server" 2>/dev/null
+wait "$server"
+rm -rf "$folder"
+"#;
+
+/// A server process with a folder of its own.
+pub struct ServerProcess {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl ServerProcess {
+    /// Starts `program` with `arguments`; `folder` is removed when it ends. Its output goes to `folder/log`.
+    pub fn start(folder: &Path, program: &Path, arguments: &[String]) -> Self {
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", UNTIL_STDIN_CLOSES, "sh"])
+            .arg(folder)
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()));
+        Self { child, folder: folder.to_owned() }
+    }
+
+    /// What the server has written so far, for the message of a failing test.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback port that is free at the moment.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
