@@ -120,7 +120,7 @@ pub struct Error {
 }
 
 /// The result of everything that can fail a request.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The failure that `code` names, with its text from the table.

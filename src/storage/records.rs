@@ -9,11 +9,11 @@ use crate::domain::user::User;
 
 /// A completed login, to be written in one transaction.
 #[derive(Debug)]
-pub struct SignIn<'a> {
+pub struct SignIn {
     /// Who, as the provider says.
-    pub profile: &'a Profile,
+    pub profile: Profile,
     /// For which client.
-    pub client_id: &'a ClientId,
+    pub client_id: ClientId,
     /// The id of the session, should a new one begin.
     pub session_id: SessionId,
     /// The id of the user, should it be their first login.
@@ -21,7 +21,7 @@ pub struct SignIn<'a> {
     /// The id of the identity, should it be its first login.
     pub identity_id: crate::domain::ids::IdentityId,
     /// From which browser.
-    pub browser: &'a Browser,
+    pub browser: Browser,
     /// When the person last proved who they are, where the provider says so.
     pub auth_time: Option<Timestamp>,
     /// The time of the login.
