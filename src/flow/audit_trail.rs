@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::{AuditEvent, AuditKind};
@@ -50,20 +50,36 @@ impl AuditTrail {
 }
 
 impl AuditWriter {
-    /// Writes rows until every [`AuditTrail`] is gone. While the database is away it keeps what it holds and
-    /// tries again.
-    pub async fn run(mut self, storage: Storage) {
+    /// Writes rows until `stop` comes, and then those that wait. While the database is away it keeps what it
+    /// holds and tries again; once stopped it gives up instead.
+    pub async fn run(mut self, storage: Storage, mut stop: oneshot::Receiver<()>) {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
-            while let Err(error) = storage.record_audit(batch.clone()).await {
-                tracing::warn!(%error, rows = batch.len(), "audit rows wait for the database");
-                if self.queue.is_closed() {
-                    return;
+        loop {
+            tokio::select! {
+                biased;
+                count = self.queue.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
                 }
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                _ = &mut stop, if !self.queue.is_closed() => {
+                    self.queue.close();
+                    continue;
+                }
             }
-            batch.clear();
+            self.write(&storage, &mut batch).await;
         }
+    }
+
+    async fn write(&self, storage: &Storage, batch: &mut Vec<AuditEvent>) {
+        while let Err(error) = storage.record_audit(batch.clone()).await {
+            tracing::warn!(%error, rows = batch.len(), "audit rows wait for the database");
+            if self.queue.is_closed() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        batch.clear();
     }
 }
 
