@@ -1,5 +1,6 @@
 //! The identity provider as the broker sees it: authorization request, code exchange, profile.
 
+pub mod dev;
 pub mod settings;
 
 use crate::domain::clock::Timestamp;
