@@ -16,6 +16,7 @@ mod jwt;
 mod oauth2;
 mod oidc;
 mod registry;
+pub mod dev;
 pub mod settings;
 mod token_endpoint;
 
