@@ -12,6 +12,9 @@
 
 pub mod domain;
 pub mod error;
+pub mod flow;
+pub mod http;
 pub mod key_store;
 pub mod provider;
+pub mod state;
 pub mod storage;
