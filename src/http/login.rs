@@ -169,7 +169,7 @@ mod tests {
             true,
         );
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
-        assert_eq!(response.headers()[LOCATION], "https://login.example.com/authorize?state=a");
+        assert_eq!(response.headers().get(LOCATION).unwrap(), "https://login.example.com/authorize?state=a");
         let cookies: Vec<_> =
             response.cookies().map(|c| (c.name().to_owned(), c.value().to_owned())).collect();
         assert_eq!(

@@ -20,6 +20,8 @@ mod pages;
 mod redeem;
 mod rotate;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{NormalizePath, from_fn};

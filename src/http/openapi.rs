@@ -160,3 +160,103 @@ fn error_headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
         _ => vec![],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/token-broker.json");
+
+    fn operations() -> Vec<(String, Value)> {
+        let document: Value = serde_json::from_str(&document_json()).unwrap();
+        let paths = document["paths"].as_object().unwrap().clone();
+        let of_path = |(path, item): (String, Value)| {
+            let item = item.as_object().unwrap().clone();
+            item.into_iter().map(move |(method, operation)| (format!("{method} {path}"), operation))
+        };
+        paths.into_iter().flat_map(of_path).collect()
+    }
+
+    #[test]
+    fn ad_10_the_committed_document_is_current() {
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(COMMITTED, document_json()).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(COMMITTED).is_ok_and(|committed| committed == document_json()),
+            "openapi/token-broker.json is not current; run: UPDATE_OPENAPI=1 cargo test --lib http::openapi"
+        );
+    }
+
+    #[test]
+    fn ad_10_the_document_has_every_operation_of_the_contract() {
+        let mut names: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "get /",
+                "get /api/get_token",
+                "get /api/me",
+                "get /api/permissions",
+                "get /docs",
+                "get /docs/{file}",
+                "get /healthz",
+                "get /login",
+                "get /oauth2_callback",
+                "get /oauth2_callback/{provider}",
+                "get /openapi.json",
+                "get /readyz",
+                "get /try.js",
+                "post /api/get_token",
+                "post /api/logout",
+                "post /api/token/rotate",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_operation_is_described_with_its_parameters_and_errors() {
+        let mut ids = std::collections::HashSet::new();
+        for (name, operation) in operations() {
+            let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+            assert!(text(&operation["summary"]) && text(&operation["description"]), "{name}");
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{name}");
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(text(&parameter["description"]), "{name}: {parameter}");
+            }
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                assert!(text(&response["description"]), "{name}: {status}");
+                let written_by_handler = name == "get /readyz" && status == "503";
+                if status.as_str() >= "400" && !written_by_handler {
+                    let (_, content) = response["content"].as_object().unwrap().iter().next().unwrap();
+                    assert!(!content["examples"].as_object().unwrap().is_empty(), "{name}: {status}");
+                }
+            }
+            for common in ["414", "421", "500"] {
+                assert!(responses.contains_key(common), "{name}: {common}");
+            }
+        }
+    }
+
+    #[test]
+    fn bearer_endpoints_say_so() {
+        for (name, operation) in operations() {
+            let bearer = operation["security"][0]["bearer"].is_array();
+            let expected = name.contains(" /api/") && !name.ends_with("/get_token");
+            assert_eq!(bearer, expected, "{name}");
+            assert_eq!(operation["responses"]["401"].is_object(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_schema_that_is_named_is_there() {
+        let text = document_json();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let named = text.split("\"#/components/schemas/").skip(1).map(|rest| rest.split('"').next().unwrap());
+        for name in named {
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+    }
+}

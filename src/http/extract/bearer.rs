@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn br_05_a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
-        let header = (AUTHORIZATION, "Bearer tbk_a");
+        let header = ("authorization", "Bearer tbk_a");
         for uri in ["/api/me?access_token=x", "/api/me?a=1&access%5Ftoken"] {
             let request = TestRequest::with_uri(uri).insert_header(header).to_http_request();
             assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest, "{uri}");

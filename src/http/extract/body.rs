@@ -41,7 +41,11 @@ impl MediaType {
 
 /// Reads the whole body.
 pub async fn read(payload: web::Payload) -> Result<web::Bytes> {
-    tokio::time::timeout(DEADLINE, payload.to_bytes_limited(LIMIT))
+    read_within(DEADLINE, payload).await
+}
+
+async fn read_within(deadline: Duration, payload: web::Payload) -> Result<web::Bytes> {
+    tokio::time::timeout(deadline, payload.to_bytes_limited(LIMIT))
         .await
         .map_err(|_| Error::new(ErrorCode::RequestTimeout))?
         .map_err(|_| Error::new(ErrorCode::ContentTooLarge))?
@@ -89,6 +93,7 @@ fn depth(body: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use actix_web::FromRequest;
+    use actix_web::dev::Payload;
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -108,6 +113,15 @@ mod tests {
         assert_eq!(read_bytes(vec![b' '; LIMIT]).await.unwrap().len(), LIMIT);
         let error = read_bytes(vec![b' '; LIMIT + 1]).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::ContentTooLarge);
+    }
+
+    #[actix_web::test]
+    async fn ds_02_a_body_that_does_not_arrive_in_time_is_given_up() {
+        let mut never: Payload = Payload::Stream { payload: Box::pin(futures_util::stream::pending()) };
+        let request = TestRequest::post().to_http_request();
+        let payload = web::Payload::from_request(&request, &mut never).await.unwrap();
+        let error = read_within(Duration::ZERO, payload).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::RequestTimeout);
     }
 
     #[test]
@@ -145,7 +159,8 @@ mod tests {
     #[test]
     fn er_03_a_bad_body_is_not_quoted_in_the_cause() {
         let error = json::<Body>(br#"{"key":["tbo_secret"]}"#).unwrap_err();
-        assert_eq!(error.cause_chain().unwrap(), "JSON error at line 1, column 8");
+        let cause = error.cause_chain().unwrap();
+        assert!(cause.starts_with("JSON error at line 1") && !cause.contains("secret"), "{cause}");
     }
 
     #[test]
