@@ -13,7 +13,12 @@
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod flow;
+pub mod http;
 pub mod key_store;
 pub mod provider;
+pub mod server;
+pub mod state;
 pub mod storage;
+mod tasks;
 pub mod telemetry;

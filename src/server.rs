@@ -4,24 +4,24 @@
 //! it is back.
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpServer, rt, web};
 use chrono::TimeDelta;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::flow::audit_trail::{AuditTrail, audit_trail};
 use crate::flow::limits::{LimitSettings, RateLimits};
-use crate::http;
-use crate::key_store::KeyStore;
+use crate::http::{self, HttpSettings};
+use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
 use crate::state::{Broker, ClientRegistry, Lifetimes};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageSettings};
 use crate::tasks::Tasks;
 
 /// Where time and randomness come from.
@@ -120,8 +120,10 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
         (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
     let (audit, audit_writer) = audit_trail();
     let broker = web::Data::new(broker(&config, &environment, audit)?);
-    let public = serve_public(&config, broker.clone(), public).map_err(listen)?;
-    let admin = admin.map(|admin| serve_admin(broker.clone(), admin)).transpose().map_err(listen)?;
+    let settings = web::Data::new(http_settings(&config));
+    let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
+    let admin =
+        admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
     let tasks = Tasks::new(&config, broker, audit_writer);
     Ok(Server { public, admin, addr, admin_addr, tasks })
 }
@@ -129,10 +131,11 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
 fn serve_public(
     config: &Config,
     broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
     listener: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
     let workers = config.server.workers.unwrap_or_else(cores);
-    Ok(HttpServer::new(move || http::app(broker.clone()))
+    Ok(HttpServer::new(move || http::public_app(broker.clone(), settings.clone()))
         .workers(workers)
         .max_connections(config.server.max_connections / workers + 1)
         .client_request_timeout(Duration::from_secs(10))
@@ -141,8 +144,13 @@ fn serve_public(
         .run())
 }
 
-fn serve_admin(broker: web::Data<Broker>, listener: TcpListener) -> std::io::Result<actix_web::dev::Server> {
-    Ok(HttpServer::new(move || http::admin::app(broker.clone()))
+fn serve_admin(
+    broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
+    listener: TcpListener,
+) -> std::io::Result<actix_web::dev::Server> {
+    let metrics = web::Data::new(metrics_recorder());
+    Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
         .workers(1)
         .disable_signals()
         .client_request_timeout(Duration::from_secs(10))
@@ -150,28 +158,36 @@ fn serve_admin(broker: web::Data<Broker>, listener: TcpListener) -> std::io::Res
         .run())
 }
 
+/// The process's metrics: recorded once, shown by every admin listener of this process.
+fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder has the metrics; /metrics stays empty");
+        }
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn broker(
-    config: &Config,
-    environment: &Environment,
-    audit: AuditTrail,
-) -> Result<Broker, StartError> {
+fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Result<Broker, StartError> {
     let Environment { clock, entropy } = environment.clone();
     let setting = |key| move |cause: Cause| StartError::Setting { key, cause };
     Ok(Broker {
         public_url: config.public_url.clone(),
         development: config.mode == Mode::Development,
-        docs_public: config.docs.public,
-        trusted_proxies: config.server.trusted_proxies.clone(),
         clients: ClientRegistry::new(config.clients.clone()),
         providers: Providers::new(config.providers.clone(), clock.clone())
             .map_err(|cause| setting("providers")(cause.into()))?,
-        storage: Storage::new(&config.storage_settings())
+        storage: Storage::new(&storage_settings(config))
             .map_err(|cause| setting("database.url")(cause.into()))?,
-        key_store: KeyStore::new(&config.key_store_settings(), clock.clone())
+        key_store: KeyStore::new(&key_store_settings(config), clock.clone())
             .map_err(|cause| setting("key_store.url")(cause.into()))?,
         keys: config.server_keys.clone(),
         lifetimes: Lifetimes {
@@ -181,10 +197,48 @@ fn broker(
         },
         live_tokens_per_user: config.tokens.live_tokens_per_user,
         audit,
-        limits: RateLimits::new(config.limits.settings(), &clock),
+        limits: RateLimits::new(limit_settings(config), &clock),
         clock,
         entropy,
     })
+}
+
+/// A listener answers for the names that lead to it: the public one's, its own address, and loopback.
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        public_names: Vec::new(),
+        admin_names: config.server.admin_listen.iter().map(|address| address.ip().to_string()).collect(),
+        docs_public: config.docs.public,
+    }
+}
+
+fn storage_settings(config: &Config) -> StorageSettings {
+    StorageSettings {
+        url: config.database.url.clone(),
+        pool_size: config.database.pool_size,
+        wait: Duration::from_secs(2),
+        statement_timeout: Duration::from_secs(5),
+        synchronous_full: config.database.synchronous_full,
+    }
+}
+
+fn key_store_settings(config: &Config) -> KeyStoreSettings {
+    KeyStoreSettings {
+        key_prefix: config.key_store.key_prefix.clone(),
+        capacity: config.key_store.capacity,
+        ..KeyStoreSettings::new(config.key_store.url.clone())
+    }
+}
+
+fn limit_settings(config: &Config) -> LimitSettings {
+    let limits = &config.limits;
+    LimitSettings {
+        logins: limits.login_per_minute,
+        callbacks: limits.callback_per_minute,
+        failed_redemptions: limits.failed_redemptions_per_minute,
+        failed_tokens: limits.failed_tokens_per_minute,
+    }
 }
 
 fn seconds(number: u32) -> TimeDelta {

@@ -53,6 +53,13 @@ impl std::fmt::Debug for Broker {
     }
 }
 
+impl Broker {
+    /// Whether cookies are `Secure` and named `__Host-…`: always, but for plain http on loopback.
+    pub fn secure_cookies(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
 /// The configured lifetimes.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {

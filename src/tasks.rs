@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::config::{Config, PurgeConfig};
 use crate::flow::audit_trail::AuditWriter;
 use crate::state::Broker;
+use crate::storage::{Backend, Storage};
 
 /// How long to wait before asking a database again that was away.
 const RETRY: Duration = Duration::from_secs(2);
@@ -23,7 +24,6 @@ const LAST_ROWS: Duration = Duration::from_secs(3);
 /// The tasks, not begun yet.
 pub(crate) struct Tasks {
     broker: web::Data<Broker>,
-    migrate_on_start: bool,
     purge: PurgeConfig,
     audit_writer: AuditWriter,
 }
@@ -37,17 +37,16 @@ pub(crate) struct RunningTasks {
 
 impl Tasks {
     pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
-        let migrate_on_start = config.database.migrate_on_start;
-        Self { broker, migrate_on_start, purge: config.purge.clone(), audit_writer }
+        Self { broker, purge: config.purge.clone(), audit_writer }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
         let storage = self.broker.storage.clone();
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
-        let (broker, purge, migrate) = (self.broker, self.purge, self.migrate_on_start);
+        let (broker, purge) = (self.broker, self.purge);
         let endless = rt::spawn(async move {
-            prepare_database(&broker, migrate).await;
+            prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
         });
         RunningTasks { endless, audit_writer, stop }
@@ -63,10 +62,12 @@ impl RunningTasks {
     }
 }
 
-/// Brings the schema up to date, or says that somebody must; waits for a database that is away.
-async fn prepare_database(broker: &Broker, migrate: bool) {
+/// Brings a SQLite file up to date; of PostgreSQL, where the server's role should not change the schema, it only
+/// says what is missing. Waits for a database that is away.
+async fn prepare_database(storage: &Storage) {
+    let migrate = storage.backend() == Backend::Sqlite;
     loop {
-        let outcome = if migrate { broker.storage.migrate().await } else { broker.storage.pending_migrations().await };
+        let outcome = if migrate { storage.migrate().await } else { storage.pending_migrations().await };
         match outcome {
             Ok(names) if names.is_empty() => return,
             Ok(names) if migrate => {

@@ -27,6 +27,11 @@ pub struct Health {
     pub readiness: Readiness,
 }
 
+/// What works at the moment.
+pub async fn readiness(broker: &Broker) -> Readiness {
+    health(broker).await.readiness
+}
+
 /// Asks every part, at the same time and for a bounded time.
 pub async fn health(broker: &Broker) -> Health {
     let storage = bounded(async { broker.storage.ping().await.map_err(|error| error.to_string()) });

@@ -13,7 +13,7 @@ use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::{live_record, liveness, refused};
 use crate::flow::issue::{Issue, IssuedToken, TokenParts};
 use crate::state::Broker;
-use crate::storage::records::{Rotation, TokenRecord};
+use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
 
 /// Rotates the presented token.
 ///
@@ -37,7 +37,9 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
         let facts = &locked.token.facts;
         issue.row(facts.user_id, facts.session_id, locked.session.expires_at)
     };
-    match broker.storage.rotate(digest, judge, row, now, lifetimes::ROTATION_SIBLINGS).await? {
+    let limits =
+        RotationLimits { siblings: lifetimes::ROTATION_SIBLINGS, live_tokens: broker.live_tokens_per_user };
+    match broker.storage.rotate(digest, now, limits, judge, row).await? {
         Rotation::Rotated(successor) => hand_out(broker, caller, &successor.facts, &handle, now),
         Rotation::Refused => Err(refused(broker, caller, Some(&record))),
         Rotation::TooManySiblings => Err(Error::new(ErrorCode::RateLimited).retry_after(1)),

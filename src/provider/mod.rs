@@ -7,6 +7,7 @@
 mod authorization;
 mod cached;
 mod claims;
+pub mod dev;
 mod discovery;
 mod http_client;
 mod id_token;
@@ -16,7 +17,6 @@ mod jwt;
 mod oauth2;
 mod oidc;
 mod registry;
-pub mod dev;
 pub mod settings;
 mod token_endpoint;
 
