@@ -157,3 +157,25 @@ async fn new_keys_sign_after_a_rotation() {
     script.provider.faults().clear();
     assert!(!script.is_signed_by_the_provider(tokens["id_token"].as_str().unwrap()).await);
 }
+
+#[tokio::test]
+async fn pr_08_a_short_key_signs_when_it_is_asked_to() {
+    let script = Script::new();
+    script.provider.faults().set(FaultSwitch::WeakRsa, true);
+    let code = script.callback(Kind::Oidc, "user=alice").await.code().to_owned();
+    let tokens: Value = script.exchange(Kind::Oidc, &code).send().await.unwrap().json().await.unwrap();
+    let token = tokens["id_token"].as_str().unwrap();
+    assert_eq!(jsonwebtoken::decode_header(token).unwrap().kid.as_deref(), Some("dev-weak-rs256"));
+    let signature = token.rsplit('.').next().unwrap();
+    assert_eq!(URL_SAFE_NO_PAD.decode(signature).unwrap().len(), 128);
+    // The key is published, the signature right (see its unit test); the library refuses the length.
+    assert!(!script.is_signed_by_the_provider(token).await);
+}
+
+#[tokio::test]
+async fn without_the_iss_parameter_neither_discovery_nor_callbacks_speak_of_it() {
+    let script = Script::new();
+    script.provider.faults().set(FaultSwitch::DiscoveryNoIssParameter, true);
+    assert_eq!(script.callback(Kind::Oidc, "user=alice").await.get("iss"), None);
+    assert_eq!(script.callback(Kind::Oidc, "deny=1").await.get("iss"), None);
+}

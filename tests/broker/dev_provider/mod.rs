@@ -302,6 +302,40 @@ async fn an_outage_ends_with_the_same_port_keys_and_codes() {
 }
 
 #[tokio::test]
+async fn an_outage_cuts_off_requests_in_flight() {
+    let script = Script::new();
+    script.provider.faults().set(FaultSwitch::JwksSlow, true);
+    let in_flight = tokio::spawn(script.get("/jwks").send());
+    while script.provider.log().count("/jwks") == 0 {
+        tokio::task::yield_now().await;
+    }
+    let limit = std::time::Duration::from_secs(10);
+    tokio::time::timeout(limit, script.provider.stop()).await.expect("stops without waiting for it");
+    let cut_off = tokio::time::timeout(limit, in_flight).await.expect("ends with the server").unwrap();
+    assert!(!cut_off.unwrap_err().is_timeout());
+}
+
+#[tokio::test]
+async fn with_open_registration_any_client_may_go_to_a_loopback_address() {
+    let script = Script::with_open_registration();
+    let form = script.authorize_url(Kind::Oidc).to_string().replace("client_id=broker", "client_id=mine");
+    let path = |address: &str| {
+        let path = form.strip_prefix(script.provider.url()).unwrap();
+        format!("{}&user=alice", path.replace("localhost%3A8080", address))
+    };
+    let callback = script::Callback::of(&script.get(&path("localhost%3A8080")).send().await.unwrap());
+    let form = script.token_form(callback.code());
+    let request = script.post("/token").basic_auth("mine", Some("any")).form(&form);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    for elsewhere in ["attacker.example", "localhost.attacker.example", "192.0.2.1"] {
+        assert_eq!(script.get(&path(elsewhere)).send().await.unwrap().status(), 400, "{elsewhere}");
+    }
+    // A registered client keeps its secret.
+    let request = script.post("/token").basic_auth(CLIENT, Some("any")).form(&form);
+    assert_eq!(error_of(request).await.1, "invalid_client");
+}
+
+#[tokio::test]
 async fn signs_tokens_for_tests_and_remembers_who_walks_into_the_trap() {
     let script = Script::new();
     let token = script.provider.sign("logout+jwt", &json!({"jti": "1"})).unwrap();

@@ -53,6 +53,14 @@ pub struct Script {
 
 impl Script {
     pub fn new() -> Self {
+        Self::start(false)
+    }
+
+    pub fn with_open_registration() -> Self {
+        Self::start(true)
+    }
+
+    fn start(open_registration: bool) -> Self {
         let clock = Arc::new(StoppedClock::at(Timestamp::from_timestamp(1_790_000_000, 0).unwrap()));
         let provider = DevProvider::start(DevProviderSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -63,7 +71,7 @@ impl Script {
                 client_secret: SECRET.into(),
                 redirect_uris: vec!["http://localhost:8080/other".into(), CALLBACK.into()],
             }],
-            open_registration: false,
+            open_registration,
         });
         let verifier = CodeVerifier::from_seed(&[1; 32]);
         Self { provider: provider.unwrap(), clock, http: http_client(), verifier }
