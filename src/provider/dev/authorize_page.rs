@@ -50,13 +50,16 @@ pub(super) fn show(
 }
 
 fn faults(kind: Kind, link: impl Fn(Fault) -> String) -> Markup {
-    let groups = FaultGroup::ALL.into_iter();
+    let of = |group| {
+        let all = Fault::ALL.iter().copied().filter(move |fault| fault.group() == group);
+        all.filter(move |fault| kind == Kind::Oidc || fault.concerns_plain_oauth2())
+    };
     html! {
-        @for group in groups.filter(|group| kind == Kind::Oidc || group.concerns_plain_oauth2()) {
+        @for group in FaultGroup::ALL.into_iter().filter(|group| of(*group).count() > 0) {
             h2 { (group.label()) }
             ul {
-                @for fault in Fault::ALL.iter().filter(|fault| fault.group() == group) {
-                    li.fault { a href=(link(*fault)) { (fault.label()) } code { (fault.name()) } }
+                @for fault in of(group) {
+                    li.fault { a href=(link(fault)) { (fault.label()) } code { (fault.name()) } }
                 }
             }
         }

@@ -92,7 +92,10 @@ fn spoil(shared: &Shared, fault: Fault, answer: &mut Vec<(&'static str, String)>
         Fault::CallbackNeither => without("code", answer),
         Fault::CallbackDuplicateState => answer.push(("state", shared.random_name())),
         Fault::CallbackDuplicateCode => answer.push(("code", shared.random_name())),
-        Fault::CallbackDuplicateIss => answer.push(("iss", shared.url.clone())),
+        Fault::CallbackDuplicateIss => {
+            let iss = answer.iter().find(|(name, _)| *name == "iss").cloned();
+            answer.extend(iss);
+        }
         Fault::CallbackWrongState => {
             without("state", answer);
             answer.push(("state", shared.random_name()));

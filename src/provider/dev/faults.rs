@@ -51,11 +51,6 @@ impl FaultGroup {
             Self::ProfileAnswer => "How profiles are answered",
         }
     }
-
-    /// Whether the plain OAuth 2 provider, too, has what the group changes.
-    pub fn concerns_plain_oauth2(self) -> bool {
-        matches!(self, Self::Callback | Self::TokenAnswer | Self::Person | Self::ProfileAnswer)
-    }
 }
 
 macro_rules! faults {
@@ -101,10 +96,10 @@ faults! {
         CallbackMissingState = "callback_missing_state", "CB-01", "No state";
         CallbackLongCode = "callback_long_code", "CB-09", "A code of 2049 characters";
         CallbackControlCode = "callback_control_code", "CB-09", "A code with line breaks in it";
+        CallbackWrongIss = "callback_wrong_iss", "CB-04", "The issuer of somebody else";
         CallbackUnknownParameter = "callback_unknown_parameter", "allowed", "Unknown parameters (allowed)";
     }
     CallbackIssuer {
-        CallbackWrongIss = "callback_wrong_iss", "CB-04", "Another issuer";
         CallbackMissingIss = "callback_missing_iss", "CB-04", "No issuer, although announced";
         CallbackDuplicateIss = "callback_duplicate_iss", "CB-06", "The issuer twice";
     }
@@ -210,6 +205,13 @@ faults! {
 }
 
 impl Fault {
+    /// Whether the plain OAuth 2 provider, too, has what this changes. (It never says `email_verified`.)
+    pub fn concerns_plain_oauth2(self) -> bool {
+        use FaultGroup::{Callback, Person, ProfileAnswer, TokenAnswer};
+        matches!(self.group(), Callback | TokenAnswer | Person | ProfileAnswer)
+            && self != Self::EmailVerifiedMissing
+    }
+
     /// The fault of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|fault| fault.name() == name)

@@ -8,7 +8,7 @@ use std::thread;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header;
+use actix_web::http::{KeepAlive, header};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self as actix, Bytes, Data, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer};
@@ -36,7 +36,9 @@ pub(super) fn run(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Runn
         actix_web::rt::System::new().block_on(async move {
             let data = Data::from(shared);
             let app = move || App::new().wrap(from_fn(observe)).app_data(data.clone()).configure(routes);
-            let server = HttpServer::new(app).workers(1).disable_signals().listen(listener);
+            // An idle connection could outlive an outage by a moment, and look like one that is not over.
+            let server = HttpServer::new(app).workers(1).keep_alive(KeepAlive::Disabled).disable_signals();
+            let server = server.listen(listener);
             // Whoever starts it waits to hear of it; if they are gone, nobody needs the server.
             match server.map(HttpServer::run) {
                 Ok(server) => {
