@@ -3,6 +3,7 @@
 //! The errors repeat nothing of the URL: any part of a mistyped one can be a piece of the password.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
+use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
 use super::KeyStoreSettingsError;
@@ -28,21 +29,23 @@ pub(super) struct RedisAddress {
 }
 
 /// How the Redis servers of a URL work together.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Topology {
     /// One server.
     Single,
-    /// Sentinels that know which server leads the named service.
-    Sentinel {
-        /// The name that the sentinels know the service by.
-        service: String,
-        /// The user to present to the sentinels.
-        user: Option<String>,
-        /// The password to present to the sentinels.
-        password: Option<String>,
-    },
+    /// Sentinels that know which server leads.
+    Sentinel(Sentinels),
     /// Servers that share the keys among themselves.
     Cluster,
+}
+
+/// What to ask the sentinels, and as whom.
+pub(super) struct Sentinels {
+    /// The name that they know the service by.
+    pub service: String,
+    /// The user to present to them.
+    pub user: Option<String>,
+    /// The password to present to them.
+    pub password: Option<SecretString>,
 }
 
 impl Address {
@@ -72,7 +75,7 @@ impl Address {
             .split(',')
             .map(|host| server(transport, parts.credentials, host, default_port, database))
             .collect::<Result<Vec<_>, _>>()?;
-        if topology == Topology::Single && servers.len() > 1 {
+        if matches!(topology, Topology::Single) && servers.len() > 1 {
             return Err(malformed("several servers need redis+sentinel:// or redis+cluster://"));
         }
         let description = describe(scheme, &servers, parts.path);
@@ -84,13 +87,13 @@ impl Address {
 
 impl RedisAddress {
     /// Every password of the URL, so that it can be kept out of error texts.
-    pub fn passwords(&self) -> Vec<String> {
+    pub fn passwords(&self) -> Vec<SecretString> {
         let data = self.servers.iter().filter_map(|server| server.redis_settings().password());
         let sentinel = match &self.topology {
-            Topology::Sentinel { password, .. } => password.as_deref(),
-            _ => None,
+            Topology::Sentinel(sentinels) => sentinels.password.as_ref().map(ExposeSecret::expose_secret),
+            Topology::Single | Topology::Cluster => None,
         };
-        data.chain(sentinel).filter(|password| !password.is_empty()).map(str::to_owned).collect()
+        data.chain(sentinel).filter(|password| !password.is_empty()).map(SecretString::from).collect()
     }
 
     /// Whether what is sent can be read on its way: no TLS, and not only within this machine.
@@ -147,12 +150,12 @@ impl Parameters {
         if service.is_empty() {
             return Err(malformed("the name of the service is missing: redis+sentinel://host/service"));
         }
-        let topology = Topology::Sentinel {
+        let sentinels = Sentinels {
             service: service.to_owned(),
             user: self.take("sentinel_user"),
-            password: self.take("sentinel_password"),
+            password: self.take("sentinel_password").map(SecretString::from),
         };
-        Ok((topology, database(number)?))
+        Ok((Topology::Sentinel(sentinels), database(number)?))
     }
 
     /// Reads the files that `ca_file`, `cert_file` and `key_file` name.
@@ -250,7 +253,7 @@ mod tests {
     #[test]
     fn reads_a_single_server() {
         let address = redis("rediss://broker:p%40ss@redis.internal:6380/3");
-        assert_eq!(address.topology, Topology::Single);
+        assert!(matches!(address.topology, Topology::Single));
         assert_eq!(address.description, "rediss://redis.internal:6380/3");
         let login = address.servers[0].redis_settings();
         assert_eq!((login.username(), login.password(), login.db()), (Some("broker"), Some("p@ss"), 3));
@@ -260,10 +263,9 @@ mod tests {
     #[test]
     fn reads_sentinels_with_their_own_credentials() {
         let address = redis("redis+sentinel://:data@a,b:5000/mymaster/2?sentinel_password=a+b%2Fc");
-        let Topology::Sentinel { service, user, password } = &address.topology else {
-            panic!("not sentinels")
-        };
-        assert_eq!((service.as_str(), user, password.as_deref()), ("mymaster", &None, Some("a+b/c")));
+        let Topology::Sentinel(sentinels) = &address.topology else { panic!("not sentinels") };
+        assert_eq!((sentinels.service.as_str(), &sentinels.user), ("mymaster", &None));
+        assert_eq!(sentinels.password.as_ref().unwrap().expose_secret(), "a+b/c");
         assert_eq!(address.description, "redis+sentinel://a:26379,b:5000/mymaster/2");
         assert_eq!(address.servers[1].redis_settings().password(), Some("data"));
         assert_eq!(address.servers[1].redis_settings().db(), 2);
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn reads_a_cluster() {
         let address = redis("rediss+cluster://a,b:7000");
-        assert_eq!(address.topology, Topology::Cluster);
+        assert!(matches!(address.topology, Topology::Cluster));
         assert_eq!(address.description, "rediss+cluster://a:6379,b:7000");
         assert!(matches!(address.servers[0].addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
     }

@@ -12,13 +12,14 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, ServerErrorKind, TlsMode,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, PushInfo,
+    PushKind, RedisError, RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::address::{RedisAddress, Topology};
+use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};
 
 /// How long to wait before a command is repeated that the server has declined to carry out.
@@ -29,7 +30,7 @@ pub(super) struct Link {
     slot: Mutex<Slot>,
     timeout: Duration,
     description: String,
-    passwords: Vec<String>,
+    passwords: Vec<SecretString>,
 }
 
 struct Slot {
@@ -119,7 +120,8 @@ impl Link {
         if text.contains("command not allowed when used memory") {
             return KeyStoreError::Full;
         }
-        unavailable(self.passwords.iter().fold(text, |text, password| text.replace(password, "…")))
+        let passwords = self.passwords.iter().map(ExposeSecret::expose_secret);
+        unavailable(passwords.fold(text, |text, password| text.replace(password, "…")))
     }
 }
 
@@ -163,40 +165,15 @@ impl Servers {
         let RedisAddress { topology, mut servers, certificates, .. } = address;
         match topology {
             Topology::Single => {
-                let server = servers.remove(0);
+                let server = servers.swap_remove(0);
                 let client = match certificates {
                     Some(certificates) => Client::build_with_tls(server, certificates)?,
                     None => Client::open(server)?,
                 };
                 Ok(Self::Single(Box::new(client)))
             }
-            Topology::Sentinel { service, user, password } => {
-                let addresses = servers.iter().map(|server| server.addr().clone());
-                let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?
-                    .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-                    .set_client_to_redis_db(servers[0].redis_settings().db());
-                let login = servers[0].redis_settings();
-                if let Some(user) = login.username() {
-                    builder = builder.set_client_to_redis_username(user);
-                }
-                if let Some(password) = login.password() {
-                    builder = builder.set_client_to_redis_password(password);
-                }
-                if let Some(user) = user {
-                    builder = builder.set_client_to_sentinel_username(user);
-                }
-                if let Some(password) = password {
-                    builder = builder.set_client_to_sentinel_password(password);
-                }
-                if matches!(servers[0].addr(), redis::ConnectionAddr::TcpTls { .. }) {
-                    builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
-                }
-                if let Some(certificates) = certificates {
-                    builder = builder
-                        .set_client_to_redis_certificates(certificates.clone())
-                        .set_client_to_sentinel_certificates(certificates);
-                }
-                Ok(Self::Sentinels(Box::new(builder.build()?)))
+            Topology::Sentinel(sentinels) => {
+                Ok(Self::Sentinels(Box::new(sentinel_client(sentinels, &servers, certificates)?)))
             }
             Topology::Cluster => {
                 // Finding the cluster waits for silent nodes twice: when asking for its map and when joining it.
@@ -230,6 +207,39 @@ impl Servers {
         };
         Ok(Session { connection, lost })
     }
+}
+
+fn sentinel_client(
+    sentinels: Sentinels,
+    servers: &[ConnectionInfo],
+    certificates: Option<TlsCertificates>,
+) -> RedisResult<SentinelClient> {
+    let addresses = servers.iter().map(|server| server.addr().clone());
+    let login = servers[0].redis_settings();
+    let mut builder = SentinelClientBuilder::new(addresses, sentinels.service, SentinelServerType::Master)?
+        .set_client_to_redis_protocol(login.protocol())
+        .set_client_to_redis_db(login.db());
+    if let Some(user) = login.username() {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = login.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = sentinels.user {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = sentinels.password {
+        builder = builder.set_client_to_sentinel_password(password.expose_secret());
+    }
+    if matches!(servers[0].addr(), ConnectionAddr::TcpTls { .. }) {
+        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
+    }
+    builder.build()
 }
 
 /// Notes the end of an idle connection, so that no command is sent into it.

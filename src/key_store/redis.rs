@@ -2,7 +2,7 @@
 //!
 //! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`; a claim is one string.
 //! Every operation is one command on one key, so that it is atomic and works in a cluster. The Redis user needs
-//! `+eval +hset +hmget +hdel +del +pexpire +set +ping` on the key prefix and nothing more.
+//! `+eval +hset +hmget +hdel +pexpire +set +ping` on the key prefix and nothing more.
 //!
 //! The server must never evict live keys (`maxmemory-policy noeviction`); losing it loses open logins only.
 
@@ -16,7 +16,6 @@ use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Taken};
 
 /// KEYS: name. ARGV: grant, receipt, time to live in milliseconds.
 const PUT: &str = r"
-redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'grant', ARGV[1], 'receipt', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 ";

@@ -7,4 +7,5 @@
 #![allow(missing_docs, reason = "test names say what is tested")]
 
 mod dev_provider;
+mod key_store;
 mod support;

@@ -1,3 +1,12 @@
 //! What the tests stand on: private servers, a broker of one's own, a browser.
 
+pub mod certificates;
 pub mod process;
+pub mod redis;
+pub mod redis_groups;
+
+/// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
+pub fn install_tls_provider() {
+    // Only the first call of the program can succeed; every one wants the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
