@@ -1,7 +1,9 @@
 //! The applications as a whole: what every answer has, whatever goes wrong. What the flow does is tested
 //! elsewhere; nothing here gets as far.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::body::{MessageBody, to_bytes};
 use actix_web::http::Method;
@@ -13,9 +15,16 @@ use serde_json::Value;
 use super::middleware::host::OwnNames;
 use super::*;
 use crate::domain::client::{Client, KeyDelivery, KeyParameter};
-use crate::domain::clock::SystemClock;
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SystemEntropy;
-use crate::state::ClientRegistry;
+use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
+use crate::domain::lifetimes;
+use crate::flow::audit_trail::audit_trail;
+use crate::flow::limits::{LimitSettings, RateLimits};
+use crate::key_store::{KeyStore, KeyStoreSettings};
+use crate::provider::Providers;
+use crate::state::{ClientRegistry, Lifetimes};
+use crate::storage::{Storage, StorageSettings};
 
 const SPA: &str = "https://app.example.com";
 
@@ -34,13 +43,37 @@ fn client() -> Client {
     }
 }
 
+/// A broker whose stores are never asked.
 fn broker(development: bool) -> web::Data<Broker> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let key = ServerKey::new(KeyId(1), vec![7; 32]).unwrap();
+    let storage = StorageSettings {
+        url: "sqlite:never-opened.sqlite".into(),
+        pool_size: 1,
+        wait: Duration::from_secs(1),
+        statement_timeout: Duration::from_secs(1),
+        synchronous_full: false,
+    };
+    let plenty = NonZeroU32::new(1_000_000).unwrap();
+    let limits =
+        LimitSettings { logins: plenty, callbacks: plenty, failed_redemptions: plenty, failed_tokens: plenty };
     web::Data::new(Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),
         development,
-        secure_cookies: true,
         clients: ClientRegistry::new(vec![client()]),
-        clock: Arc::new(SystemClock),
+        providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
+        storage: Storage::new(&storage).unwrap(),
+        key_store: KeyStore::new(&KeyStoreSettings::new("memory:".into()), clock.clone()).unwrap(),
+        keys: Arc::new(KeyRing::new(KeyId(1), vec![key]).unwrap()),
+        lifetimes: Lifetimes {
+            one_time_key: lifetimes::ONE_TIME_KEY,
+            api_token: lifetimes::API_TOKEN,
+            session: lifetimes::SESSION,
+        },
+        live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
+        audit: audit_trail().0,
+        limits: RateLimits::new(limits, &clock),
+        clock,
         entropy: Arc::new(SystemEntropy),
     })
 }
