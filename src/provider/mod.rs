@@ -8,6 +8,8 @@ mod authorization;
 mod cached;
 mod claims;
 mod discovery;
+#[cfg(test)]
+mod fake;
 mod http_client;
 mod id_token;
 mod json;

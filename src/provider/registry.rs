@@ -68,6 +68,11 @@ impl Providers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn into_only(self) -> Option<Provider> {
+        self.0.into_iter().next()
+    }
+
     /// All of them, in configuration order.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter()
