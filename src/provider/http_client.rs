@@ -426,28 +426,29 @@ mod tests {
         }
     }
 
-    /// Runs this program again, with the one test below, on a "machine" without certificates.
+    /// Runs itself again on a "machine" without certificates: only a process of its own can have another
+    /// environment.
     #[test]
     fn without_system_certificates_a_loopback_provider_still_works() {
+        const MARK: &str = "TEST_WITHOUT_SYSTEM_CERTIFICATES";
+        if std::env::var_os(MARK).is_some() {
+            let (_, ca) = tls_server("localhost");
+            let remote = url("https://login.example.com");
+            assert!(client(SHORT, &[], &url("http://127.0.0.1:1/")).is_ok());
+            assert!(client(SHORT, ca.as_bytes(), &remote).is_ok());
+            assert!(client(SHORT, &[], &remote).err().unwrap().contains("ca_certificates"));
+            return;
+        }
         let empty = tempfile::tempdir().unwrap();
-        let test = "provider::http_client::tests::on_a_machine_without_certificates";
+        let own_name = std::thread::current().name().unwrap().to_owned();
         let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--ignored"])
+            .args(["--exact", &own_name])
+            .env(MARK, "1")
             .env("SSL_CERT_FILE", empty.path().join("none"))
             .env("SSL_CERT_DIR", empty.path())
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&run.stdout);
         assert!(run.status.success() && text.contains("1 passed"), "{text}");
-    }
-
-    #[test]
-    #[ignore = "run by the test above, in an environment of its own"]
-    fn on_a_machine_without_certificates() {
-        let (_, ca) = tls_server("localhost");
-        assert!(client(SHORT, &[], &url("http://127.0.0.1:1/")).is_ok());
-        assert!(client(SHORT, ca.as_bytes(), &url("https://login.example.com")).is_ok());
-        let error = client(SHORT, &[], &url("https://login.example.com")).err().unwrap();
-        assert!(error.contains("ca_certificates"), "{error}");
     }
 }
