@@ -367,10 +367,10 @@ mod tests {
     #[test]
     fn pr_17_an_address_that_the_provider_could_vouch_for_must_be_verified() {
         let unverified = json!({"email": "a@example.com", "email_verified": false});
-        assert_eq!(kind(oidc(&[unverified.clone()], &["example.com"])), "access_denied");
+        assert_eq!(kind(oidc(std::slice::from_ref(&unverified), &["example.com"])), "access_denied");
         let mut mapping = ClaimMapping { email: Some(path("$.email")), ..ClaimMapping::default() };
         let signs_in = |mapping: &ClaimMapping| {
-            kind(with(&Places::oauth2(mapping), &[unverified.clone()], &["example.com"]))
+            kind(with(&Places::oauth2(mapping), std::slice::from_ref(&unverified), &["example.com"]))
         };
         assert_eq!(signs_in(&mapping), "ok");
         mapping.email_verified = Some(path("$.email_verified"));
