@@ -327,8 +327,23 @@ mod tests {
         assert_eq!((text(&profile.email), profile.email_verified), ("admin@example.com", false));
         let profile = oidc(&[other, verified.clone()], &[]).unwrap();
         assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
-        let profile = oidc(&[verified, json!({"name": "Alice"})], &[]).unwrap();
+        let profile = oidc(&[verified.clone(), json!({"name": "Alice"})], &[]).unwrap();
         assert!(profile.email_verified);
+        let withdrawn = json!({"email": "a@example.com", "email_verified": false});
+        assert!(!oidc(&[verified, withdrawn], &[]).unwrap().email_verified);
+    }
+
+    #[test]
+    fn pr_16_the_document_that_gave_the_address_is_found_behind_any_path() {
+        let mapping = ClaimMapping {
+            email: Some(path("$..email")),
+            email_verified: Some(path("$..verified")),
+            ..ClaimMapping::default()
+        };
+        let first = json!({"a": {"email": "a@example.com", "verified": true}});
+        let second = json!({"b": {"email": "b@example.com"}});
+        let profile = with(&Places::oauth2(&mapping), &[first, second], &[]).unwrap();
+        assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
     }
 
     #[test]
