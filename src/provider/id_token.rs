@@ -20,6 +20,9 @@ use crate::domain::profile::Subject;
 /// How far the provider's clock may be from ours, in seconds.
 const SKEW: f64 = 60.0;
 
+/// The end of the year 9999, in seconds since 1970: a later time is a mistake, or somebody trying something.
+const LAST_TIME: f64 = 253_402_300_799.0;
+
 /// How old a token may be when it arrives, in seconds.
 const OLDEST: f64 = 600.0;
 
@@ -182,7 +185,10 @@ impl<'a> Claims<'a> {
     pub(super) fn time(self, name: &'static str) -> Result<Option<f64>, Refused> {
         match self.0.get(name) {
             None => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(seconds) if (0.0..=LAST_TIME).contains(&seconds) => Ok(Some(seconds)),
+                _ => Err(Refused("a time is before 1970 or after 9999")),
+            },
             Some(_) => Err(Refused("a claim that must be a number is not")),
         }
     }
@@ -299,6 +305,7 @@ mod tests {
     #[test]
     fn pr_10_an_expired_token_is_refused() {
         refused("exp", [json!(null), json!(NOW - 60), json!(0), json!(-1), json!("1900000000"), json!(true)]);
+        refused("exp", [json!(1e300), json!(u64::MAX), json!(253_402_300_800_i64)]);
         assert_eq!(verdict(json!({"exp": NOW - 59})), "ok");
         assert_eq!(verdict(json!({"exp": NOW as f64 + 0.5})), "ok");
     }
