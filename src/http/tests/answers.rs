@@ -218,6 +218,9 @@ async fn er_03_er_04_the_access_log_holds_the_route_and_nothing_of_the_request()
         .json()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone());
+    // With one subscriber alive, tracing lets whichever thread meets a log line first decide for all threads
+    // whether it is wanted; with two it asks both. Without this, tests running beside this one silence it.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::subscriber::set_default(subscriber.finish());
     for request in [
         get_from("/oauth2_callback/secretpath?code=secretcode&code=secretcode")
