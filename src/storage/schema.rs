@@ -119,10 +119,10 @@ mod tests {
     fn the_migrations_make_every_column_that_is_named_here() {
         let mut db = SqliteConnection::establish(":memory:").unwrap();
         db.run_pending_migrations(crate::storage::sqlite::MIGRATIONS).unwrap();
-        users::table.execute(&mut db).unwrap();
-        identities::table.execute(&mut db).unwrap();
-        sessions::table.execute(&mut db).unwrap();
-        api_tokens::table.execute(&mut db).unwrap();
-        audit_events::table.execute(&mut db).unwrap();
+        users::table.select(users::all_columns).execute(&mut db).unwrap();
+        identities::table.select(identities::all_columns).execute(&mut db).unwrap();
+        sessions::table.select(sessions::all_columns).execute(&mut db).unwrap();
+        api_tokens::table.select(api_tokens::all_columns).execute(&mut db).unwrap();
+        audit_events::table.select(audit_events::all_columns).execute(&mut db).unwrap();
     }
 }

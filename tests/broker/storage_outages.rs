@@ -93,6 +93,7 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use futures_util::future::join_all;
+    use token_broker::storage::records::Purged;
 
     use super::*;
     use crate::support::postgres::Postgres;
@@ -197,6 +198,20 @@ mod postgres {
         assert!(text.contains("statement timeout"), "{text}");
         other.batch_execute("ROLLBACK").unwrap();
         assert!(storage.find_token(handle).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_purge_leaves_the_work_to_whoever_is_at_it() {
+        let database = Database::postgres().migrated().await;
+        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
+        database.storage.end_session(session, noon()).await.unwrap();
+        let mut other = PgConnection::establish(&database.url).unwrap();
+        // The number stands in src/storage/postgres.rs.
+        other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();
+        let purge = || database.storage.purge(after(2 * 86_400), noon(), 10);
+        assert_eq!(purge().await.unwrap(), Purged::default());
+        other.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+        assert_eq!(purge().await.unwrap(), Purged { tokens: 1, sessions: 1, audit_events: 0 });
     }
 
     async fn until_it_answers(storage: &Storage) {

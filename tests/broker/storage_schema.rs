@@ -5,7 +5,7 @@ use diesel::sql_types::Text;
 use futures_util::future::join_all;
 use token_broker::storage::Storage;
 
-use crate::support::storage::{Database, login, noon, settings, sign_in};
+use crate::support::storage::{Database, settings};
 
 #[derive(QueryableByName)]
 struct Line {
@@ -122,6 +122,7 @@ mod postgres {
     use diesel::connection::SimpleConnection;
 
     use super::*;
+    use crate::support::storage::{login, noon, sign_in};
 
     #[tokio::test]
     async fn migrations_go_up_and_down_and_up_again() {
