@@ -6,5 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod dev_provider;
 mod key_store;
 mod support;

@@ -1,0 +1,111 @@
+//! The provider's signing keys (JWK Set, RFC 7517 section 5).
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
+use serde_json::Value;
+use url::Url;
+
+use super::ProviderError;
+use super::cached::with_retries;
+use super::http_client::{Deadline, HttpClient, METADATA_LIMIT};
+use super::json::Object;
+
+/// The smallest RSA modulus, in bits (RFC 7518 section 3.3).
+const RSA_BITS: usize = 2048;
+
+/// The keys of one set that can verify signatures; whatever else is in the set is skipped.
+pub(super) struct KeySet(Vec<VerificationKey>);
+
+struct VerificationKey {
+    key_id: Option<String>,
+    /// The one algorithm that the provider binds the key to, where it does (RFC 7517 section 4.4).
+    bound_to: Option<KeyAlgorithm>,
+    shape: KeyShape,
+    key: DecodingKey,
+}
+
+/// Which algorithms a key can serve.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyShape {
+    Rsa,
+    P256,
+    P384,
+    Ed25519,
+}
+
+impl KeySet {
+    /// Fetches the set.
+    pub(super) async fn fetch(
+        http: &HttpClient,
+        jwks_uri: &Url,
+        deadline: Deadline,
+    ) -> Result<Self, ProviderError> {
+        let fetch = || http.send("JWKS", http.get(jwks_uri), METADATA_LIMIT, deadline);
+        Self::read(&with_retries(fetch).await?.object()?)
+    }
+
+    /// Reads the set: keys that are broken, weak, of another use or of an unknown kind are skipped, since a
+    /// set may hold keys for other purposes and from a later time (RFC 7517 section 5).
+    pub(super) fn read(set: &Object) -> Result<Self, ProviderError> {
+        let Some(Value::Array(keys)) = set.get("keys") else {
+            return Err(ProviderError::Unusable("JWKS: there is no list of keys".to_owned()));
+        };
+        let keys = keys.iter().filter_map(|key| serde_json::from_value::<Jwk>(key.clone()).ok());
+        Ok(Self(keys.filter_map(|jwk| VerificationKey::read(&jwk)).collect()))
+    }
+
+    /// The keys that may have made a signature with this `kid` and algorithm.
+    pub(super) fn suitable(
+        &self,
+        key_id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &DecodingKey> {
+        self.0
+            .iter()
+            .filter(move |key| key_id.is_none() || key.key_id.as_deref() == key_id)
+            .filter(move |key| key.serves(algorithm))
+            .map(|key| &key.key)
+    }
+}
+
+impl VerificationKey {
+    fn read(jwk: &Jwk) -> Option<Self> {
+        let common = &jwk.common;
+        let for_signatures = matches!(common.public_key_use, None | Some(PublicKeyUse::Signature));
+        let operations = common.key_operations.as_ref();
+        let for_verifying = operations.is_none_or(|listed| listed.contains(&KeyOperations::Verify));
+        if !for_signatures || !for_verifying {
+            return None;
+        }
+        let key = DecodingKey::from_jwk(jwk).ok()?;
+        let shape = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) if modulus_bits(&key) >= RSA_BITS => KeyShape::Rsa,
+            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => KeyShape::P256,
+            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => KeyShape::P384,
+            AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
+                KeyShape::Ed25519
+            }
+            _ => return None,
+        };
+        Some(Self { key_id: common.key_id.clone(), bound_to: common.key_algorithm, shape, key })
+    }
+
+    fn serves(&self, algorithm: Algorithm) -> bool {
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        let fits = match self.shape {
+            KeyShape::Rsa => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),
+            KeyShape::P256 => algorithm == ES256,
+            KeyShape::P384 => algorithm == ES384,
+            KeyShape::Ed25519 => algorithm == EdDSA,
+        };
+        fits && self.bound_to.is_none_or(|bound_to| bound_to == KeyAlgorithm::from(algorithm))
+    }
+}
+
+fn modulus_bits(key: &DecodingKey) -> usize {
+    let DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else { return 0 };
+    let significant = n.iter().skip_while(|byte| **byte == 0);
+    let bytes = significant.clone().count();
+    let unused = significant.clone().next().map_or(0, |first| first.leading_zeros() as usize);
+    bytes * 8 - unused
+}
