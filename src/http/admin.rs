@@ -8,7 +8,7 @@ use super::openapi::errors;
 use crate::flow::health::readiness;
 use crate::state::Broker;
 
-errors!(AdminErrors, Problem, [NotFound]);
+errors!(AdminErrors, Problem, []);
 
 /// Metrics
 ///

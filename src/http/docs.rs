@@ -7,17 +7,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{ContentType, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpResponse, get, web};
 use maud::{DOCTYPE, html};
 use utoipa_swagger_ui::Config;
 
 use super::openapi::{self, errors};
 use super::pages;
 use crate::error::{Error, ErrorCode, Result};
-
-/// Whether this listener shows the description.
-#[derive(Debug, Clone, Copy)]
-pub struct Visible(pub bool);
 
 /// The viewer's own files that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
@@ -29,14 +25,8 @@ static POLICY: HeaderValue = HeaderValue::from_static(
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
-fn check_visible(request: &HttpRequest) -> Result<()> {
-    match request.app_data::<Visible>() {
-        Some(Visible(true)) => Ok(()),
-        _ => Err(ErrorCode::NotFound.into()),
-    }
-}
-
-errors!(DocsErrors, Problem, [NotFound]);
+errors!(DocsErrors, Problem, []);
+errors!(FileErrors, Problem, [NotFound]);
 
 /// The description of this API
 ///
@@ -46,9 +36,8 @@ errors!(DocsErrors, Problem, [NotFound]);
     responses((status = 200, description = "The OpenAPI document.", content_type = "application/json", body = Object), DocsErrors),
 )]
 #[get("/openapi.json")]
-pub async fn openapi_json(request: HttpRequest) -> Result<HttpResponse> {
-    check_visible(&request)?;
-    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(openapi::served()))
+pub async fn openapi_json() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(openapi::served())
 }
 
 /// The description of this API, to read and try
@@ -59,8 +48,7 @@ pub async fn openapi_json(request: HttpRequest) -> Result<HttpResponse> {
     responses((status = 200, description = "The page.", content_type = "text/html; charset=utf-8", body = String), DocsErrors),
 )]
 #[get("/docs")]
-pub async fn docs(request: HttpRequest) -> Result<HttpResponse> {
-    check_visible(&request)?;
+pub async fn docs() -> HttpResponse {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -78,7 +66,7 @@ pub async fn docs(request: HttpRequest) -> Result<HttpResponse> {
             }
         }
     };
-    Ok(pages::answer(page, &POLICY))
+    pages::answer(page, &POLICY)
 }
 
 /// A file of the viewer
@@ -87,11 +75,10 @@ pub async fn docs(request: HttpRequest) -> Result<HttpResponse> {
 #[utoipa::path(
     tag = "Service",
     params(("file" = String, Path, description = "The file's name.")),
-    responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = Vec<u8>), DocsErrors),
+    responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = String), FileErrors),
 )]
 #[get("/docs/{file}")]
-pub async fn docs_file(request: HttpRequest, name: web::Path<String>) -> Result<HttpResponse> {
-    check_visible(&request)?;
+pub async fn docs_file(name: web::Path<String>) -> Result<HttpResponse> {
     if *name == "initialiser.js" {
         return Ok(HttpResponse::Ok().content_type("text/javascript").body(INITIALISER));
     }

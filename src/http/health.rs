@@ -1,6 +1,6 @@
 //! `/healthz` and `/readyz`: whether the process runs, and what it can do at the moment.
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, route, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -43,16 +43,18 @@ impl Ready {
     }
 }
 
-errors!(ServiceErrors, Problem, [NotFound]);
+errors!(ServiceErrors, Problem, []);
 
 /// Whether the process runs
 ///
 /// Asks nothing of any store: for a supervisor that restarts a hung process.
 #[utoipa::path(
+    get,
+    path = "/healthz",
     tag = "Service",
     responses((status = 200, description = "It runs.", body = Health), ServiceErrors),
 )]
-#[get("/healthz")]
+#[route("/healthz", method = "GET", method = "HEAD")]
 pub async fn healthz() -> web::Json<Health> {
     web::Json(Health { status: "ok" })
 }
@@ -62,6 +64,8 @@ pub async fn healthz() -> web::Json<Health> {
 /// For a load balancer: 503 takes this instance out of rotation. Log-in, redemption and token checks are told apart,
 /// because each needs other stores.
 #[utoipa::path(
+    get,
+    path = "/readyz",
     tag = "Service",
     responses(
         (status = 200, description = "Everything works.", body = Ready),
@@ -69,7 +73,7 @@ pub async fn healthz() -> web::Json<Health> {
         ServiceErrors,
     ),
 )]
-#[get("/readyz")]
+#[route("/readyz", method = "GET", method = "HEAD")]
 pub async fn readyz(broker: web::Data<Broker>) -> HttpResponse {
     Ready::from(readiness(&broker).await).answer()
 }

@@ -61,7 +61,7 @@ pub async fn logout(
 
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<LogoutBody> {
     let bytes = body::read(payload).await?;
-    if bytes.is_empty() {
+    if matches!(bytes.trim_ascii(), b"" | b"null") {
         return Ok(LogoutBody::default());
     }
     match MediaType::of(request)? {

@@ -30,13 +30,13 @@ struct MeUser {
     #[schema(example = "corp")]
     provider: String,
     /// The login name.
-    #[schema(example = "alice")]
+    #[schema(required, example = "alice")]
     username: Option<String>,
     /// The full name.
-    #[schema(example = "Alice Example")]
+    #[schema(required, example = "Alice Example")]
     display_name: Option<String>,
     /// The email address.
-    #[schema(example = "alice@example.com")]
+    #[schema(required, example = "alice@example.com")]
     email: Option<String>,
     /// Whether the provider vouches for the address.
     email_verified: bool,
@@ -70,6 +70,7 @@ struct MeSession {
     /// When it ends, at the latest.
     expires_at: DateTime<Utc>,
     /// When the person last proved who they are at the provider, where it says so.
+    #[schema(required)]
     auth_time: Option<DateTime<Utc>>,
 }
 

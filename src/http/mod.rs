@@ -34,6 +34,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::state::Broker;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors};
+use routes::Offered;
 
 /// What the listeners need beyond the [`Broker`].
 #[derive(Debug, Clone, Default)]
@@ -56,9 +57,13 @@ pub fn public_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::public(&broker.public_url, &settings.public_names);
-    let docs = docs::Visible(broker.development || settings.docs_public);
+    let offered = Offered {
+        legacy: broker.clients.iter().any(|client| client.legacy),
+        docs: broker.development || settings.docs_public,
+        development: broker.development,
+    };
     let cors = cors::layer(broker.clone());
-    app(broker, settings, names, docs, |config| routes::public(config, cors))
+    app(broker, settings, names, move |config| routes::public(config, cors, offered))
 }
 
 /// The application of the admin listener: metrics, health, and the API's description.
@@ -70,7 +75,7 @@ pub fn admin_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&settings.admin_names);
-    app(broker, settings, names, docs::Visible(true), routes::admin).app_data(metrics)
+    app(broker, settings, names, routes::admin).app_data(metrics)
 }
 
 /// What both listeners have in common. The layer that is added last is the outermost.
@@ -78,7 +83,6 @@ fn app(
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
     own_names: OwnNames,
-    docs: docs::Visible,
     configure: impl FnOnce(&mut ServiceConfig),
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
@@ -87,7 +91,6 @@ fn app(
     let own_names = web::Data::new(own_names);
     let (admitting, answering) = (broker.clone(), broker.clone());
     app.app_data(broker)
-        .app_data(docs)
         .app_data(routes::Methods::of(&document))
         .default_service(web::to(routes::no_route))
         .wrap(NormalizePath::trim())

@@ -16,7 +16,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_actix_web::AppExt;
 
 use super::error_response::{OAuthError, Problem, Shape};
-use super::routes;
+use super::routes::{self, Offered};
 use crate::error::ErrorCode;
 
 /// What every operation can answer, whatever it does.
@@ -62,12 +62,15 @@ impl Modify for BearerScheme {
     }
 }
 
+/// The document describes what a production broker offers at most.
+const DESCRIBED: Offered = Offered { legacy: true, docs: true, development: false };
+
 /// The document of the public listener.
 pub fn document() -> utoipa::openapi::OpenApi {
     App::new()
         .into_utoipa_app()
         .openapi(Base::openapi())
-        .configure(|config| routes::public(config, Cors::default()))
+        .configure(|config| routes::public(config, Cors::default(), DESCRIBED))
         .split_for_parts()
         .1
 }
@@ -87,7 +90,7 @@ pub(super) fn served() -> web::Bytes {
 
 /// The error responses of one operation, by status: for `#[utoipa::path(responses(..))]`.
 macro_rules! errors {
-    ($name:ident, $shape:ident, [$($code:ident),+ $(,)?]) => {
+    ($name:ident, $shape:ident, [$($code:ident),* $(,)?]) => {
         /// The errors of the operation below, for its description.
         struct $name;
 
@@ -98,7 +101,7 @@ macro_rules! errors {
             > {
                 $crate::http::openapi::error_responses(
                     $crate::http::error_response::Shape::$shape,
-                    &[$($crate::error::ErrorCode::$code),+],
+                    &[$($crate::error::ErrorCode::$code),*],
                 )
             }
         }
@@ -207,7 +210,6 @@ mod tests {
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
-                "get /try.js",
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",

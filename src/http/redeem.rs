@@ -1,6 +1,5 @@
 //! `/api/get_token`: the SPA exchanges its one-time key for its bearer token.
 
-use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,9 @@ use utoipa::ToSchema;
 use super::extract::body::{self, MediaType};
 use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
-use super::routes;
 use crate::error::{Error, Result};
-use crate::flow::redeem::{self as flow, RedeemRequest};
 use crate::flow::{Caller, IssuedToken};
+use crate::flow::redeem::{self as flow, RedeemRequest};
 use crate::state::Broker;
 
 /// What the SPA sends to redeem its key.
@@ -65,7 +63,7 @@ impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct LegacyTokenAnswer<'a> {
     /// The token, or `null` where the key is unknown, used or expired.
-    #[schema(example = "tbk_…")]
+    #[schema(required, example = "tbk_…")]
     token: Option<&'a str>,
 }
 
@@ -130,13 +128,9 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<RedeemRequ
     Ok(RedeemRequest { one_time_key, code_verifier: body.code_verifier, client_id: body.client_id })
 }
 
-errors!(
-    LegacyErrors,
-    OAuth,
-    [InvalidRequest, OriginNotAllowed, MethodNotAllowed, RateLimited, TemporarilyUnavailable,]
-);
+errors!(LegacyErrors, OAuth, [InvalidRequest, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]);
 
-/// Redeem a one-time key of a `legacy` client
+/// Redeem a one-time key of a legacy client
 ///
 /// The contract of the service that this broker replaces, for clients with `legacy = true` and for no other: without
 /// any such client the method is not allowed.
@@ -154,9 +148,6 @@ pub async fn get_token_legacy(
     caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    if !broker.clients.iter().any(|client| client.legacy) {
-        return Ok(routes::method_not_allowed(&[Method::POST]));
-    }
     let known = [parameter!("one_time_key")];
     let [one_time_key] = parameters::read(request.query_string().as_bytes(), known)?;
     let issued = match one_time_key {

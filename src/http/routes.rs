@@ -14,39 +14,52 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::{admin, callback, docs, front, health, login, logout, me, redeem, rotate};
 use crate::error::{Error, ErrorCode, Result};
 
+/// The routes that not every broker has.
+#[derive(Debug, Clone, Copy)]
+pub struct Offered {
+    /// Redemption as in the service that this broker replaces.
+    pub legacy: bool,
+    /// The API's description.
+    pub docs: bool,
+    /// What only development has.
+    pub development: bool,
+}
+
 /// The public listener. `cors` is wrapped around what SPAs call, and around nothing else.
-pub fn public(config: &mut ServiceConfig, cors: Cors) {
+pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
+    let mut api = scope("/api")
+        .wrap(cors)
+        .service(redeem::get_token)
+        .service(me::me)
+        .service(me::permissions)
+        .service(rotate::rotate)
+        .service(logout::logout);
+    if offered.legacy {
+        api = api.service(redeem::get_token_legacy);
+    }
     config
         .service(login::login)
         .service(callback::oauth2_callback)
         .service(callback::oauth2_callback_of_provider)
-        .service(
-            scope("/api")
-                .wrap(cors)
-                .service(redeem::get_token)
-                .service(redeem::get_token_legacy)
-                .service(me::me)
-                .service(me::permissions)
-                .service(rotate::rotate)
-                .service(logout::logout),
-        )
+        .service(api)
         .service(health::healthz)
         .service(health::readyz)
-        .service(docs::openapi_json)
-        .service(docs::docs)
-        .service(docs::docs_file)
-        .service(front::front_page)
-        .service(front::front_script);
+        .service(front::front_page);
+    if offered.docs {
+        config.configure(docs);
+    }
+    if offered.development {
+        config.service(front::front_script);
+    }
 }
 
 /// The admin listener.
 pub fn admin(config: &mut ServiceConfig) {
-    config
-        .service(admin::metrics)
-        .service(admin::detailed_health)
-        .service(docs::openapi_json)
-        .service(docs::docs)
-        .service(docs::docs_file);
+    config.service(admin::metrics).service(admin::detailed_health).configure(docs);
+}
+
+fn docs(config: &mut ServiceConfig) {
+    config.service(docs::openapi_json).service(docs::docs).service(docs::docs_file);
 }
 
 /// Which methods each path has, read from the document of the same list.
@@ -87,7 +100,7 @@ pub async fn no_route(request: HttpRequest) -> Result<HttpResponse> {
 }
 
 /// 405 with the `Allow` header that RFC 9110 section 15.5.6 asks for.
-pub fn method_not_allowed(allowed: &[Method]) -> HttpResponse {
+fn method_not_allowed(allowed: &[Method]) -> HttpResponse {
     let mut response = HttpResponse::from_error(Error::new(ErrorCode::MethodNotAllowed));
     if let Ok((name, value)) = Allow(allowed.to_vec()).try_into_pair() {
         response.headers_mut().insert(name, value);

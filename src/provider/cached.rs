@@ -145,3 +145,154 @@ where
     let twice = ExponentialBuilder::new().with_min_delay(soon).with_max_times(2);
     fetch.retry(twice).when(|error| matches!(error, ProviderError::Unavailable(_))).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+
+    use super::super::fake::{clock, kind};
+    use super::super::http_client::HttpClient;
+    use super::super::settings::Timeouts;
+    use super::*;
+    use crate::domain::clock::StoppedClock;
+
+    /// A document that counts how often it was fetched, or fails.
+    struct Source {
+        clock: Arc<StoppedClock>,
+        cached: Cached<usize>,
+        fetches: AtomicUsize,
+        http: HttpClient,
+    }
+
+    impl Source {
+        fn new() -> Self {
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let clock = clock();
+            let cached = Cached::new("test", Arc::<StoppedClock>::clone(&clock));
+            let http = HttpClient::new(Timeouts::default(), &[], &[]).unwrap();
+            Self { clock, cached, fetches: AtomicUsize::new(0), http }
+        }
+
+        async fn fetch(&self, works: bool) -> Result<usize, ProviderError> {
+            tokio::task::yield_now().await;
+            let count = self.fetches.fetch_add(1, Ordering::SeqCst) + 1;
+            if works { Ok(count) } else { Err(ProviderError::Unavailable("down".to_owned())) }
+        }
+
+        async fn get(&self, works: bool) -> Result<usize, ProviderError> {
+            let entry = self.cached.get(self.http.deadline(), self.fetch(works)).await;
+            entry.map(|entry| *entry.document)
+        }
+
+        async fn renew(&self, works: bool) -> Result<usize, ProviderError> {
+            let entry = self.cached.renew(self.http.deadline(), self.fetch(works)).await;
+            entry.map(|entry| *entry.document)
+        }
+
+        fn count(&self) -> usize {
+            self.fetches.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_kept_for_an_hour() {
+        let source = Source::new();
+        assert!(!source.cached.is_there());
+        assert_eq!(source.get(true).await.unwrap(), 1);
+        source.clock.advance(TimeDelta::seconds(3599));
+        assert_eq!(source.get(true).await.unwrap(), 1);
+        source.clock.advance(TimeDelta::seconds(1));
+        assert_eq!(source.get(true).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn pr_20_concurrent_fetches_share_one_call_and_its_outcome() {
+        let source = Source::new();
+        let outcomes = join_all((0..50).map(|_| source.get(false))).await;
+        assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "unavailable"));
+        assert_eq!(source.count(), 1);
+        let outcomes = join_all((0..50).map(|_| source.get(true))).await;
+        assert!(outcomes.into_iter().all(|outcome| outcome.unwrap() == 2));
+        let outcomes = join_all((0..50).map(|_| source.renew(true))).await;
+        assert!(outcomes.into_iter().all(|outcome| outcome.unwrap() == 3));
+    }
+
+    #[tokio::test]
+    async fn pr_20_a_renewal_happens_at_most_once_a_minute() {
+        let source = Source::new();
+        source.get(true).await.unwrap();
+        assert_eq!(source.renew(true).await.unwrap(), 2);
+        for _ in 0..5 {
+            assert_eq!(source.renew(true).await.unwrap(), 2);
+        }
+        source.clock.advance(TimeDelta::seconds(59));
+        assert_eq!(source.renew(true).await.unwrap(), 2);
+        source.clock.advance(TimeDelta::seconds(1));
+        assert_eq!(source.renew(true).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_failed_renewal_stays_an_outage_until_the_next() {
+        let source = Source::new();
+        source.get(true).await.unwrap();
+        assert_eq!(kind(source.renew(false).await), "unavailable");
+        assert_eq!(kind(source.renew(true).await), "unavailable");
+        assert_eq!(source.count(), 2);
+        assert_eq!(source.get(true).await.unwrap(), 1);
+        source.clock.advance(TimeDelta::seconds(60));
+        assert_eq!(source.renew(true).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn pr_22_an_old_document_is_used_on_while_there_is_no_new_one() {
+        let source = Source::new();
+        source.get(true).await.unwrap();
+        source.clock.advance(TimeDelta::hours(2));
+        for _ in 0..3 {
+            assert_eq!(source.get(false).await.unwrap(), 1);
+        }
+        assert_eq!(source.count(), 2, "one try a minute");
+        source.clock.advance(TimeDelta::seconds(60));
+        assert_eq!(source.get(true).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_failed_first_fetch_is_tried_again_at_once() {
+        let source = Source::new();
+        assert_eq!(kind(source.get(false).await), "unavailable");
+        assert_eq!(source.get(true).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_is_abandoned_does_not_block_the_next() {
+        let source = Source::new();
+        let abandoned = source.cached.get(source.http.deadline(), std::future::pending());
+        tokio::select! {
+            biased;
+            _ = abandoned => panic!("it never ends"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert_eq!(source.get(true).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn only_outages_are_tried_again() {
+        let tries = AtomicUsize::new(0);
+        let failing = |error: fn(String) -> ProviderError| {
+            tries.store(0, Ordering::SeqCst);
+            let tries = &tries;
+            with_retries(move || async move {
+                tries.fetch_add(1, Ordering::SeqCst);
+                Err::<(), _>(error(String::new()))
+            })
+        };
+        assert_eq!(kind(failing(ProviderError::Unavailable).await), "unavailable");
+        assert_eq!(tries.load(Ordering::SeqCst), 3);
+        for error in [ProviderError::Unusable, ProviderError::Timeout] {
+            assert!(failing(error).await.is_err());
+            assert_eq!(tries.load(Ordering::SeqCst), 1);
+        }
+    }
+}

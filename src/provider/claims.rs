@@ -217,3 +217,187 @@ fn unusable(problem: &str) -> ProviderError {
 fn denied(reason: &str) -> ProviderError {
     ProviderError::AccessDenied(reason.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fake::{kind, path, registration};
+    use super::*;
+
+    fn merged(documents: &[Value]) -> Merged {
+        let mut all = Documents::default();
+        documents.iter().for_each(|document| all.add(document.as_object().unwrap().clone()));
+        all.merged()
+    }
+
+    /// The profile of an OpenID provider's documents, with these allowed domains.
+    fn oidc(documents: &[Value], domains: &[&str]) -> Result<Profile, ProviderError> {
+        with(&Places::oidc(&ClaimMapping::default()), documents, domains)
+    }
+
+    fn with(places: &Places<'_>, documents: &[Value], domains: &[&str]) -> Result<Profile, ProviderError> {
+        let registration = registration(|settings| {
+            settings.allowed_email_domains = domains.iter().map(|&domain| domain.to_owned()).collect();
+        });
+        places.profile(&registration, "1".parse().unwrap(), &merged(documents), Some("s\u{0}1"))
+    }
+
+    fn text(text: &Option<ProfileText>) -> &str {
+        text.as_ref().map_or("-", ProfileText::as_str)
+    }
+
+    #[test]
+    fn standard_claims_are_read_and_cleaned() {
+        let claims = json!({
+            "preferred_username": "alice", "name": "Alice\u{202E}\n", "email": "a@example.com",
+            "email_verified": true, "groups": ["dev", 7, "dev", {"x": 1}, null], "picture": "https://x.example",
+        });
+        let profile = oidc(&[claims], &[]).unwrap();
+        assert_eq!((text(&profile.username), text(&profile.display_name)), ("alice", "Alice"));
+        assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
+        assert_eq!(profile.groups.iter().collect::<Vec<_>>(), ["dev", "7"]);
+        assert_eq!(profile.permissions.iter().count(), 0);
+        assert_eq!(text(&profile.provider_session), "s1");
+    }
+
+    #[test]
+    fn configured_paths_replace_the_standard_ones() {
+        let mapping = ClaimMapping {
+            display_name: Some(path("$.names[0]")),
+            permissions: Some(path("$..role")),
+            groups: Some(path("$.teams")),
+            ..ClaimMapping::default()
+        };
+        let claims = json!({
+            "name": "unused", "names": ["Alice", "Bob"], "preferred_username": "alice",
+            "apps": [{"role": "read"}, {"role": "write"}, {"role": {"x": 1}}], "teams": ["a", "b"],
+        });
+        let profile = with(&Places::oidc(&mapping), &[claims], &[]).unwrap();
+        assert_eq!((text(&profile.username), text(&profile.display_name)), ("alice", "Alice"));
+        assert_eq!(profile.permissions.iter().collect::<Vec<_>>(), ["read", "write"]);
+        assert_eq!(profile.groups.iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn plain_oauth2_reads_what_is_configured_and_nothing_else() {
+        let claims =
+            json!({"name": "Alice", "email": "a@example.com", "email_verified": true, "login": "al"});
+        let mapping = ClaimMapping { username: Some(path("$.login")), ..ClaimMapping::default() };
+        let profile = with(&Places::oauth2(&mapping), &[claims], &[]).unwrap();
+        assert_eq!((text(&profile.username), text(&profile.display_name)), ("al", "-"));
+        assert_eq!((text(&profile.email), profile.email_verified), ("-", false));
+    }
+
+    #[test]
+    fn pr_14_the_subject_is_exactly_one_text_or_whole_number() {
+        let subject = |document: Value| merged(&[document]).subject(&path("$.id"));
+        assert_eq!(subject(json!({"id": "Alice"})).unwrap().as_str(), "Alice");
+        assert_eq!(subject(json!({"id": 42})).unwrap().as_str(), "42");
+        assert_eq!(subject(json!({"id": -42})).unwrap().as_str(), "-42");
+        assert_eq!(subject(json!({"id": u64::MAX})).unwrap().as_str(), u64::MAX.to_string());
+        let long = "x".repeat(256);
+        let bad = [json!(null), json!(""), json!(true), json!(1.5), json!(1e30), json!(["a"]), json!({})];
+        for bad in bad.into_iter().chain([json!(long), json!("a\u{0}"), json!("a\n")]) {
+            assert_eq!(kind(subject(json!({"id": bad}))), "unusable", "{bad}");
+        }
+        assert_eq!(kind(subject(json!({}))), "unusable");
+        assert_eq!(kind(merged(&[json!({"a": "1", "b": "2"})]).subject(&path("$.*"))), "unusable");
+    }
+
+    #[test]
+    fn pr_16_only_the_boolean_true_vouches_for_an_address() {
+        for (value, expected) in
+            [(json!(true), true), (json!("true"), false), (json!(1), false), (json!(false), false)]
+        {
+            let claims = json!({"email": "a@example.com", "email_verified": value});
+            assert_eq!(oidc(&[claims], &[]).unwrap().email_verified, expected, "{value}");
+        }
+        assert!(!oidc(&[json!({"email": "a@example.com"})], &[]).unwrap().email_verified);
+        assert!(!oidc(&[json!({"email_verified": true})], &[]).unwrap().email_verified);
+    }
+
+    #[test]
+    fn pr_16_one_document_does_not_vouch_for_the_address_of_another() {
+        let verified = json!({"email": "a@example.com", "email_verified": true});
+        let other = json!({"email": "admin@example.com"});
+        let profile = oidc(&[verified.clone(), other.clone()], &[]).unwrap();
+        assert_eq!((text(&profile.email), profile.email_verified), ("admin@example.com", false));
+        let profile = oidc(&[other.clone(), json!({"email_verified": true})], &[]).unwrap();
+        assert_eq!((text(&profile.email), profile.email_verified), ("admin@example.com", false));
+        let profile = oidc(&[other, verified.clone()], &[]).unwrap();
+        assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
+        let profile = oidc(&[verified.clone(), json!({"name": "Alice"})], &[]).unwrap();
+        assert!(profile.email_verified);
+        let withdrawn = json!({"email": "a@example.com", "email_verified": false});
+        assert!(!oidc(&[verified, withdrawn], &[]).unwrap().email_verified);
+    }
+
+    #[test]
+    fn pr_16_the_document_that_gave_the_address_is_found_behind_any_path() {
+        let mapping = ClaimMapping {
+            email: Some(path("$..email")),
+            email_verified: Some(path("$..verified")),
+            ..ClaimMapping::default()
+        };
+        let first = json!({"a": {"email": "a@example.com", "verified": true}});
+        let second = json!({"b": {"email": "b@example.com"}});
+        let profile = with(&Places::oauth2(&mapping), &[first, second], &[]).unwrap();
+        assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
+    }
+
+    #[test]
+    fn pr_17_only_addresses_of_allowed_domains_sign_in() {
+        let signs_in = |email: Value| {
+            let claims = json!({"email": email, "email_verified": true});
+            kind(oidc(&[claims], &["example.com", "example.org"]))
+        };
+        for good in ["a@example.com", "a.b+c@example.org"] {
+            assert_eq!(signs_in(json!(good)), "ok", "{good}");
+        }
+        let long = format!("{}@example.com", "x".repeat(250));
+        for bad in [
+            "a@evil.com",
+            "a@sub.example.com",
+            "a@example.com.evil.com",
+            "a@evilexample.com",
+            "a@evil.com@example.com",
+            "a@example.com@evil.com",
+            "a@example.com\n",
+            "a@example.com\u{200B}",
+            "a@ex\u{0430}mple.com",
+            "a @example.com",
+            "@example.com",
+            "example.com",
+            "a@",
+            "",
+            &long,
+        ] {
+            assert_eq!(signs_in(json!(bad)), "access_denied", "{bad}");
+        }
+        assert_eq!(signs_in(json!(null)), "access_denied");
+        assert_eq!(signs_in(json!(["a@example.com"])), "access_denied");
+    }
+
+    #[test]
+    fn pr_17_an_address_that_the_provider_could_vouch_for_must_be_verified() {
+        let unverified = json!({"email": "a@example.com", "email_verified": false});
+        assert_eq!(kind(oidc(std::slice::from_ref(&unverified), &["example.com"])), "access_denied");
+        let mut mapping = ClaimMapping { email: Some(path("$.email")), ..ClaimMapping::default() };
+        let signs_in = |mapping: &ClaimMapping| {
+            kind(with(&Places::oauth2(mapping), std::slice::from_ref(&unverified), &["example.com"]))
+        };
+        assert_eq!(signs_in(&mapping), "ok");
+        mapping.email_verified = Some(path("$.email_verified"));
+        assert_eq!(signs_in(&mapping), "access_denied");
+    }
+
+    #[test]
+    fn pr_18_what_a_provider_sends_is_capped() {
+        let many: Vec<String> = (0..2000).map(|number| format!("group{number}")).collect();
+        let claims = json!({"name": "x".repeat(5000), "groups": many});
+        let profile = oidc(&[claims], &[]).unwrap();
+        assert_eq!(text(&profile.display_name).len(), 255);
+        assert_eq!(profile.groups.iter().count(), 1000);
+    }
+}

@@ -92,3 +92,91 @@ pub(super) fn is_usable(url: &Url, loopback_allowed: bool) -> bool {
     };
     safe && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fake::keys::changed;
+    use super::super::fake::{kind, url};
+    use super::*;
+
+    const ISSUER: &str = "https://login.example.com/realm";
+
+    fn read(issuer: &str, changes: Value) -> Result<Metadata, ProviderError> {
+        let document = json!({
+            "issuer": issuer, "authorization_endpoint": "https://login.example.com/authorize",
+            "token_endpoint": "https://login.example.com/token", "jwks_uri": "https://keys.example.com/jwks",
+        });
+        Metadata::read(changed(&document, changes).as_object().unwrap(), issuer)
+    }
+
+    #[test]
+    fn pr_01_the_issuer_must_be_identical() {
+        assert_eq!(kind(read(ISSUER, json!({}))), "ok");
+        let slash = format!("{ISSUER}/");
+        for bad in [json!(null), json!(slash), json!("https://evil.example"), json!([ISSUER])] {
+            assert_eq!(kind(read(ISSUER, json!({"issuer": bad}))), "unusable", "{bad}");
+        }
+    }
+
+    #[test]
+    fn pr_01_a_needed_endpoint_must_be_there() {
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
+            for bad in [json!(null), json!(1), json!(""), json!("/token")] {
+                assert_eq!(kind(read(ISSUER, json!({name: bad}))), "unusable", "{name}: {bad}");
+            }
+        }
+        for name in ["userinfo_endpoint", "end_session_endpoint"] {
+            assert_eq!(kind(read(ISSUER, json!({name: null}))), "ok", "{name}");
+            assert_eq!(kind(read(ISSUER, json!({name: 1}))), "unusable", "{name}");
+        }
+    }
+
+    #[test]
+    fn pr_02_endpoints_are_https() {
+        let bad = [
+            "http://login.example.com/x",
+            "http://127.0.0.1/x",
+            "ftp://login.example.com/x",
+            "file:///etc/passwd",
+            "https://user:secret@login.example.com/x",
+            "https://login.example.com/x#fragment",
+        ];
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
+            for bad in bad {
+                assert_eq!(kind(read(ISSUER, json!({name: bad}))), "unusable", "{name}: {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn pr_02_http_is_for_a_loopback_issuer_on_loopback_names_only() {
+        let at = |endpoint: &str| kind(read("http://localhost:9000", json!({"token_endpoint": endpoint})));
+        assert_eq!(at("http://localhost:9000/token"), "ok");
+        assert_eq!(at("http://[::1]:9000/token"), "ok");
+        assert_eq!(at("http://login.example.com/token"), "unusable");
+        assert_eq!(at("http://localhost.example.com/token"), "unusable");
+        assert!(!is_usable(&url("http://127.0.0.1/"), false));
+    }
+
+    #[test]
+    fn ls_07_an_endpoint_must_not_set_parameters_of_the_request() {
+        let at = |endpoint: &str| kind(read(ISSUER, json!({"authorization_endpoint": endpoint})));
+        assert_eq!(at("https://login.example.com/authorize?tenant=1"), "ok");
+        for name in ["state", "redirect_uri", "response_type", "scope", "code_challenge", "login_hint"] {
+            assert_eq!(at(&format!("https://login.example.com/authorize?{name}=x")), "unusable", "{name}");
+        }
+    }
+
+    #[test]
+    fn cb_04_iss_is_announced_by_a_boolean_only() {
+        let announced = |value| {
+            read(ISSUER, json!({"authorization_response_iss_parameter_supported": value}))
+                .unwrap()
+                .announces_iss
+        };
+        assert!(announced(json!(true)));
+        assert!(!announced(json!(false)) && !announced(json!("true")) && !announced(json!(null)));
+    }
+}

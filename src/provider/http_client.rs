@@ -218,3 +218,6 @@ impl Answer {
         ProviderError::Unusable(format!("{}: the answer {error}", self.what))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,9 @@ use crate::domain::profile::Subject;
 /// How far the provider's clock may be from ours, in seconds.
 const SKEW: f64 = 60.0;
 
+/// The end of the year 9999, in seconds since 1970: a later time is a mistake, or somebody trying something.
+const LAST_TIME: f64 = 253_402_300_799.0;
+
 /// How old a token may be when it arrives, in seconds.
 const OLDEST: f64 = 600.0;
 
@@ -182,7 +185,10 @@ impl<'a> Claims<'a> {
     pub(super) fn time(self, name: &'static str) -> Result<Option<f64>, Refused> {
         match self.0.get(name) {
             None => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(seconds) if (0.0..=LAST_TIME).contains(&seconds) => Ok(Some(seconds)),
+                _ => Err(Refused("a time is before 1970 or after 9999")),
+            },
             Some(_) => Err(Refused("a claim that must be a number is not")),
         }
     }
@@ -206,4 +212,172 @@ impl From<Refused> for ProviderError {
 /// Seconds since 1970, as claims count them.
 fn seconds(at: Timestamp) -> f64 {
     at.timestamp_micros() as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use serde_json::json;
+
+    use super::super::fake::keys::{changed, claims};
+    use super::super::fake::{Attempt, CLIENT_ID, NOW, kind, now};
+    use super::*;
+
+    const ISSUER: &str = "https://login.example.com";
+
+    /// Checks good claims with these changes, against what `ask` asks for.
+    fn checked(changes: Value, ask: impl FnOnce(&mut Expected<'_>)) -> Result<IdToken, ProviderError> {
+        checked_as(Algorithm::RS256, changes, ask)
+    }
+
+    fn checked_as(
+        algorithm: Algorithm,
+        changes: Value,
+        ask: impl FnOnce(&mut Expected<'_>),
+    ) -> Result<IdToken, ProviderError> {
+        let attempt = Attempt::new();
+        let claims = changed(&claims(ISSUER, &attempt.nonce.expose()), changes);
+        let mut expected = Expected {
+            issuer: ISSUER,
+            client_id: CLIENT_ID,
+            trusted_audiences: &["partner".to_owned()],
+            nonce: &attempt.nonce,
+            max_age: None,
+            acr_values: &[],
+            access_token: &"the-access-token".into(),
+            now: now(),
+        };
+        ask(&mut expected);
+        let Value::Object(claims) = claims else { panic!("claims are an object") };
+        expected.check(VerifiedJwt { algorithm, claims })
+    }
+
+    fn verdict(changes: Value) -> &'static str {
+        kind(checked(changes, |_| {}))
+    }
+
+    /// Every one of these values of one claim is refused.
+    fn refused(claim: &str, values: impl IntoIterator<Item = Value>) {
+        for value in values {
+            assert_eq!(verdict(json!({ claim: value })), "invalid_id_token", "{claim}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_good_token_passes() {
+        let token = checked(json!({"sid": "s1", "auth_time": NOW - 5}), |_| {}).unwrap();
+        assert_eq!(token.subject.as_str(), "alice-1");
+        assert_eq!(token.session.as_deref(), Some("s1"));
+        assert_eq!(token.auth_time.unwrap().timestamp(), NOW - 5);
+    }
+
+    #[test]
+    fn pr_09_another_issuer_is_refused() {
+        let slash = format!("{ISSUER}/");
+        refused("iss", [json!(null), json!(slash), json!("HTTPS://login.example.com"), json!([ISSUER])]);
+    }
+
+    #[test]
+    fn pr_09_a_token_for_others_is_refused() {
+        refused(
+            "aud",
+            [json!(null), json!("other"), json!([]), json!({}), json!(1), json!([1]), json!(["x"])],
+        );
+        assert_eq!(verdict(json!({"aud": [CLIENT_ID]})), "ok");
+    }
+
+    #[test]
+    fn pr_09_only_audiences_trusted_by_name_may_stand_beside() {
+        let several = |others: &str| json!({"aud": [CLIENT_ID, others], "azp": CLIENT_ID});
+        assert_eq!(verdict(several("partner")), "ok");
+        assert_eq!(verdict(several("stranger")), "invalid_id_token");
+        assert_eq!(verdict(json!({"aud": ["partner"]})), "invalid_id_token");
+    }
+
+    #[test]
+    fn pr_09_foreign_azp_is_refused() {
+        refused("azp", [json!("other"), json!(1), json!([CLIENT_ID]), json!("")]);
+        assert_eq!(verdict(json!({"azp": CLIENT_ID})), "ok");
+        assert_eq!(verdict(json!({"aud": [CLIENT_ID, "partner"]})), "invalid_id_token");
+    }
+
+    #[test]
+    fn pr_10_an_expired_token_is_refused() {
+        refused("exp", [json!(null), json!(NOW - 60), json!(0), json!(-1), json!("1900000000"), json!(true)]);
+        refused("exp", [json!(1e300), json!(u64::MAX), json!(253_402_300_800_i64)]);
+        assert_eq!(verdict(json!({"exp": NOW - 59})), "ok");
+        assert_eq!(verdict(json!({"exp": NOW as f64 + 0.5})), "ok");
+    }
+
+    #[test]
+    fn pr_10_a_token_issued_too_early_or_too_late_is_refused() {
+        refused("iat", [json!(null), json!(NOW - 601), json!(NOW + 61), json!("1800000000"), json!([NOW])]);
+        for good in [NOW - 600, NOW + 60] {
+            assert_eq!(verdict(json!({"iat": good})), "ok", "{good}");
+        }
+    }
+
+    #[test]
+    fn pr_10_not_before_is_honoured() {
+        refused("nbf", [json!(NOW + 61), json!(1e300), json!("1800000000"), json!({})]);
+        assert_eq!(verdict(json!({"nbf": NOW + 60})), "ok");
+    }
+
+    #[test]
+    fn pr_11_the_nonce_must_be_this_logins() {
+        let other = Attempt::new().nonce.expose().to_lowercase();
+        refused("nonce", [json!(null), json!(""), json!(other), json!([]), json!(true)]);
+    }
+
+    #[test]
+    fn pr_12_at_hash_must_match_the_access_token() {
+        let half =
+            |text: &str| URL_SAFE_NO_PAD.encode(&digest(&digest::SHA256, text.as_bytes()).as_ref()[..16]);
+        let whole = URL_SAFE_NO_PAD.encode(digest(&digest::SHA256, b"the-access-token"));
+        refused("at_hash", [json!(half("other")), json!(""), json!(whole), json!(1)]);
+        assert_eq!(verdict(json!({"at_hash": half("the-access-token")})), "ok");
+    }
+
+    #[test]
+    fn pr_12_the_hash_is_that_of_the_algorithm() {
+        // OpenID Connect Core appendix A.3: an access token and its at_hash.
+        static ACCESS_TOKEN: LazyLock<SecretString> =
+            LazyLock::new(|| "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y".into());
+        let hashed_by = |algorithm| {
+            let claims = json!({"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"});
+            checked_as(algorithm, claims, |expected| expected.access_token = &ACCESS_TOKEN).is_ok()
+        };
+        assert!(hashed_by(Algorithm::RS256) && hashed_by(Algorithm::PS256) && hashed_by(Algorithm::ES256));
+        for other in [Algorithm::ES384, Algorithm::RS512, Algorithm::EdDSA, Algorithm::HS256] {
+            assert!(!hashed_by(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn pr_12_auth_time_is_checked_when_max_age_was_asked_for() {
+        let asked = |changes| kind(checked(changes, |expected| expected.max_age = Some(300)));
+        assert_eq!(asked(json!({"auth_time": NOW - 360})), "ok");
+        assert_eq!(asked(json!({"auth_time": NOW - 361})), "insufficient");
+        assert_eq!(asked(json!({})), "invalid_id_token");
+        assert_eq!(verdict(json!({"auth_time": NOW - 100_000})), "ok");
+        refused("auth_time", [json!("1800000000"), json!(NOW + 61)]);
+    }
+
+    #[test]
+    fn pr_12_acr_is_checked_when_it_was_asked_for() {
+        static ACR: LazyLock<[String; 2]> = LazyLock::new(|| ["gold".to_owned(), "silver".to_owned()]);
+        let asked = |changes| kind(checked(changes, |expected| expected.acr_values = &*ACR));
+        assert_eq!(asked(json!({"acr": "silver"})), "ok");
+        assert_eq!(asked(json!({"acr": "bronze"})), "insufficient");
+        assert_eq!(asked(json!({})), "insufficient");
+        assert_eq!(asked(json!({"acr": ["gold"]})), "invalid_id_token");
+        assert_eq!(verdict(json!({"acr": "0"})), "ok");
+    }
+
+    #[test]
+    fn pr_14_a_bad_subject_is_refused() {
+        refused("sub", [json!(null), json!(""), json!(1), json!("a\u{0}b"), json!("x".repeat(256))]);
+        assert_eq!(verdict(json!({"sid": 1})), "invalid_id_token");
+    }
 }

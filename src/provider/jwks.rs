@@ -109,3 +109,76 @@ fn modulus_bits(key: &DecodingKey) -> usize {
     let unused = significant.clone().next().map_or(0, |first| first.leading_zeros() as usize);
     bytes * 8 - unused
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::super::fake::keys::{RSA, SigningKey};
+    use super::*;
+
+    /// How many of these keys can verify a signature of this algorithm.
+    fn usable(keys: &[Value], algorithm: Algorithm) -> usize {
+        let set = KeySet::read(json!({"keys": keys}).as_object().unwrap()).unwrap();
+        set.suitable(None, algorithm).count()
+    }
+
+    #[test]
+    fn pr_08_rsa_keys_below_2048_bits_are_skipped() {
+        let modulus = URL_SAFE_NO_PAD.decode(RSA.jwk["n"].as_str().unwrap()).unwrap();
+        let with = |n: &[u8]| RSA.jwk_with(json!({"n": URL_SAFE_NO_PAD.encode(n)}));
+        let mut short = modulus.clone();
+        short[0] = 0x7f;
+        let mut padded = vec![0; 128];
+        padded.extend_from_slice(&modulus[..128]);
+        assert_eq!(usable(&[with(&modulus)], Algorithm::RS256), 1);
+        for bad in [short, modulus[..255].to_vec(), modulus[..128].to_vec(), padded, Vec::new()] {
+            assert_eq!(usable(&[with(&bad)], Algorithm::RS256), 0, "{} bytes", bad.len());
+        }
+    }
+
+    #[test]
+    fn keys_for_something_else_are_skipped() {
+        let change = |changes| RSA.jwk_with(changes);
+        for bad in [
+            change(json!({"use": "enc"})),
+            change(json!({"use": null, "key_ops": ["encrypt"]})),
+            change(json!({"alg": "RSA-OAEP"})),
+            change(json!({"alg": "unheard-of"})),
+            change(json!({"kty": "unheard-of"})),
+            change(json!({"n": "*"})),
+            change(json!({"kid": 1})),
+            json!({"kty": "oct", "k": "AAAA"}),
+            json!("text"),
+        ] {
+            assert_eq!(usable(&[bad.clone(), RSA.jwk.clone()], Algorithm::RS256), 1, "{bad}");
+        }
+        assert_eq!(usable(&[change(json!({"use": null, "key_ops": ["verify"]}))], Algorithm::RS256), 1);
+    }
+
+    #[test]
+    fn a_curve_serves_its_own_algorithm_only() {
+        let keys = [SigningKey::p256("a").jwk, SigningKey::p384("b").jwk, SigningKey::ed25519("c").jwk];
+        let unbound: Vec<Value> = keys
+            .into_iter()
+            .map(|mut key| {
+                key.as_object_mut().unwrap().remove("alg");
+                key
+            })
+            .collect();
+        for algorithm in [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA] {
+            assert_eq!(usable(&unbound, algorithm), 1, "{algorithm:?}");
+        }
+        assert_eq!(usable(&unbound, Algorithm::RS256), 0);
+    }
+
+    #[test]
+    fn a_document_without_keys_is_no_key_set() {
+        for bad in [json!({}), json!({"keys": {}}), json!({"keys": null})] {
+            assert!(KeySet::read(bad.as_object().unwrap()).is_err(), "{bad}");
+        }
+        assert!(KeySet::read(json!({"keys": []}).as_object().unwrap()).is_ok());
+    }
+}

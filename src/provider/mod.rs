@@ -9,6 +9,8 @@ mod cached;
 mod claims;
 pub mod dev;
 mod discovery;
+#[cfg(test)]
+mod fake;
 mod http_client;
 mod id_token;
 mod json;

@@ -68,6 +68,11 @@ impl Providers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn into_only(self) -> Option<Provider> {
+        self.0.into_iter().next()
+    }
+
     /// All of them, in configuration order.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter()
@@ -129,4 +134,97 @@ fn check_oauth2(settings: &OAuth2Settings) -> Result<Vec<Url>, &'static str> {
     }
     let profile = settings.profile.iter().map(|document| document.url.clone());
     Ok([settings.authorize_url.clone(), settings.token_url.clone()].into_iter().chain(profile).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::super::fake::{clock, oauth2, oidc, settings, url};
+    use super::*;
+
+    const ISSUER: &str = "https://login.example.com";
+
+    fn corp(change: impl FnOnce(&mut OidcSettings)) -> ProviderSettings {
+        let mut oidc = oidc(ISSUER);
+        change(&mut oidc);
+        settings(KindSettings::Oidc(oidc))
+    }
+
+    fn ops(change: impl FnOnce(&mut OAuth2Settings)) -> ProviderSettings {
+        let mut oauth2 = oauth2("https://ops.example.com", &[("/me", None)]);
+        change(&mut oauth2);
+        let mut settings = settings(KindSettings::OAuth2(oauth2));
+        settings.id = "ops".parse().unwrap();
+        settings.redirect_uri = url("https://auth.example.com/oauth2_callback/ops");
+        settings
+    }
+
+    fn problem(settings: Vec<ProviderSettings>) -> &'static str {
+        Providers::new(settings, clock()).err().map_or("ok", |error| error.problem)
+    }
+
+    #[test]
+    fn providers_are_found_by_id_and_keep_their_order() {
+        let providers = Providers::new(vec![ops(|_| {}), corp(|_| {})], clock()).unwrap();
+        assert_eq!(providers.iter().map(|p| p.id().as_str()).collect::<Vec<_>>(), ["ops", "corp"]);
+        assert_eq!(providers.get(&"corp".parse().unwrap()).unwrap().identity(), ISSUER);
+        assert!(providers.get(&"other".parse().unwrap()).is_none());
+        assert!(providers.only().is_none());
+        let one = Providers::new(vec![corp(|_| {})], clock()).unwrap();
+        assert_eq!(one.only().unwrap().display_name(), "Corporation");
+        assert!(Providers::new(Vec::new(), clock()).unwrap().only().is_none());
+    }
+
+    #[test]
+    fn cb_05_no_two_providers_share_an_id_or_a_callback() {
+        assert_eq!(problem(vec![corp(|_| {}), ops(|_| {})]), "ok");
+        let mut same_id = ops(|_| {});
+        same_id.id = "corp".parse().unwrap();
+        assert!(problem(vec![corp(|_| {}), same_id]).contains("id"));
+        let mut same_path = ops(|_| {});
+        same_path.redirect_uri = corp(|_| {}).redirect_uri;
+        assert!(problem(vec![corp(|_| {}), same_path]).contains("redirect_uri"));
+    }
+
+    #[test]
+    fn pr_02_addresses_are_https_or_loopback() {
+        for bad in ["http://ops.example.com/x", "https://a:b@ops.example.com/x", "https://ops.example.com/#x"]
+        {
+            assert_ne!(problem(vec![ops(|settings| settings.authorize_url = url(bad))]), "ok", "{bad}");
+            assert_ne!(problem(vec![ops(|settings| settings.token_url = url(bad))]), "ok", "{bad}");
+            assert_ne!(problem(vec![ops(|settings| settings.profile[0].url = url(bad))]), "ok", "{bad}");
+            assert_ne!(problem(vec![corp(|settings| settings.issuer = bad.to_owned())]), "ok", "{bad}");
+        }
+        let loopback = ops(|settings| settings.token_url = url("http://127.0.0.1:9000/token"));
+        assert_eq!(problem(vec![loopback]), "ok");
+    }
+
+    #[test]
+    fn pr_08_the_algorithm_list_is_asymmetric_and_not_empty() {
+        for bad in [vec![], vec![Algorithm::HS256], vec![Algorithm::RS256, Algorithm::HS512]] {
+            assert!(problem(vec![corp(|settings| settings.algorithms = bad)]).contains("algorithms"));
+        }
+    }
+
+    #[test]
+    fn pr_14_a_plain_provider_needs_a_subject_and_a_document() {
+        assert!(problem(vec![ops(|settings| settings.claims.subject = None)]).contains("subject"));
+        assert!(problem(vec![ops(|settings| settings.profile.clear())]).contains("profile"));
+    }
+
+    #[test]
+    fn ls_07_openid_is_asked_for_and_the_endpoint_has_no_parameter_of_ours() {
+        let mut settings = corp(|_| {});
+        settings.scope = "email profile".to_owned();
+        assert!(problem(vec![settings]).contains("openid"));
+        let fixed = url("https://ops.example.com/authorize?state=1");
+        assert!(problem(vec![ops(|settings| settings.authorize_url = fixed)]).contains("authorize_url"));
+    }
+
+    #[test]
+    fn an_error_names_the_provider_and_what_to_mend() {
+        let error = Providers::new(vec![corp(|settings| settings.issuer = "x".to_owned())], clock());
+        assert_eq!(error.unwrap_err().to_string(), "provider corp: issuer must be a URL");
+    }
 }

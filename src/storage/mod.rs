@@ -56,7 +56,8 @@ pub enum Backend {
     Postgres,
 }
 
-/// The database. Cheap to clone; every method ends within seconds, whatever the database does.
+/// The database. Cheap to clone. Every method but the migrating ones ends within seconds, whatever the database
+/// does; a write that got no answer in time may have happened.
 #[derive(Debug, Clone)]
 pub struct Storage {
     workers: Arc<Workers>,
@@ -99,8 +100,8 @@ impl Storage {
     /// the profile up to date, and begins a session with a new token, or, with [`SignIn::reuse`], hands out the
     /// newest live token of this user and client for which `reusable` says yes.
     ///
-    /// `issue` makes the new token for the user and session that were found; it is called at most once. A
-    /// disabled user is refused, and nothing is changed.
+    /// `issue` makes the new token for the user and the session; it is called at most once, inside the
+    /// transaction. A disabled user is refused, and nothing is changed.
     pub async fn sign_in(
         &self,
         login: SignIn,

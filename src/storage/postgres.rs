@@ -23,8 +23,13 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgre
 pub const COUNT_MIGRATION_TABLES: &str =
     "SELECT count(*) AS count FROM pg_class WHERE oid = to_regclass('__diesel_schema_migrations')";
 
+/// Advisory locks of this program: any two numbers that nobody else takes in this database.
+const MIGRATION_LOCK: i64 = 7_163_870_901;
+const PURGE_LOCK: i64 = 7_163_870_902;
+
 /// Opens connections to `url`.
 pub fn opener(url: SecretString, settings: &StorageSettings) -> impl Fn() -> Result<Db, OpenError> + use<> {
+    // Reading again after a lock must show what the others wrote: not so above "read committed".
     let bound = settings.statement_timeout.as_millis();
     let set_up = format!(
         "SET statement_timeout = {bound}; SET idle_in_transaction_session_timeout = {bound}; \
@@ -64,12 +69,15 @@ pub fn write<T>(
 
 /// Waits until no other instance migrates, however long that takes; to the end of the transaction.
 pub fn lock_migrations(connection: &mut Db) -> QueryResult<()> {
-    connection.batch_execute("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock(7163870901)")
+    connection.batch_execute(&format!(
+        "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+    ))
 }
 
 /// Whether no other instance purges at the moment; to the end of the transaction.
 pub fn is_only_purger(connection: &mut Db) -> QueryResult<bool> {
-    diesel::select(diesel::dsl::sql::<Bool>("pg_try_advisory_xact_lock(7163870902)")).get_result(connection)
+    let taken = format!("pg_try_advisory_xact_lock({PURGE_LOCK})");
+    diesel::select(diesel::dsl::sql::<Bool>(&taken)).get_result(connection)
 }
 
 #[cfg(test)]

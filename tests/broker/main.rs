@@ -8,4 +8,8 @@
 
 mod dev_provider;
 mod key_store;
+mod login_story;
+mod storage;
+mod storage_outages;
+mod storage_schema;
 mod support;

@@ -12,7 +12,7 @@ const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'non
 const PERMISSIONS: &str = "accelerometer=(), autoplay=(), camera=(), display-capture=(), \
     encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), \
     midi=(), payment=(), picture-in-picture=(), publickey-credentials-get=(), screen-wake-lock=(), \
-    usb=(), web-share=(), xr-spatial-tracking=()";
+    usb=(), xr-spatial-tracking=()";
 
 /// Adds the headers; `https` says whether the public address is an https one.
 pub fn add(headers: &mut HeaderMap, https: bool) {

@@ -1,7 +1,7 @@
 //! Applying migrations: all or none, one instance at a time.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_migrations::MigrationHarness;
 
 use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, lock_migrations, write};
@@ -22,7 +22,7 @@ struct Version {
 }
 
 pub fn ping(db: &mut Db) -> Result<(), StorageError> {
-    diesel::select(diesel::dsl::sql::<BigInt>("1")).get_result::<i64>(db)?;
+    diesel::select(1.into_sql::<Integer>()).get_result::<i32>(db)?;
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub fn sign_in(
 ) -> Result<Result<SignedIn, SignInRefused>, StorageError> {
     write(db, |db| {
         let account = find_or_create(db, login)?;
-        if !update_profile(db, login, &account)? {
+        if !account.first_login && !update_profile(db, login, &account)? {
             return Ok(Err(SignInRefused::UserDisabled));
         }
         let first_login = account.first_login;

@@ -1,9 +1,14 @@
 //! What the tests stand on: private servers, a broker of one's own, a browser.
 
+pub mod broker;
+pub mod browser;
 pub mod certificates;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod redis_groups;
+pub mod storage;
 
 /// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
 pub fn install_tls_provider() {
