@@ -53,7 +53,9 @@ error_codes! {
     /// The one-time key is unknown, used, expired or not proven; deliberately not said which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the proof does not match. Sign in again.";
     /// The bearer token is unknown, expired or revoked; deliberately not said which.
-    InvalidToken = "invalid_token", 401, "access_denied", "The access token is missing, unknown, expired or revoked. Sign in again.";
+    InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
+    /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
+    MissingToken = "missing_token", 401, "access_denied", "This address needs a bearer token in the Authorization header.";
     /// The callback does not belong to a login that this browser began.
     InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was begun in another browser.";
     /// The callback came from another provider than the login went to (RFC 9207).
@@ -120,7 +122,7 @@ pub struct Error {
 }
 
 /// The result of everything that can fail a request.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The failure that `code` names, with its text from the table.

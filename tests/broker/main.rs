@@ -6,4 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod dev_provider;
+mod key_store;
+mod login_story;
+mod storage;
+mod storage_outages;
+mod storage_schema;
 mod support;
