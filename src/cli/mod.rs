@@ -3,8 +3,12 @@
 //! Exit codes: 0, 1 when something failed while running, 2 when the command line or the configuration is wrong.
 
 mod check_config;
+mod demo;
 mod generate_key;
+mod migrate;
+mod openapi;
 mod private_file;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,8 +23,9 @@ use crate::config::{self, Loaded, Mode, Problems};
 /// one-time key.
 #[derive(Debug, Parser)]
 #[command(name = "token-broker", version, max_term_width = 100)]
-#[command(after_help = "In production: make keys (generate-key), write token-broker.toml (see \
-    token-broker.example.toml), check it (check-config), and run it (serve).\n\n\
+#[command(after_help = "To try it out: token-broker demo\n\n\
+    In production: make keys (generate-key), write token-broker.toml (see \
+    token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
     Exit codes: 0 success, 1 failed while running, 2 wrong command line or configuration.")]
 struct Cli {
     #[command(subcommand)]
@@ -29,8 +34,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
+    Migrate(migrate::Migrate),
     GenerateKey(generate_key::GenerateKey),
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
 }
 
 /// The option that every command with a configuration has.
@@ -100,8 +110,12 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         }
     };
     let done = match cli.command {
+        Command::Demo(command) => command.run(out),
+        Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
+        Command::Migrate(command) => command.run(out),
         Command::GenerateKey(command) => command.run(out),
+        Command::OpenApi(command) => command.run(out),
     };
     match done {
         Ok(()) => 0,

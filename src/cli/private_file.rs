@@ -1,6 +1,6 @@
-//! Files that only their owner can read.
+//! Files and folders that only their owner can read.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -22,4 +22,13 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let beside = Path::new(&name);
     create(beside, text)?;
     fs::rename(beside, path)
+}
+
+/// Makes a folder where there is none.
+pub(super) fn folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }

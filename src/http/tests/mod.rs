@@ -57,8 +57,12 @@ fn broker(development: bool) -> web::Data<Broker> {
         synchronous_full: false,
     };
     let plenty = NonZeroU32::new(1_000_000).unwrap();
-    let limits =
-        LimitSettings { logins: plenty, callbacks: plenty, failed_redemptions: plenty, failed_tokens: plenty };
+    let limits = LimitSettings {
+        logins: plenty,
+        callbacks: plenty,
+        failed_redemptions: plenty,
+        failed_tokens: plenty,
+    };
     web::Data::new(Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),
         development,

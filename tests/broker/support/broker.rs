@@ -99,7 +99,12 @@ impl TestBroker {
         Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
     }
 
-    fn run(config: Config, clock: Arc<MovableClock>, provider: Arc<DevProvider>, folder: Arc<TempDir>) -> Self {
+    fn run(
+        config: Config,
+        clock: Arc<MovableClock>,
+        provider: Arc<DevProvider>,
+        folder: Arc<TempDir>,
+    ) -> Self {
         for settings in &config.providers {
             provider.register(DevClient {
                 client_id: settings.client_id.clone(),
@@ -183,7 +188,8 @@ impl TestBroker {
             pairs.retain(|(name, _)| name != &parameter.0);
             pairs.push(*parameter);
         }
-        let url = Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
+        let url =
+            Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
         LoginUrl { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
     }
 
@@ -204,7 +210,8 @@ impl TestBroker {
     /// Follows a login to the provider and gives the address of the callback, not called yet.
     pub async fn callback_url(&self, browser: &Browser, login: &str, choice: &str) -> String {
         let authorize = browser.navigate(login).await;
-        let location = authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
+        let location =
+            authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
         let chosen = browser.navigate(&format!("{location}{choice}")).await;
         chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
     }

@@ -53,7 +53,13 @@ impl Browser {
     }
 
     /// A request of any kind; `headers` are sent as they are, cookies are added.
-    pub async fn send(&self, method: Method, url: &str, headers: &[(&str, &str)], body: Option<String>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
         let url: Url = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
         let host = url.host_str().unwrap().to_owned();
         let mut request = self.http.request(method, self.real(&url)).header("user-agent", &self.user_agent);
@@ -78,7 +84,8 @@ impl Browser {
 
     /// What the address bar does.
     pub async fn navigate(&self, url: &str) -> Answer {
-        let headers = [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
+        let headers =
+            [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
         self.send(Method::GET, url, &headers, None).await
     }
 
@@ -141,7 +148,8 @@ impl Browser {
     }
 
     fn cookie_header(&self, host: &str) -> Option<String> {
-        let pairs: Vec<String> = self.cookies(host).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> =
+            self.cookies(host).iter().map(|(name, value)| format!("{name}={value}")).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }
 
