@@ -6,9 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod callback;
+mod chooser;
 mod dev_provider;
 mod key_store;
+mod login;
+mod login_cookies;
+mod login_flood;
 mod login_story;
+mod provider_down;
+mod provider_faults;
+mod provider_people;
 mod storage;
 mod storage_outages;
 mod storage_schema;
