@@ -5,14 +5,14 @@ use crate::support::broker::TestBroker;
 #[actix_web::test]
 async fn a_person_signs_in_through_both_kinds_of_provider() {
     let broker = TestBroker::start();
-    for (provider, user, name) in [("dev", "alice", "alice"), ("ops", "bob", "bob")] {
+    for (provider, user, list) in [("dev", "alice", "groups"), ("ops", "bob", "permissions")] {
         let browser = broker.browser();
         let token = broker.sign_in(&browser, provider, user).await;
         let me = broker.call("/api/me", &token).await;
         assert_eq!(me.status, 200, "{me:?}");
-        assert_eq!(me.json()["user"]["username"], name);
+        assert_eq!(me.json()["user"]["username"], user);
         assert_eq!(me.json()["user"]["provider"], provider);
         let permissions = broker.call("/api/permissions", &token).await;
-        assert!(!permissions.json()["permissions"].as_array().unwrap().is_empty(), "{permissions:?}");
+        assert!(!permissions.json()[list].as_array().unwrap().is_empty(), "{permissions:?}");
     }
 }
