@@ -9,6 +9,7 @@
 mod dev_provider;
 mod key_store;
 mod login_story;
+mod readme;
 mod storage;
 mod storage_outages;
 mod storage_schema;
