@@ -65,7 +65,7 @@ pub(super) async fn live_record(
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).
 pub fn require_scope(caller: &Authenticated, scope: &'static str) -> Result<()> {
     let has = caller.token.scope.split(' ').any(|granted| granted == scope);
-    if has { Ok(()) } else { Err(ErrorCode::InsufficientScope.into()) }
+    if has { Ok(()) } else { Err(Error::insufficient_scope(scope)) }
 }
 
 /// What a row says about its token.
