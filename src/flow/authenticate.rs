@@ -101,7 +101,10 @@ pub(super) fn liveness(keys: &KeyRing, record: &TokenRecord, key_id: KeyId, now:
     }
     match record.superseded_at {
         None => Liveness::Live,
-        Some(at) if at <= now && now < at + lifetimes::ROTATION_OVERLAP => Liveness::Overlapping,
+        // The clocks of two instances differ a little: shortly before is shortly after.
+        Some(at) if (now - at).abs() < lifetimes::ROTATION_OVERLAP => Liveness::Overlapping,
+        // The clock was set back: how long ago it was, nobody knows.
+        Some(at) if now < at => Liveness::Dead,
         Some(_) => Liveness::Reused,
     }
 }
