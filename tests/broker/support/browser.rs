@@ -190,6 +190,21 @@ impl Answer {
         pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     }
 
+    /// Everything that two answers can have in common: status, headers and body without date and request id.
+    /// The order of a list of header names says nothing.
+    pub fn likeness(&self) -> (StatusCode, BTreeMap<String, String>, String) {
+        let names = self.headers.keys().map(|name| name.as_str());
+        let kept = names.filter(|name| !["date", "x-request-id"].contains(name));
+        let sorted = |text: &str| {
+            let mut parts: Vec<_> = text.split(", ").collect();
+            parts.sort_unstable();
+            parts.join(", ")
+        };
+        let headers = kept.map(|name| (name.to_owned(), sorted(self.header(name).unwrap()))).collect();
+        let request_id = self.header("x-request-id").unwrap();
+        (self.status, headers, self.body.replace(request_id, "…"))
+    }
+
     /// The stable error code, whatever the shape.
     pub fn error_code(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.body).ok()?;
