@@ -65,7 +65,7 @@ pub(super) async fn live_record(
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).
 pub fn require_scope(caller: &Authenticated, scope: &'static str) -> Result<()> {
     let has = caller.token.scope.split(' ').any(|granted| granted == scope);
-    if has { Ok(()) } else { Err(ErrorCode::InsufficientScope.into()) }
+    if has { Ok(()) } else { Err(Error::insufficient_scope(scope)) }
 }
 
 /// What a row says about its token.
@@ -101,7 +101,10 @@ pub(super) fn liveness(keys: &KeyRing, record: &TokenRecord, key_id: KeyId, now:
     }
     match record.superseded_at {
         None => Liveness::Live,
-        Some(at) if at <= now && now < at + lifetimes::ROTATION_OVERLAP => Liveness::Overlapping,
+        // The clocks of two instances differ a little: shortly before is shortly after.
+        Some(at) if (now - at).abs() < lifetimes::ROTATION_OVERLAP => Liveness::Overlapping,
+        // The clock was set back: how long ago it was, nobody knows.
+        Some(at) if now < at => Liveness::Dead,
         Some(_) => Liveness::Reused,
     }
 }

@@ -6,10 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod bearer;
 mod callback;
 mod chooser;
+mod contract;
 mod dev_provider;
 mod key_store;
+mod legacy;
 mod login;
 mod login_cookies;
 mod login_flood;
@@ -17,7 +20,11 @@ mod login_story;
 mod provider_down;
 mod provider_faults;
 mod provider_people;
+mod readme;
+mod redeem;
+mod rotate;
 mod storage;
 mod storage_outages;
 mod storage_schema;
 mod support;
+mod tokens;

@@ -37,7 +37,7 @@ async fn user(broker: &TestBroker, provider: &str, user: &str, choice: &str) -> 
 
 #[actix_web::test]
 async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
-    for setup in Setup::each_database() {
+    for setup in Setup::each_database().await {
         let broker = started(setup).await;
         let alice = user(&broker, "dev", "alice", "").await;
         for fault in ["email_foreign_domain", "email_unverified", "email_verified_missing", "hostile_profile"]
@@ -225,7 +225,7 @@ fn kept_session_ids(broker: &TestBroker) -> Vec<String> {
 
 #[actix_web::test]
 async fn pr_23_parallel_first_logins_make_one_user() {
-    for setup in Setup::each_database() {
+    for setup in Setup::each_database().await {
         let broker = started(setup).await;
         let people = [("dev", "alice"), ("dev", "bob"), ("ops", "alice"), ("ops", "bob")];
         for (round, (provider, name)) in (1..).zip(people) {

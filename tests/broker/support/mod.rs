@@ -8,6 +8,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod redis_groups;
+pub mod rows;
 pub mod storage;
 
 /// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
