@@ -7,8 +7,12 @@
 #![allow(missing_docs, reason = "test names say what is tested")]
 
 mod dev_provider;
+mod health;
+mod instances;
 mod key_store;
 mod login_story;
+mod outages;
+mod parallel_logins;
 mod storage;
 mod storage_outages;
 mod storage_schema;

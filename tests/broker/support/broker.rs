@@ -15,7 +15,7 @@ use token_broker::config::{self, Config, DevelopmentSetup};
 use token_broker::domain::clock::{Clock, MovableClock};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::pkce::CodeVerifier;
-use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
+use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings, StoppedProvider};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
 use url::Url;
@@ -134,6 +134,18 @@ impl TestBroker {
             thread: Some(thread),
             folder,
         }
+    }
+
+    /// Stops the provider, which no twin may share.
+    pub async fn stop_provider(&mut self) -> StoppedProvider {
+        let stand_in = Arc::new(provider(&self.clock));
+        let provider = std::mem::replace(&mut self.provider, stand_in);
+        Arc::into_inner(provider).expect("no twin shares the provider").stop().await
+    }
+
+    /// Starts the provider again.
+    pub fn resume_provider(&mut self, stopped: StoppedProvider) {
+        self.provider = Arc::new(stopped.start_again().unwrap());
     }
 
     /// Moves the time.
