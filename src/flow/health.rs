@@ -18,13 +18,22 @@ pub struct Readiness {
     pub verify: bool,
 }
 
-/// What works, part by part, with what is wrong; for operators only.
+/// What works, part by part; for operators only.
 #[derive(Debug)]
 pub struct Health {
-    /// The parts: name, and what is wrong with it.
-    pub parts: Vec<(String, Option<String>)>,
+    /// The parts.
+    pub parts: Vec<Part>,
     /// What follows.
     pub readiness: Readiness,
+}
+
+/// Something that a broker needs.
+#[derive(Debug)]
+pub struct Part {
+    /// What it is.
+    pub name: String,
+    /// What is wrong with it, if anything.
+    pub problem: Option<String>,
 }
 
 /// What works at the moment.
@@ -32,20 +41,48 @@ pub async fn readiness(broker: &Broker) -> Readiness {
     health(broker).await.readiness
 }
 
-/// Asks every part, at the same time and for a bounded time.
+/// Asks every part, at the same time and for a bounded time. An instance that is about to stop can do nothing
+/// any more, so that nobody sends it anything new.
 pub async fn health(broker: &Broker) -> Health {
-    let storage = bounded(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
-    let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
-        let name = format!("provider {}", provider.id());
-        (name, bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await)
+        let problem = bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
+        Part { name: format!("provider {}", provider.id()), problem }
     }));
-    let (storage, key_store, providers) = tokio::join!(storage, key_store, providers);
-    let (redeem, verify) = (key_store.is_none(), storage.is_none());
-    let log_in = redeem && verify && providers.iter().any(|(_, problem)| problem.is_none());
-    let mut parts = vec![("database".to_owned(), storage), ("key store".to_owned(), key_store)];
+    let ([database, key_store], providers) = tokio::join!(stores(broker), providers);
+    let (redeem, verify) = (key_store.works(), database.works());
+    let log_in = redeem && verify && providers.iter().any(Part::works);
+    let mut parts = vec![database, key_store];
     parts.extend(providers);
+    if broker.is_stopping() {
+        let problem = Some("is about to stop".to_owned());
+        parts.push(Part { name: "this instance".to_owned(), problem });
+        return Health { parts, readiness: Readiness { log_in: false, redeem: false, verify: false } };
+    }
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
+}
+
+/// The database, with the schema of this program, and the key store.
+pub async fn stores(broker: &Broker) -> [Part; 2] {
+    let database = bounded(async {
+        match broker.storage.pending_migrations().await {
+            Ok(missing) if missing.is_empty() => Ok(()),
+            Ok(_) => Err("the schema is behind this program: run `token-broker migrate`".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
+    let (database, key_store) = tokio::join!(database, key_store);
+    [
+        Part { name: "database".to_owned(), problem: database },
+        Part { name: "key store".to_owned(), problem: key_store },
+    ]
+}
+
+impl Part {
+    /// Whether it works.
+    pub fn works(&self) -> bool {
+        self.problem.is_none()
+    }
 }
 
 async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {

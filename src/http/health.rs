@@ -1,5 +1,6 @@
 //! `/healthz` and `/readyz`: whether the process runs, and what it can do at the moment.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, route, web};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -38,8 +39,8 @@ impl From<Readiness> for Ready {
 
 impl Ready {
     /// 200 where everything works, 503 where not.
-    pub fn answer(&self) -> HttpResponse {
-        if self.ready { HttpResponse::Ok().json(self) } else { HttpResponse::ServiceUnavailable().json(self) }
+    pub fn status(&self) -> StatusCode {
+        if self.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
     }
 }
 
@@ -75,5 +76,6 @@ pub async fn healthz() -> web::Json<Health> {
 )]
 #[route("/readyz", method = "GET", method = "HEAD")]
 pub async fn readyz(broker: web::Data<Broker>) -> HttpResponse {
-    Ready::from(readiness(&broker).await).answer()
+    let ready = Ready::from(readiness(&broker).await);
+    HttpResponse::build(ready.status()).json(ready)
 }

@@ -111,7 +111,9 @@ async fn pr_17_an_allow_list_of_domains_is_exact() {
 #[actix_web::test]
 async fn pr_18_a_hostile_profile_is_cleaned_and_capped() {
     let broker = started(Setup::default().adjust(|config| {
-        let KindSettings::OAuth2(settings) = &mut config.providers[1].kind else { panic!("no plain provider") };
+        let KindSettings::OAuth2(settings) = &mut config.providers[1].kind else {
+            panic!("no plain provider")
+        };
         settings.claims.groups = settings.claims.display_name.clone();
     }))
     .await;

@@ -79,6 +79,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
         limits: RateLimits::new(limits, &clock),
+        stopping: false.into(),
         clock,
         entropy: Arc::new(SystemEntropy),
     })

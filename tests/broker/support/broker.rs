@@ -16,7 +16,9 @@ use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
-use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings, FaultSwitch};
+use token_broker::provider::dev::{
+    DevClient, DevProvider, DevProviderSettings, FaultSwitch, StoppedProvider,
+};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
 use token_broker::storage::records::AuditRecord;
@@ -51,10 +53,7 @@ impl Setup {
         vec![
             Self::default(),
             #[cfg(feature = "postgres")]
-            Self {
-                database: Some(storage::Database::postgres().migrated().await.url),
-                ..Self::default()
-            },
+            Self { database: Some(storage::Database::postgres().migrated().await.url), ..Self::default() },
         ]
     }
 
@@ -162,6 +161,18 @@ impl TestBroker {
             thread: Some(thread),
             folder,
         }
+    }
+
+    /// Stops the provider, which no twin may share.
+    pub async fn stop_provider(&mut self) -> StoppedProvider {
+        let stand_in = Arc::new(provider(&self.clock));
+        let provider = std::mem::replace(&mut self.provider, stand_in);
+        Arc::into_inner(provider).expect("no twin shares the provider").stop().await
+    }
+
+    /// Starts the provider again.
+    pub fn resume_provider(&mut self, stopped: StoppedProvider) {
+        self.provider = Arc::new(stopped.start_again().unwrap());
     }
 
     /// Moves the time.

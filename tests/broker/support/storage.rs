@@ -170,3 +170,46 @@ pub fn successor(record: &TokenRecord, now: Timestamp) -> StoredToken {
 pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
     *storage.find_token(handle).await.unwrap().expect("the token exists")
 }
+
+/// Statements past the broker, on either database.
+pub mod sql {
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+    use diesel::sql_types::BigInt;
+
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+
+    fn sqlite(url: &str) -> Option<SqliteConnection> {
+        let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite:")?).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        Some(connection)
+    }
+
+    /// Runs statements that give nothing back.
+    pub fn execute(url: &str, statements: &str) {
+        match sqlite(url) {
+            Some(mut connection) => connection.batch_execute(statements).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => PgConnection::establish(url).unwrap().batch_execute(statements).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        }
+    }
+
+    /// The rows of a table.
+    pub fn count(url: &str, table: &str) -> usize {
+        let query = diesel::sql_query(format!("SELECT count(*) AS count FROM {table}"));
+        let found: Count = match sqlite(url) {
+            Some(mut connection) => query.get_result(&mut connection).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        };
+        usize::try_from(found.count).unwrap()
+    }
+}
