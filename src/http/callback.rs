@@ -8,7 +8,7 @@ use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
-use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
+use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest, ProviderAnswer};
 use crate::state::Broker;
 
 errors!(
@@ -85,11 +85,16 @@ async fn complete(
     cookies: AttemptCookies,
     request: &HttpRequest,
 ) -> Result<HttpResponse> {
-    let known = [parameter!("code"), parameter!("state"), parameter!("iss"), parameter!("error")];
-    let [code, state, iss, error] = parameters::read(request.query_string().as_bytes(), known)?;
+    let query = request.query_string().as_bytes();
     let AttemptCookies { attempts, conflicting } = cookies;
-    let path = request.path().to_owned();
-    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting };
+    let callback = CallbackRequest {
+        path: request.path().to_owned(),
+        state: parameters::read(query, [parameter!("state")]).map(|[state]| state),
+        answer: parameters::read(query, [parameter!("code"), parameter!("iss"), parameter!("error")])
+            .map(|[code, iss, error]| ProviderAnswer { code, iss, error }),
+        attempts,
+        conflicting,
+    };
     let (mut response, forget) = match flow::callback(broker, caller, callback).await {
         Ok(CallbackEnd { location, forget }) => {
             (HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(), forget)

@@ -20,23 +20,31 @@ use crate::state::Broker;
 
 use verify::{Answer, VerifiedCallback};
 
-/// What the provider's redirect brought; each parameter at most once, as it was sent.
-#[derive(Debug, Default)]
+/// What the provider's redirect brought. A parameter that is repeated or malformed is an error, which is judged
+/// here: it uses its attempt up as any other answer does.
+#[derive(Debug)]
 pub struct CallbackRequest {
     /// The path that was called, without a trailing slash.
     pub path: String,
-    /// The authorization code.
-    pub code: Option<String>,
     /// The state.
-    pub state: Option<String>,
-    /// The issuer (RFC 9207).
-    pub iss: Option<String>,
-    /// The error.
-    pub error: Option<String>,
+    pub state: Result<Option<String>, Error>,
+    /// Everything else.
+    pub answer: Result<ProviderAnswer, Error>,
     /// The attempts that this browser has open.
     pub attempts: Vec<AttemptCookie>,
     /// Attempts whose cookie came twice with different values.
     pub conflicting: Vec<AttemptId>,
+}
+
+/// What the provider says, as it was sent.
+#[derive(Debug)]
+pub struct ProviderAnswer {
+    /// The authorization code.
+    pub code: Option<String>,
+    /// The issuer (RFC 9207).
+    pub iss: Option<String>,
+    /// The error.
+    pub error: Option<String>,
 }
 
 /// The browser goes back to the SPA.
@@ -74,7 +82,7 @@ pub async fn callback(
     request: CallbackRequest,
 ) -> Result<CallbackEnd, CallbackFailure> {
     broker.limits.callback(caller)?;
-    let verified = match verify::verify(broker, &request).await {
+    let verified = match verify::verify(broker, request).await {
         Ok(verified) => verified,
         Err(failure) => {
             failed(broker, caller, &failure.error).record();

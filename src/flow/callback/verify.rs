@@ -4,10 +4,11 @@ use crate::domain::client::{Client, RedirectUri, ShortDigest};
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{AttemptId, LoginAttempt, State};
 use crate::error::{Error, ErrorCode, Result};
+use crate::flow::AttemptCookie;
 use crate::provider::Provider;
 use crate::state::Broker;
 
-use super::{CallbackFailure, CallbackRequest};
+use super::{CallbackFailure, CallbackRequest, ProviderAnswer};
 
 /// A callback that belongs to a login of this browser, came from the right provider, and is the first one.
 pub(super) struct VerifiedCallback<'a> {
@@ -31,12 +32,17 @@ pub(super) enum Answer {
 /// Verifies a callback and uses its attempt up, whatever comes of it.
 pub(super) async fn verify<'a>(
     broker: &'a Broker,
-    request: &CallbackRequest,
+    request: CallbackRequest,
 ) -> Result<VerifiedCallback<'a>, CallbackFailure> {
-    let attempt = attempt(broker, request)?;
+    let CallbackRequest { path, state, answer, attempts, conflicting } = request;
+    let attempt = match attempt(broker, state?, &attempts, &conflicting) {
+        Ok(attempt) => attempt,
+        // Whoever sends nonsense is told so, with or without an attempt.
+        Err(error) => return Err(answer.err().unwrap_or(error).into()),
+    };
     let (id, used_name) = (attempt.state.attempt_id(), attempt.state.used_name());
     // Judged before the attempt is used up, so that an outage of the key store hides no mismatch.
-    let judged = judge(broker, request, attempt).await;
+    let judged = judge(broker, &path, attempt, answer).await;
     let consumed = consume(broker, &used_name).await;
     match (judged, consumed) {
         (Ok(verified), Ok(true)) => Ok(verified),
@@ -48,17 +54,19 @@ pub(super) async fn verify<'a>(
 }
 
 /// The live attempt that `state` names and the browser's cookie proves.
-fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
-    let state: State = request
-        .state
-        .as_deref()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::new(ErrorCode::InvalidState))?;
+fn attempt(
+    broker: &Broker,
+    state: Option<String>,
+    attempts: &[AttemptCookie],
+    conflicting: &[AttemptId],
+) -> Result<LoginAttempt> {
+    let state: State =
+        state.and_then(|text| text.parse().ok()).ok_or_else(|| Error::new(ErrorCode::InvalidState))?;
     let id: AttemptId = state.attempt_id();
-    if request.conflicting.contains(&id) {
+    if conflicting.contains(&id) {
         return Err(ErrorCode::InvalidState.into());
     }
-    let cookie = request.attempts.iter().find(|cookie| cookie.id == id);
+    let cookie = attempts.iter().find(|cookie| cookie.id == id);
     cookie
         .and_then(|cookie| LoginAttempt::open(&id, &cookie.value, &broker.keys))
         // Compared in constant time: see `State`.
@@ -69,34 +77,36 @@ fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
 /// Everything about the callback that does not depend on a store.
 async fn judge<'a>(
     broker: &'a Broker,
-    request: &CallbackRequest,
+    path: &str,
     attempt: LoginAttempt,
+    answer: Result<ProviderAnswer>,
 ) -> Result<VerifiedCallback<'a>> {
     let invalid_state = || Error::new(ErrorCode::InvalidState);
     let provider = broker.providers.get(&attempt.provider).ok_or_else(invalid_state)?;
     let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
     let redirect_uri = client.redirect_uri_by_digest(attempt.redirect_uri).ok_or_else(invalid_state)?;
     let unchanged = attempt.provider_identity == ShortDigest::of(provider.identity());
-    if !unchanged || request.path != provider.callback_path().trim_end_matches('/') {
+    if !unchanged || path != provider.callback_path().trim_end_matches('/') {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    provider.check_issuer(request.iss.as_deref()).await?;
-    let answer = answer(request)?;
+    let answer = answer?;
+    provider.check_issuer(answer.iss.as_deref()).await?;
+    let answer = code_or_error(answer)?;
     Ok(VerifiedCallback { attempt, client, redirect_uri, provider, answer })
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
-fn answer(request: &CallbackRequest) -> Result<Answer> {
-    match (request.code.as_deref(), request.error.as_deref()) {
+fn code_or_error(answer: ProviderAnswer) -> Result<Answer> {
+    match (answer.code, answer.error) {
         (Some(code), None) => {
             let good = (1..=2048).contains(&code.len()) && code.bytes().all(|b| (0x20..=0x7e).contains(&b));
             if good {
-                Ok(Answer::Code(code.to_owned()))
+                Ok(Answer::Code(code))
             } else {
                 Err(Error::invalid_request("code must be 1 to 2048 visible characters"))
             }
         }
-        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(error))),
+        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error))),
         _ => Err(Error::invalid_request("the callback must bring either code or error")),
     }
 }
