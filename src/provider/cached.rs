@@ -6,10 +6,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::TimeDelta;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::ProviderError;
 use super::http_client::Deadline;
@@ -21,6 +23,10 @@ const FRESH_FOR: TimeDelta = TimeDelta::hours(1);
 /// How long after a fetch the next one may begin: for a document that is too old, and again, on its own, for
 /// one that lacks something (a new signing key). Bounds what a flood of bad tokens costs the provider.
 const FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a document that is too old is waited for: the login that happens to ask must keep enough of its time
+/// for the calls that are its own.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A document and when it was fetched.
 pub(super) struct Entry<T> {
@@ -76,7 +82,13 @@ impl<T> Cached<T> {
         let entry = self.entry();
         match entry {
             Some(entry) if self.clock.now() - entry.fetched_at < FRESH_FOR => Ok(entry),
-            Some(stale) => Ok(self.fetched(Reason::Age, deadline, fetch).await.unwrap_or(stale)),
+            Some(stale) => match timeout(PATIENCE, self.fetched(Reason::Age, deadline, fetch)).await {
+                Ok(outcome) => Ok(outcome.unwrap_or(stale)),
+                Err(_) => {
+                    tracing::warn!(what = self.what, "a fetch from the provider takes too long");
+                    Ok(stale)
+                }
+            },
             None => self.fetched(Reason::Age, deadline, fetch).await,
         }
     }
@@ -141,7 +153,7 @@ pub(super) async fn with_retries<T, F>(fetch: impl FnMut() -> F) -> Result<T, Pr
 where
     F: Future<Output = Result<T, ProviderError>>,
 {
-    let soon = std::time::Duration::from_millis(100);
+    let soon = Duration::from_millis(100);
     let twice = ExponentialBuilder::new().with_min_delay(soon).with_max_times(2);
     fetch.retry(twice).when(|error| matches!(error, ProviderError::Unavailable(_))).await
 }

@@ -40,9 +40,14 @@ const ERROR_TEXT_LIMIT: usize = 200;
 
 /// When the calls of one step must be over.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(Instant);
+pub struct Deadline(Instant);
 
 impl Deadline {
+    /// The deadline of a step that begins now and may take `total`.
+    pub(super) fn within(total: Duration) -> Self {
+        Self(monotonic() + total)
+    }
+
     /// Waits for `work`, but not beyond the deadline; `what` names it in the error.
     pub(super) async fn bound<T>(
         self,
@@ -87,7 +92,7 @@ impl HttpClient {
 
     /// The deadline of a step that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline(monotonic() + self.total)
+        Deadline::within(self.total)
     }
 
     /// A GET request, to be sent by [`Self::send`].

@@ -25,7 +25,8 @@ mod token_endpoint;
 use secrecy::SecretString;
 use url::Url;
 
-use self::http_client::{Deadline, HttpClient};
+pub use self::http_client::Deadline;
+use self::http_client::HttpClient;
 use self::id_token::IdToken;
 use self::oauth2::OAuth2;
 use self::oidc::Oidc;
@@ -124,11 +125,16 @@ impl Provider {
         }
     }
 
+    /// When the calls of a step that begins now must be over: a whole callback is one step.
+    pub fn deadline(&self) -> Deadline {
+        self.registration.http.deadline()
+    }
+
     /// Checks the `iss` of a callback (RFC 9207 section 2.4): compared character by character whenever it is
     /// there, and missed where the provider announces it.
-    pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+    pub async fn check_issuer(&self, iss: Option<&str>, deadline: Deadline) -> Result<(), ProviderError> {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.check_issuer(&self.registration, iss).await,
+            Kind::Oidc(oidc) => oidc.check_issuer(&self.registration, iss, deadline).await,
             Kind::OAuth2(oauth2) => oauth2.check_issuer(iss),
         }
     }
@@ -136,9 +142,9 @@ impl Provider {
     /// Exchanges the code, once (RFC 6749 section 4.1.3). An OpenID provider's ID token is verified before
     /// anything comes back.
     ///
-    /// Exchange and profile together take no longer than the configured total time.
+    /// [`Self::profile`] is bound by the same deadline.
     pub async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<ExchangedGrant, ProviderError> {
-        let deadline = self.registration.http.deadline();
+        let deadline = exchange.deadline;
         let (access_token, id_token) = match &self.kind {
             Kind::Oidc(oidc) => {
                 let (access_token, id_token) = oidc.exchange(&self.registration, &exchange, deadline).await?;
@@ -216,6 +222,8 @@ pub struct CodeExchange<'a> {
     pub nonce: &'a OidcNonce,
     /// The `max_age` that was asked for.
     pub max_age: Option<u32>,
+    /// When the callback's calls must be over.
+    pub deadline: Deadline,
 }
 
 /// Who signed in, as the provider says: the end of the provider's part.

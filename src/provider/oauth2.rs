@@ -215,13 +215,19 @@ mod tests {
     async fn cb_04_iss_is_the_configured_issuer_or_is_not_there() {
         let server = ops(json!({}), json!([]));
         let without = registered_at(&server, |_| {});
-        assert_eq!(kind(without.check_issuer(None).await), "ok");
-        assert_eq!(kind(without.check_issuer(Some("https://ops.example.com")).await), "issuer_mismatch");
+        assert_eq!(kind(without.check_issuer(None, without.deadline()).await), "ok");
+        assert_eq!(
+            kind(without.check_issuer(Some("https://ops.example.com"), without.deadline()).await),
+            "issuer_mismatch"
+        );
         let issuer = "https://ops.example.com";
         let with = registered_at(&server, |settings| settings.issuer = Some(issuer.to_owned()));
-        assert_eq!(kind(with.check_issuer(Some(issuer)).await), "ok");
-        assert_eq!(kind(with.check_issuer(Some("https://ops.example.com/")).await), "issuer_mismatch");
-        assert_eq!(kind(with.check_issuer(None).await), "issuer_mismatch");
+        assert_eq!(kind(with.check_issuer(Some(issuer), with.deadline()).await), "ok");
+        assert_eq!(
+            kind(with.check_issuer(Some("https://ops.example.com/"), with.deadline()).await),
+            "issuer_mismatch"
+        );
+        assert_eq!(kind(with.check_issuer(None, with.deadline()).await), "issuer_mismatch");
     }
 
     #[tokio::test]

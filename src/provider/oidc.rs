@@ -72,12 +72,13 @@ impl Oidc {
         &self,
         registration: &Registration,
         iss: Option<&str>,
+        deadline: Deadline,
     ) -> Result<(), ProviderError> {
         match iss {
             Some(iss) if iss == self.settings.issuer => Ok(()),
             Some(_) => Err(ProviderError::IssuerMismatch),
             None => {
-                let metadata = self.metadata(registration, registration.http.deadline()).await?;
+                let metadata = self.metadata(registration, deadline).await?;
                 if metadata.announces_iss { Err(ProviderError::IssuerMismatch) } else { Ok(()) }
             }
         }
@@ -165,6 +166,8 @@ impl Oidc {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chrono::TimeDelta;
     use futures_util::future::join_all;
     use serde_json::json;
@@ -175,6 +178,7 @@ mod tests {
     use super::super::fake::{Attempt, CLIENT_ID, clock, kind, provider, provider_at};
     use super::super::{Provider, SignedInProfile};
     use super::*;
+    use crate::domain::clock::monotonic;
 
     /// A whole callback: exchange and profile.
     async fn sign_in(provider: &Provider) -> Result<SignedInProfile, ProviderError> {
@@ -325,6 +329,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pr_22_all_calls_of_a_callback_share_one_deadline() {
+        let fake = FakeOidc::start(&RSA);
+        fake.reply(METADATA, Reply::Hang(Vec::new()));
+        let provider = provider(fake.settings(|_| {}));
+        let (began, total) = (monotonic(), Duration::from_millis(300));
+        let deadline = Deadline::within(total);
+        assert_eq!(kind(provider.check_issuer(None, deadline).await), "timeout");
+        let attempt = Attempt::new();
+        let exchange = CodeExchange { deadline, ..attempt.exchange() };
+        assert_eq!(kind(provider.exchange(exchange).await), "timeout");
+        assert!(began.elapsed() < 2 * total, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
     async fn pr_01_metadata_of_another_issuer_fails_the_login() {
         let fake = FakeOidc::start(&RSA);
         fake.metadata(json!({"issuer": "https://evil.example"}));
@@ -356,7 +374,7 @@ mod tests {
         for announced in [false, true] {
             fake.metadata(json!({"authorization_response_iss_parameter_supported": announced}));
             let provider = provider(fake.settings(|_| {}));
-            let check = async |iss: Option<&str>| kind(provider.check_issuer(iss).await);
+            let check = async |iss: Option<&str>| kind(provider.check_issuer(iss, provider.deadline()).await);
             assert_eq!(check(Some(&issuer)).await, "ok");
             for bad in [&format!("{issuer}/"), &issuer.to_uppercase(), "", "https://evil.example"] {
                 assert_eq!(check(Some(bad)).await, "issuer_mismatch", "{bad}");

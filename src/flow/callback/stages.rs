@@ -49,7 +49,7 @@ pub(super) struct ParkedKey {
 impl<'a> VerifiedCallback<'a> {
     /// Exchanges the code, once.
     pub(super) async fn exchange(self) -> Result<ExchangedCode<'a>> {
-        let Self { attempt, client, provider, answer, .. } = self;
+        let Self { attempt, client, provider, deadline, answer, .. } = self;
         let code = match answer {
             Answer::Code(code) => code,
             Answer::Refused(refusal) => return Err(refusal.into()),
@@ -61,6 +61,7 @@ impl<'a> VerifiedCallback<'a> {
                 verifier: &attempt.verifier(),
                 nonce: &attempt.nonce,
                 max_age: attempt.max_age,
+                deadline,
             })
             .await?;
         Ok(ExchangedCode { attempt, client, provider, grant })

@@ -5,7 +5,7 @@ use crate::domain::lifetimes;
 use crate::domain::login_attempt::{AttemptId, LoginAttempt, State};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
-use crate::provider::Provider;
+use crate::provider::{Deadline, Provider};
 use crate::state::Broker;
 
 use super::{CallbackFailure, CallbackRequest, ProviderAnswer};
@@ -16,6 +16,8 @@ pub(super) struct VerifiedCallback<'a> {
     pub(super) client: &'a Client,
     pub(super) redirect_uri: &'a RedirectUri,
     pub(super) provider: &'a Provider,
+    /// When the calls to the provider must be over.
+    pub(super) deadline: Deadline,
     pub(super) answer: Answer,
 }
 
@@ -90,9 +92,10 @@ async fn judge<'a>(
         return Err(ErrorCode::IssuerMismatch.into());
     }
     let answer = answer?;
-    provider.check_issuer(answer.iss.as_deref()).await?;
+    let deadline = provider.deadline();
+    provider.check_issuer(answer.iss.as_deref(), deadline).await?;
     let answer = code_or_error(answer)?;
-    Ok(VerifiedCallback { attempt, client, redirect_uri, provider, answer })
+    Ok(VerifiedCallback { attempt, client, redirect_uri, provider, deadline, answer })
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
