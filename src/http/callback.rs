@@ -14,7 +14,15 @@ use crate::state::Broker;
 errors!(
     CallbackErrors,
     Page,
-    [InvalidRequest, InvalidState, IssuerMismatch, RateLimited, TemporarilyUnavailable,]
+    [
+        InvalidRequest,
+        InvalidState,
+        IssuerMismatch,
+        RateLimited,
+        ProviderError,
+        TemporarilyUnavailable,
+        ProviderTimeout,
+    ]
 );
 
 /// Complete a login
