@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, PurgeConfig};
 use crate::flow::audit_trail::AuditWriter;
+use crate::flow::late_revocations::LateRevoker;
+use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::storage::{Backend, Storage};
 
@@ -26,18 +28,24 @@ pub(crate) struct Tasks {
     broker: web::Data<Broker>,
     purge: PurgeConfig,
     audit_writer: AuditWriter,
+    late_revoker: LateRevoker,
 }
 
 /// The tasks, under way.
 pub(crate) struct RunningTasks {
-    endless: JoinHandle<()>,
+    endless: Vec<JoinHandle<()>>,
     audit_writer: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
 impl Tasks {
-    pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
-        Self { broker, purge: config.purge.clone(), audit_writer }
+    pub(crate) fn new(
+        config: &Config,
+        broker: web::Data<Broker>,
+        audit_writer: AuditWriter,
+        late_revoker: LateRevoker,
+    ) -> Self {
+        Self { broker, purge: config.purge.clone(), audit_writer, late_revoker }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -45,10 +53,12 @@ impl Tasks {
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
         let (broker, purge) = (self.broker, self.purge);
-        let endless = rt::spawn(async move {
+        let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
+        let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
-        });
+        };
+        let endless = vec![rt::spawn(late_revoker), rt::spawn(database), rt::spawn(keep_metrics_small())];
         RunningTasks { endless, audit_writer, stop }
     }
 }
@@ -56,9 +66,21 @@ impl Tasks {
 impl RunningTasks {
     /// Ends the tasks; the audit rows that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
-        self.endless.abort();
+        for task in self.endless {
+            task.abort();
+        }
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(LAST_ROWS, self.audit_writer).await;
+    }
+}
+
+/// Samples wait for a scrape that may never come: this folds them together.
+async fn keep_metrics_small() {
+    let metrics = metrics_recorder();
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        metrics.run_upkeep();
     }
 }
 

@@ -2,10 +2,12 @@
 
 use actix_web::{HttpResponse, get, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::health::Ready;
 use super::openapi::errors;
-use crate::flow::health::readiness;
+use crate::flow::health::{Part, health};
 use crate::state::Broker;
 
 errors!(AdminErrors, Problem, []);
@@ -22,18 +24,46 @@ pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 
+/// What works, part by part.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DetailedHealth {
+    #[serde(flatten)]
+    ready: Ready,
+    /// The parts that the broker needs.
+    parts: Vec<PartHealth>,
+}
+
+/// A part that the broker needs.
+#[derive(Debug, Serialize, ToSchema)]
+struct PartHealth {
+    /// Which.
+    #[schema(example = "key store")]
+    name: String,
+    /// What is wrong with it; `null` where it works.
+    #[schema(required, example = "the key store does not answer")]
+    problem: Option<String>,
+}
+
 /// Detailed health
 ///
-/// What works at the moment; 503 where a part does not.
+/// What works at the moment, and what is wrong with what does not; 503 where a part does not work.
 #[utoipa::path(
     tag = "Admin",
     responses(
-        (status = 200, description = "Everything works.", body = Ready),
-        (status = 503, description = "A part does not work at the moment.", body = Ready),
+        (status = 200, description = "Everything works.", body = DetailedHealth),
+        (status = 503, description = "A part does not work at the moment.", body = DetailedHealth),
         AdminErrors,
     ),
 )]
 #[get("/healthz")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
-    Ready::from(readiness(&broker).await).answer()
+    let health = health(&broker).await;
+    let part = |part: &Part| PartHealth { name: part.name.clone(), problem: part.problem.clone() };
+    let body =
+        DetailedHealth { ready: health.readiness.into(), parts: health.parts.iter().map(part).collect() };
+    if health.readiness.all() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
 }

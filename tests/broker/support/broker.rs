@@ -174,7 +174,8 @@ impl TestBroker {
     pub async fn ready(&self) {
         let browser = self.browser();
         for _ in 0..600 {
-            if browser.get(&format!("{}/readyz", self.url), &[]).await.status == 200 {
+            let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
+            if readiness.json()["ready"] == true {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
