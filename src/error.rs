@@ -128,7 +128,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The failure that `code` names, with its text from the table.
     pub fn new(code: ErrorCode) -> Self {
-        let retry_after = (code == ErrorCode::TemporarilyUnavailable).then_some(2);
+        let passes = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
+        let retry_after = passes.then_some(2);
         Self { code, detail: None, scope: None, retry_after, cause: None }
     }
 

@@ -4,6 +4,7 @@
 //! it is back.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ pub struct Server {
     admin: Option<actix_web::dev::Server>,
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    broker: web::Data<Broker>,
     tasks: Tasks,
 }
 
@@ -91,13 +93,14 @@ impl Server {
         self.public.handle()
     }
 
-    /// Serves until a signal (SIGTERM, SIGINT) or the handle stops it; then finishes what is under way.
+    /// Serves until SIGTERM or the handle stops it, and then finishes what is under way; SIGINT ends it at once.
     ///
     /// # Errors
     /// What the listeners could not survive.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { public, admin, tasks, .. } = self;
+        let Self { public, admin, broker, tasks, .. } = self;
         let tasks = tasks.spawn();
+        let signal = rt::spawn(not_ready_after_sigterm(broker));
         let admin_handle = admin.as_ref().map(actix_web::dev::Server::handle);
         if let Some(admin) = admin {
             rt::spawn(admin);
@@ -106,8 +109,22 @@ impl Server {
         if let Some(admin) = admin_handle {
             admin.stop(true).await;
         }
+        signal.abort();
         tasks.finish().await;
         outcome
+    }
+}
+
+/// The framework hears the signal, too: it accepts no new connections and waits for the requests in flight.
+async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+            tracing::info!("stopping: requests in flight are finished");
+            broker.begin_to_stop();
+        }
+        Err(error) => tracing::warn!(%error, "readiness will not turn false before this instance stops"),
     }
 }
 
@@ -128,8 +145,8 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
     let admin =
         admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
-    let tasks = Tasks::new(&config, broker, audit_writer, late_revoker);
-    Ok(Server { public, admin, addr, admin_addr, tasks })
+    let tasks = Tasks::new(&config, broker.clone(), audit_writer, late_revoker);
+    Ok(Server { public, admin, addr, admin_addr, broker, tasks })
 }
 
 fn serve_public(
@@ -211,6 +228,7 @@ fn broker(
         late_revocations,
         health: HealthMemory::default(),
         limits: RateLimits::new(limit_settings(config), &clock),
+        stopping: AtomicBool::new(false),
         clock,
         entropy,
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 use url::Url;
@@ -51,6 +52,8 @@ pub struct Broker {
     pub limits: RateLimits,
     /// What worked a moment ago.
     pub health: HealthMemory,
+    /// Whether a signal has told this instance to stop.
+    pub stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Broker {
@@ -63,6 +66,16 @@ impl Broker {
     /// Whether cookies are `Secure` and named `__Host-…`: always, but for plain http on loopback.
     pub fn secure_cookies(&self) -> bool {
         self.public_url.scheme() == "https"
+    }
+
+    /// From now on this instance says that it is not ready; what is under way is finished.
+    pub fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is about to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }
 

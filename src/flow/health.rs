@@ -1,10 +1,9 @@
 //! What this instance can do at the moment: log in, redeem, verify, each on its own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::domain::clock::monotonic;
 use crate::state::Broker;
@@ -38,7 +37,7 @@ impl Readiness {
     }
 }
 
-/// What works, part by part, with what is wrong; for operators only.
+/// What works, part by part; for operators only.
 #[derive(Debug)]
 pub struct Health {
     /// The parts.
@@ -47,26 +46,29 @@ pub struct Health {
     pub readiness: Readiness,
 }
 
-/// A part that the broker needs.
+/// Something that a broker needs.
 #[derive(Debug)]
 pub struct Part {
-    /// Which.
+    /// What it is.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong with it, if anything.
     pub problem: Option<String>,
 }
-
-/// Remembers the last examination for a moment, so that a flood of questions does not become one of examinations.
-#[derive(Debug, Default)]
-pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
 
 /// What works at the moment.
 pub async fn readiness(broker: &Broker) -> Readiness {
     health(broker).await.readiness
 }
 
-/// What works at the moment, part by part; at most a second old.
+/// What works at the moment, part by part; at most a second old. An instance that is about to stop can do
+/// nothing any more, so that nobody sends it anything new.
 pub async fn health(broker: &Broker) -> Arc<Health> {
+    if broker.is_stopping() {
+        let problem = Some("is about to stop".to_owned());
+        let parts = vec![Part { name: "this instance".to_owned(), problem }];
+        let readiness = Readiness { log_in: false, redeem: false, verify: false };
+        return Arc::new(Health { parts, readiness });
+    }
     let mut memory = broker.health.0.lock().await;
     if let Some((at, health)) = &*memory
         && at.elapsed() < FRESH
@@ -78,23 +80,46 @@ pub async fn health(broker: &Broker) -> Arc<Health> {
     health
 }
 
+/// Remembers the last examination for a moment, so that a flood of questions is not one of examinations.
+#[derive(Debug, Default)]
+pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
+
 /// Asks every part, at the same time and for a bounded time.
 async fn examine(broker: &Broker) -> Health {
-    let storage = bounded(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
-    let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
         let problem = bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
         Part { name: format!("provider {}", provider.id()), problem }
     }));
-    let (storage, key_store, providers) = tokio::join!(storage, key_store, providers);
-    let (redeem, verify) = (key_store.is_none(), storage.is_none());
-    let log_in = redeem && verify && providers.iter().any(|provider| provider.problem.is_none());
-    let mut parts = vec![
-        Part { name: "database".to_owned(), problem: storage },
-        Part { name: "key store".to_owned(), problem: key_store },
-    ];
+    let ([database, key_store], providers) = tokio::join!(stores(broker), providers);
+    let (redeem, verify) = (key_store.works(), database.works());
+    let log_in = redeem && verify && providers.iter().any(Part::works);
+    let mut parts = vec![database, key_store];
     parts.extend(providers);
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
+}
+
+/// The database, with the schema of this program, and the key store.
+pub async fn stores(broker: &Broker) -> [Part; 2] {
+    let database = bounded(async {
+        match broker.storage.pending_migrations().await {
+            Ok(missing) if missing.is_empty() => Ok(()),
+            Ok(_) => Err("the schema is behind this program: run `token-broker migrate`".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
+    let (database, key_store) = tokio::join!(database, key_store);
+    [
+        Part { name: "database".to_owned(), problem: database },
+        Part { name: "key store".to_owned(), problem: key_store },
+    ]
+}
+
+impl Part {
+    /// Whether it works.
+    pub fn works(&self) -> bool {
+        self.problem.is_none()
+    }
 }
 
 async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {

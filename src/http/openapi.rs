@@ -157,7 +157,7 @@ fn error_headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
         Some(ErrorCode::InvalidToken | ErrorCode::MissingToken | ErrorCode::InsufficientScope) => {
             vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3.")]
         }
-        Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable) => {
+        Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout) => {
             vec![("Retry-After", "Seconds after which another try makes sense.")]
         }
         _ => vec![],

@@ -87,7 +87,7 @@ impl HttpClient {
 
     /// The deadline of a step that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline(monotonic() + self.total)
+        Deadline(Instant::from_std(monotonic()) + self.total)
     }
 
     /// A GET request, to be sent by [`Self::send`].

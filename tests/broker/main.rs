@@ -7,11 +7,23 @@
 #![allow(missing_docs, reason = "test names say what is tested")]
 
 mod bearer;
+mod callback;
+mod chooser;
 mod contract;
 mod dev_provider;
+mod health;
+mod instances;
 mod key_store;
 mod legacy;
+mod login;
+mod login_cookies;
+mod login_flood;
 mod login_story;
+mod outages;
+mod parallel_logins;
+mod provider_down;
+mod provider_faults;
+mod provider_people;
 mod readme;
 mod redeem;
 mod rotate;

@@ -83,6 +83,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         late_revocations: late_revocations().0,
         health: HealthMemory::default(),
         limits: RateLimits::new(limits, &clock),
+        stopping: false.into(),
         clock,
         entropy: Arc::new(SystemEntropy),
     })

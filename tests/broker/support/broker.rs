@@ -11,11 +11,14 @@ use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use token_broker::config::{self, Config, DevelopmentSetup};
+use token_broker::domain::client::RedirectUri;
 use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
-use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
+use token_broker::provider::dev::{
+    DevClient, DevProvider, DevProviderSettings, FaultSwitch, StoppedProvider,
+};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
 use token_broker::storage::records::AuditRecord;
@@ -45,6 +48,15 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// One for each kind of database.
+    pub async fn each_database() -> Vec<Self> {
+        vec![
+            Self::default(),
+            #[cfg(feature = "postgres")]
+            Self { database: Some(storage::Database::postgres().migrated().await.url), ..Self::default() },
+        ]
+    }
+
     /// Adds a last word on the configuration.
     pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
@@ -82,6 +94,14 @@ impl TestBroker {
         let clock = Arc::new(MovableClock::new());
         let provider = Arc::new(provider(&clock));
         Self::with_provider(setup, clock, provider)
+    }
+
+    /// As in the demo, at a provider that has this fault from the beginning.
+    pub fn with_switch(switch: FaultSwitch) -> Self {
+        let clock = Arc::new(MovableClock::new());
+        let provider = Arc::new(provider(&clock));
+        provider.faults().set(switch, true);
+        Self::with_provider(Setup::default(), clock, provider)
     }
 
     /// As `setup` says, at a provider that runs already.
@@ -143,6 +163,18 @@ impl TestBroker {
         }
     }
 
+    /// Stops the provider, which no twin may share.
+    pub async fn stop_provider(&mut self) -> StoppedProvider {
+        let stand_in = Arc::new(provider(&self.clock));
+        let provider = std::mem::replace(&mut self.provider, stand_in);
+        Arc::into_inner(provider).expect("no twin shares the provider").stop().await
+    }
+
+    /// Starts the provider again.
+    pub fn resume_provider(&mut self, stopped: StoppedProvider) {
+        self.provider = Arc::new(stopped.start_again().unwrap());
+    }
+
     /// Moves the time.
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
@@ -168,6 +200,11 @@ impl TestBroker {
     /// The broker's own database, to look into.
     pub fn storage(&self) -> Storage {
         Storage::new(&storage::settings(self.config.database.url.expose_secret())).unwrap()
+    }
+
+    /// How many rows a table has.
+    pub fn rows(&self, table: &str) -> i64 {
+        storage::rows(self.config.database.url.expose_secret(), table)
     }
 
     /// Waits until the database schema is there.
@@ -395,10 +432,25 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
         config.key_store.url = url.as_str().into();
     }
     if let Some(url) = &setup.public_url {
-        config.public_url = url.parse().unwrap();
+        move_to(&mut config, url.parse().unwrap());
     }
     if let Some(adjust) = &setup.adjust {
         adjust(&mut config);
     }
     config
+}
+
+/// Gives the broker another address, and everything that the demo's configuration derives from it.
+fn move_to(config: &mut Config, public_url: Url) {
+    for provider in &mut config.providers {
+        provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();
+    }
+    for client in &mut config.clients {
+        for uri in &mut client.redirect_uris {
+            let path = uri.as_str().parse::<Url>().unwrap().path().to_owned();
+            *uri = public_url.join(&path).unwrap().as_str().parse().unwrap();
+        }
+        client.origins = client.redirect_uris.iter().map(RedirectUri::origin).collect();
+    }
+    config.public_url = public_url;
 }

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod browser;
 pub mod certificates;
+pub mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
