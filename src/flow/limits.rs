@@ -6,8 +6,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
@@ -115,17 +116,23 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets the limiter read the broker's clock.
+/// Lets the limiter read the broker's clock, forwards only: where that clock is set back, time goes on from there
+/// and nobody has to wait until the old hour comes again.
 #[derive(Clone)]
 struct LimitClock {
     clock: Arc<dyn Clock>,
-    start: Timestamp,
+    reading: Arc<Mutex<Reading>>,
+}
+
+struct Reading {
+    last: Timestamp,
+    elapsed: Duration,
 }
 
 impl LimitClock {
     fn new(clock: Arc<dyn Clock>) -> Self {
-        let start = clock.now();
-        Self { clock, start }
+        let reading = Reading { last: clock.now(), elapsed: Duration::ZERO };
+        Self { clock, reading: Arc::new(Mutex::new(reading)) }
     }
 }
 
@@ -133,9 +140,12 @@ impl GovernorClock for LimitClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        // A clock that was set back before the start counts as the start.
-        let since = (self.clock.now() - self.start).to_std().unwrap_or_default();
-        Nanos::from(since)
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let step = now - reading.last;
+        reading.elapsed += step.to_std().unwrap_or_default();
+        reading.last = now;
+        Nanos::from(reading.elapsed)
     }
 }
 
@@ -166,5 +176,18 @@ mod tests {
         limit.count(&caller("192.0.2.1")).unwrap();
         clock.advance(TimeDelta::seconds(60));
         limit.count(&caller("2001:db8::1")).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nobody_wait() {
+        let clock = Arc::new(MovableClock::new());
+        let limit = Limit::new(NonZeroU32::new(1).unwrap(), LimitClock::new(clock.clone()));
+        clock.advance(TimeDelta::hours(24));
+        limit.count(&caller("192.0.2.1")).unwrap();
+        clock.advance(TimeDelta::hours(-23));
+        let refused = limit.count(&caller("192.0.2.1")).unwrap_err();
+        assert!(refused.retry_after_seconds().is_some_and(|seconds| seconds <= 61));
+        clock.advance(TimeDelta::seconds(61));
+        limit.count(&caller("192.0.2.1")).unwrap();
     }
 }
