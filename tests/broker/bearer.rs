@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::pkce::CodeVerifier;
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
@@ -189,6 +191,8 @@ async fn provider_tokens(broker: &TestBroker) -> Vec<String> {
         (&broker.config.providers[1], "/o/authorize/", "/o/token/"),
     ] {
         let browser = broker.browser();
+        let verifier = CodeVerifier::random(&SystemEntropy);
+        let challenge = verifier.challenge().to_string();
         let (address, redirect_uri) = (broker.provider.url(), settings.redirect_uri.as_str());
         let query = [
             ("response_type", "code"),
@@ -197,6 +201,8 @@ async fn provider_tokens(broker: &TestBroker) -> Vec<String> {
             ("scope", "openid"),
             ("state", "s"),
             ("nonce", "n"),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
             ("user", "alice"),
         ];
         let url = url::Url::parse_with_params(&format!("{address}{authorize}"), query).unwrap();
@@ -204,6 +210,7 @@ async fn provider_tokens(broker: &TestBroker) -> Vec<String> {
         let form = [
             ("grant_type", "authorization_code"),
             ("code", &code),
+            ("code_verifier", verifier.expose()),
             ("redirect_uri", redirect_uri),
             ("client_id", &settings.client_id),
             ("client_secret", settings.client_secret.expose_secret()),

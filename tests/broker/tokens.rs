@@ -40,8 +40,9 @@ fn ring(ids: &[u32]) -> KeyRing {
 async fn tk_01_the_documented_patterns_find_every_credential() {
     let documentation = include_str!("../../docs/architecture.md");
     let pattern = |prefix: &str| {
-        let patterns = documentation.split('`').filter(|code| code.starts_with(prefix) && code.contains('['));
-        regex::Regex::new(&format!("^{}$", patterns.last().unwrap())).unwrap()
+        let mut patterns =
+            documentation.split('`').filter(|code| code.starts_with(prefix) && code.contains('['));
+        regex::Regex::new(&format!("^{}$", patterns.next_back().unwrap())).unwrap()
     };
     let broker = TestBroker::start();
     broker.ready().await;
