@@ -10,6 +10,7 @@
 //! 4. `authenticate`: every API call presents that token; its row decides.
 //! 5. `rotate` and `logout`: the token is exchanged before its seven days are over, or ends.
 
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod error;

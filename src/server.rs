@@ -213,7 +213,8 @@ fn http_settings(config: &Config) -> HttpSettings {
     }
 }
 
-fn storage_settings(config: &Config) -> StorageSettings {
+/// What the storage must be told; how long it may wait is no setting.
+pub fn storage_settings(config: &Config) -> StorageSettings {
     StorageSettings {
         url: config.database.url.clone(),
         pool_size: config.database.pool_size,

@@ -37,10 +37,12 @@ const LONGEST_FILE: usize = 400;
 
 #[test]
 fn layers_name_only_what_is_beneath_them() {
+    let name = Regex::new(r"^src/(\w+)").unwrap();
+    let modules = files("src").iter().map(|path| name.captures(path).unwrap()[1].to_owned()).collect();
     let mut violations = Vec::new();
     for source in sources() {
         let Some((layer, allowed)) = ARROWS.iter().find(|(layer, _)| source.is_in(layer)) else { continue };
-        for named in source.top_level_modules_named() {
+        for named in source.named_of(&modules) {
             if named != *layer && !allowed.contains(&named.as_str()) {
                 violations.push(format!("{}: {layer} names {named}", source.path));
             }
@@ -162,7 +164,7 @@ struct Source {
 fn sources() -> Vec<Source> {
     let sources: Vec<Source> = files("src")
         .into_iter()
-        .filter(|path| path.ends_with(".rs") && !path.ends_with("tests.rs"))
+        .filter(|path| path.ends_with(".rs") && !is_test(path))
         .map(|path| {
             let text = read(&path);
             let text = split_at_tests(&text).0;
@@ -179,16 +181,11 @@ impl Source {
         inside.is_some_and(|rest| rest.starts_with(['/', '.']))
     }
 
-    /// The modules behind `crate::`, and behind as many `super::` as lead to the same place.
-    fn top_level_modules_named(&self) -> BTreeSet<String> {
+    /// Those of the top-level modules that stand behind `crate::`, and behind as many `super::` as lead to the same place.
+    fn named_of(&self, modules: &BTreeSet<String>) -> BTreeSet<String> {
         let inner = self.path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
         let depth = inner.split('/').count();
         let named = Regex::new(&format!(r"\bcrate::(\{{[^;]*|\w+)|(?:\bsuper::){{{depth}}}(\w+)")).unwrap();
-        let known = Regex::new(r"^\w+").unwrap();
-        let modules: BTreeSet<String> = files("src")
-            .iter()
-            .filter_map(|path| known.find(path.strip_prefix("src/")?).map(|name| name.as_str().to_owned()))
-            .collect();
         named
             .captures_iter(&self.code)
             .flat_map(|found| group(found.get(1).or(found.get(2)).unwrap().as_str()))
@@ -215,6 +212,10 @@ fn group(text: &str) -> Vec<String> {
     names.iter().filter_map(|name| name.trim().split("::").next().map(str::to_owned)).collect()
 }
 
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
 fn split_at_tests(text: &str) -> (&str, &str) {
     text.split_at(text.find("\n#[cfg(test)]\nmod tests").unwrap_or(text.len()))
 }
@@ -233,8 +234,7 @@ fn security_items_in_test_names() -> BTreeSet<String> {
     for path in files("") {
         if path.ends_with(".rs") {
             let text = read(&path);
-            let whole = path.starts_with("tests/") || path.ends_with("tests.rs");
-            let tests = without_comments(if whole { &text } else { split_at_tests(&text).1 });
+            let tests = without_comments(if is_test(&path) { &text } else { split_at_tests(&text).1 });
             for name in rust.find_iter(&tests) {
                 let words: Vec<&str> = name.as_str().split('_').collect();
                 items.extend(words.windows(2).map(|pair| pair.join("-").to_uppercase()));

@@ -50,6 +50,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
             "issuer": setup.provider_url,
             "client_id": setup.provider_client_id,
             "client_secret": setup.provider_client_secret,
+            "claims": { "permissions": "$.permissions[*]" },
         }, {
             "id": "ops",
             "kind": "oauth2",

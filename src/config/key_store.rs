@@ -61,7 +61,7 @@ impl RawKeyStore {
 
 fn check_url(url: &str, check: &mut Check) {
     let key = "key_store.url";
-    match scheme(url).as_str() {
+    match scheme(url) {
         "memory" if check.production() => {
             check.warn(key, "is memory: right for a single process, Redis for more");
         }

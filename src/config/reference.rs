@@ -18,7 +18,7 @@ const INTRODUCTION: &str = "\
   `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`. An id that is not in the file begins a new entry.
 - Secrets come from files or the environment. In production a secret in the configuration file, or in a file that
   other users can read, stops the start.
-- Paths that do not begin with `/` are relative to the folder of the configuration file.
+- Files that a setting names are looked for in the folder of the configuration file, unless the name begins with `/`.
 
 <!-- Generated from src/config: UPDATE_DOCS=1 cargo test --lib config::reference -->
 ";

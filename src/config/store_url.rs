@@ -2,9 +2,9 @@
 //!
 //! Read by hand, because lists of hosts (`redis+sentinel://a:1,b:2/…`) are not URLs to a URL parser.
 
-/// The scheme, in lower case.
-pub(super) fn scheme(url: &str) -> String {
-    url.split(':').next().unwrap_or_default().to_lowercase()
+/// The scheme.
+pub(super) fn scheme(url: &str) -> &str {
+    url.split(':').next().unwrap_or_default()
 }
 
 /// What stands between `://` and the path or query.
@@ -16,7 +16,8 @@ fn authority(url: &str) -> &str {
 /// Whether the URL holds a password.
 pub(super) fn has_password(url: &str) -> bool {
     let user_info = authority(url).rsplit_once('@').map_or("", |(user_info, _)| user_info);
-    user_info.contains(':') || parameter(url, "password").is_some()
+    let named = ["password", "sentinel_password"];
+    user_info.contains(':') || named.iter().any(|name| parameter(url, name).is_some())
 }
 
 /// Whether every host that the URL names is this machine; a URL without host names a local socket or file.

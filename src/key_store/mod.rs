@@ -85,12 +85,6 @@ impl KeyStore {
                 Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
             }
             Address::Redis(address) => {
-                if address.is_remote_and_plain() {
-                    tracing::warn!(
-                        key_store = address.description,
-                        "the connection to the key store is not encrypted; use rediss://"
-                    );
-                }
                 let store = RedisStore::new(*address, settings.key_prefix.clone(), settings.command_timeout)?;
                 Ok(Self(Backend::Redis(Arc::new(store))))
             }

@@ -12,6 +12,7 @@ mod dev_provider;
 mod key_store;
 mod legacy;
 mod login_story;
+mod readme;
 mod redeem;
 mod rotate;
 mod storage;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
+use crate::domain::clock::monotonic;
 use crate::error::ErrorCode;
 use crate::flow::Caller;
 use crate::http::HttpSettings;
@@ -42,7 +43,7 @@ pub async fn finish(
         method: method_name(request.method()),
         shape: Shape::of(request.path()),
         request_id: caller.request_id.clone(),
-        started: Instant::now(),
+        started: monotonic(),
     };
     let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
     request.extensions_mut().insert::<Caller>(caller);

@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
-use rand::RngExt;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use token_broker::config::{self, Config, DevelopmentSetup};
 use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
 use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
 use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
 use token_broker::server::{self, Environment};
@@ -190,7 +190,7 @@ impl TestBroker {
     /// A login of the client `sample`: `/login` with these further or other parameters.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
         let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = format!("spa-{}", rand::rng().random::<u32>());
+        let state = State::random(&SystemEntropy).expose();
         let redirect_uri = self.at("/");
         let challenge = verifier.challenge().to_string();
         let mut pairs = vec![

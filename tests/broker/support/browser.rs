@@ -34,6 +34,7 @@ impl Default for Browser {
 }
 
 impl Browser {
+    #[expect(clippy::disallowed_methods, reason = "a browser is not the broker's HTTP client")]
     pub fn new() -> Self {
         let http = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
