@@ -34,7 +34,7 @@ pub async fn readiness(broker: &Broker) -> Readiness {
 
 /// Asks every part, at the same time and for a bounded time.
 pub async fn health(broker: &Broker) -> Health {
-    let storage = bounded(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
+    let storage = bounded(database(broker));
     let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
         let name = format!("provider {}", provider.id());
@@ -46,6 +46,15 @@ pub async fn health(broker: &Broker) -> Health {
     let mut parts = vec![("database".to_owned(), storage), ("key store".to_owned(), key_store)];
     parts.extend(providers);
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
+}
+
+/// A database whose schema is behind this program answers, but nothing works on it.
+async fn database(broker: &Broker) -> Result<(), String> {
+    let missing = broker.storage.pending_migrations().await.map_err(|error| error.to_string())?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" ")))
 }
 
 async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {
