@@ -103,7 +103,9 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
     let database = bounded(async {
         match broker.storage.pending_migrations().await {
             Ok(missing) if missing.is_empty() => Ok(()),
-            Ok(_) => Err("the schema is behind this program: run `token-broker migrate`".to_owned()),
+            Ok(missing) => {
+                Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" ")))
+            }
             Err(error) => Err(error.to_string()),
         }
     });
