@@ -6,7 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod cors;
 mod dev_provider;
+mod errors;
+mod headers;
 mod key_store;
 mod login_story;
 mod storage;

@@ -11,9 +11,9 @@ use chrono::TimeDelta;
 use rand::RngExt;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
-use token_broker::config::{self, Config, DevelopmentSetup};
+use token_broker::config::{self, Config, DevelopmentSetup, Mode};
 use token_broker::domain::clock::{Clock, MovableClock};
-use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::entropy::{Entropy, SystemEntropy};
 use token_broker::domain::pkce::CodeVerifier;
 use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
 use token_broker::server::{self, Environment};
@@ -41,6 +41,8 @@ pub struct Setup {
     pub public_url: Option<String>,
     /// The last word on the configuration.
     pub adjust: Option<Adjust>,
+    /// Where the broker's random bytes come from, for tests that must know them.
+    pub entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Setup {
@@ -48,6 +50,29 @@ impl Setup {
     pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
         self
+    }
+}
+
+/// The public address of [`Setup::https`].
+pub const HTTPS_URL: &str = "https://auth.example.com";
+
+impl Setup {
+    /// As in production: browsers reach the broker at [`HTTPS_URL`], where the client `sample` lives too.
+    pub fn https() -> Self {
+        let setup = Self { public_url: Some(HTTPS_URL.to_owned()), ..Self::default() };
+        setup.adjust(|config| {
+            config.mode = Mode::Production;
+            config.docs.public = false;
+            for provider in &mut config.providers {
+                let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
+                provider.redirect_uri = callback.parse().unwrap();
+            }
+            for client in &mut config.clients {
+                let path = if client.legacy { "legacy" } else { "" };
+                client.redirect_uris = vec![format!("{HTTPS_URL}/{path}").parse().unwrap()];
+                client.origins = vec![HTTPS_URL.parse().unwrap()];
+            }
+        })
     }
 }
 
@@ -65,6 +90,7 @@ pub struct TestBroker {
     pub provider: Arc<DevProvider>,
     /// Its configuration.
     pub config: Config,
+    entropy: Arc<dyn Entropy>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
     folder: Arc<TempDir>,
@@ -88,7 +114,8 @@ impl TestBroker {
         install_tls_provider();
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let config = config(&setup, &folder, provider.url());
-        Self::run(config, clock, provider, folder)
+        let entropy = setup.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        Self::run(config, clock, entropy, provider, folder)
     }
 
     /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
@@ -96,12 +123,14 @@ impl TestBroker {
         let mut config = self.config.clone();
         config.server.listen.set_port(free_port());
         config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
-        Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
+        let entropy = self.entropy.clone();
+        Self::run(config, self.clock.clone(), entropy, self.provider.clone(), self.folder.clone())
     }
 
     fn run(
         config: Config,
         clock: Arc<MovableClock>,
+        entropy: Arc<dyn Entropy>,
         provider: Arc<DevProvider>,
         folder: Arc<TempDir>,
     ) -> Self {
@@ -112,7 +141,7 @@ impl TestBroker {
                 redirect_uris: config.providers.iter().map(|p| p.redirect_uri.to_string()).collect(),
             });
         }
-        let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let environment = Environment { clock: clock.clone(), entropy: entropy.clone() };
         let (sender, receiver) = mpsc::channel();
         let build = config.clone();
         let thread = std::thread::spawn(move || {
@@ -130,6 +159,7 @@ impl TestBroker {
             clock,
             provider,
             config,
+            entropy,
             handle,
             thread: Some(thread),
             folder,

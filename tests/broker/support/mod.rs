@@ -3,9 +3,11 @@
 pub mod broker;
 pub mod browser;
 pub mod certificates;
+pub mod log;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
+pub mod raw;
 pub mod redis;
 pub mod redis_groups;
 pub mod storage;
