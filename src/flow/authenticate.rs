@@ -11,8 +11,8 @@ use crate::domain::lifetimes;
 use crate::domain::session::Session;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
+use crate::flow::{Caller, limits};
 use crate::state::Broker;
 use crate::storage::records::TokenRecord;
 
@@ -107,12 +107,15 @@ pub(super) fn liveness(keys: &KeyRing, record: &TokenRecord, key_id: KeyId, now:
 }
 
 pub(super) fn refused(broker: &Broker, caller: &Caller, record: Option<&TokenRecord>) -> Error {
+    if let Err(limited) = limits::failed_token(broker, caller) {
+        return limited;
+    }
     let event = Event::new(broker, caller, AuditKind::TokenRefused).reason(ErrorCode::InvalidToken);
     match record {
         Some(record) => about(event, &record.token.facts).record(),
         None => event.record(),
     }
-    broker.limits.failed_token(caller).err().unwrap_or_else(|| ErrorCode::InvalidToken.into())
+    ErrorCode::InvalidToken.into()
 }
 
 fn about<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {

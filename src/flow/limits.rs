@@ -15,9 +15,12 @@ use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
+use crate::domain::audit::AuditKind;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
+use crate::flow::audit_trail::Event;
+use crate::state::Broker;
 
 /// After so many new checks the limiter forgets addresses that have been quiet.
 const SWEEP_EVERY: usize = 10_000;
@@ -54,22 +57,28 @@ impl RateLimits {
             failed_tokens: limit(settings.failed_tokens),
         }
     }
+}
 
-    pub(super) fn login(&self, caller: &Caller) -> Result<()> {
-        self.logins.count(caller)
-    }
+pub(super) fn login(broker: &Broker, caller: &Caller) -> Result<()> {
+    count(broker, caller, &broker.limits.logins)
+}
 
-    pub(super) fn callback(&self, caller: &Caller) -> Result<()> {
-        self.callbacks.count(caller)
-    }
+pub(super) fn callback(broker: &Broker, caller: &Caller) -> Result<()> {
+    count(broker, caller, &broker.limits.callbacks)
+}
 
-    pub(super) fn failed_redemption(&self, caller: &Caller) -> Result<()> {
-        self.failed_redemptions.count(caller)
-    }
+pub(super) fn failed_redemption(broker: &Broker, caller: &Caller) -> Result<()> {
+    count(broker, caller, &broker.limits.failed_redemptions)
+}
 
-    pub(super) fn failed_token(&self, caller: &Caller) -> Result<()> {
-        self.failed_tokens.count(caller)
-    }
+pub(super) fn failed_token(broker: &Broker, caller: &Caller) -> Result<()> {
+    count(broker, caller, &broker.limits.failed_tokens)
+}
+
+fn count(broker: &Broker, caller: &Caller, limit: &Limit) -> Result<()> {
+    limit.count(caller).inspect_err(|refused| {
+        Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
+    })
 }
 
 impl std::fmt::Debug for RateLimits {

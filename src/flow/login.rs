@@ -13,7 +13,7 @@ use crate::domain::login_attempt::{AttemptId, ClientState, LoginAttempt, OidcNon
 use crate::domain::pkce::CodeChallenge;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::audit_trail::Event;
-use crate::flow::{AttemptCookie, Caller};
+use crate::flow::{AttemptCookie, Caller, limits};
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
 
@@ -82,7 +82,7 @@ pub struct ProviderChoice {
 /// metadata brings. All of them are shown on the broker's own page: nothing here redirects to an address that
 /// was not checked.
 pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginStep> {
-    broker.limits.login(caller)?;
+    limits::login(broker, caller)?;
     let client = client(broker, request.client_id.as_deref())?;
     let redirect_uri = redirect_uri(client, request.redirect_uri.as_deref())?;
     let challenge = challenge(client, &request)?;

@@ -8,9 +8,9 @@ use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
 use crate::flow::issue::{IssuedToken, TokenParts};
+use crate::flow::{Caller, limits};
 use crate::key_store::Taken;
 use crate::state::Broker;
 
@@ -33,8 +33,8 @@ pub struct RedeemRequest {
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
     match try_redeem(broker, caller, &request).await {
         Err(error) if error.code() == ErrorCode::InvalidGrant => {
+            limits::failed_redemption(broker, caller)?;
             Event::new(broker, caller, AuditKind::KeyRefused).reason(error.code()).record();
-            broker.limits.failed_redemption(caller).inspect_err(|_| limited(broker, caller))?;
             Err(error)
         }
         outcome => outcome,
@@ -135,8 +135,4 @@ async fn again(
         event(AuditKind::SessionEnded).record();
     }
     Ok(())
-}
-
-fn limited(broker: &Broker, caller: &Caller) {
-    Event::new(broker, caller, AuditKind::RateLimited).reason(ErrorCode::RateLimited).record();
 }

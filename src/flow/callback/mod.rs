@@ -15,7 +15,7 @@ use crate::domain::audit::AuditKind;
 use crate::domain::login_attempt::AttemptId;
 use crate::error::{Error, ErrorCode};
 use crate::flow::audit_trail::Event;
-use crate::flow::{AttemptCookie, Caller};
+use crate::flow::{AttemptCookie, Caller, limits};
 use crate::state::Broker;
 
 use verify::{Answer, VerifiedCallback};
@@ -73,7 +73,7 @@ pub async fn callback(
     caller: &Caller,
     request: CallbackRequest,
 ) -> Result<CallbackEnd, CallbackFailure> {
-    broker.limits.callback(caller)?;
+    limits::callback(broker, caller)?;
     let verified = match verify::verify(broker, &request).await {
         Ok(verified) => verified,
         Err(failure) => {
