@@ -12,6 +12,8 @@ mod errors;
 mod headers;
 mod key_store;
 mod login_story;
+mod logs;
+mod secrets_at_rest;
 mod storage;
 mod storage_outages;
 mod storage_schema;

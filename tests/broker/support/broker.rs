@@ -26,7 +26,7 @@ use super::{install_tls_provider, storage};
 
 /// The broker's client at the development provider.
 const CLIENT_ID: &str = "token-broker";
-const CLIENT_SECRET: &str = "a secret of the tests only";
+pub const CLIENT_SECRET: &str = "a secret of the tests only";
 
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
@@ -202,25 +202,7 @@ impl TestBroker {
 
     /// A login of the client `sample`: `/login` with these further or other parameters.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
-        let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = format!("spa-{}", rand::rng().random::<u32>());
-        let redirect_uri = self.at("/");
-        let challenge = verifier.challenge().to_string();
-        let mut pairs = vec![
-            ("client_id", "sample"),
-            ("provider", "dev"),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        for parameter in parameters {
-            pairs.retain(|(name, _)| name != &parameter.0);
-            pairs.push(*parameter);
-        }
-        let url =
-            Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
-        LoginUrl { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+        LoginUrl::at(&self.url, parameters)
     }
 
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
@@ -244,6 +226,11 @@ impl TestBroker {
             authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
         let chosen = browser.navigate(&format!("{location}{choice}")).await;
         chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
+    }
+
+    /// The file of its server keys.
+    pub fn server_keys(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server_keys.toml")).unwrap()
     }
 
     /// Exchanges a key.
@@ -300,6 +287,31 @@ pub struct LoginUrl {
     pub url: String,
     pub verifier: String,
     pub state: String,
+}
+
+impl LoginUrl {
+    /// A login of the client `sample` at the broker `base`, with these further or other parameters.
+    pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
+        let verifier = CodeVerifier::random(&SystemEntropy);
+        let state = format!("spa-{}", rand::rng().random::<u32>());
+        let redirect_uri = format!("{base}/");
+        let challenge = verifier.challenge().to_string();
+        let mut pairs = vec![
+            ("client_id", "sample"),
+            ("provider", "dev"),
+            ("redirect_uri", &redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        for parameter in parameters {
+            pairs.retain(|(name, _)| name != &parameter.0);
+            pairs.push(*parameter);
+        }
+        let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let url = Url::parse_with_params(&format!("{base}/login"), pairs);
+        Self { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+    }
 }
 
 /// A login that came back.

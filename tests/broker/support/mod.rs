@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod browser;
 pub mod certificates;
+pub mod dump;
 pub mod log;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod redis_groups;
+pub mod secrets;
 pub mod storage;
 
 /// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
