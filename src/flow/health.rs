@@ -103,9 +103,7 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
     let database = bounded(async {
         match broker.storage.pending_migrations().await {
             Ok(missing) if missing.is_empty() => Ok(()),
-            Ok(missing) => {
-                Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" ")))
-            }
+            Ok(missing) => Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" "))),
             Err(error) => Err(error.to_string()),
         }
     });

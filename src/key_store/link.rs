@@ -17,7 +17,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};

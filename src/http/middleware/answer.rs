@@ -41,7 +41,8 @@ pub async fn finish(
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
-        shape: Shape::of(request.path()),
+        // The path as routing reads it: percent-decoded.
+        shape: Shape::of(request.match_info().as_str()),
         request_id: caller.request_id.clone(),
         started: monotonic(),
     };
