@@ -207,6 +207,7 @@ mod tests {
         assert_eq!(auth_time, None);
         assert_eq!(provider.identity(), fake.issuer());
         assert_eq!(provider.callback_path(), "/oauth2_callback/corp");
+        assert!(provider.supports_max_age());
         assert_eq!(fake.server.count(USERINFO), 0);
     }
 
@@ -432,11 +433,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_19_tokens_are_printed_nowhere() {
+    async fn pr_19_er_03_codes_and_tokens_are_printed_nowhere() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let grant = provider.exchange(Attempt::new().exchange()).await.unwrap();
         assert_eq!(format!("{grant:?} {provider:?}"), "ExchangedGrant(…) Provider(corp)");
+        assert_eq!(format!("{:?}", Attempt::new().exchange()), "CodeExchange(…)");
     }
 
     #[tokio::test]
