@@ -1,8 +1,15 @@
 //! What this instance can do at the moment: log in, redeem, verify, each on its own.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
+use crate::domain::clock::monotonic;
 use crate::state::Broker;
+
+/// How long an examination counts.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How long one part may take to show that it works.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,6 +23,18 @@ pub struct Readiness {
     pub redeem: bool,
     /// A token can be verified.
     pub verify: bool,
+}
+
+impl Readiness {
+    /// Whether everything works.
+    pub fn all(self) -> bool {
+        self.log_in && self.redeem && self.verify
+    }
+
+    /// Whether anything works, so that requests should still come here.
+    pub fn any(self) -> bool {
+        self.log_in || self.redeem || self.verify
+    }
 }
 
 /// What works, part by part; for operators only.
@@ -41,9 +60,32 @@ pub async fn readiness(broker: &Broker) -> Readiness {
     health(broker).await.readiness
 }
 
-/// Asks every part, at the same time and for a bounded time. An instance that is about to stop can do nothing
-/// any more, so that nobody sends it anything new.
-pub async fn health(broker: &Broker) -> Health {
+/// What works at the moment, part by part; at most a second old. An instance that is about to stop can do
+/// nothing any more, so that nobody sends it anything new.
+pub async fn health(broker: &Broker) -> Arc<Health> {
+    if broker.is_stopping() {
+        let problem = Some("is about to stop".to_owned());
+        let parts = vec![Part { name: "this instance".to_owned(), problem }];
+        let readiness = Readiness { log_in: false, redeem: false, verify: false };
+        return Arc::new(Health { parts, readiness });
+    }
+    let mut memory = broker.health.0.lock().await;
+    if let Some((at, health)) = &*memory
+        && at.elapsed() < FRESH
+    {
+        return health.clone();
+    }
+    let health = Arc::new(examine(broker).await);
+    *memory = Some((monotonic(), health.clone()));
+    health
+}
+
+/// Remembers the last examination for a moment, so that a flood of questions is not one of examinations.
+#[derive(Debug, Default)]
+pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
+
+/// Asks every part, at the same time and for a bounded time.
+async fn examine(broker: &Broker) -> Health {
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
         let problem = bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
         Part { name: format!("provider {}", provider.id()), problem }
@@ -53,11 +95,6 @@ pub async fn health(broker: &Broker) -> Health {
     let log_in = redeem && verify && providers.iter().any(Part::works);
     let mut parts = vec![database, key_store];
     parts.extend(providers);
-    if broker.is_stopping() {
-        let problem = Some("is about to stop".to_owned());
-        parts.push(Part { name: "this instance".to_owned(), problem });
-        return Health { parts, readiness: Readiness { log_in: false, redeem: false, verify: false } };
-    }
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
 }
 
@@ -66,7 +103,7 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
     let database = bounded(async {
         match broker.storage.pending_migrations().await {
             Ok(missing) if missing.is_empty() => Ok(()),
-            Ok(_) => Err("the schema is behind this program: run `token-broker migrate`".to_owned()),
+            Ok(missing) => Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" "))),
             Err(error) => Err(error.to_string()),
         }
     });

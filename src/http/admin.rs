@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::health::Ready;
 use super::openapi::errors;
-use crate::flow::health::{Health, Part, health};
+use crate::flow::health::{Part, health};
 use crate::state::Broker;
 
 errors!(AdminErrors, Problem, []);
@@ -46,9 +46,9 @@ struct HealthPart {
     problem: Option<String>,
 }
 
-impl From<Part> for HealthPart {
-    fn from(part: Part) -> Self {
-        Self { works: part.works(), name: part.name, problem: part.problem }
+impl From<&Part> for HealthPart {
+    fn from(part: &Part) -> Self {
+        Self { works: part.works(), name: part.name.clone(), problem: part.problem.clone() }
     }
 }
 
@@ -65,9 +65,10 @@ impl From<Part> for HealthPart {
 )]
 #[get("/healthz")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
-    let Health { parts, readiness } = health(&broker).await;
-    let ready = Ready::from(readiness);
-    let status = ready.status();
-    let parts = parts.into_iter().map(HealthPart::from).collect();
-    HttpResponse::build(status).json(DetailedHealth { ready, parts })
+    let health = health(&broker).await;
+    let ready = Ready::from(health.readiness);
+    let parts = health.parts.iter().map(HealthPart::from).collect();
+    let mut answer =
+        if health.readiness.all() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(DetailedHealth { ready, parts })
 }

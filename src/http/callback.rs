@@ -8,21 +8,13 @@ use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
-use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest, ProviderAnswer};
+use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
 use crate::state::Broker;
 
 errors!(
     CallbackErrors,
     Page,
-    [
-        InvalidRequest,
-        InvalidState,
-        IssuerMismatch,
-        RateLimited,
-        ProviderError,
-        TemporarilyUnavailable,
-        ProviderTimeout,
-    ]
+    [InvalidRequest, InvalidState, IssuerMismatch, RateLimited, TemporarilyUnavailable,]
 );
 
 /// Complete a login
@@ -94,15 +86,16 @@ async fn complete(
     request: &HttpRequest,
 ) -> Result<HttpResponse> {
     let query = request.query_string().as_bytes();
-    let AttemptCookies { attempts, conflicting } = cookies;
-    let callback = CallbackRequest {
-        path: request.path().to_owned(),
-        state: parameters::read(query, [parameter!("state")]).map(|[state]| state),
-        answer: parameters::read(query, [parameter!("code"), parameter!("iss"), parameter!("error")])
-            .map(|[code, iss, error]| ProviderAnswer { code, iss, error }),
-        attempts,
-        conflicting,
+    // The state first: where it is readable, its attempt is used up whatever else is wrong.
+    let [state] = parameters::read(query, [parameter!("state")])?;
+    let others = [parameter!("code"), parameter!("iss"), parameter!("error")];
+    let ([code, iss, error], malformed) = match parameters::read(query, others) {
+        Ok(others) => (others, None),
+        Err(malformed) => ([const { None }; 3], Some(malformed)),
     };
+    let AttemptCookies { attempts, conflicting } = cookies;
+    let path = request.path().to_owned();
+    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting, malformed };
     let (mut response, forget) = match flow::callback(broker, caller, callback).await {
         Ok(CallbackEnd { location, forget }) => {
             (HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(), forget)

@@ -40,12 +40,12 @@ const ERROR_TEXT_LIMIT: usize = 200;
 
 /// When the calls of one step must be over.
 #[derive(Debug, Clone, Copy)]
-pub struct Deadline(Instant);
+pub(super) struct Deadline(Instant);
 
 impl Deadline {
-    /// The deadline of a step that begins now and may take `total`.
-    pub(super) fn within(total: Duration) -> Self {
-        Self(monotonic() + total)
+    /// The same, but no later than `time` from now.
+    pub(super) fn at_most(self, time: Duration) -> Self {
+        Self(self.0.min(monotonic() + time))
     }
 
     /// Waits for `work`, but not beyond the deadline; `what` names it in the error.
@@ -92,7 +92,7 @@ impl HttpClient {
 
     /// The deadline of a step that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline::within(self.total)
+        Deadline(Instant::from_std(monotonic()) + self.total)
     }
 
     /// A GET request, to be sent by [`Self::send`].

@@ -13,7 +13,7 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use std::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
@@ -41,7 +41,8 @@ pub async fn finish(
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
-        shape: Shape::of(request.path()),
+        // The path as routing reads it: percent-decoded.
+        shape: Shape::of(request.match_info().as_str()),
         request_id: caller.request_id.clone(),
         started: monotonic(),
     };

@@ -20,7 +20,7 @@ fn requests_of_every_kind() -> Vec<(TestRequest, u16)> {
         (request(Method::DELETE, "/login"), 405),
         (post_json("/api/get_token", "{"), 400),
         (request(Method::POST, "/api/get_token").set_payload("x"), 415),
-        (get_from("/healthz").insert_header(("host", "evil.example")), 421),
+        (get_from("/login").insert_header(("host", "evil.example")), 421),
         (request(Method::POST, "/api/logout").insert_header(("origin", "https://evil.example")), 403),
         (get_from(&format!("/login?{}", "a".repeat(9000))), 414),
     ]

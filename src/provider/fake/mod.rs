@@ -15,7 +15,7 @@ use super::settings::{
     ClaimMapping, ClientAuth, KindSettings, OAuth2Settings, OidcSettings, ProfileDocument, ProviderSettings,
     Timeouts,
 };
-use super::{AuthorizationRequest, CodeExchange, Deadline, Provider, ProviderError, Providers, Registration};
+use super::{AuthorizationRequest, CodeExchange, Provider, ProviderError, Providers, Registration};
 use crate::domain::clock::{StoppedClock, Timestamp};
 use crate::domain::entropy::SeededEntropy;
 use crate::domain::login_attempt::{OidcNonce, State};
@@ -137,13 +137,7 @@ impl Attempt {
     }
 
     pub(super) fn exchange(&self) -> CodeExchange<'_> {
-        CodeExchange {
-            code: "the code&=+",
-            verifier: &self.verifier,
-            nonce: &self.nonce,
-            max_age: None,
-            deadline: Deadline::within(Timeouts::default().total),
-        }
+        CodeExchange { code: "the code&=+", verifier: &self.verifier, nonce: &self.nonce, max_age: None }
     }
 }
 

@@ -10,10 +10,10 @@ use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
-use token_broker::config::{self, Config, DevelopmentSetup};
+use token_broker::config::{self, Config, DevelopmentSetup, Mode};
 use token_broker::domain::client::RedirectUri;
 use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
-use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::entropy::{Entropy, SystemEntropy};
 use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
 use token_broker::provider::dev::{
@@ -30,7 +30,7 @@ use super::{install_tls_provider, storage};
 
 /// The broker's client at the development provider.
 const CLIENT_ID: &str = "token-broker";
-const CLIENT_SECRET: &str = "a secret of the tests only";
+pub const CLIENT_SECRET: &str = "a secret of the tests only";
 
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
@@ -45,6 +45,8 @@ pub struct Setup {
     pub public_url: Option<String>,
     /// The last word on the configuration.
     pub adjust: Option<Adjust>,
+    /// Where the broker's random bytes come from, for tests that must know them.
+    pub entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Setup {
@@ -64,6 +66,29 @@ impl Setup {
     }
 }
 
+/// The public address of [`Setup::https`].
+pub const HTTPS_URL: &str = "https://auth.example.com";
+
+impl Setup {
+    /// As in production: browsers reach the broker at [`HTTPS_URL`], where the client `sample` lives too.
+    pub fn https() -> Self {
+        let setup = Self { public_url: Some(HTTPS_URL.to_owned()), ..Self::default() };
+        setup.adjust(|config| {
+            config.mode = Mode::Production;
+            config.docs.public = false;
+            for provider in &mut config.providers {
+                let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
+                provider.redirect_uri = callback.parse().unwrap();
+            }
+            for client in &mut config.clients {
+                let path = if client.legacy { "legacy" } else { "" };
+                client.redirect_uris = vec![format!("{HTTPS_URL}/{path}").parse().unwrap()];
+                client.origins = vec![HTTPS_URL.parse().unwrap()];
+            }
+        })
+    }
+}
+
 /// A running broker. It stops when it is dropped.
 pub struct TestBroker {
     /// The address that browsers use, without a trailing slash.
@@ -78,6 +103,7 @@ pub struct TestBroker {
     pub provider: Arc<DevProvider>,
     /// Its configuration.
     pub config: Config,
+    entropy: Arc<dyn Entropy>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
     folder: Arc<TempDir>,
@@ -109,7 +135,8 @@ impl TestBroker {
         install_tls_provider();
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let config = config(&setup, &folder, provider.url());
-        Self::run(config, clock, provider, folder)
+        let entropy = setup.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        Self::run(config, clock, entropy, provider, folder)
     }
 
     /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
@@ -123,12 +150,14 @@ impl TestBroker {
         adjust(&mut config);
         config.server.listen.set_port(free_port());
         config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
-        Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
+        let entropy = self.entropy.clone();
+        Self::run(config, self.clock.clone(), entropy, self.provider.clone(), self.folder.clone())
     }
 
     fn run(
         config: Config,
         clock: Arc<MovableClock>,
+        entropy: Arc<dyn Entropy>,
         provider: Arc<DevProvider>,
         folder: Arc<TempDir>,
     ) -> Self {
@@ -139,7 +168,7 @@ impl TestBroker {
                 redirect_uris: config.providers.iter().map(|p| p.redirect_uri.to_string()).collect(),
             });
         }
-        let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let environment = Environment { clock: clock.clone(), entropy: entropy.clone() };
         let (sender, receiver) = mpsc::channel();
         let build = config.clone();
         let thread = std::thread::spawn(move || {
@@ -157,6 +186,7 @@ impl TestBroker {
             clock,
             provider,
             config,
+            entropy,
             handle,
             thread: Some(thread),
             folder,
@@ -211,7 +241,8 @@ impl TestBroker {
     pub async fn ready(&self) {
         let browser = self.browser();
         for _ in 0..600 {
-            if browser.get(&format!("{}/readyz", self.url), &[]).await.status == 200 {
+            let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
+            if readiness.json()["ready"] == true {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -226,25 +257,7 @@ impl TestBroker {
 
     /// A login of the client `sample`: `/login` with these further or other parameters.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
-        let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = State::random(&SystemEntropy).expose();
-        let redirect_uri = self.at("/");
-        let challenge = verifier.challenge().to_string();
-        let mut pairs = vec![
-            ("client_id", "sample"),
-            ("provider", "dev"),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        for parameter in parameters {
-            pairs.retain(|(name, _)| name != &parameter.0);
-            pairs.push(*parameter);
-        }
-        let url =
-            Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
-        LoginUrl { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+        LoginUrl::at(&self.url, parameters)
     }
 
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
@@ -268,6 +281,11 @@ impl TestBroker {
             authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
         let chosen = browser.navigate(&format!("{location}{choice}")).await;
         chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
+    }
+
+    /// The file of its server keys.
+    pub fn server_keys(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server_keys.toml")).unwrap()
     }
 
     /// Exchanges a key.
@@ -357,6 +375,31 @@ pub struct LoginUrl {
     pub url: String,
     pub verifier: String,
     pub state: String,
+}
+
+impl LoginUrl {
+    /// A login of the client `sample` at the broker `base`, with these further or other parameters.
+    pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
+        let verifier = CodeVerifier::random(&SystemEntropy);
+        let state = State::random(&SystemEntropy).expose();
+        let redirect_uri = format!("{base}/");
+        let challenge = verifier.challenge().to_string();
+        let mut pairs = vec![
+            ("client_id", "sample"),
+            ("provider", "dev"),
+            ("redirect_uri", &redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        for parameter in parameters {
+            pairs.retain(|(name, _)| name != &parameter.0);
+            pairs.push(*parameter);
+        }
+        let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let url = Url::parse_with_params(&format!("{base}/login"), pairs);
+        Self { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+    }
 }
 
 /// A login that came back.
