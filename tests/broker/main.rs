@@ -8,6 +8,7 @@
 
 mod dev_provider;
 mod key_store;
+mod key_store_outages;
 mod login_story;
 mod readme;
 mod storage;
