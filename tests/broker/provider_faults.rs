@@ -268,7 +268,7 @@ async fn pr_12_a_sign_in_is_as_fresh_and_as_strong_as_was_asked_for() {
     assert_eq!(broker.rows("users"), 1);
     // A plain provider could not prove it: the login does not even begin.
     let plain = broker.login(&[("provider", "ops"), ("max_age", "3600")]);
-    broker.browser().navigate(&plain.url).await.assert_own_page(403, code);
+    broker.browser().navigate(&plain.url).await.assert_own_page(400, "invalid_request");
 }
 
 #[actix_web::test]
