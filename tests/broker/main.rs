@@ -13,6 +13,7 @@ mod key_store;
 mod login_story;
 mod outages;
 mod parallel_logins;
+mod serve;
 mod storage;
 mod storage_outages;
 mod storage_schema;

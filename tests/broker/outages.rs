@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::join;
 
@@ -14,6 +15,7 @@ use crate::support::outage::{
     readiness, within,
 };
 use crate::support::redis::RedisServer;
+use crate::support::storage::sql::SqliteLock;
 
 mod database;
 mod provider;
@@ -57,6 +59,11 @@ async fn redeem(broker: &TestBroker, (browser, login): &(Browser, Login)) -> Ans
 async fn assert_signs_in(broker: &TestBroker) {
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
+}
+
+/// Another writer holds the SQLite file until this is dropped.
+fn lock(broker: &TestBroker) -> SqliteLock {
+    SqliteLock::of(broker.config.database.url.expose_secret())
 }
 
 fn with_redis(redis: &RedisServer) -> TestBroker {
@@ -199,7 +206,7 @@ async fn ok_01_malformed_keys_are_refused_without_redis() {
 async fn ds_05_blocked_work_blocks_no_worker() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.database.pool_size = 2));
     let underway = Underway::at(&broker).await;
-    let lock = database::SqliteLock::of(&broker);
+    let lock = lock(&broker);
     let nothing = json!({});
     let rotate = || broker.post("/api/token/rotate", &underway.token, &nothing);
     let crowd =

@@ -2,36 +2,14 @@
 
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
-use secrecy::ExposeSecret;
-
 use super::*;
-
-/// Another writer of the SQLite file, until it is dropped.
-pub struct SqliteLock(SqliteConnection);
-
-impl SqliteLock {
-    pub fn of(broker: &TestBroker) -> Self {
-        let url = broker.config.database.url.expose_secret();
-        let mut writer = SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap();
-        writer.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
-        Self(writer)
-    }
-}
-
-impl Drop for SqliteLock {
-    fn drop(&mut self) {
-        self.0.batch_execute("ROLLBACK").unwrap();
-    }
-}
 
 /// What writes waits, and then says so; what reads goes on.
 #[actix_web::test]
 async fn ds_09_another_writer_holds_the_sqlite_file() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
-    let lock = SqliteLock::of(&broker);
+    let lock = lock(&broker);
     let limit = Duration::from_secs(5);
     let (browser, login, callback) = &underway.returning;
     let nothing = json!({});

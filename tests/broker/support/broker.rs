@@ -184,25 +184,9 @@ impl TestBroker {
 
     /// A login of the client `sample`: `/login` with these further or other parameters.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
-        let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = format!("spa-{}", rand::rng().random::<u32>());
         let redirect_uri = self.at("/");
-        let challenge = verifier.challenge().to_string();
-        let mut pairs = vec![
-            ("client_id", "sample"),
-            ("provider", "dev"),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        for parameter in parameters {
-            pairs.retain(|(name, _)| name != &parameter.0);
-            pairs.push(*parameter);
-        }
-        let url =
-            Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
-        LoginUrl { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+        let usual = [("client_id", "sample"), ("provider", "dev"), ("redirect_uri", &redirect_uri)];
+        LoginUrl::new(&self.url, &[&usual, parameters].concat())
     }
 
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
@@ -221,11 +205,7 @@ impl TestBroker {
 
     /// Follows a login to the provider and gives the address of the callback, not called yet.
     pub async fn callback_url(&self, browser: &Browser, login: &str, choice: &str) -> String {
-        let authorize = browser.navigate(login).await;
-        let location =
-            authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
-        let chosen = browser.navigate(&format!("{location}{choice}")).await;
-        chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
+        callback_url(browser, login, choice).await
     }
 
     /// Exchanges a key.
@@ -282,6 +262,34 @@ pub struct LoginUrl {
     pub url: String,
     pub verifier: String,
     pub state: String,
+}
+
+impl LoginUrl {
+    /// `/login` of the broker at `broker` with a fresh state and challenge and these parameters; of two with one
+    /// name the later one counts, and an empty one is left out.
+    pub fn new(broker: &str, parameters: &[(&str, &str)]) -> Self {
+        let verifier = CodeVerifier::random(&SystemEntropy);
+        let state = format!("spa-{}", rand::rng().random::<u32>());
+        let challenge = verifier.challenge().to_string();
+        let mut pairs =
+            vec![("state", &*state), ("code_challenge", &challenge), ("code_challenge_method", "S256")];
+        for parameter in parameters {
+            pairs.retain(|(name, _)| name != &parameter.0);
+            pairs.push(*parameter);
+        }
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let url = Url::parse_with_params(&format!("{broker}/login"), given).unwrap();
+        Self { url: url.into(), verifier: verifier.expose().to_owned(), state }
+    }
+}
+
+/// Follows a login to the provider and gives the address of the callback, not called yet.
+pub async fn callback_url(browser: &Browser, login: &str, choice: &str) -> String {
+    let authorize = browser.navigate(login).await;
+    let location =
+        authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
+    let chosen = browser.navigate(&format!("{location}{choice}")).await;
+    chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
 }
 
 /// A login that came back.

@@ -35,6 +35,7 @@ impl Default for Browser {
 
 impl Browser {
     pub fn new() -> Self {
+        super::install_tls_provider();
         let http = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
