@@ -13,6 +13,8 @@ use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
 use crate::domain::key_ring::KeyRing;
 use crate::flow::audit_trail::AuditTrail;
+use crate::flow::health::HealthMemory;
+use crate::flow::late_revocations::LateRevocations;
 use crate::flow::limits::RateLimits;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
@@ -44,8 +46,12 @@ pub struct Broker {
     pub live_tokens_per_user: usize,
     /// What is remembered.
     pub audit: AuditTrail,
+    /// Sessions that end as soon as the database is back.
+    pub late_revocations: LateRevocations,
     /// Who is slowed down.
     pub limits: RateLimits,
+    /// What worked a moment ago.
+    pub health: HealthMemory,
     /// Whether a signal has told this instance to stop.
     pub stopping: AtomicBool,
 }

@@ -8,11 +8,14 @@ use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::config::{Config, PurgeConfig};
+use crate::domain::clock::monotonic;
 use crate::flow::audit_trail::AuditWriter;
 use crate::flow::health::{Part, stores};
+use crate::flow::late_revocations::LateRevoker;
+use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::storage::{Backend, Storage};
 
@@ -33,18 +36,24 @@ pub(crate) struct Tasks {
     broker: web::Data<Broker>,
     purge: PurgeConfig,
     audit_writer: AuditWriter,
+    late_revoker: LateRevoker,
 }
 
 /// The tasks, under way.
 pub(crate) struct RunningTasks {
-    endless: [JoinHandle<()>; 2],
+    endless: Vec<JoinHandle<()>>,
     audit_writer: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
 impl Tasks {
-    pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
-        Self { broker, purge: config.purge.clone(), audit_writer }
+    pub(crate) fn new(
+        config: &Config,
+        broker: web::Data<Broker>,
+        audit_writer: AuditWriter,
+        late_revoker: LateRevoker,
+    ) -> Self {
+        Self { broker, purge: config.purge.clone(), audit_writer, late_revoker }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -52,19 +61,28 @@ impl Tasks {
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
         let (broker, purge) = (self.broker, self.purge);
-        let watch = rt::spawn(watch_stores(broker.clone()));
-        let housekeeping = rt::spawn(async move {
+        let watch = watch_stores(broker.clone());
+        let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
+        let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
-        });
-        RunningTasks { endless: [watch, housekeeping], audit_writer, stop }
+        };
+        let endless = vec![
+            rt::spawn(late_revoker),
+            rt::spawn(database),
+            rt::spawn(watch),
+            rt::spawn(keep_metrics_small()),
+        ];
+        RunningTasks { endless, audit_writer, stop }
     }
 }
 
 impl RunningTasks {
     /// Ends the tasks; the audit rows that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
-        self.endless.iter().for_each(JoinHandle::abort);
+        for task in self.endless {
+            task.abort();
+        }
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(LAST_ROWS, self.audit_writer).await;
     }
@@ -74,7 +92,7 @@ impl RunningTasks {
 async fn watch_stores(broker: web::Data<Broker>) {
     let mut away = BTreeSet::new();
     // A SQLite file that has just been made gets its tables first.
-    let mut every = tokio::time::interval_at(Instant::now() + Duration::from_secs(1), WATCH);
+    let mut every = tokio::time::interval_at(monotonic() + Duration::from_secs(1), WATCH);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
@@ -87,6 +105,16 @@ async fn watch_stores(broker: web::Data<Broker>) {
                 _ => {}
             }
         }
+    }
+}
+
+/// Samples wait for a scrape that may never come: this folds them together.
+async fn keep_metrics_small() {
+    let metrics = metrics_recorder();
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        metrics.run_upkeep();
     }
 }
 

@@ -1,8 +1,16 @@
 //! What this instance can do at the moment: log in, redeem, verify, each on its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::domain::clock::monotonic;
 use crate::state::Broker;
+
+/// How long an examination counts.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// How long one part may take to show that it works.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,7 +26,19 @@ pub struct Readiness {
     pub verify: bool,
 }
 
-/// What works, part by part; for operators only.
+impl Readiness {
+    /// Whether everything works.
+    pub fn all(self) -> bool {
+        self.log_in && self.redeem && self.verify
+    }
+
+    /// Whether anything works, so that requests should still come here.
+    pub fn any(self) -> bool {
+        self.log_in || self.redeem || self.verify
+    }
+}
+
+/// What works, part by part, with what is wrong; for operators only.
 #[derive(Debug)]
 pub struct Health {
     /// The parts.
@@ -27,23 +47,52 @@ pub struct Health {
     pub readiness: Readiness,
 }
 
-/// Something that a broker needs.
+/// A part that the broker needs.
 #[derive(Debug)]
 pub struct Part {
-    /// What it is.
+    /// Which.
     pub name: String,
-    /// What is wrong with it, if anything.
+    /// What is wrong with it.
     pub problem: Option<String>,
 }
+
+impl Part {
+    /// Whether it works.
+    pub fn works(&self) -> bool {
+        self.problem.is_none()
+    }
+}
+
+/// Remembers the last examination for a moment, so that a flood of questions does not become one of examinations.
+#[derive(Debug, Default)]
+pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
 
 /// What works at the moment.
 pub async fn readiness(broker: &Broker) -> Readiness {
     health(broker).await.readiness
 }
 
-/// Asks every part, at the same time and for a bounded time. An instance that is about to stop can do nothing
-/// any more, so that nobody sends it anything new.
-pub async fn health(broker: &Broker) -> Health {
+/// What works at the moment, part by part; at most a second old. An instance that is about to stop can do
+/// nothing any more, so that nobody sends it anything new.
+pub async fn health(broker: &Broker) -> Arc<Health> {
+    if broker.is_stopping() {
+        let part = Part { name: "this instance".to_owned(), problem: Some("is about to stop".to_owned()) };
+        let readiness = Readiness { log_in: false, redeem: false, verify: false };
+        return Arc::new(Health { parts: vec![part], readiness });
+    }
+    let mut memory = broker.health.0.lock().await;
+    if let Some((at, health)) = &*memory
+        && at.elapsed() < FRESH
+    {
+        return health.clone();
+    }
+    let health = Arc::new(examine(broker).await);
+    *memory = Some((monotonic(), health.clone()));
+    health
+}
+
+/// Asks every part, at the same time and for a bounded time.
+async fn examine(broker: &Broker) -> Health {
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
         let problem = bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
         Part { name: format!("provider {}", provider.id()), problem }
@@ -53,11 +102,6 @@ pub async fn health(broker: &Broker) -> Health {
     let log_in = redeem && verify && providers.iter().any(Part::works);
     let mut parts = vec![database, key_store];
     parts.extend(providers);
-    if broker.is_stopping() {
-        let problem = Some("is about to stop".to_owned());
-        parts.push(Part { name: "this instance".to_owned(), problem });
-        return Health { parts, readiness: Readiness { log_in: false, redeem: false, verify: false } };
-    }
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
 }
 
@@ -76,13 +120,6 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
         Part { name: "database".to_owned(), problem: database },
         Part { name: "key store".to_owned(), problem: key_store },
     ]
-}
-
-impl Part {
-    /// Whether it works.
-    pub fn works(&self) -> bool {
-        self.problem.is_none()
-    }
 }
 
 async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {

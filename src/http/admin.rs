@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::health::Ready;
 use super::openapi::errors;
-use crate::flow::health::{Health, Part, health};
+use crate::flow::health::{Part, health};
 use crate::state::Broker;
 
 errors!(AdminErrors, Problem, []);
@@ -24,37 +24,29 @@ pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 
-/// What works at the moment, part by part.
+/// What works, part by part.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DetailedHealth {
     #[serde(flatten)]
     ready: Ready,
-    /// What the broker needs, and what is wrong with it.
-    parts: Vec<HealthPart>,
+    /// The parts that the broker needs.
+    parts: Vec<PartHealth>,
 }
 
-/// Something that the broker needs.
+/// A part that the broker needs.
 #[derive(Debug, Serialize, ToSchema)]
-struct HealthPart {
-    /// What it is.
+struct PartHealth {
+    /// Which.
     #[schema(example = "key store")]
     name: String,
-    /// Whether it works.
-    works: bool,
-    /// What is wrong with it.
+    /// What is wrong with it; `null` where it works.
     #[schema(required, example = "the key store does not answer")]
     problem: Option<String>,
 }
 
-impl From<Part> for HealthPart {
-    fn from(part: Part) -> Self {
-        Self { works: part.works(), name: part.name, problem: part.problem }
-    }
-}
-
 /// Detailed health
 ///
-/// What works at the moment, and what is wrong with what does not; 503 where a part does not.
+/// What works at the moment, and what is wrong with what does not; 503 where a part does not work.
 #[utoipa::path(
     tag = "Admin",
     responses(
@@ -65,9 +57,13 @@ impl From<Part> for HealthPart {
 )]
 #[get("/healthz")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
-    let Health { parts, readiness } = health(&broker).await;
-    let ready = Ready::from(readiness);
-    let status = ready.status();
-    let parts = parts.into_iter().map(HealthPart::from).collect();
-    HttpResponse::build(status).json(DetailedHealth { ready, parts })
+    let health = health(&broker).await;
+    let part = |part: &Part| PartHealth { name: part.name.clone(), problem: part.problem.clone() };
+    let body =
+        DetailedHealth { ready: health.readiness.into(), parts: health.parts.iter().map(part).collect() };
+    if health.readiness.all() {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
 }

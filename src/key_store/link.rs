@@ -17,10 +17,11 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};
+use crate::domain::clock::monotonic;
 
 /// How long to wait before a command is repeated that the server has declined to carry out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -73,7 +74,7 @@ impl Link {
 
     /// Sends a command and waits for its answer, at most the link's timeout, connecting included.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = monotonic() + self.timeout;
         loop {
             let session = match timeout_at(deadline, self.session()).await {
                 Ok(session) => session.map_err(|error| self.failure(&error))?,
@@ -89,7 +90,7 @@ impl Link {
                 Err(error) => error,
             };
             session.lose_after(&error);
-            if !is_declined(&error) || Instant::now() + PAUSE >= deadline {
+            if !is_declined(&error) || monotonic() + PAUSE >= deadline {
                 return Err(self.failure(&error));
             }
             sleep(PAUSE).await;

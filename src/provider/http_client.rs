@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::ProviderError;
 use super::json::{self, JsonError, Object};
 use super::settings::Timeouts;
+use crate::domain::clock::monotonic;
 
 /// The longest answer of a token, UserInfo or profile endpoint, in bytes.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
@@ -86,7 +87,7 @@ impl HttpClient {
 
     /// The deadline of a step that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline(Instant::now() + self.total)
+        Deadline(monotonic() + self.total)
     }
 
     /// A GET request, to be sent by [`Self::send`].

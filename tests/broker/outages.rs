@@ -11,8 +11,8 @@ use tokio::join;
 use crate::support::broker::{Login, LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::outage::{
-    SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, assert_unavailable, problems,
-    readiness, within,
+    SOON, assert_becomes, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, assert_unavailable,
+    problems, readiness, within,
 };
 use crate::support::redis::RedisServer;
 use crate::support::storage::sql::SqliteLock;
@@ -94,7 +94,7 @@ async fn assert_redis_is_missed_by_logins_only(broker: &TestBroker, underway: &U
     assert_eq!(within(SOON, "logout", broker.post("/api/logout", leaving, &json!({}))).await.status, 204);
     assert_eq!(broker.call("/api/me", leaving).await.status, 401);
 
-    assert_eq!(within(SOON, "/readyz", readiness(broker)).await, (false, false, true));
+    assert_becomes(broker, (false, false, true)).await;
     let problems = problems(broker).await;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].0, "key store");

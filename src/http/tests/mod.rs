@@ -19,6 +19,8 @@ use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
 use crate::flow::audit_trail::audit_trail;
+use crate::flow::health::HealthMemory;
+use crate::flow::late_revocations::late_revocations;
 use crate::flow::limits::{LimitSettings, RateLimits};
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
@@ -78,8 +80,10 @@ fn broker(development: bool) -> web::Data<Broker> {
         },
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
-        limits: RateLimits::new(limits, &clock),
+        late_revocations: late_revocations().0,
         stopping: false.into(),
+        health: HealthMemory::default(),
+        limits: RateLimits::new(limits, &clock),
         clock,
         entropy: Arc::new(SystemEntropy),
     })

@@ -54,7 +54,7 @@ mod postgres {
         let (token, nothing) = (&underway.token, json!({}));
         let everywhere = json!({"everywhere": true});
         let url = broker.login(&[]).url;
-        let (begun, back, redeemed, me, permissions, rotated, ended, ready) = join!(
+        let (begun, back, redeemed, me, permissions, rotated, ended, ()) = join!(
             within(SOON, "/login", async { broker.browser().navigate(&url).await }),
             within(limit, "the callback", browser.navigate(callback)),
             within(SOON, "redemption", redeem(broker, &underway.waiting)),
@@ -62,7 +62,7 @@ mod postgres {
             within(limit, "/api/permissions", broker.call("/api/permissions", token)),
             within(limit, "rotate", broker.post("/api/token/rotate", token, &nothing)),
             within(limit, "logout", broker.post("/api/logout", &underway.leaving, &everywhere)),
-            within(SOON, "/readyz", readiness(broker)),
+            assert_becomes(broker, (false, true, false)),
         );
         assert_eq!(begun.status, 303);
         assert_told_to_the_spa(&back, &login.state, "temporarily_unavailable");
@@ -70,7 +70,6 @@ mod postgres {
         for answer in [&me, &permissions, &rotated, &ended] {
             assert_unavailable(answer);
         }
-        assert_eq!(ready, (false, true, false));
         let problems = problems(broker).await;
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].0, "database");

@@ -8,16 +8,17 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
-use rand::RngExt;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use token_broker::config::{self, Config, DevelopmentSetup};
-use token_broker::domain::clock::{Clock, MovableClock};
+use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
 use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
 use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings, StoppedProvider};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
+use token_broker::storage::records::AuditRecord;
 use url::Url;
 
 use super::browser::{Answer, Browser};
@@ -93,7 +94,13 @@ impl TestBroker {
 
     /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
     pub fn twin(&self) -> Self {
+        self.twin_with(|_| ())
+    }
+
+    /// A second instance that differs in what `adjust` changes.
+    pub fn twin_with(&self, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
+        adjust(&mut config);
         config.server.listen.set_port(free_port());
         config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
         Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
@@ -153,6 +160,16 @@ impl TestBroker {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
+    /// The time here.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the time to `moment`.
+    pub fn go_to(&self, moment: Timestamp) {
+        self.clock.advance(moment - self.clock.now());
+    }
+
     /// A browser whose requests to the public address reach this instance.
     pub fn browser(&self) -> Browser {
         let browser = Browser::new();
@@ -169,7 +186,8 @@ impl TestBroker {
     pub async fn ready(&self) {
         let browser = self.browser();
         for _ in 0..600 {
-            if browser.get(&format!("{}/readyz", self.url), &[]).await.status == 200 {
+            let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
+            if readiness.json()["ready"] == true {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -235,6 +253,39 @@ impl TestBroker {
         self.browser().post_json(&self.at(path), body, &[("authorization", &authorization)]).await
     }
 
+    /// A login of the client `legacy`, as the SPA of the replaced service begins it.
+    pub fn legacy_login(&self) -> LoginUrl {
+        let redirect_uri = self.at("/legacy");
+        self.login(&[
+            ("client_id", "legacy"),
+            ("provider", "ops"),
+            ("redirect_uri", &redirect_uri),
+            ("code_challenge", ""),
+            ("code_challenge_method", ""),
+        ])
+    }
+
+    /// The newest audit row of this kind, as soon as there is one.
+    pub async fn audited(&self, kind: &str) -> AuditRecord {
+        let storage = self.storage();
+        for _ in 0..500 {
+            let rows = storage.recent_audit(1_000).await.unwrap();
+            if let Some(row) = rows.into_iter().find(|row| row.kind == kind) {
+                return row;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nothing of the kind {kind} was written");
+    }
+
+    /// How often an audit event was counted, by all brokers of this process.
+    pub async fn counted(&self, kind: &str) -> u64 {
+        let metrics = self.browser().get(&format!("{}/metrics", self.admin_url), &[]).await;
+        let name = format!("token_broker_events_total{{event=\"{kind}\"}} ");
+        let line = metrics.body.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
     /// Stops the broker; requests under way are finished.
     pub fn stop(mut self) {
         self.halt(true);
@@ -269,7 +320,7 @@ impl LoginUrl {
     /// name the later one counts, and an empty one is left out.
     pub fn new(broker: &str, parameters: &[(&str, &str)]) -> Self {
         let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = format!("spa-{}", rand::rng().random::<u32>());
+        let state = State::random(&SystemEntropy).expose();
         let challenge = verifier.challenge().to_string();
         let mut pairs =
             vec![("state", &*state), ("code_challenge", &challenge), ("code_challenge_method", "S256")];

@@ -34,6 +34,7 @@ impl Default for Browser {
 }
 
 impl Browser {
+    #[expect(clippy::disallowed_methods, reason = "a browser is not the broker's HTTP client")]
     pub fn new() -> Self {
         super::install_tls_provider();
         let http = Client::builder()
@@ -188,6 +189,21 @@ impl Answer {
         let fragment = location.fragment().unwrap_or_default();
         let pairs = location.query_pairs().chain(url::form_urlencoded::parse(fragment.as_bytes()));
         pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// Everything that two answers can have in common: status, headers and body without date and request id.
+    /// The order of a list of header names says nothing.
+    pub fn likeness(&self) -> (StatusCode, BTreeMap<String, String>, String) {
+        let names = self.headers.keys().map(|name| name.as_str());
+        let kept = names.filter(|name| !["date", "x-request-id"].contains(name));
+        let sorted = |text: &str| {
+            let mut parts: Vec<_> = text.split(", ").collect();
+            parts.sort_unstable();
+            parts.join(", ")
+        };
+        let headers = kept.map(|name| (name.to_owned(), sorted(self.header(name).unwrap()))).collect();
+        let request_id = self.header("x-request-id").unwrap();
+        (self.status, headers, self.body.replace(request_id, "…"))
     }
 
     /// The stable error code, whatever the shape.

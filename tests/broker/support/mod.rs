@@ -11,6 +11,7 @@ pub mod production;
 pub mod program;
 pub mod redis;
 pub mod redis_groups;
+pub mod rows;
 pub mod storage;
 #[cfg(feature = "postgres")]
 pub mod tls_front;

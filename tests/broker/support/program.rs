@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use token_broker::domain::clock::monotonic;
+use tokio::time::sleep;
 
 /// A running `token-broker`; it is killed when it is dropped.
 pub struct Program {
@@ -46,7 +47,7 @@ impl Program {
 
     /// Waits until its output or its log has a line that contains `text`; gives that line.
     pub async fn line(&mut self, text: &str) -> String {
-        let begun = Instant::now();
+        let begun = monotonic();
         loop {
             let said = self.said();
             if let Some(line) = said.lines().find(|line| line.contains(text)) {
@@ -71,7 +72,7 @@ impl Program {
 
     /// Waits for its end.
     pub async fn end(mut self) -> Ended {
-        let begun = Instant::now();
+        let begun = monotonic();
         let status: ExitStatus = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
