@@ -117,6 +117,7 @@ impl fmt::Display for ErrorCode {
 pub struct Error {
     code: ErrorCode,
     detail: Option<&'static str>,
+    scope: Option<&'static str>,
     retry_after: Option<u32>,
     cause: Option<Cause>,
 }
@@ -127,8 +128,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The failure that `code` names, with its text from the table.
     pub fn new(code: ErrorCode) -> Self {
-        let retry_after = (code == ErrorCode::TemporarilyUnavailable).then_some(2);
-        Self { code, detail: None, retry_after, cause: None }
+        let passes = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
+        let retry_after = passes.then_some(2);
+        Self { code, detail: None, scope: None, retry_after, cause: None }
     }
 
     /// Adds which parameter, and what to mend: a fixed text that holds nothing of the request.
@@ -154,6 +156,11 @@ impl Error {
         Self::new(ErrorCode::InvalidRequest).detail(detail)
     }
 
+    /// Shorthand: `insufficient_scope`, with the scope that is missing.
+    pub fn insufficient_scope(scope: &'static str) -> Self {
+        Self { scope: Some(scope), ..Self::new(ErrorCode::InsufficientScope) }
+    }
+
     /// The code.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -162,6 +169,11 @@ impl Error {
     /// The text for the caller.
     pub fn public_text(&self) -> &'static str {
         self.detail.unwrap_or_else(|| self.code.public_text())
+    }
+
+    /// The scope that the token lacks (RFC 6750 section 3).
+    pub fn missing_scope(&self) -> Option<&'static str> {
+        self.scope
     }
 
     /// Seconds for `Retry-After`, where another try makes sense.

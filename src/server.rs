@@ -4,10 +4,12 @@
 //! it is back.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::KeepAlive;
 use actix_web::{HttpServer, rt, web};
 use chrono::TimeDelta;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -16,6 +18,8 @@ use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::flow::audit_trail::{AuditTrail, audit_trail};
+use crate::flow::health::HealthMemory;
+use crate::flow::late_revocations::{LateRevocations, late_revocations};
 use crate::flow::limits::{LimitSettings, RateLimits};
 use crate::http::{self, HttpSettings};
 use crate::key_store::{KeyStore, KeyStoreSettings};
@@ -69,6 +73,7 @@ pub struct Server {
     admin: Option<actix_web::dev::Server>,
     addr: SocketAddr,
     admin_addr: Option<SocketAddr>,
+    broker: web::Data<Broker>,
     tasks: Tasks,
 }
 
@@ -88,13 +93,14 @@ impl Server {
         self.public.handle()
     }
 
-    /// Serves until a signal (SIGTERM, SIGINT) or the handle stops it; then finishes what is under way.
+    /// Serves until SIGTERM or the handle stops it, and then finishes what is under way; SIGINT ends it at once.
     ///
     /// # Errors
     /// What the listeners could not survive.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { public, admin, tasks, .. } = self;
+        let Self { public, admin, broker, tasks, .. } = self;
         let tasks = tasks.spawn();
+        let signal = rt::spawn(not_ready_after_sigterm(broker));
         let admin_handle = admin.as_ref().map(actix_web::dev::Server::handle);
         if let Some(admin) = admin {
             rt::spawn(admin);
@@ -103,8 +109,22 @@ impl Server {
         if let Some(admin) = admin_handle {
             admin.stop(true).await;
         }
+        signal.abort();
         tasks.finish().await;
         outcome
+    }
+}
+
+/// The framework hears the signal, too: it accepts no new connections and waits for the requests in flight.
+async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
+    #[cfg(unix)]
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+            tracing::info!("stopping: requests in flight are finished");
+            broker.begin_to_stop();
+        }
+        Err(error) => tracing::warn!(%error, "readiness will not turn false before this instance stops"),
     }
 }
 
@@ -119,13 +139,14 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
     let (addr, admin_addr) =
         (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
     let (audit, audit_writer) = audit_trail();
-    let broker = web::Data::new(broker(&config, &environment, audit)?);
+    let (late_revocations, late_revoker) = late_revocations();
+    let broker = web::Data::new(broker(&config, &environment, audit, late_revocations)?);
     let settings = web::Data::new(http_settings(&config));
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
     let admin =
         admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
-    let tasks = Tasks::new(&config, broker, audit_writer);
-    Ok(Server { public, admin, addr, admin_addr, tasks })
+    let tasks = Tasks::new(&config, broker.clone(), audit_writer, late_revoker);
+    Ok(Server { public, admin, addr, admin_addr, broker, tasks })
 }
 
 fn serve_public(
@@ -138,6 +159,8 @@ fn serve_public(
     Ok(HttpServer::new(move || http::public_app(broker.clone(), settings.clone()))
         .workers(workers)
         .max_connections(config.server.max_connections / workers + 1)
+        // Only the first head of a connection has a deadline: without keep-alive there is no other.
+        .keep_alive(KeepAlive::Disabled)
         .client_request_timeout(Duration::from_secs(10))
         .shutdown_timeout(config.server.shutdown_timeout_seconds.into())
         .listen(listener)?
@@ -159,7 +182,7 @@ fn serve_admin(
 }
 
 /// The process's metrics: recorded once, shown by every admin listener of this process.
-fn metrics_recorder() -> PrometheusHandle {
+pub(crate) fn metrics_recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     let install = || {
         let recorder = PrometheusBuilder::new().build_recorder();
@@ -176,7 +199,12 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Result<Broker, StartError> {
+fn broker(
+    config: &Config,
+    environment: &Environment,
+    audit: AuditTrail,
+    late_revocations: LateRevocations,
+) -> Result<Broker, StartError> {
     let Environment { clock, entropy } = environment.clone();
     let setting = |key| move |cause: Cause| StartError::Setting { key, cause };
     Ok(Broker {
@@ -197,18 +225,19 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         },
         live_tokens_per_user: config.tokens.live_tokens_per_user,
         audit,
+        late_revocations,
+        health: HealthMemory::default(),
         limits: RateLimits::new(limit_settings(config), &clock),
+        stopping: AtomicBool::new(false),
         clock,
         entropy,
     })
 }
 
-/// A listener answers for the names that lead to it: the public one's, its own address, and loopback.
 fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         trusted_proxies: config.server.trusted_proxies.clone(),
-        public_names: Vec::new(),
-        admin_names: config.server.admin_listen.iter().map(|address| address.ip().to_string()).collect(),
+        host_names: config.server.host_names.clone(),
         docs_public: config.docs.public,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 use url::Url;
@@ -12,6 +13,8 @@ use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
 use crate::domain::key_ring::KeyRing;
 use crate::flow::audit_trail::AuditTrail;
+use crate::flow::health::HealthMemory;
+use crate::flow::late_revocations::LateRevocations;
 use crate::flow::limits::RateLimits;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
@@ -43,8 +46,14 @@ pub struct Broker {
     pub live_tokens_per_user: usize,
     /// What is remembered.
     pub audit: AuditTrail,
+    /// Sessions that end as soon as the database is back.
+    pub late_revocations: LateRevocations,
     /// Who is slowed down.
     pub limits: RateLimits,
+    /// What worked a moment ago.
+    pub health: HealthMemory,
+    /// Whether a signal has told this instance to stop.
+    pub stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Broker {
@@ -57,6 +66,16 @@ impl Broker {
     /// Whether cookies are `Secure` and named `__Host-…`: always, but for plain http on loopback.
     pub fn secure_cookies(&self) -> bool {
         self.public_url.scheme() == "https"
+    }
+
+    /// From now on this instance says that it is not ready; what is under way is finished.
+    pub fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is about to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }
 

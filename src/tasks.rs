@@ -1,19 +1,28 @@
-//! What a broker does beside answering: prepares the database, writes audit rows, purges what is dead.
+//! What a broker does beside answering: prepares the database, watches the stores, writes audit rows, purges
+//! what is dead.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Config, PurgeConfig};
 use crate::flow::audit_trail::AuditWriter;
+use crate::flow::health::{Part, stores};
+use crate::flow::late_revocations::LateRevoker;
+use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::storage::{Backend, Storage};
 
 /// How long to wait before asking a database again that was away.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// How often the stores are asked whether they work.
+const WATCH: Duration = Duration::from_secs(5);
 
 /// Rows deleted in one transaction.
 const PURGE_BATCH: i64 = 500;
@@ -26,18 +35,24 @@ pub(crate) struct Tasks {
     broker: web::Data<Broker>,
     purge: PurgeConfig,
     audit_writer: AuditWriter,
+    late_revoker: LateRevoker,
 }
 
 /// The tasks, under way.
 pub(crate) struct RunningTasks {
-    endless: JoinHandle<()>,
+    endless: Vec<JoinHandle<()>>,
     audit_writer: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
 impl Tasks {
-    pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
-        Self { broker, purge: config.purge.clone(), audit_writer }
+    pub(crate) fn new(
+        config: &Config,
+        broker: web::Data<Broker>,
+        audit_writer: AuditWriter,
+        late_revoker: LateRevoker,
+    ) -> Self {
+        Self { broker, purge: config.purge.clone(), audit_writer, late_revoker }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -45,10 +60,18 @@ impl Tasks {
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
         let (broker, purge) = (self.broker, self.purge);
-        let endless = rt::spawn(async move {
+        let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
+        let watch = watch_stores(broker.clone());
+        let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
-        });
+        };
+        let endless = vec![
+            rt::spawn(late_revoker),
+            rt::spawn(watch),
+            rt::spawn(database),
+            rt::spawn(keep_metrics_small()),
+        ];
         RunningTasks { endless, audit_writer, stop }
     }
 }
@@ -56,9 +79,39 @@ impl Tasks {
 impl RunningTasks {
     /// Ends the tasks; the audit rows that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
-        self.endless.abort();
+        self.endless.iter().for_each(JoinHandle::abort);
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(LAST_ROWS, self.audit_writer).await;
+    }
+}
+
+/// Samples wait for a scrape that may never come: this folds them together.
+async fn keep_metrics_small() {
+    let metrics = metrics_recorder();
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Says in the log when a store goes away and when it is back, from the start on, whether or not anybody asks.
+async fn watch_stores(broker: web::Data<Broker>) {
+    let mut away = BTreeSet::new();
+    // A SQLite file that has just been made gets its tables first.
+    let mut every = tokio::time::interval_at(Instant::now() + Duration::from_secs(1), WATCH);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        for Part { name, problem } in stores(&broker).await {
+            match problem {
+                Some(problem) if away.insert(name.clone()) => {
+                    tracing::warn!(part = name, problem, "a part of the service does not work");
+                }
+                None if away.remove(&name) => tracing::info!(part = name, "works again"),
+                _ => {}
+            }
+        }
     }
 }
 

@@ -356,6 +356,20 @@ mod tests {
     }
 
     #[test]
+    fn er_03_a_panic_is_logged_without_its_message() {
+        let before = std::panic::take_hook();
+        install_panic_hook();
+        let lines = logged_as_json("error", || {
+            let secret = "tbk_secret";
+            assert!(std::panic::catch_unwind(|| panic!("{secret}")).is_err());
+        });
+        std::panic::set_hook(before);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0]["place"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{lines:?}");
+        assert!(!lines[0].to_string().contains("secret"), "{lines:?}");
+    }
+
+    #[test]
     fn filters_are_checked() {
         assert!(is_filter("info,token_broker::flow=debug"));
         assert!(!is_filter("info,=x=y"));

@@ -31,7 +31,8 @@ impl Serve {
         }
         System::new().block_on(async {
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
-            tracing::info!(listen = %server.addr(), admin_listen = ?server.admin_addr(), "ready");
+            let admin_listen = server.admin_addr().map(tracing::field::display);
+            tracing::info!(listen = %server.addr(), admin_listen, "ready");
             server.run().await.map_err(runtime)
         })
     }

@@ -31,7 +31,8 @@ pub(super) struct RawClient {
     legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     enabled: bool,
-    /// The scopes of its tokens.
+    /// The scopes of its tokens: `profile` opens `/api/me`, `permissions` opens `/api/permissions`, others are
+    /// for the APIs behind the broker.
     #[serde(deserialize_with = "list")]
     scopes: Vec<String>,
     /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`.

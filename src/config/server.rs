@@ -17,6 +17,8 @@ pub struct ServerConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Host names that the listeners answer for, besides that of `public_url` and loopback.
+    pub host_names: Vec<String>,
     /// Worker threads; one per processor where absent.
     pub workers: Option<usize>,
     /// Connections that may be open at once, in the whole process.
@@ -39,6 +41,10 @@ pub(super) struct RawServer {
     /// seems to come from the proxy, and shares its rate limits.
     #[serde(deserialize_with = "list")]
     trusted_proxies: Vec<String>,
+    /// Further host names that the listeners answer for, such as the one that a metrics scraper uses. The host of
+    /// `public_url`, loopback, and for `/healthz` and `/readyz` every name, are answered anyway.
+    #[serde(deserialize_with = "list")]
+    host_names: Vec<String>,
     /// Worker threads, 1 to 512. Default: one per processor.
     workers: Option<usize>,
     /// Connections that may be open at once, 10 to 1000000.
@@ -53,6 +59,7 @@ impl Default for RawServer {
             listen: "127.0.0.1:8080".to_owned(),
             admin_listen: None,
             trusted_proxies: Vec::new(),
+            host_names: Vec::new(),
             workers: None,
             max_connections: 20_000,
             shutdown_timeout_seconds: 30,
@@ -80,6 +87,7 @@ impl RawServer {
             listen: listen?,
             admin_listen,
             trusted_proxies,
+            host_names: self.host_names,
             workers,
             max_connections: check.within("server.max_connections", self.max_connections, 10..=1_000_000)?,
             shutdown_timeout_seconds: check.within(

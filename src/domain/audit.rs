@@ -21,9 +21,9 @@ pub enum AuditKind {
     KeyRedeemed,
     /// A redemption was refused.
     KeyRefused,
-    /// A used key was presented again by the same browser within seconds: a double submit.
+    /// A used key was presented again by the same browser within seconds, or by a `legacy` client: harmless.
     KeyRepeated,
-    /// A used key was presented again: its session was ended.
+    /// A used key was presented again by somebody else: its session is ended.
     KeyReplayed,
     /// A token was issued.
     TokenIssued,

@@ -228,6 +228,11 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
         return Err(InvalidUri::Fragment);
     }
     let url = Url::parse(text).map_err(|_| InvalidUri::NotAbsolute)?;
+    // `https:app.example.com` parses, but a browser would read it as relative to our own address.
+    if !text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) && !url.cannot_be_a_base()
+    {
+        return Err(InvalidUri::NotAbsolute);
+    }
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
@@ -284,6 +289,8 @@ mod tests {
         for (bad, why) in [
             ("", InvalidUri::Characters),
             ("/signed-in", InvalidUri::NotAbsolute),
+            ("https:app.example.com/x", InvalidUri::NotAbsolute),
+            ("https:/app.example.com/x", InvalidUri::NotAbsolute),
             ("http://app.example.com/", InvalidUri::Scheme),
             ("http://localhost.example.com/", InvalidUri::Scheme),
             ("javascript:alert(1)", InvalidUri::Scheme),

@@ -4,6 +4,7 @@
 //! sleeping.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -14,6 +15,13 @@ pub type Timestamp = DateTime<Utc>;
 pub trait Clock: Send + Sync + 'static {
     /// The current time, truncated to microseconds.
     fn now(&self) -> Timestamp;
+}
+
+/// The monotonic time, which no step of a clock touches: for how long work may take or took, never for the life
+/// of anything that is kept.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the time")]
+pub fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// The clock of the machine.

@@ -179,8 +179,8 @@ impl<'de> Deserialize<'de> for ClientState {
     }
 }
 
-/// Everything about a login that `/login` fixes and the callback relies on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Everything about a login that `/login` fixes and the callback relies on. Not printable: it holds secrets.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct LoginAttempt {
     /// The `state` of the authorization request.
     pub state: State,

@@ -69,17 +69,25 @@ impl AuditWriter {
                     continue;
                 }
             }
-            self.write(&storage, &mut batch).await;
+            self.write(&storage, &mut batch, &mut stop).await;
         }
     }
 
-    async fn write(&self, storage: &Storage, batch: &mut Vec<AuditEvent>) {
+    async fn write(
+        &mut self,
+        storage: &Storage,
+        batch: &mut Vec<AuditEvent>,
+        stop: &mut oneshot::Receiver<()>,
+    ) {
         while let Err(error) = storage.record_audit(batch.clone()).await {
             tracing::warn!(%error, rows = batch.len(), "audit rows wait for the database");
             if self.queue.is_closed() {
                 break;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                _ = &mut *stop => self.queue.close(),
+            }
         }
         batch.clear();
     }

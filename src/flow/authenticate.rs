@@ -5,14 +5,16 @@
 
 use crate::domain::api_token::{GenuineToken, TokenFacts};
 use crate::domain::audit::AuditKind;
+use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::{KeyId, KeyRing};
 use crate::domain::lifetimes;
 use crate::domain::session::Session;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorCode, Result};
+use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
-use crate::flow::{Caller, limits};
+use crate::flow::limits::{Counted, count};
 use crate::state::Broker;
 use crate::storage::records::TokenRecord;
 
@@ -33,62 +35,66 @@ pub struct Authenticated {
 /// `invalid_token`, the same for everything that is wrong with it; `rate_limited` once an address has failed
 /// too often; `temporarily_unavailable` while the database is away: then nothing is said about the token.
 pub async fn authenticate(broker: &Broker, caller: &Caller, presented: &str) -> Result<Authenticated> {
-    let (_, record) = live_record(broker, caller, presented).await?;
+    let LiveToken { record, .. } = live_token(broker, caller, presented).await?;
     let TokenRecord { user, session, token, .. } = *record;
     Ok(Authenticated { user, session, token: token.facts })
 }
 
+/// A token that may be used, with its row and its client.
+pub(super) struct LiveToken<'a> {
+    pub(super) genuine: GenuineToken,
+    pub(super) record: Box<TokenRecord>,
+    pub(super) client: &'a Client,
+}
+
 /// The row of a token that may be used; refuses, counts and remembers every other.
-pub(super) async fn live_record(
-    broker: &Broker,
+pub(super) async fn live_token<'a>(
+    broker: &'a Broker,
     caller: &Caller,
     presented: &str,
-) -> Result<(GenuineToken, Box<TokenRecord>)> {
+) -> Result<LiveToken<'a>> {
     let Ok(genuine) = GenuineToken::parse(presented, &broker.keys) else {
         return Err(refused(broker, caller, None));
     };
     let Some(record) = broker.storage.find_token(genuine.handle.digest()).await? else {
         return Err(refused(broker, caller, None));
     };
-    let known_client = broker.clients.get(&record.token.facts.client_id).is_some();
+    let Some(client) = broker.clients.get(&record.token.facts.client_id) else {
+        return Err(refused(broker, caller, Some(&record)));
+    };
     match liveness(&broker.keys, &record, genuine.key_id, broker.clock.now()) {
-        usable if usable.is_usable() && known_client => Ok((genuine, record)),
-        Liveness::Reused => {
-            broker.storage.end_session(record.session.id, broker.clock.now()).await?;
-            about(Event::new(broker, caller, AuditKind::TokenReused), &record.token.facts).record();
+        Liveness::Usable => Ok(LiveToken { genuine, record, client }),
+        // A `legacy` token is shared by all the person's browsers: nobody has stolen it.
+        Liveness::Reused if !client.legacy => {
+            let facts = &record.token.facts;
+            broker.storage.end_session(facts.session_id, broker.clock.now()).await?;
+            for kind in [AuditKind::TokenReused, AuditKind::SessionEnded] {
+                about(Event::new(broker, caller, kind), facts).record();
+            }
             Err(refused(broker, caller, Some(&record)))
         }
-        _ => Err(refused(broker, caller, Some(&record))),
+        Liveness::Reused | Liveness::Dead => Err(refused(broker, caller, Some(&record))),
     }
 }
 
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).
 pub fn require_scope(caller: &Authenticated, scope: &'static str) -> Result<()> {
     let has = caller.token.scope.split(' ').any(|granted| granted == scope);
-    if has { Ok(()) } else { Err(ErrorCode::InsufficientScope.into()) }
+    if has { Ok(()) } else { Err(Error::insufficient_scope(scope)) }
 }
 
 /// What a row says about its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Liveness {
-    /// It may be used.
-    Live,
-    /// It was rotated away a moment ago and may still be used.
-    Overlapping,
+    /// It may be used: it lives, or was rotated away a moment ago.
+    Usable,
     /// It was rotated away for good and is used all the same: somebody has a copy.
     Reused,
     /// It may not be used.
     Dead,
 }
 
-impl Liveness {
-    /// Whether the token may be used.
-    pub(super) fn is_usable(self) -> bool {
-        matches!(self, Self::Live | Self::Overlapping)
-    }
-}
-
-/// Judges a row. Revoked and superseded are flags, so that no step of the clock revives anything.
+/// Judges a row. Revoked is a flag, so that no step of the clock revives what was ended.
 pub(super) fn liveness(keys: &KeyRing, record: &TokenRecord, key_id: KeyId, now: Timestamp) -> Liveness {
     let facts = &record.token.facts;
     let genuine = facts.key_id == key_id && facts.is_bound_by(&record.token.binding, keys);
@@ -100,14 +106,18 @@ pub(super) fn liveness(keys: &KeyRing, record: &TokenRecord, key_id: KeyId, now:
         return Liveness::Dead;
     }
     match record.superseded_at {
-        None => Liveness::Live,
-        Some(at) if at <= now && now < at + lifetimes::ROTATION_OVERLAP => Liveness::Overlapping,
+        None => Liveness::Usable,
+        // The clocks of two instances differ a little: shortly before is shortly after.
+        Some(at) if (now - at).abs() < lifetimes::ROTATION_OVERLAP => Liveness::Usable,
+        // The clock was set back: how long ago it was, nobody knows.
+        Some(at) if now < at => Liveness::Dead,
         Some(_) => Liveness::Reused,
     }
 }
 
+/// Refuses a token. The refusals of an address over its limit are not remembered one by one.
 pub(super) fn refused(broker: &Broker, caller: &Caller, record: Option<&TokenRecord>) -> Error {
-    if let Err(limited) = limits::failed_token(broker, caller) {
+    if let Err(limited) = count(broker, caller, Counted::FailedToken) {
         return limited;
     }
     let event = Event::new(broker, caller, AuditKind::TokenRefused).reason(ErrorCode::InvalidToken);

@@ -2,12 +2,14 @@
 //! slow anybody else down.
 //!
 //! A failed redemption or token check is judged first and counted after, so that somebody behind the same
-//! address with a good key or token is never locked out by a guesser.
+//! address with a good key or token is not locked out by a guesser. What a guesser can cost the key store is
+//! bounded by the limit on all redemptions, which is far above what people need.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
@@ -38,46 +40,70 @@ pub struct LimitSettings {
     pub failed_tokens: NonZeroU32,
 }
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// A login that begins.
+    Login,
+    /// A callback.
+    Callback,
+    /// A redemption, whatever comes of it.
+    Redemption,
+    /// A redemption that failed.
+    FailedRedemption,
+    /// A token check that failed.
+    FailedToken,
+}
+
+/// So many redemptions of one address may succeed for each that may fail: many people can share an address.
+const REDEMPTIONS_PER_FAILURE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
 /// The limits of one process.
 pub struct RateLimits {
     logins: Limit,
     callbacks: Limit,
+    redemptions: Limit,
     failed_redemptions: Limit,
     failed_tokens: Limit,
+    notices: Limit,
 }
 
 impl RateLimits {
     /// Limits that start empty.
     pub fn new(settings: LimitSettings, clock: &Arc<dyn Clock>) -> Self {
         let limit = |per_minute| Limit::new(per_minute, LimitClock::new(clock.clone()));
+        let failed = settings.failed_redemptions;
         Self {
             logins: limit(settings.logins),
             callbacks: limit(settings.callbacks),
-            failed_redemptions: limit(settings.failed_redemptions),
+            redemptions: limit(failed.saturating_mul(REDEMPTIONS_PER_FAILURE)),
+            failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
+            notices: limit(NonZeroU32::MIN),
+        }
+    }
+
+    fn of(&self, counted: Counted) -> &Limit {
+        match counted {
+            Counted::Login => &self.logins,
+            Counted::Callback => &self.callbacks,
+            Counted::Redemption => &self.redemptions,
+            Counted::FailedRedemption => &self.failed_redemptions,
+            Counted::FailedToken => &self.failed_tokens,
         }
     }
 }
 
-pub(super) fn login(broker: &Broker, caller: &Caller) -> Result<()> {
-    count(broker, caller, &broker.limits.logins)
-}
-
-pub(super) fn callback(broker: &Broker, caller: &Caller) -> Result<()> {
-    count(broker, caller, &broker.limits.callbacks)
-}
-
-pub(super) fn failed_redemption(broker: &Broker, caller: &Caller) -> Result<()> {
-    count(broker, caller, &broker.limits.failed_redemptions)
-}
-
-pub(super) fn failed_token(broker: &Broker, caller: &Caller) -> Result<()> {
-    count(broker, caller, &broker.limits.failed_tokens)
-}
-
-fn count(broker: &Broker, caller: &Caller, limit: &Limit) -> Result<()> {
-    limit.count(caller).inspect_err(|refused| {
-        Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
+/// Counts a request against its limit.
+///
+/// # Errors
+/// `rate_limited`. Of an address that goes on all the same, one refusal a minute is remembered: a flood must not
+/// push other events out of the audit trail.
+pub(super) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
+    broker.limits.of(counted).count(caller).inspect_err(|refused| {
+        if broker.limits.notices.count(caller).is_ok() {
+            Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
+        }
     })
 }
 
@@ -124,17 +150,18 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets the limiter read the broker's clock.
+/// Lets the limiter read the broker's clock, as far as it goes forward: a clock that was set back would
+/// otherwise lock everybody out until it is where it was.
 #[derive(Clone)]
 struct LimitClock {
     clock: Arc<dyn Clock>,
-    start: Timestamp,
+    seen: Arc<Mutex<(Timestamp, Duration)>>,
 }
 
 impl LimitClock {
     fn new(clock: Arc<dyn Clock>) -> Self {
-        let start = clock.now();
-        Self { clock, start }
+        let seen = Arc::new(Mutex::new((clock.now(), Duration::ZERO)));
+        Self { clock, seen }
     }
 }
 
@@ -142,9 +169,12 @@ impl GovernorClock for LimitClock {
     type Instant = Nanos;
 
     fn now(&self) -> Nanos {
-        // A clock that was set back before the start counts as the start.
-        let since = (self.clock.now() - self.start).to_std().unwrap_or_default();
-        Nanos::from(since)
+        let now = self.clock.now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, elapsed) = &mut *seen;
+        *elapsed += (now - *last).to_std().unwrap_or_default();
+        *last = now;
+        Nanos::from(*elapsed)
     }
 }
 
@@ -175,5 +205,16 @@ mod tests {
         limit.count(&caller("192.0.2.1")).unwrap();
         clock.advance(TimeDelta::seconds(60));
         limit.count(&caller("2001:db8::1")).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let clock = Arc::new(MovableClock::new());
+        let limit = Limit::new(NonZeroU32::new(1).unwrap(), LimitClock::new(clock.clone()));
+        limit.count(&caller("192.0.2.1")).unwrap();
+        clock.advance(TimeDelta::hours(-2));
+        assert!(limit.count(&caller("192.0.2.1")).is_err());
+        clock.advance(TimeDelta::seconds(60));
+        limit.count(&caller("192.0.2.1")).unwrap();
     }
 }

@@ -13,7 +13,8 @@ use crate::domain::login_attempt::{AttemptId, ClientState, LoginAttempt, OidcNon
 use crate::domain::pkce::CodeChallenge;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::audit_trail::Event;
-use crate::flow::{AttemptCookie, Caller, limits};
+use crate::flow::limits::{Counted, count};
+use crate::flow::{AttemptCookie, Caller};
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
 
@@ -21,7 +22,7 @@ use crate::state::Broker;
 const OPEN_ATTEMPTS: usize = 5;
 
 /// What the SPA asks for; each parameter at most once, as it was sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LoginRequest {
     /// Which client; may be left out where there is just one.
     pub client_id: Option<String>,
@@ -46,7 +47,6 @@ pub struct LoginRequest {
 }
 
 /// What comes next.
-#[derive(Debug)]
 pub enum LoginStep {
     /// The browser goes on to the provider.
     Redirect {
@@ -82,7 +82,7 @@ pub struct ProviderChoice {
 /// metadata brings. All of them are shown on the broker's own page: nothing here redirects to an address that
 /// was not checked.
 pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginStep> {
-    limits::login(broker, caller)?;
+    count(broker, caller, Counted::Login)?;
     let client = client(broker, request.client_id.as_deref())?;
     let redirect_uri = redirect_uri(client, request.redirect_uri.as_deref())?;
     let challenge = challenge(client, &request)?;
@@ -91,6 +91,9 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
     let Some(provider) = provider(broker, request.provider.as_deref())? else {
         return Ok(choose(broker, client));
     };
+    if hints.max_age.is_some() && !provider.supports_max_age() {
+        return Err(Error::invalid_request("max_age is not possible at this provider"));
+    }
     let attempt = LoginAttempt {
         state: State::random(&*broker.entropy),
         started_at: broker.clock.now(),

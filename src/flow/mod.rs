@@ -8,6 +8,7 @@ pub mod authenticate;
 pub mod callback;
 pub mod health;
 mod issue;
+pub mod late_revocations;
 pub mod limits;
 pub mod login;
 pub mod logout;
@@ -48,7 +49,7 @@ impl Caller {
 }
 
 /// The cookie of one login attempt.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AttemptCookie {
     /// Which attempt.
     pub id: AttemptId,

@@ -4,18 +4,19 @@
 //! server key. Whatever is wrong, the answer is the same `invalid_grant`.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::client::Client;
 use crate::domain::lifetimes;
-use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt, Redemption};
-use crate::domain::pkce::{CodeChallenge, CodeVerifier};
-use crate::error::{Error, ErrorCode, Result};
+use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt, Redemption};
+use crate::domain::pkce::CodeVerifier;
+use crate::error::{ErrorCode, Result};
+use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
 use crate::flow::issue::{IssuedToken, TokenParts};
-use crate::flow::{Caller, limits};
+use crate::flow::limits::{Counted, count};
 use crate::key_store::Taken;
 use crate::state::Broker;
 
-/// What the SPA presents.
-#[derive(Debug)]
+/// What the SPA presents. Not printable: it holds secrets.
 pub struct RedeemRequest {
     /// The key from the redirect.
     pub one_time_key: String,
@@ -31,14 +32,19 @@ pub struct RedeemRequest {
 /// `invalid_grant`, the same for everything that is wrong with key or proof; `rate_limited` once an address has
 /// failed too often; `origin_not_allowed`; `temporarily_unavailable` while the key store is away.
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
-    match try_redeem(broker, caller, &request).await {
-        Err(error) if error.code() == ErrorCode::InvalidGrant => {
-            limits::failed_redemption(broker, caller)?;
-            Event::new(broker, caller, AuditKind::KeyRefused).reason(error.code()).record();
-            Err(error)
-        }
-        outcome => outcome,
+    count(broker, caller, Counted::Redemption)?;
+    let refusal = match try_redeem(broker, caller, &request).await? {
+        Outcome::Issued(issued) => return Ok(issued),
+        Outcome::Refused(refusal) => refusal,
+    };
+    if refusal.code == ErrorCode::InvalidGrant {
+        count(broker, caller, Counted::FailedRedemption)?;
     }
+    refusal.event(broker, caller).reason(refusal.code).record();
+    if let (AuditKind::KeyReplayed, Some(about)) = (refusal.kind, &refusal.about) {
+        end_session(broker, caller, about).await;
+    }
+    Err(refusal.code.into())
 }
 
 /// Redeems a key the way the replaced service did; `None` for whatever is wrong with it.
@@ -54,40 +60,79 @@ pub async fn redeem_legacy(broker: &Broker, caller: &Caller, key: &str) -> Resul
     }
 }
 
-async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -> Result<IssuedToken> {
-    let invalid = || Error::new(ErrorCode::InvalidGrant);
-    let key = OneTimeKey::parse(&request.one_time_key).map_err(|_| invalid())?;
-    let challenge: Option<CodeChallenge> = match request.code_verifier.as_deref() {
-        Some(text) => Some(text.parse::<CodeVerifier>().map_err(|_| invalid())?.challenge()),
+/// What a redemption came to, unless a store kept it from being decided.
+enum Outcome {
+    Issued(IssuedToken),
+    Refused(Refusal),
+}
+
+/// Why a key was refused: said to the log and the audit trail, not to the caller.
+struct Refusal {
+    kind: AuditKind,
+    code: ErrorCode,
+    about: Option<Receipt>,
+}
+
+impl Refusal {
+    fn invalid(kind: AuditKind, about: Option<Receipt>) -> Outcome {
+        Outcome::Refused(Self { kind, code: ErrorCode::InvalidGrant, about })
+    }
+
+    fn event<'a>(&self, broker: &'a Broker, caller: &Caller) -> Event<'a> {
+        let event = Event::new(broker, caller, self.kind);
+        match &self.about {
+            Some(about) => event.client(&about.client_id).user(about.user_id).session(about.session_id),
+            None => event,
+        }
+    }
+}
+
+async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -> Result<Outcome> {
+    let unknown = || Ok(Refusal::invalid(AuditKind::KeyRefused, None));
+    let Ok(key) = OneTimeKey::parse(&request.one_time_key) else { return unknown() };
+    let challenge = match request.code_verifier.as_deref().map(str::parse::<CodeVerifier>) {
+        Some(Ok(verifier)) => Some(verifier.challenge()),
+        Some(Err(_)) => return unknown(),
         None => None,
     };
+    // A client that says who it is is held to it before anything is spent.
+    if let Some(id) = request.client_id.as_deref() {
+        let Some(client) = broker.clients.find(id) else { return unknown() };
+        if let Some(refusal) = foreign_origin(caller, client, None) {
+            return Ok(refusal);
+        }
+    }
     let name = key.entry_name(challenge.as_ref());
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let mark = redemption.seal(&name, &broker.keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
-        Taken::First { grant } => {
+        Taken::First { grant } => match Grant::open(&grant, &name, &broker.keys) {
+            Some(grant) => Ok(hand_out(broker, caller, request, &grant)),
             // A grant that does not open was planted by somebody who can write to the store.
-            let grant = Grant::open(&grant, &name, &broker.keys).ok_or_else(invalid)?;
-            hand_out(broker, caller, request, &grant)
-        }
+            None => unknown(),
+        },
         Taken::Again { receipt, redemption: first } => {
-            again(broker, caller, &name, &redemption, (&receipt, &first)).await?;
-            Err(invalid())
+            let receipt = Receipt::open(&receipt, &name, &broker.keys);
+            let first = Redemption::open(&first, &name, &broker.keys);
+            Ok(receipt.zip(first).map_or_else(
+                || Refusal::invalid(AuditKind::KeyRefused, None),
+                |(receipt, first)| again(broker, receipt, &first, &redemption),
+            ))
         }
-        Taken::Nothing => Err(invalid()),
+        Taken::Nothing => unknown(),
     }
 }
 
-fn hand_out(broker: &Broker, caller: &Caller, request: &RedeemRequest, grant: &Grant) -> Result<IssuedToken> {
-    let invalid = || Error::new(ErrorCode::InvalidGrant);
+fn hand_out(broker: &Broker, caller: &Caller, request: &RedeemRequest, grant: &Grant) -> Outcome {
+    let about =
+        Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() };
     let now = broker.clock.now();
-    let client = broker.clients.get(&grant.client_id).ok_or_else(invalid)?;
-    let other_client = request.client_id.as_deref().is_some_and(|id| id != client.id.as_str());
-    if other_client || now >= grant.key_expires_at || now >= grant.token_expires_at {
-        return Err(invalid());
-    }
-    if caller.origin.as_deref().is_some_and(|origin| !client.has_origin(origin)) {
-        return Err(ErrorCode::OriginNotAllowed.into());
+    let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
+    let other_client = request.client_id.as_deref().is_some_and(|id| id != grant.client_id.as_str());
+    let client = broker.clients.get(&grant.client_id).filter(|_| !expired && !other_client);
+    let Some(client) = client else { return Refusal::invalid(AuditKind::KeyRefused, Some(about)) };
+    if let Some(refusal) = foreign_origin(caller, client, Some(&about)) {
+        return refusal;
     }
     let parts = TokenParts {
         key_id: grant.key_id,
@@ -95,44 +140,52 @@ fn hand_out(broker: &Broker, caller: &Caller, request: &RedeemRequest, grant: &G
         expires_at: grant.token_expires_at,
         scope: &grant.scope,
     };
-    let issued = IssuedToken::of(&broker.keys, parts, now).ok_or_else(invalid)?;
+    let Some(issued) = IssuedToken::of(&broker.keys, parts, now) else {
+        return Refusal::invalid(AuditKind::KeyRefused, Some(about));
+    };
     Event::new(broker, caller, AuditKind::KeyRedeemed)
         .client(&grant.client_id)
         .user(grant.user_id)
         .session(grant.session_id)
         .token(grant.handle.digest())
         .record();
-    Ok(issued)
+    Outcome::Issued(issued)
+}
+
+fn foreign_origin(caller: &Caller, client: &Client, about: Option<&Receipt>) -> Option<Outcome> {
+    let foreign = caller.origin.as_deref().is_some_and(|origin| !client.has_origin(origin));
+    foreign.then(|| {
+        let about = about.cloned();
+        Outcome::Refused(Refusal { kind: AuditKind::KeyRefused, code: ErrorCode::OriginNotAllowed, about })
+    })
 }
 
 /// A used key came again, with the right proof: a double submit of the same browser within seconds is only
-/// refused, anything else means that key and proof are in foreign hands, and ends the session
-/// (RFC 6749 section 4.1.2).
-async fn again(
-    broker: &Broker,
-    caller: &Caller,
-    name: &EntryName,
-    second: &Redemption,
-    (receipt, first): (&[u8], &[u8]),
-) -> Result<()> {
-    let opened = Receipt::open(receipt, name, &broker.keys).zip(Redemption::open(first, name, &broker.keys));
-    let Some((receipt, first)) = opened else { return Ok(()) };
-    let event = |kind| {
-        Event::new(broker, caller, kind)
-            .client(&receipt.client_id)
-            .user(receipt.user_id)
-            .session(receipt.session_id)
-    };
+/// refused, anything else means that key and proof are in foreign hands (RFC 6749 section 4.1.2).
+///
+/// Not so for a `legacy` client: its browsers share one token, and one reload would sign all of them out.
+fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redemption) -> Outcome {
+    let legacy = broker.clients.get(&receipt.client_id).is_some_and(|client| client.legacy);
     let soon = (second.at - first.at).abs() <= lifetimes::DOUBLE_SUBMIT;
-    if soon && second.browser == first.browser {
-        event(AuditKind::KeyRepeated).record();
-        return Ok(());
+    let harmless = legacy || (soon && second.browser == first.browser);
+    let kind = if harmless { AuditKind::KeyRepeated } else { AuditKind::KeyReplayed };
+    Refusal::invalid(kind, Some(receipt))
+}
+
+/// Ends the session that a replayed key had opened; later, where the database cannot do it now.
+async fn end_session(broker: &Broker, caller: &Caller, about: &Receipt) {
+    match broker.storage.end_session(about.session_id, broker.clock.now()).await {
+        Ok(_) => {
+            let refusal = Refusal {
+                kind: AuditKind::SessionEnded,
+                code: ErrorCode::InvalidGrant,
+                about: Some(about.clone()),
+            };
+            refusal.event(broker, caller).record();
+        }
+        Err(error) => {
+            tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
+            broker.late_revocations.add(about.session_id);
+        }
     }
-    event(AuditKind::KeyReplayed).record();
-    // The replaced service's SPA shares one token among all its tabs: it would sign them all out.
-    if broker.clients.get(&receipt.client_id).is_some_and(|client| !client.legacy) {
-        broker.storage.end_session(receipt.session_id, second.at).await?;
-        event(AuditKind::SessionEnded).record();
-    }
-    Ok(())
 }

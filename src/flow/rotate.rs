@@ -10,7 +10,7 @@ use crate::domain::lifetimes;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
-use crate::flow::authenticate::{live_record, liveness, refused};
+use crate::flow::authenticate::{LiveToken, Liveness, live_token, liveness, refused};
 use crate::flow::issue::{Issue, IssuedToken, TokenParts};
 use crate::state::Broker;
 use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
@@ -18,21 +18,21 @@ use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
 /// Rotates the presented token.
 ///
 /// # Errors
-/// `invalid_token` as for every call; `rate_limited` when it already has its siblings: the old token still
+/// `invalid_token` as for every call; `invalid_request` for `legacy` clients; `rate_limited` when it already has its siblings: the old token still
 /// works until its overlap ends.
 pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result<IssuedToken> {
-    let (genuine, record) = live_record(broker, caller, presented).await?;
+    let LiveToken { genuine, record, client } = live_token(broker, caller, presented).await?;
+    if client.legacy {
+        // Every browser of the person shares the token: rotating it in one would sign the others out.
+        return Err(Error::invalid_request("tokens of a legacy client are not rotated: sign in again"));
+    }
     let now = broker.clock.now();
-    let client = broker
-        .clients
-        .get(&record.token.facts.client_id)
-        .ok_or_else(|| Error::new(ErrorCode::InvalidToken))?;
     let issue = Issue::new(broker, client, now).with_binding_of(&record.token.facts);
     let handle = issue.handle().clone();
     let keys = broker.keys.clone();
     let digest = genuine.handle.digest();
     // Judged again on the locked row: between reading and locking the session may have ended.
-    let judge = move |locked: &TokenRecord| liveness(&keys, locked, genuine.key_id, now).is_usable();
+    let judge = move |locked: &TokenRecord| liveness(&keys, locked, genuine.key_id, now) == Liveness::Usable;
     let row = move |locked: &TokenRecord| {
         let facts = &locked.token.facts;
         issue.row(facts.user_id, facts.session_id, locked.session.expires_at)

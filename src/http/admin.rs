@@ -2,10 +2,12 @@
 
 use actix_web::{HttpResponse, get, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::health::Ready;
 use super::openapi::errors;
-use crate::flow::health::readiness;
+use crate::flow::health::{Part, health};
 use crate::state::Broker;
 
 errors!(AdminErrors, Problem, []);
@@ -22,18 +24,51 @@ pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 
+/// What works at the moment, part by part.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DetailedHealth {
+    #[serde(flatten)]
+    ready: Ready,
+    /// What the broker needs, and what is wrong with it.
+    parts: Vec<HealthPart>,
+}
+
+/// Something that the broker needs.
+#[derive(Debug, Serialize, ToSchema)]
+struct HealthPart {
+    /// What it is.
+    #[schema(example = "key store")]
+    name: String,
+    /// Whether it works.
+    works: bool,
+    /// What is wrong with it.
+    #[schema(required, example = "the key store does not answer")]
+    problem: Option<String>,
+}
+
+impl From<&Part> for HealthPart {
+    fn from(part: &Part) -> Self {
+        Self { works: part.works(), name: part.name.clone(), problem: part.problem.clone() }
+    }
+}
+
 /// Detailed health
 ///
-/// What works at the moment; 503 where a part does not.
+/// What works at the moment, and what is wrong with what does not; 503 where a part does not.
 #[utoipa::path(
     tag = "Admin",
     responses(
-        (status = 200, description = "Everything works.", body = Ready),
-        (status = 503, description = "A part does not work at the moment.", body = Ready),
+        (status = 200, description = "Everything works.", body = DetailedHealth),
+        (status = 503, description = "A part does not work at the moment.", body = DetailedHealth),
         AdminErrors,
     ),
 )]
 #[get("/healthz")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
-    Ready::from(readiness(&broker).await).answer()
+    let health = health(&broker).await;
+    let ready = Ready::from(health.readiness);
+    let parts = health.parts.iter().map(HealthPart::from).collect();
+    let mut answer =
+        if health.readiness.all() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(DetailedHealth { ready, parts })
 }

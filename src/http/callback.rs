@@ -85,11 +85,17 @@ async fn complete(
     cookies: AttemptCookies,
     request: &HttpRequest,
 ) -> Result<HttpResponse> {
-    let known = [parameter!("code"), parameter!("state"), parameter!("iss"), parameter!("error")];
-    let [code, state, iss, error] = parameters::read(request.query_string().as_bytes(), known)?;
+    let query = request.query_string().as_bytes();
+    // The state first: where it is readable, its attempt is used up whatever else is wrong.
+    let [state] = parameters::read(query, [parameter!("state")])?;
+    let others = [parameter!("code"), parameter!("iss"), parameter!("error")];
+    let ([code, iss, error], malformed) = match parameters::read(query, others) {
+        Ok(others) => (others, None),
+        Err(malformed) => ([const { None }; 3], Some(malformed)),
+    };
     let AttemptCookies { attempts, conflicting } = cookies;
     let path = request.path().to_owned();
-    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting };
+    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting, malformed };
     let (mut response, forget) = match flow::callback(broker, caller, callback).await {
         Ok(CallbackEnd { location, forget }) => {
             (HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(), forget)

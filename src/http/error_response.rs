@@ -122,21 +122,28 @@ impl ResponseError for Error {
             self.code(),
             ErrorCode::MissingToken | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
         ) {
-            challenge(&mut response, self.code());
+            challenge(&mut response, self);
         }
         response
     }
 }
 
 /// Adds the challenge of RFC 6750 section 3. Where no token was presented it has no error code.
-pub fn challenge(response: &mut HttpResponse, code: ErrorCode) {
-    let challenge = match code {
-        ErrorCode::MissingToken => r#"Bearer realm="token-broker""#,
-        ErrorCode::InvalidToken => r#"Bearer realm="token-broker", error="invalid_token""#,
-        ErrorCode::InsufficientScope => r#"Bearer realm="token-broker", error="insufficient_scope""#,
-        _ => r#"Bearer realm="token-broker", error="invalid_request""#,
+pub fn challenge(response: &mut HttpResponse, error: &Error) {
+    let code = match error.code() {
+        ErrorCode::MissingToken => None,
+        code @ (ErrorCode::InvalidToken | ErrorCode::InsufficientScope) => Some(code.as_str()),
+        _ => Some(ErrorCode::InvalidRequest.as_str()),
     };
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    let mut challenge = r#"Bearer realm="token-broker""#.to_owned();
+    for (name, value) in [("error", code), ("scope", error.missing_scope())] {
+        if let Some(value) = value {
+            challenge.push_str(&format!(r#", {name}="{value}""#));
+        }
+    }
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// What an answer says went wrong.

@@ -32,14 +32,7 @@ pub struct Ready {
 impl From<Readiness> for Ready {
     fn from(can: Readiness) -> Self {
         let Readiness { log_in, redeem, verify } = can;
-        Self { ready: log_in && redeem && verify, log_in, redeem, verify }
-    }
-}
-
-impl Ready {
-    /// 200 where everything works, 503 where not.
-    pub fn answer(&self) -> HttpResponse {
-        if self.ready { HttpResponse::Ok().json(self) } else { HttpResponse::ServiceUnavailable().json(self) }
+        Self { ready: can.all(), log_in, redeem, verify }
     }
 }
 
@@ -61,19 +54,22 @@ pub async fn healthz() -> web::Json<Health> {
 
 /// What works at the moment
 ///
-/// For a load balancer: 503 takes this instance out of rotation. Log-in, redemption and token checks are told apart,
-/// because each needs other stores.
+/// For a load balancer: 503 takes this instance out of rotation, which helps only where nothing works. Log-in,
+/// redemption and token checks are told apart in the body, because each needs other stores: while Redis is away,
+/// tokens are still checked.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "Service",
     responses(
-        (status = 200, description = "Everything works.", body = Ready),
-        (status = 503, description = "A part does not work at the moment.", body = Ready),
+        (status = 200, description = "Something works; the body says what.", body = Ready),
+        (status = 503, description = "Nothing works at the moment.", body = Ready),
         ServiceErrors,
     ),
 )]
 #[route("/readyz", method = "GET", method = "HEAD")]
 pub async fn readyz(broker: web::Data<Broker>) -> HttpResponse {
-    Ready::from(readiness(&broker).await).answer()
+    let readiness = readiness(&broker).await;
+    let mut answer = if readiness.any() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(Ready::from(readiness))
 }

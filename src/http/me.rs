@@ -10,7 +10,8 @@ use super::extract::bearer::SignedIn;
 use super::openapi::errors;
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
-use crate::flow::authenticate::Authenticated;
+use crate::error::Result;
+use crate::flow::authenticate::{Authenticated, require_scope};
 use crate::state::Broker;
 
 /// The signed-in person, the token that asked, and its session.
@@ -120,35 +121,38 @@ pub struct Permissions {
 errors!(
     BearerErrors,
     Problem,
-    [InvalidRequest, InvalidToken, MissingToken, RateLimited, TemporarilyUnavailable,]
+    [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable,]
 );
 
 /// Who is signed in
 ///
-/// The person behind the token, the token's own facts and its session. Never another person's.
+/// The person behind the token, the token's own facts and its session. Never another person's. Needs the scope
+/// `profile`.
 #[utoipa::path(
     tag = "Profile",
     security(("bearer" = [])),
     responses((status = 200, description = "The signed-in person.", body = Me), BearerErrors),
 )]
 #[get("/me")]
-pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> web::Json<Me> {
-    web::Json(Me::new(caller, broker.clock.now()))
+pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> Result<web::Json<Me>> {
+    require_scope(&caller, "profile")?;
+    Ok(web::Json(Me::new(caller, broker.clock.now())))
 }
 
 /// What the signed-in person may do
 ///
-/// Permissions and groups as the provider gave them at the login.
+/// Permissions and groups as the provider gave them at the login. Needs the scope `permissions`.
 #[utoipa::path(
     tag = "Profile",
     security(("bearer" = [])),
     responses((status = 200, description = "Permissions and groups.", body = Permissions), BearerErrors),
 )]
 #[get("/permissions")]
-pub async fn permissions(SignedIn(caller): SignedIn) -> web::Json<Permissions> {
-    web::Json(Permissions {
+pub async fn permissions(SignedIn(caller): SignedIn) -> Result<web::Json<Permissions>> {
+    require_scope(&caller, "permissions")?;
+    Ok(web::Json(Permissions {
         permissions: caller.user.permissions.iter().map(str::to_owned).collect(),
         groups: caller.user.groups.iter().map(str::to_owned).collect(),
         as_of: caller.user.profile_as_of,
-    })
+    }))
 }

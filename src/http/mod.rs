@@ -41,10 +41,8 @@ use routes::Offered;
 pub struct HttpSettings {
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Host names that the public listener answers for, besides that of the public address.
-    pub public_names: Vec<String>,
-    /// Host names that the admin listener answers for.
-    pub admin_names: Vec<String>,
+    /// Host names that the listeners answer for, besides that of the public address and loopback.
+    pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
 }
@@ -56,7 +54,7 @@ pub fn public_app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
-    let names = OwnNames::public(&broker.public_url, &settings.public_names);
+    let names = OwnNames::public(&broker.public_url, &settings.host_names);
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
         docs: broker.development || settings.docs_public,
@@ -74,7 +72,7 @@ pub fn admin_app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
-    let names = OwnNames::admin(&settings.admin_names);
+    let names = OwnNames::admin(&settings.host_names);
     app(broker, settings, names, routes::admin).app_data(metrics)
 }
 

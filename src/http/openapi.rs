@@ -154,10 +154,10 @@ fn example(shape: Shape, code: ErrorCode) -> Value {
 
 fn error_headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
     match codes.first() {
-        Some(ErrorCode::InvalidToken | ErrorCode::MissingToken) => {
+        Some(ErrorCode::InvalidToken | ErrorCode::MissingToken | ErrorCode::InsufficientScope) => {
             vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3.")]
         }
-        Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable) => {
+        Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout) => {
             vec![("Retry-After", "Seconds after which another try makes sense.")]
         }
         _ => vec![],

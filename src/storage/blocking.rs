@@ -13,6 +13,7 @@ use super::error::StorageError;
 use super::pool::{Pool, Turn};
 use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
+use crate::domain::clock::monotonic;
 
 /// What the pool and the database have on top of their own time limits to say so themselves.
 const GRACE: Duration = Duration::from_millis(500);
@@ -75,7 +76,7 @@ impl Workers {
         bound: Bound,
         query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let deadline = Instant::now() + self.wait;
+        let deadline = Instant::from_std(monotonic()) + self.wait;
         let unavailable = |text: &str| StorageError::Unavailable(text.to_owned());
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(unavailable("every connection is busy")) };

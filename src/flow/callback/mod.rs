@@ -12,16 +12,20 @@ mod stages;
 mod verify;
 
 use crate::domain::audit::AuditKind;
-use crate::domain::login_attempt::AttemptId;
-use crate::error::{Error, ErrorCode};
+use crate::domain::client::{Client, RedirectUri};
+use crate::domain::ids::ProviderId;
+use crate::domain::login_attempt::{AttemptId, ClientState};
+use crate::error::{Error, Result};
 use crate::flow::audit_trail::Event;
-use crate::flow::{AttemptCookie, Caller, limits};
+use crate::flow::limits::{Counted, count};
+use crate::flow::{AttemptCookie, Caller};
 use crate::state::Broker;
 
-use verify::{Answer, VerifiedCallback};
+use stages::ParkedKey;
+use verify::VerifiedCallback;
 
 /// What the provider's redirect brought; each parameter at most once, as it was sent.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct CallbackRequest {
     /// The path that was called, without a trailing slash.
     pub path: String,
@@ -37,10 +41,11 @@ pub struct CallbackRequest {
     pub attempts: Vec<AttemptCookie>,
     /// Attempts whose cookie came twice with different values.
     pub conflicting: Vec<AttemptId>,
+    /// What is wrong with the query, where it could not be read whole; the attempt is used up all the same.
+    pub malformed: Option<Error>,
 }
 
 /// The browser goes back to the SPA.
-#[derive(Debug)]
 pub struct CallbackEnd {
     /// The SPA's address with the key, or with an error.
     pub location: String,
@@ -73,76 +78,68 @@ pub async fn callback(
     caller: &Caller,
     request: CallbackRequest,
 ) -> Result<CallbackEnd, CallbackFailure> {
-    limits::callback(broker, caller)?;
-    let verified = match verify::verify(broker, &request).await {
-        Ok(verified) => verified,
-        Err(failure) => {
-            failed(broker, caller, &failure.error).record();
-            return Err(failure);
-        }
+    count(broker, caller, Counted::Callback)?;
+    let (way_back, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
+        failed(broker, caller, &failure.error).record();
+    })?;
+    let outcome = match verified {
+        Ok(verified) => complete(broker, caller, verified).await.map_err(Incomplete::used_up),
+        Err(incomplete) => Err(incomplete),
     };
-    let client_state = verified.attempt.client_state.clone();
-    let (client, redirect_uri) = (verified.client, verified.redirect_uri);
-    let mut forget = Some(verified.attempt.state.attempt_id());
-    let provider = verified.attempt.provider.clone();
-    let key;
-    let description;
-    let mut pairs = match complete(broker, caller, verified).await {
-        Ok(parked) => {
-            key = parked.key.expose();
-            vec![(client.key_parameter.as_str(), key.as_str())]
+    match outcome {
+        Ok(ParkedKey { key }) => {
+            let pair = (way_back.client.key_parameter.as_str(), key.expose());
+            Ok(way_back.end(&[(pair.0, pair.1.as_str())], true))
         }
-        Err(Incomplete { error, consumed }) => {
-            failed(broker, caller, &error).client(&client.id).provider(&provider).record();
-            forget = forget.filter(|_| consumed);
-            description = describe(&error, caller);
-            vec![("error", error.code().redirect_code()), ("error_description", &description)]
+        Err(Incomplete { error, used_up }) => {
+            failed(broker, caller, &error).client(&way_back.client.id).provider(&way_back.provider).record();
+            let description =
+                format!("{} ({}, request {})", error.public_text(), error.code(), caller.request_id);
+            let code = error.code().redirect_code();
+            Ok(way_back.end(&[("error", code), ("error_description", &description)], used_up))
         }
-    };
-    if let Some(state) = &client_state {
-        pairs.push(("state", state.as_str()));
     }
-    Ok(CallbackEnd { location: redirect_uri.with(client.key_delivery, &pairs), forget })
 }
 
-/// Why a verified callback did not end in a key.
+/// Why a callback with a valid attempt did not end in a key.
 struct Incomplete {
     error: Error,
     /// Whether the attempt is used up.
-    consumed: bool,
+    used_up: bool,
 }
 
-impl From<Error> for Incomplete {
-    fn from(error: Error) -> Self {
-        Self { error, consumed: true }
+impl Incomplete {
+    fn used_up(error: Error) -> Self {
+        Self { error, used_up: true }
     }
 }
 
-async fn complete(
-    broker: &Broker,
-    caller: &Caller,
-    verified: VerifiedCallback<'_>,
-) -> Result<stages::ParkedKey, Incomplete> {
-    if let Answer::Undecided(outage) = verified.answer {
-        return Err(Incomplete { error: outage, consumed: false });
+/// Where the answer to a valid attempt goes: fixed at `/login`.
+struct WayBack<'a> {
+    client: &'a Client,
+    redirect_uri: &'a RedirectUri,
+    client_state: Option<ClientState>,
+    provider: ProviderId,
+    attempt: AttemptId,
+}
+
+impl WayBack<'_> {
+    fn end(self, answer: &[(&str, &str)], used_up: bool) -> CallbackEnd {
+        let mut pairs = answer.to_vec();
+        if let Some(state) = &self.client_state {
+            pairs.push(("state", state.as_str()));
+        }
+        let location = self.redirect_uri.with(self.client.key_delivery, &pairs);
+        CallbackEnd { location, forget: used_up.then_some(self.attempt) }
     }
-    let parked =
-        verified.exchange().await?.profile().await?.sign_in(broker, caller).await?.park_key(broker).await?;
-    Ok(parked)
+}
+
+async fn complete(broker: &Broker, caller: &Caller, verified: VerifiedCallback<'_>) -> Result<ParkedKey> {
+    verified.exchange().await?.profile().await?.sign_in(broker, caller).await?.park_key(broker).await
 }
 
 fn failed<'a>(broker: &'a Broker, caller: &Caller, error: &Error) -> Event<'a> {
     let cause = error.cause_chain();
     tracing::info!(code = error.code().as_str(), cause, "a sign-in was not completed");
     Event::new(broker, caller, AuditKind::LoginFailed).reason(error.code())
-}
-
-/// The table's own text, with the stable code and the request id for whoever asks for help.
-fn describe(error: &Error, caller: &Caller) -> String {
-    let text = match error.code() {
-        // What exactly displeased us is not the SPA's business.
-        ErrorCode::ServerError => ErrorCode::ServerError.public_text(),
-        _ => error.public_text(),
-    };
-    format!("{text} ({}, request {})", error.code(), caller.request_id)
 }

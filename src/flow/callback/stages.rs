@@ -49,11 +49,10 @@ pub(super) struct ParkedKey {
 impl<'a> VerifiedCallback<'a> {
     /// Exchanges the code, once.
     pub(super) async fn exchange(self) -> Result<ExchangedCode<'a>> {
-        let Self { attempt, client, provider, answer, .. } = self;
+        let Self { attempt, client, provider, answer } = self;
         let code = match answer {
             Answer::Code(code) => code,
             Answer::Refused(refusal) => return Err(refusal.into()),
-            Answer::Undecided(outage) => return Err(outage),
         };
         let grant = provider
             .exchange(CodeExchange {

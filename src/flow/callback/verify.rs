@@ -1,19 +1,18 @@
 //! Stage one: is this the provider's answer to a login that this very browser began?
 
-use crate::domain::client::{Client, RedirectUri, ShortDigest};
+use crate::domain::client::{Client, ShortDigest};
 use crate::domain::lifetimes;
-use crate::domain::login_attempt::{AttemptId, LoginAttempt, State};
+use crate::domain::login_attempt::{LoginAttempt, State};
 use crate::error::{Error, ErrorCode, Result};
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderError};
 use crate::state::Broker;
 
-use super::{CallbackFailure, CallbackRequest};
+use super::{CallbackFailure, CallbackRequest, Incomplete, WayBack};
 
 /// A callback that belongs to a login of this browser, came from the right provider, and is the first one.
 pub(super) struct VerifiedCallback<'a> {
     pub(super) attempt: LoginAttempt,
     pub(super) client: &'a Client,
-    pub(super) redirect_uri: &'a RedirectUri,
     pub(super) provider: &'a Provider,
     pub(super) answer: Answer,
 }
@@ -24,26 +23,35 @@ pub(super) enum Answer {
     Code(String),
     /// No, with this reason.
     Refused(ErrorCode),
-    /// Nothing that counts yet: whether the attempt was used before is unknown.
-    Undecided(Error),
 }
 
+/// A valid attempt leads back to its SPA, verified or with the outage that kept it from being verified.
+pub(super) type Verified<'a> = (WayBack<'a>, Result<VerifiedCallback<'a>, Incomplete>);
+
 /// Verifies a callback and uses its attempt up, whatever comes of it.
-pub(super) async fn verify<'a>(
-    broker: &'a Broker,
-    request: &CallbackRequest,
-) -> Result<VerifiedCallback<'a>, CallbackFailure> {
-    let attempt = attempt(broker, request)?;
+///
+/// # Errors
+/// Everything that must not redirect anywhere.
+pub(super) async fn verify(
+    broker: &Broker,
+    mut request: CallbackRequest,
+) -> Result<Verified<'_>, CallbackFailure> {
+    let attempt = attempt(broker, &request)?;
     let (id, used_name) = (attempt.state.attempt_id(), attempt.state.used_name());
+    let iss = request.iss.take();
     // Judged before the attempt is used up, so that an outage of the key store hides no mismatch.
-    let judged = judge(broker, request, attempt).await;
-    let consumed = consume(broker, &used_name).await;
-    match (judged, consumed) {
-        (Ok(verified), Ok(true)) => Ok(verified),
-        (Err(error), Ok(true)) => Err(CallbackFailure { error, forget: Some(id) }),
-        (_, Ok(false)) => Err(CallbackFailure { error: ErrorCode::InvalidState.into(), forget: Some(id) }),
-        (Ok(verified), Err(outage)) => Ok(VerifiedCallback { answer: Answer::Undecided(outage), ..verified }),
+    let judged = judge(broker, request, attempt);
+    let own_page = |error| CallbackFailure { error, forget: Some(id.clone()) };
+    match (judged, mark_used(broker, &used_name).await) {
+        (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
+        (Err(error), Ok(true)) => Err(own_page(error)),
         (Err(error), Err(_)) => Err(error.into()),
+        (Ok((way_back, _)), Err(error)) => Ok((way_back, Err(Incomplete { error, used_up: false }))),
+        (Ok((way_back, verified)), Ok(true)) => match verified.provider.check_issuer(iss.as_deref()).await {
+            Ok(()) => Ok((way_back, Ok(verified))),
+            Err(mismatch @ ProviderError::IssuerMismatch) => Err(own_page(mismatch.into())),
+            Err(outage) => Ok((way_back, Err(Incomplete::used_up(outage.into())))),
+        },
     }
 }
 
@@ -54,7 +62,7 @@ fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
         .as_deref()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| Error::new(ErrorCode::InvalidState))?;
-    let id: AttemptId = state.attempt_id();
+    let id = state.attempt_id();
     if request.conflicting.contains(&id) {
         return Err(ErrorCode::InvalidState.into());
     }
@@ -66,12 +74,12 @@ fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
         .ok_or_else(|| ErrorCode::InvalidState.into())
 }
 
-/// Everything about the callback that does not depend on a store.
-async fn judge<'a>(
-    broker: &'a Broker,
-    request: &CallbackRequest,
+/// Everything about the callback that can be told without asking anybody.
+fn judge(
+    broker: &Broker,
+    request: CallbackRequest,
     attempt: LoginAttempt,
-) -> Result<VerifiedCallback<'a>> {
+) -> Result<(WayBack<'_>, VerifiedCallback<'_>)> {
     let invalid_state = || Error::new(ErrorCode::InvalidState);
     let provider = broker.providers.get(&attempt.provider).ok_or_else(invalid_state)?;
     let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
@@ -80,23 +88,32 @@ async fn judge<'a>(
     if !unchanged || request.path != provider.callback_path().trim_end_matches('/') {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    provider.check_issuer(request.iss.as_deref()).await?;
+    let way_back = WayBack {
+        client,
+        redirect_uri,
+        client_state: attempt.client_state.clone(),
+        provider: attempt.provider.clone(),
+        attempt: attempt.state.attempt_id(),
+    };
     let answer = answer(request)?;
-    Ok(VerifiedCallback { attempt, client, redirect_uri, provider, answer })
+    Ok((way_back, VerifiedCallback { attempt, client, provider, answer }))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
-fn answer(request: &CallbackRequest) -> Result<Answer> {
-    match (request.code.as_deref(), request.error.as_deref()) {
+fn answer(request: CallbackRequest) -> Result<Answer> {
+    if let Some(malformed) = request.malformed {
+        return Err(malformed);
+    }
+    match (request.code, request.error) {
         (Some(code), None) => {
             let good = (1..=2048).contains(&code.len()) && code.bytes().all(|b| (0x20..=0x7e).contains(&b));
             if good {
-                Ok(Answer::Code(code.to_owned()))
+                Ok(Answer::Code(code))
             } else {
                 Err(Error::invalid_request("code must be 1 to 2048 visible characters"))
             }
         }
-        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(error))),
+        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error))),
         _ => Err(Error::invalid_request("the callback must bring either code or error")),
     }
 }
@@ -115,8 +132,9 @@ fn provider_refusal(error: &str) -> ErrorCode {
     }
 }
 
-/// Marks the attempt as used; `false` when it was used before.
-async fn consume(broker: &Broker, used_name: &str) -> Result<bool> {
-    let life = lifetimes::LOGIN_ATTEMPT.to_std().unwrap_or_default();
+/// Marks the attempt as used; `false` when it was used before. The mark outlives the attempt even where a clock
+/// was set back.
+async fn mark_used(broker: &Broker, used_name: &str) -> Result<bool> {
+    let life = (lifetimes::LOGIN_ATTEMPT * 2).to_std().unwrap_or_default();
     Ok(broker.key_store.claim(&format!("attempt:{used_name}"), life).await?)
 }

@@ -24,7 +24,7 @@ fn prefix(secure: bool) -> &'static str {
 }
 
 /// The attempts that the browser presents.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct AttemptCookies {
     /// Each attempt once.
     pub attempts: Vec<AttemptCookie>,

@@ -117,7 +117,7 @@ impl ResponseError for BearerRefused {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = self.0.error_response();
-        error_response::challenge(&mut response, self.0.code());
+        error_response::challenge(&mut response, &self.0);
         response
     }
 }

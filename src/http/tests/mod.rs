@@ -19,6 +19,8 @@ use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
 use crate::flow::audit_trail::audit_trail;
+use crate::flow::health::HealthMemory;
+use crate::flow::late_revocations::late_revocations;
 use crate::flow::limits::{LimitSettings, RateLimits};
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
@@ -78,7 +80,10 @@ fn broker(development: bool) -> web::Data<Broker> {
         },
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
+        late_revocations: late_revocations().0,
+        health: HealthMemory::default(),
         limits: RateLimits::new(limits, &clock),
+        stopping: false.into(),
         clock,
         entropy: Arc::new(SystemEntropy),
     })

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::super::fake::server::{Reply, Server, read};
 use super::super::fake::{kind, url};
 use super::*;
+use crate::domain::clock::monotonic;
 
 const LIMIT: usize = 1024;
 const SHORT: Timeouts = Timeouts { connect: Duration::from_millis(300), total: Duration::from_millis(300) };
@@ -65,7 +66,7 @@ async fn pr_04_all_calls_of_a_step_share_one_deadline() {
     let server = Server::start(|_| Reply::Hang(Vec::new()));
     let http = client(SHORT, &[], &server.url("/")).unwrap();
     let deadline = http.deadline();
-    let began = Instant::now();
+    let began = monotonic();
     for _ in 0..3 {
         let outcome = http.send("test", http.get(&server.url("/")), LIMIT, deadline).await;
         assert_eq!(kind(outcome), "timeout");

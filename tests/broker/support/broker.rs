@@ -8,16 +8,20 @@ use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
-use rand::RngExt;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use token_broker::config::{self, Config, DevelopmentSetup, Mode};
-use token_broker::domain::clock::{Clock, MovableClock};
+use token_broker::domain::client::RedirectUri;
+use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
 use token_broker::domain::entropy::{Entropy, SystemEntropy};
+use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
-use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
+use token_broker::provider::dev::{
+    DevClient, DevProvider, DevProviderSettings, FaultSwitch, StoppedProvider,
+};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
+use token_broker::storage::records::AuditRecord;
 use url::Url;
 
 use super::browser::{Answer, Browser};
@@ -46,6 +50,15 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// One for each kind of database.
+    pub async fn each_database() -> Vec<Self> {
+        vec![
+            Self::default(),
+            #[cfg(feature = "postgres")]
+            Self { database: Some(storage::Database::postgres().migrated().await.url), ..Self::default() },
+        ]
+    }
+
     /// Adds a last word on the configuration.
     pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
@@ -109,6 +122,14 @@ impl TestBroker {
         Self::with_provider(setup, clock, provider)
     }
 
+    /// As in the demo, at a provider that has this fault from the beginning.
+    pub fn with_switch(switch: FaultSwitch) -> Self {
+        let clock = Arc::new(MovableClock::new());
+        let provider = Arc::new(provider(&clock));
+        provider.faults().set(switch, true);
+        Self::with_provider(Setup::default(), clock, provider)
+    }
+
     /// As `setup` says, at a provider that runs already.
     pub fn with_provider(setup: Setup, clock: Arc<MovableClock>, provider: Arc<DevProvider>) -> Self {
         install_tls_provider();
@@ -120,7 +141,13 @@ impl TestBroker {
 
     /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
     pub fn twin(&self) -> Self {
+        self.twin_with(|_| ())
+    }
+
+    /// A second instance that differs in what `adjust` changes.
+    pub fn twin_with(&self, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = self.config.clone();
+        adjust(&mut config);
         config.server.listen.set_port(free_port());
         config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
         let entropy = self.entropy.clone();
@@ -166,9 +193,31 @@ impl TestBroker {
         }
     }
 
+    /// Stops the provider, which no twin may share.
+    pub async fn stop_provider(&mut self) -> StoppedProvider {
+        let stand_in = Arc::new(provider(&self.clock));
+        let provider = std::mem::replace(&mut self.provider, stand_in);
+        Arc::into_inner(provider).expect("no twin shares the provider").stop().await
+    }
+
+    /// Starts the provider again.
+    pub fn resume_provider(&mut self, stopped: StoppedProvider) {
+        self.provider = Arc::new(stopped.start_again().unwrap());
+    }
+
     /// Moves the time.
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// The time here.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the time to `moment`.
+    pub fn go_to(&self, moment: Timestamp) {
+        self.clock.advance(moment - self.clock.now());
     }
 
     /// A browser whose requests to the public address reach this instance.
@@ -183,11 +232,17 @@ impl TestBroker {
         Storage::new(&storage::settings(self.config.database.url.expose_secret())).unwrap()
     }
 
+    /// How many rows a table has.
+    pub fn rows(&self, table: &str) -> i64 {
+        storage::rows(self.config.database.url.expose_secret(), table)
+    }
+
     /// Waits until the database schema is there.
     pub async fn ready(&self) {
         let browser = self.browser();
         for _ in 0..600 {
-            if browser.get(&format!("{}/readyz", self.url), &[]).await.status == 200 {
+            let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
+            if readiness.json()["ready"] == true {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -260,6 +315,39 @@ impl TestBroker {
         self.browser().post_json(&self.at(path), body, &[("authorization", &authorization)]).await
     }
 
+    /// A login of the client `legacy`, as the SPA of the replaced service begins it.
+    pub fn legacy_login(&self) -> LoginUrl {
+        let redirect_uri = self.at("/legacy");
+        self.login(&[
+            ("client_id", "legacy"),
+            ("provider", "ops"),
+            ("redirect_uri", &redirect_uri),
+            ("code_challenge", ""),
+            ("code_challenge_method", ""),
+        ])
+    }
+
+    /// The newest audit row of this kind, as soon as there is one.
+    pub async fn audited(&self, kind: &str) -> AuditRecord {
+        let storage = self.storage();
+        for _ in 0..500 {
+            let rows = storage.recent_audit(1_000).await.unwrap();
+            if let Some(row) = rows.into_iter().find(|row| row.kind == kind) {
+                return row;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nothing of the kind {kind} was written");
+    }
+
+    /// How often an audit event was counted, by all brokers of this process.
+    pub async fn counted(&self, kind: &str) -> u64 {
+        let metrics = self.browser().get(&format!("{}/metrics", self.admin_url), &[]).await;
+        let name = format!("token_broker_events_total{{event=\"{kind}\"}} ");
+        let line = metrics.body.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
     /// Stops the broker; requests under way are finished.
     pub fn stop(mut self) {
         self.halt(true);
@@ -293,7 +381,7 @@ impl LoginUrl {
     /// A login of the client `sample` at the broker `base`, with these further or other parameters.
     pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
         let verifier = CodeVerifier::random(&SystemEntropy);
-        let state = format!("spa-{}", rand::rng().random::<u32>());
+        let state = State::random(&SystemEntropy).expose();
         let redirect_uri = format!("{base}/");
         let challenge = verifier.challenge().to_string();
         let mut pairs = vec![
@@ -386,10 +474,25 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
         config.key_store.url = url.as_str().into();
     }
     if let Some(url) = &setup.public_url {
-        config.public_url = url.parse().unwrap();
+        move_to(&mut config, url.parse().unwrap());
     }
     if let Some(adjust) = &setup.adjust {
         adjust(&mut config);
     }
     config
+}
+
+/// Gives the broker another address, and everything that the demo's configuration derives from it.
+fn move_to(config: &mut Config, public_url: Url) {
+    for provider in &mut config.providers {
+        provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();
+    }
+    for client in &mut config.clients {
+        for uri in &mut client.redirect_uris {
+            let path = uri.as_str().parse::<Url>().unwrap().path().to_owned();
+            *uri = public_url.join(&path).unwrap().as_str().parse().unwrap();
+        }
+        client.origins = client.redirect_uris.iter().map(RedirectUri::origin).collect();
+    }
+    config.public_url = public_url;
 }

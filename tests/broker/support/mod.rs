@@ -5,12 +5,14 @@ pub mod browser;
 pub mod certificates;
 pub mod dump;
 pub mod log;
+pub mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod redis_groups;
+pub mod rows;
 pub mod secrets;
 pub mod storage;
 

@@ -99,12 +99,12 @@ impl Postgres {
         let file = std::fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap();
         let postmaster = file.lines().next().unwrap().to_owned();
         // First the one that could start others.
-        signal("STOP", std::slice::from_ref(&postmaster));
+        assert!(signal("STOP", std::slice::from_ref(&postmaster)), "kill -STOP {postmaster}");
         let children =
             std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
         let mut processes = vec![postmaster];
         processes.extend(children.split_whitespace().map(str::to_owned));
-        signal("STOP", &processes);
+        assert!(signal("STOP", &processes), "kill -STOP {processes:?}");
         Frozen(processes)
     }
 
@@ -133,13 +133,14 @@ pub struct Frozen(Vec<String>);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
+        // One that had just ended is swept away by the first, and missing then.
         signal("CONT", &self.0);
     }
 }
 
-fn signal(name: &str, processes: &[String]) {
-    let kill = Command::new("kill").arg(format!("-{name}")).args(processes).status().unwrap();
-    assert!(kill.success(), "kill -{name} {processes:?}");
+/// Whether every process was there to get the signal.
+fn signal(name: &str, processes: &[String]) -> bool {
+    Command::new("kill").arg(format!("-{name}")).args(processes).status().unwrap().success()
 }
 
 /// A program of PostgreSQL: on the path, or in the versioned folder where Debian keeps it.

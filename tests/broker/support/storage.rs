@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use diesel::prelude::*;
 use tempfile::TempDir;
 use token_broker::domain::api_token::{HandleDigest, TokenFacts, TokenHandle};
 use token_broker::domain::clock::Timestamp;
@@ -55,6 +56,25 @@ impl Database {
     pub fn another_instance(&self) -> Storage {
         Storage::new(&settings(&self.url)).unwrap()
     }
+}
+
+/// How many rows a table of the database at `url` has.
+pub fn rows(url: &str, table: &str) -> i64 {
+    let query = diesel::sql_query(format!("SELECT count(*) AS number FROM {table}"));
+    let count: Count = match url.strip_prefix("sqlite:") {
+        Some(file) => query.get_result(&mut SqliteConnection::establish(file).unwrap()).unwrap(),
+        #[cfg(feature = "postgres")]
+        None => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
+        #[cfg(not(feature = "postgres"))]
+        None => panic!("this build has no PostgreSQL"),
+    };
+    count.number
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    number: i64,
 }
 
 /// When the tests take place.
@@ -149,4 +169,47 @@ pub fn successor(record: &TokenRecord, now: Timestamp) -> StoredToken {
 /// The record of a token that must exist.
 pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
     *storage.find_token(handle).await.unwrap().expect("the token exists")
+}
+
+/// Statements past the broker, on either database.
+pub mod sql {
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
+    use diesel::sql_types::BigInt;
+
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        count: i64,
+    }
+
+    fn sqlite(url: &str) -> Option<SqliteConnection> {
+        let mut connection = SqliteConnection::establish(url.strip_prefix("sqlite:")?).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        Some(connection)
+    }
+
+    /// Runs statements that give nothing back.
+    pub fn execute(url: &str, statements: &str) {
+        match sqlite(url) {
+            Some(mut connection) => connection.batch_execute(statements).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => PgConnection::establish(url).unwrap().batch_execute(statements).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        }
+    }
+
+    /// The rows of a table.
+    pub fn count(url: &str, table: &str) -> usize {
+        let query = diesel::sql_query(format!("SELECT count(*) AS count FROM {table}"));
+        let found: Count = match sqlite(url) {
+            Some(mut connection) => query.get_result(&mut connection).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        };
+        usize::try_from(found.count).unwrap()
+    }
 }

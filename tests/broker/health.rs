@@ -1,0 +1,111 @@
+//! A broker that starts while something it needs is away: it comes up, says what it can do and what is missing,
+//! and works as soon as the rest is there.
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::outage::{assert_recovers, assert_unavailable, problems, readiness};
+use crate::support::redis::RedisServer;
+
+/// It answers; the admin listener names the part, and the public one names nothing.
+async fn assert_missing(broker: &TestBroker, part: &str, problem: &str) {
+    let browser = broker.browser();
+    assert_eq!(browser.get(&broker.at("/healthz"), &[]).await.status, 200);
+    let problems = problems(broker).await;
+    assert!(problems.iter().any(|(name, text)| name == part && text.contains(problem)), "{problems:?}");
+    let ready = browser.get(&broker.at("/readyz"), &[]).await;
+    let members: Vec<_> = ready.json().as_object().unwrap().keys().cloned().collect();
+    assert_eq!(members, ["log_in", "ready", "redeem", "verify"]);
+}
+
+async fn assert_signs_in(broker: &TestBroker) {
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    assert_eq!(broker.call("/api/me", &token).await.status, 200);
+}
+
+#[actix_web::test]
+async fn everything_works() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    assert_eq!(readiness(&broker).await, (true, true, true));
+    let health = broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await;
+    let parts: Vec<_> = health.json()["parts"].as_array().unwrap().clone();
+    let names: Vec<_> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["database", "key store", "provider dev", "provider ops"]);
+    assert!(parts.iter().all(|part| part["works"] == true && part["problem"].is_null()), "{parts:?}");
+}
+
+#[actix_web::test]
+async fn ds_06_started_without_redis() {
+    let mut redis = RedisServer::prepare(&[]);
+    let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
+    // The SQLite file gets its tables in the background.
+    while readiness(&broker).await != (false, false, true) {
+        tokio::task::yield_now().await;
+    }
+    assert_missing(&broker, "key store", "does not answer").await;
+    redis.launch();
+    assert_recovers(&broker, "Redis was started").await;
+    assert_signs_in(&broker).await;
+}
+
+/// The folder of the SQLite file is not mounted yet; once it is, the broker makes the tables by itself.
+#[actix_web::test]
+async fn started_without_the_folder_of_the_sqlite_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = folder.path().join("mounted");
+    let url = format!("sqlite:{}", mounted.join("broker.sqlite").display());
+    let broker = TestBroker::with(Setup { database: Some(url), ..Setup::default() });
+    assert_eq!(readiness(&broker).await, (false, true, false));
+    assert_missing(&broker, "database", "folder").await;
+    std::fs::create_dir(&mounted).unwrap();
+    assert_recovers(&broker, "the folder was there").await;
+    assert_signs_in(&broker).await;
+}
+
+#[actix_web::test]
+async fn pr_22_started_without_the_provider() {
+    let only_openid = |config: &mut token_broker::config::Config| config.providers.truncate(1);
+    let mut broker = TestBroker::with(Setup::default().adjust(only_openid));
+    let stopped = broker.stop_provider().await;
+    while readiness(&broker).await != (false, true, true) {
+        tokio::task::yield_now().await;
+    }
+    assert_missing(&broker, "provider dev", "unavailable").await;
+    assert_unavailable(&broker.browser().navigate(&broker.login(&[]).url).await);
+    broker.resume_provider(stopped);
+    assert_recovers(&broker, "the provider was started").await;
+    assert_signs_in(&broker).await;
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+    use crate::support::postgres::{self, Postgres};
+
+    #[actix_web::test]
+    async fn ds_06_started_without_postgresql() {
+        let mut server = Postgres::own();
+        let url = server.database();
+        server.stop();
+        let broker = TestBroker::with(Setup { database: Some(url), ..Setup::default() });
+        assert_eq!(readiness(&broker).await, (false, true, false));
+        assert_missing(&broker, "database", "does not answer").await;
+
+        server.resume();
+        broker.storage().migrate().await.unwrap();
+        assert_recovers(&broker, "PostgreSQL was there").await;
+        assert_signs_in(&broker).await;
+    }
+
+    /// The server's role should not change the schema, so that somebody else has to; until then the broker says
+    /// what to do and takes no traffic.
+    #[actix_web::test]
+    async fn started_before_the_schema_was_made() {
+        let broker = TestBroker::with(Setup { database: Some(postgres::database()), ..Setup::default() });
+        assert_eq!(readiness(&broker).await, (false, true, false));
+        assert_missing(&broker, "database", "run `token-broker migrate`").await;
+        assert_eq!(broker.storage().pending_migrations().await.unwrap().len(), 1, "nobody else made it");
+        broker.storage().migrate().await.unwrap();
+        assert_recovers(&broker, "the schema was made").await;
+        assert_signs_in(&broker).await;
+    }
+}

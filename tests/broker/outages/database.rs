@@ -1,0 +1,146 @@
+//! The database fails: stopped, halted, or locked by another writer.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::*;
+
+/// Another writer of the SQLite file, until it is dropped.
+pub struct SqliteLock(SqliteConnection);
+
+impl SqliteLock {
+    pub fn of(broker: &TestBroker) -> Self {
+        let url = broker.config.database.url.expose_secret();
+        let mut writer = SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap();
+        writer.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+        Self(writer)
+    }
+}
+
+impl Drop for SqliteLock {
+    fn drop(&mut self) {
+        self.0.batch_execute("ROLLBACK").unwrap();
+    }
+}
+
+/// What writes waits, and then says so; what reads goes on.
+#[actix_web::test]
+async fn ds_09_another_writer_holds_the_sqlite_file() {
+    let broker = TestBroker::start();
+    let underway = Underway::at(&broker).await;
+    let lock = SqliteLock::of(&broker);
+    let limit = Duration::from_secs(5);
+    let (browser, login, callback) = &underway.returning;
+    let nothing = json!({});
+    let (back, rotated, ended, me, redeemed) = join!(
+        within(limit, "the callback", browser.navigate(callback)),
+        within(limit, "rotate", broker.post("/api/token/rotate", &underway.token, &nothing)),
+        within(limit, "logout", broker.post("/api/logout", &underway.leaving, &nothing)),
+        within(SOON, "/api/me", broker.call("/api/me", &underway.token)),
+        within(SOON, "redemption", redeem(&broker, &underway.waiting)),
+    );
+    assert_told_to_the_spa(&back, &login.state, "temporarily_unavailable");
+    assert_unavailable(&rotated);
+    assert_unavailable(&ended);
+    assert_eq!((me.status.as_u16(), redeemed.status.as_u16()), (200, 200), "{me:?} {redeemed:?}");
+
+    drop(lock);
+    assert_eq!(broker.post("/api/token/rotate", &underway.token, &json!({})).await.status, 200);
+    assert_eq!(broker.call("/api/me", &underway.leaving).await.status, 200, "nobody was logged out");
+    assert_eq!(broker.post("/api/logout", &underway.leaving, &json!({})).await.status, 204);
+    assert_signs_in(&broker).await;
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use token_broker::domain::audit::AuditKind;
+
+    use super::*;
+    use crate::support::postgres::Postgres;
+    use crate::support::redis;
+
+    async fn broker(server: &Postgres) -> TestBroker {
+        let setup =
+            Setup { database: Some(server.database()), key_store: Some(redis::url()), ..Setup::default() };
+        let broker = TestBroker::with(setup);
+        broker.storage().migrate().await.unwrap();
+        broker
+    }
+
+    /// Who holds a key gets the token; nobody learns whether a token is live, and none dies.
+    async fn assert_database_is_missed(broker: &TestBroker, underway: &Underway, limit: Duration) {
+        let (browser, login, callback) = &underway.returning;
+        let (token, nothing) = (&underway.token, json!({}));
+        let everywhere = json!({"everywhere": true});
+        let url = broker.login(&[]).url;
+        let (begun, back, redeemed, me, permissions, rotated, ended, ready) = join!(
+            within(SOON, "/login", async { broker.browser().navigate(&url).await }),
+            within(limit, "the callback", browser.navigate(callback)),
+            within(SOON, "redemption", redeem(broker, &underway.waiting)),
+            within(limit, "/api/me", broker.call("/api/me", token)),
+            within(limit, "/api/permissions", broker.call("/api/permissions", token)),
+            within(limit, "rotate", broker.post("/api/token/rotate", token, &nothing)),
+            within(limit, "logout", broker.post("/api/logout", &underway.leaving, &everywhere)),
+            within(SOON, "/readyz", readiness(broker)),
+        );
+        assert_eq!(begun.status, 303);
+        assert_told_to_the_spa(&back, &login.state, "temporarily_unavailable");
+        assert_eq!(redeemed.status, 200, "{redeemed:?}");
+        for answer in [&me, &permissions, &rotated, &ended] {
+            assert_unavailable(answer);
+        }
+        assert_eq!(ready, (false, true, false));
+        let problems = problems(broker).await;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].0, "database");
+
+        let forged = within(SOON, "a forged token", broker.call("/api/me", "tbk_forged")).await;
+        assert_eq!(forged.status, 401);
+    }
+
+    /// All is as it was, and the trail of what failed meanwhile is written.
+    async fn assert_nothing_was_lost(broker: &TestBroker, underway: &Underway) {
+        for token in [&underway.token, &underway.leaving] {
+            assert_eq!(broker.call("/api/me", token).await.status, 200);
+        }
+        assert_eq!(broker.post("/api/token/rotate", &underway.token, &json!({})).await.status, 200);
+        assert_signs_in(broker).await;
+        for _ in 0..200 {
+            let events = broker.storage().recent_audit(100).await.unwrap();
+            if events.iter().any(|record| record.kind == AuditKind::LoginFailed.as_str()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the failed login is not in the audit trail");
+    }
+
+    #[actix_web::test]
+    async fn br_11_postgresql_stops_in_the_middle_of_a_login() {
+        let mut server = Postgres::own();
+        let broker = broker(&server).await;
+        let underway = Underway::at(&broker).await;
+        server.stop();
+        assert_database_is_missed(&broker, &underway, SOON).await;
+        server.resume();
+        assert_recovers(&broker, "PostgreSQL was started again").await;
+        assert_nothing_was_lost(&broker, &underway).await;
+    }
+
+    /// Its connections stay open and silent: the first statements wait for their whole time (DS-05: a place in
+    /// the pool for 2 s, a statement for 5 s).
+    #[actix_web::test]
+    async fn ds_05_postgresql_hangs_in_the_middle_of_a_login() {
+        let server = Postgres::own();
+        let broker = broker(&server).await;
+        let underway = Underway::at(&broker).await;
+        let frozen = server.freeze();
+        assert_database_is_missed(&broker, &underway, Duration::from_secs(8)).await;
+        drop(frozen);
+        assert_recovers(&broker, "PostgreSQL went on").await;
+        assert_nothing_was_lost(&broker, &underway).await;
+    }
+}
