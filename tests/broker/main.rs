@@ -33,6 +33,7 @@ mod readme;
 mod redeem;
 mod rotate;
 mod secrets_at_rest;
+mod serve;
 mod storage;
 mod storage_outages;
 mod storage_schema;

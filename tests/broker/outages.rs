@@ -4,16 +4,18 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::join;
 
 use crate::support::broker::{Login, LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::outage::{
-    SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, assert_unavailable, problems,
-    readiness, within,
+    SOON, assert_becomes, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, assert_unavailable,
+    problems, readiness, within,
 };
 use crate::support::redis::RedisServer;
+use crate::support::storage::sql::SqliteLock;
 
 mod database;
 mod provider;
@@ -59,6 +61,11 @@ async fn assert_signs_in(broker: &TestBroker) {
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 }
 
+/// Another writer holds the SQLite file until this is dropped.
+fn lock(broker: &TestBroker) -> SqliteLock {
+    SqliteLock::of(broker.config.database.url.expose_secret())
+}
+
 fn with_redis(redis: &RedisServer) -> TestBroker {
     TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() })
 }
@@ -87,7 +94,7 @@ async fn assert_redis_is_missed_by_logins_only(broker: &TestBroker, underway: &U
     assert_eq!(within(SOON, "logout", broker.post("/api/logout", leaving, &json!({}))).await.status, 204);
     assert_eq!(broker.call("/api/me", leaving).await.status, 401);
 
-    assert_eq!(within(SOON, "/readyz", readiness(broker)).await, (false, false, true));
+    assert_becomes(broker, (false, false, true)).await;
     let problems = problems(broker).await;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert_eq!(problems[0].0, "key store");
@@ -199,7 +206,7 @@ async fn ok_01_malformed_keys_are_refused_without_redis() {
 async fn ds_05_blocked_work_blocks_no_worker() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.database.pool_size = 2));
     let underway = Underway::at(&broker).await;
-    let lock = database::SqliteLock::of(&broker);
+    let lock = lock(&broker);
     let nothing = json!({});
     let rotate = || broker.post("/api/token/rotate", &underway.token, &nothing);
     let crowd =

@@ -2,36 +2,14 @@
 
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
-use diesel::prelude::*;
-use secrecy::ExposeSecret;
-
 use super::*;
-
-/// Another writer of the SQLite file, until it is dropped.
-pub struct SqliteLock(SqliteConnection);
-
-impl SqliteLock {
-    pub fn of(broker: &TestBroker) -> Self {
-        let url = broker.config.database.url.expose_secret();
-        let mut writer = SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap();
-        writer.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
-        Self(writer)
-    }
-}
-
-impl Drop for SqliteLock {
-    fn drop(&mut self) {
-        self.0.batch_execute("ROLLBACK").unwrap();
-    }
-}
 
 /// What writes waits, and then says so; what reads goes on.
 #[actix_web::test]
 async fn ds_09_another_writer_holds_the_sqlite_file() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
-    let lock = SqliteLock::of(&broker);
+    let lock = lock(&broker);
     let limit = Duration::from_secs(5);
     let (browser, login, callback) = &underway.returning;
     let nothing = json!({});
@@ -76,7 +54,7 @@ mod postgres {
         let (token, nothing) = (&underway.token, json!({}));
         let everywhere = json!({"everywhere": true});
         let url = broker.login(&[]).url;
-        let (begun, back, redeemed, me, permissions, rotated, ended, ready) = join!(
+        let (begun, back, redeemed, me, permissions, rotated, ended, ()) = join!(
             within(SOON, "/login", async { broker.browser().navigate(&url).await }),
             within(limit, "the callback", browser.navigate(callback)),
             within(SOON, "redemption", redeem(broker, &underway.waiting)),
@@ -84,7 +62,7 @@ mod postgres {
             within(limit, "/api/permissions", broker.call("/api/permissions", token)),
             within(limit, "rotate", broker.post("/api/token/rotate", token, &nothing)),
             within(limit, "logout", broker.post("/api/logout", &underway.leaving, &everywhere)),
-            within(SOON, "/readyz", readiness(broker)),
+            assert_becomes(broker, (false, true, false)),
         );
         assert_eq!(begun.status, 303);
         assert_told_to_the_spa(&back, &login.state, "temporarily_unavailable");
@@ -92,7 +70,6 @@ mod postgres {
         for answer in [&me, &permissions, &rotated, &ended] {
             assert_unavailable(answer);
         }
-        assert_eq!(ready, (false, true, false));
         let problems = problems(broker).await;
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(problems[0].0, "database");

@@ -36,6 +36,7 @@ impl Default for Browser {
 impl Browser {
     #[expect(clippy::disallowed_methods, reason = "a browser is not the broker's HTTP client")]
     pub fn new() -> Self {
+        super::install_tls_provider();
         let http = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -97,20 +98,6 @@ impl Browser {
         let headers =
             [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
         self.send(Method::GET, url, &headers, None).await
-    }
-
-    /// Follows redirects until an answer that is none, or until one leads to an address that begins with
-    /// `until`, which is returned unvisited as the last answer's `location()`.
-    pub async fn follow(&self, url: &str, until: &str) -> Answer {
-        let mut answer = self.navigate(url).await;
-        for _ in 0..10 {
-            match answer.location() {
-                Some(next) if next.as_str().starts_with(until) => return answer,
-                Some(next) => answer = self.navigate(next.as_str()).await,
-                None => return answer,
-            }
-        }
-        panic!("more than ten redirects from {url}");
     }
 
     /// `GET` as a script of the page would do it.

@@ -9,12 +9,16 @@ pub mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
+pub mod production;
+pub mod program;
 pub mod raw;
 pub mod redis;
 pub mod redis_groups;
 pub mod rows;
 pub mod secrets;
 pub mod storage;
+#[cfg(feature = "postgres")]
+pub mod tls_front;
 
 /// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
 pub fn install_tls_provider() {

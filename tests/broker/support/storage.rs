@@ -189,6 +189,23 @@ pub mod sql {
         Some(connection)
     }
 
+    /// Another writer of a SQLite file, until it is dropped.
+    pub struct SqliteLock(SqliteConnection);
+
+    impl SqliteLock {
+        pub fn of(url: &str) -> Self {
+            let mut writer = sqlite(url).expect("a SQLite file");
+            writer.batch_execute("BEGIN IMMEDIATE").unwrap();
+            Self(writer)
+        }
+    }
+
+    impl Drop for SqliteLock {
+        fn drop(&mut self) {
+            self.0.batch_execute("ROLLBACK").unwrap();
+        }
+    }
+
     /// Runs statements that give nothing back.
     pub fn execute(url: &str, statements: &str) {
         match sqlite(url) {

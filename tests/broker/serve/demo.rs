@@ -1,0 +1,87 @@
+//! `token-broker demo`: everything in one process, on files of its own.
+
+use std::path::Path;
+
+use super::*;
+use crate::support::storage::sql;
+
+struct Demo {
+    program: Program,
+    url: String,
+    port: u16,
+}
+
+impl Demo {
+    async fn start(folder: &Path, port: u16) -> Self {
+        let port_text = port.to_string();
+        let arguments = ["demo", "--port", &port_text, "--data", "data"];
+        let mut program = Program::start(folder, "demo", &arguments, &[]);
+        let ready = program.line("ready: ").await;
+        let url = format!("http://localhost:{port}");
+        assert_eq!(ready, format!("ready: {url}/"));
+        Self { program, url, port }
+    }
+
+    fn login(&self, provider: &str) -> LoginUrl {
+        let redirect_uri = format!("{}/", self.url);
+        LoginUrl::new(
+            &self.url,
+            &[("client_id", "sample"), ("provider", provider), ("redirect_uri", &redirect_uri)],
+        )
+    }
+
+    /// `localhost` may also name an address at which the demo does not listen.
+    fn browser(&self) -> Browser {
+        let browser = Browser::new();
+        browser.route(&self.url, &format!("http://127.0.0.1:{}", self.port));
+        browser
+    }
+}
+
+#[actix_web::test]
+async fn the_demo_signs_people_in_and_remembers_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path(), free_port()).await;
+    let mut tokens = Vec::new();
+    for (provider, user) in [("dev", "alice"), ("ops", "bob")] {
+        let browser = demo.browser();
+        let login = demo.login(provider);
+        let callback = callback_url(&browser, &login.url, &format!("&user={user}")).await;
+        let key = browser.navigate(&callback).await.parameter("one_time_key").unwrap();
+        let token = token_of(&redeem(&browser, &demo.url, &key, &login.verifier).await);
+        assert_eq!(me(&browser, &demo.url, &token).await.json()["user"]["username"], user);
+        tokens.push((token, user));
+    }
+    let port = demo.port;
+    demo.program.signal("INT");
+    let ended = demo.program.end().await;
+    assert_eq!(ended.code, Some(0), "Ctrl-C: {ended:?}");
+
+    let demo = Demo::start(folder.path(), port).await;
+    for (token, user) in &tokens {
+        assert_eq!(me(&demo.browser(), &demo.url, token).await.json()["user"]["username"], *user);
+    }
+}
+
+/// The callback waits for the database's lock when the signal comes.
+#[actix_web::test]
+async fn ds_08_a_login_in_flight_is_completed_before_the_demo_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path(), free_port()).await;
+    let (browser, login) = (demo.browser(), demo.login("dev"));
+    let callback = callback_url(&browser, &login.url, "&user=alice").await;
+    let file = folder.path().join("data/broker.sqlite");
+    let lock = sql::SqliteLock::of(&format!("sqlite:{}", file.display()));
+    let release = async {
+        sleep(Duration::from_millis(500)).await;
+        demo.program.signal("TERM");
+        sleep(Duration::from_millis(500)).await;
+        drop(lock);
+    };
+    let (back, ()) = tokio::join!(browser.navigate(&callback), release);
+    assert!(back.parameter("one_time_key").is_some(), "{back:?}");
+    let ended = demo.program.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let url = format!("sqlite:{}", file.display());
+    assert_eq!((sql::count(&url, "users"), sql::count(&url, "api_tokens")), (1, 1));
+}

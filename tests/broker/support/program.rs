@@ -1,0 +1,94 @@
+//! The program itself: started with a command line, stopped with a signal.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use token_broker::domain::clock::monotonic;
+use tokio::time::sleep;
+
+/// A running `token-broker`; it is killed when it is dropped.
+pub struct Program {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// What it left behind.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Program {
+    /// Starts it in `folder`, where `name` tells its output from that of others, with nothing in its environment
+    /// but `settings`.
+    pub fn start(folder: &Path, name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
+        let child = Command::new(env!("CARGO_BIN_EXE_token-broker"))
+            .args(arguments)
+            .current_dir(folder)
+            .env_clear()
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&out).unwrap())
+            .stderr(std::fs::File::create(&err).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, out, err }
+    }
+
+    /// Runs it to its end, which must come within seconds.
+    pub async fn run(folder: &Path, arguments: &[&str]) -> Ended {
+        Self::start(folder, "run", arguments, &[]).end().await
+    }
+
+    /// Waits until its output or its log has a line that contains `text`; gives that line.
+    pub async fn line(&mut self, text: &str) -> String {
+        let begun = monotonic();
+        loop {
+            let said = self.said();
+            if let Some(line) = said.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended without {text:?}:\n{said}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "no {text:?} in:\n{said}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What it has written so far.
+    pub fn said(&self) -> String {
+        [&self.out, &self.err].map(|file| std::fs::read_to_string(file).unwrap()).concat()
+    }
+
+    /// Sends a signal, as in `TERM`.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub async fn end(mut self) -> Ended {
+        let begun = monotonic();
+        let status: ExitStatus = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not end:\n{}", self.said());
+            sleep(Duration::from_millis(10)).await;
+        };
+        let read = |file: &Path| std::fs::read_to_string(file).unwrap();
+        Ended { code: status.code(), out: read(&self.out), err: read(&self.err) }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
