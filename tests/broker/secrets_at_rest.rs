@@ -307,6 +307,7 @@ impl Open {
     /// Presents every string of the dumps, even beside the right verifier; then what is real, which works.
     async fn nothing_opens(&self, story: &mut Story, dumps: &[Dump]) {
         let strings = strings(dumps);
+
         assert!(strings.len() > 300, "{}", strings.len());
         let browser = story.browser("thief");
         let base = story.base.clone();
@@ -347,30 +348,32 @@ impl Open {
 fn strings(dumps: &[Dump]) -> BTreeSet<String> {
     let part = Regex::new("[0-9A-Za-z_~.+/=-]{8,}").unwrap();
     let mut strings = BTreeSet::new();
-    let values: Vec<&Vec<u8>> = dumps.iter().flat_map(|dump| &dump.values).collect();
-    for value in &values {
+    let mut binary = BTreeSet::new();
+    for value in dumps.iter().flat_map(|dump| &dump.values) {
         let text = String::from_utf8_lossy(value);
-        strings.extend(part.find_iter(&text).map(|found| found.as_str().to_owned()));
-        if value.len() >= 16 {
-            strings.insert(value.iter().map(|byte| format!("{byte:02x}")).collect());
-            strings.insert(URL_SAFE_NO_PAD.encode(value));
+        let parts: Vec<&str> = part.find_iter(&text).map(|found| found.as_str()).collect();
+        binary.extend(parts.iter().filter_map(|part| URL_SAFE_NO_PAD.decode(part).ok()));
+        strings.extend(parts.into_iter().map(str::to_owned));
+        if text.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+            binary.insert(value.clone());
         }
-        for window in value.windows(32).step_by(4).chain(value.windows(32).last()) {
-            strings.insert(credential::encode("tbo_", window).to_string());
-        }
-        for window in value.windows(48).step_by(4) {
-            strings.insert(credential::encode("tbk_", window).to_string());
+    }
+    for value in binary.iter().filter(|value| value.len() >= 16) {
+        strings.insert(value.iter().map(|byte| format!("{byte:02x}")).collect());
+        strings.insert(URL_SAFE_NO_PAD.encode(value));
+        // From the beginning, after a seal's head (key id and nonce), and the end.
+        for start in [0, 16, value.len().saturating_sub(32), value.len().saturating_sub(48)] {
+            let rest = value.get(start..).unwrap_or_default();
+            let dress = |prefix, length| Some(credential::encode(prefix, rest.get(..length)?).to_string());
+            strings.extend([dress("tbo_", 32), dress("tbk_", 48)].into_iter().flatten());
         }
     }
     // A handle and a MAC out of two columns: 16 bytes, the key's id, 28 bytes.
-    let of_length = |length: usize| values.iter().filter(move |value| value.len() == length);
+    let of_length = |length: usize| binary.iter().filter(move |value| value.len() == length);
     for (handle, mac) in of_length(16).zip(of_length(32)).chain(of_length(32).zip(of_length(32))) {
-        for key_id in 1u32..=2 {
-            let body = [&handle[..16], &key_id.to_be_bytes(), &mac[..28]].concat();
-            strings.insert(credential::encode("tbk_", &body).to_string());
-        }
+        let body = [&handle[..16], &1u32.to_be_bytes(), &mac[..28]].concat();
+        strings.insert(credential::encode("tbk_", &body).to_string());
     }
-    strings.retain(|string| string.len() <= 2_000);
     strings
 }
 

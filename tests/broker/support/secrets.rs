@@ -1,12 +1,14 @@
 //! Every secret that passed through a broker, and the search for them in whatever it leaves behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use regex::bytes::RegexBuilder;
 use token_broker::domain::entropy::{Entropy, SystemEntropy};
+
+/// The shortest secret, in bytes.
+const LEAST: usize = 8;
 
 /// The system's generator, which remembers what it gave: every state, nonce, verifier, key, handle, code and
 /// provider token begins here.
@@ -41,26 +43,28 @@ impl Secrets {
     /// One more, as text or as bytes.
     pub fn add(&mut self, what: &'static str, secret: impl AsRef<[u8]>) {
         let secret = secret.as_ref();
-        assert!(secret.len() >= 8, "{what} is too short to be looked for");
+        assert!(secret.len() >= LEAST, "{what} is too short to be looked for");
         self.0.push((what, secret.to_vec()));
     }
 
     /// Which of them stand in `haystack`: as they are, in hexadecimal, or in one of the two base64 alphabets.
     pub fn found_in(&self, haystack: &[u8]) -> Vec<&'static str> {
-        let mut forms: BTreeMap<Vec<u8>, &'static str> = BTreeMap::new();
-        for (what, secret) in &self.0 {
+        let mut forms: HashMap<[u8; LEAST], Vec<(Vec<u8>, &'static str)>> = HashMap::new();
+        for (what, secret) in self.0.iter().collect::<BTreeSet<_>>() {
             let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            let texts =
-                [hex.to_uppercase(), hex, STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)];
-            forms.insert(secret.clone(), what);
-            forms.extend(texts.into_iter().map(|text| (text.into_bytes(), *what)));
+            let base64 = [STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)];
+            let texts = base64.into_iter().chain([hex.to_uppercase(), hex]).map(String::into_bytes);
+            for form in texts.chain([secret.clone()]) {
+                forms.entry(*form.first_chunk().unwrap()).or_default().push((form, what));
+            }
         }
-        let escape = |form: &Vec<u8>| form.iter().map(|byte| format!(r"\x{byte:02x}")).collect::<String>();
-        let pattern = forms.keys().map(escape).collect::<Vec<_>>().join("|");
-        let search = RegexBuilder::new(&pattern).unicode(false).size_limit(1 << 30).build().unwrap();
-        let mut found: Vec<_> = search.find_iter(haystack).map(|form| forms[form.as_bytes()]).collect();
-        found.sort_unstable();
-        found.dedup();
-        found
+        let mut found = BTreeSet::new();
+        for at in 0..haystack.len() {
+            let rest = &haystack[at..];
+            let begun = rest.first_chunk::<LEAST>().and_then(|beginning| forms.get(beginning));
+            let whole = begun.into_iter().flatten().filter(|(form, _)| rest.starts_with(form));
+            found.extend(whole.map(|(_, what)| *what));
+        }
+        found.into_iter().collect()
     }
 }
