@@ -8,10 +8,9 @@ use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
 use chrono::TimeDelta;
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::{Config, PurgeConfig};
-use crate::domain::clock::monotonic;
 use crate::flow::audit_trail::AuditWriter;
 use crate::flow::health::{Part, stores};
 use crate::flow::late_revocations::LateRevoker;
@@ -61,16 +60,16 @@ impl Tasks {
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
         let (broker, purge) = (self.broker, self.purge);
-        let watch = watch_stores(broker.clone());
         let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
+        let watch = watch_stores(broker.clone());
         let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
         };
         let endless = vec![
             rt::spawn(late_revoker),
-            rt::spawn(database),
             rt::spawn(watch),
+            rt::spawn(database),
             rt::spawn(keep_metrics_small()),
         ];
         RunningTasks { endless, audit_writer, stop }
@@ -80,11 +79,19 @@ impl Tasks {
 impl RunningTasks {
     /// Ends the tasks; the audit rows that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
-        for task in self.endless {
-            task.abort();
-        }
+        self.endless.iter().for_each(JoinHandle::abort);
         let _ = self.stop.send(());
         let _ = tokio::time::timeout(LAST_ROWS, self.audit_writer).await;
+    }
+}
+
+/// Samples wait for a scrape that may never come: this folds them together.
+async fn keep_metrics_small() {
+    let metrics = metrics_recorder();
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        metrics.run_upkeep();
     }
 }
 
@@ -92,7 +99,7 @@ impl RunningTasks {
 async fn watch_stores(broker: web::Data<Broker>) {
     let mut away = BTreeSet::new();
     // A SQLite file that has just been made gets its tables first.
-    let mut every = tokio::time::interval_at(monotonic() + Duration::from_secs(1), WATCH);
+    let mut every = tokio::time::interval_at(Instant::now() + Duration::from_secs(1), WATCH);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
@@ -105,16 +112,6 @@ async fn watch_stores(broker: web::Data<Broker>) {
                 _ => {}
             }
         }
-    }
-}
-
-/// Samples wait for a scrape that may never come: this folds them together.
-async fn keep_metrics_small() {
-    let metrics = metrics_recorder();
-    let mut every = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        every.tick().await;
-        metrics.run_upkeep();
     }
 }
 

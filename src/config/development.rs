@@ -1,5 +1,6 @@
 //! The configuration of `demo` and of tests: everything on this machine, nothing to write.
 
+use std::fmt;
 use std::path::Path;
 
 use serde_json::json;
@@ -8,7 +9,7 @@ use super::check::Check;
 use super::{Loaded, Mode, Problems, validate};
 
 /// What differs from one demo to the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct DevelopmentSetup<'a> {
     /// The port of the broker on 127.0.0.1.
     pub port: u16,
@@ -24,6 +25,12 @@ pub struct DevelopmentSetup<'a> {
     pub provider_client_secret: &'a str,
     /// Which events are logged.
     pub log_filter: &'a str,
+}
+
+impl fmt::Debug for DevelopmentSetup<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("DevelopmentSetup").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 /// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2), clients `sample` and
@@ -86,4 +93,23 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
     let raw = serde_json::from_value(raw)
         .map_err(|_| Problems::one("the demo", "has an unreadable configuration"))?;
     validate(Some(raw), Check::new(Mode::Development, Path::new("")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn er_03_the_client_secret_is_not_printed() {
+        let setup = DevelopmentSetup {
+            port: 8080,
+            database: Path::new("broker.sqlite"),
+            server_keys: Path::new("server_keys.toml"),
+            provider_url: "http://127.0.0.1:9000",
+            provider_client_id: "broker",
+            provider_client_secret: "hush",
+            log_filter: "info",
+        };
+        assert_eq!(format!("{setup:?}"), "DevelopmentSetup { port: 8080, .. }");
+    }
 }

@@ -44,7 +44,7 @@ pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::purge::PurgeConfig;
 pub use self::server::ServerConfig;
-pub use self::server_keys::{NotAKeysFile, generate_keys_file};
+pub use self::server_keys::{NotAKeysFile, generate_keys_file, issue_with_newest};
 pub use self::tokens::TokensConfig;
 use crate::domain::client::Client;
 use crate::domain::key_ring::KeyRing;

@@ -1,7 +1,8 @@
 //! `[server_keys]`: the secrets that everything the broker issues is proved with.
 //!
-//! `token-broker generate-key` writes them. To replace a key: `generate-key --add-to FILE`, start every broker
-//! with the new file, and remove the old key seven days later.
+//! `token-broker generate-key` writes them. To replace a key, while any broker is up: `generate-key --add-to FILE`
+//! and start every broker again, so that each of them knows the new key; then `generate-key --issue-newest FILE`
+//! and start every broker again, so that the new key issues; and remove the old key seven days later.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -121,8 +122,9 @@ impl RawKey {
     }
 }
 
-/// The text of a keys file with one fresh key, which issues; in front of it the keys of `existing`, which go on
-/// verifying.
+/// The text of a keys file with one fresh key. Without `existing` the key issues. Otherwise the keys of `existing`
+/// stand in front of it, and the one that issues goes on issuing: what a key makes is refused by every broker that
+/// does not know the key yet.
 ///
 /// # Errors
 ///
@@ -131,23 +133,52 @@ pub fn generate_keys_file(
     existing: Option<&SecretString>,
     entropy: &dyn Entropy,
 ) -> Result<SecretString, NotAKeysFile> {
-    let existing = existing.map_or(Some(KeysFile::default()), parse).ok_or(NotAKeysFile)?;
-    let last = existing.keys.iter().filter_map(|key| key.id).max().unwrap_or(0);
-    let fresh = last.checked_add(1).ok_or(NotAKeysFile)?;
-    let mut text = Zeroizing::new(format!("issuing = {fresh}\n"));
-    let mut add = |id: u32, secret: &str| {
-        text.push_str(&format!("\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n"));
+    let (issuing, mut keys) = match existing {
+        Some(text) => complete(text).map(|(issuing, keys)| (Some(issuing), keys))?,
+        None => (None, Vec::new()),
     };
-    for key in &existing.keys {
-        let (Some(id), Some(secret)) = (key.id, &key.secret) else { return Err(NotAKeysFile) };
-        add(id, secret.0.expose_secret());
-    }
+    let fresh = newest(&keys).unwrap_or(0).checked_add(1).ok_or(NotAKeysFile)?;
     let secret = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(Zeroizing::new(entropy::bytes::<32>(entropy))));
-    add(fresh, &secret);
-    Ok(text.as_str().into())
+    keys.push((fresh, secret.as_str().into()));
+    Ok(keys_file(issuing.unwrap_or(fresh), &keys))
 }
 
-/// The file that a key should be added to is not as `generate-key` writes it.
+/// The text of a keys file with the keys of `existing`, of which the newest issues from now on.
+///
+/// # Errors
+///
+/// `existing` is not a keys file.
+pub fn issue_with_newest(existing: &SecretString) -> Result<SecretString, NotAKeysFile> {
+    let (_, keys) = complete(existing)?;
+    Ok(keys_file(newest(&keys).ok_or(NotAKeysFile)?, &keys))
+}
+
+type Keys = Vec<(u32, SecretString)>;
+
+/// The id of the issuing key and all keys, where the file has them.
+fn complete(text: &SecretString) -> Result<(u32, Keys), NotAKeysFile> {
+    let file = parse(text).ok_or(NotAKeysFile)?;
+    let keys = file.keys.into_iter().map(|key| Some((key.id?, key.secret?.0)));
+    let keys = keys.collect::<Option<Keys>>().ok_or(NotAKeysFile)?;
+    let issuing = file.issuing.filter(|issuing| keys.iter().any(|(id, _)| id == issuing));
+    Ok((issuing.ok_or(NotAKeysFile)?, keys))
+}
+
+fn newest(keys: &Keys) -> Option<u32> {
+    keys.iter().map(|(id, _)| *id).max()
+}
+
+fn keys_file(issuing: u32, keys: &Keys) -> SecretString {
+    let mut text = Zeroizing::new(format!("issuing = {issuing}\n"));
+    for (id, secret) in keys {
+        let secret = secret.expose_secret();
+        let entry = Zeroizing::new(format!("\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n"));
+        text.push_str(&entry);
+    }
+    text.as_str().into()
+}
+
+/// The file that should be changed is not as `generate-key` writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the file is not a keys file as generate-key writes it")]
 pub struct NotAKeysFile;
@@ -158,11 +189,11 @@ mod tests {
     use crate::domain::entropy::SeededEntropy;
 
     #[test]
-    fn ad_11_a_key_is_added_and_the_old_ones_stay() {
+    fn ad_11_a_key_is_added_and_the_old_ones_stay_and_issue() {
         let first = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
         let second = generate_keys_file(Some(&first), &SeededEntropy::new(2)).unwrap();
         let (first, second) = (parse(&first).unwrap(), parse(&second).unwrap());
-        assert_eq!((first.issuing, second.issuing), (Some(1), Some(2)));
+        assert_eq!((first.issuing, second.issuing), (Some(1), Some(1)));
         let secret = |key: &RawKey| key.secret.as_ref().unwrap().0.expose_secret().to_owned();
         assert_eq!(second.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [Some(1), Some(2)]);
         assert_eq!(secret(&second.keys[0]), secret(&first.keys[0]));
@@ -170,14 +201,39 @@ mod tests {
         assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(secret(&second.keys[1])).unwrap().len(), 32);
     }
 
+    /// Two brokers during a rotation: one still has the file of the step before.
+    #[test]
+    fn tk_06_ad_11_at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
+        let first = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
+        let added = generate_keys_file(Some(&first), &SeededEntropy::new(2)).unwrap();
+        let promoted = issue_with_newest(&added).unwrap();
+        let ids = |text| {
+            let (issuing, keys) = complete(text).unwrap();
+            (issuing, keys.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
+        };
+        assert_eq!((ids(&added), ids(&promoted)), ((1, vec![1, 2]), (2, vec![1, 2])));
+        for (before, after) in [(&first, &added), (&added, &promoted)] {
+            let ((issuing, known), (issuing_next, known_next)) = (ids(before), ids(after));
+            assert!(known_next.contains(&issuing) && known.contains(&issuing_next));
+        }
+        let again = issue_with_newest(&promoted).unwrap();
+        assert_eq!(again.expose_secret(), promoted.expose_secret());
+        let back = added.expose_secret().replacen("issuing = 1", "issuing = 2", 1);
+        assert_eq!(promoted.expose_secret(), back, "nothing but issuing changes");
+    }
+
     #[test]
     fn another_file_is_not_taken_for_keys() {
-        for text in ["public_url = 1", "issuing = \"x\"", "[[keys]]\nid = 1"] {
-            assert_eq!(
-                generate_keys_file(Some(&text.into()), &SeededEntropy::new(1)).unwrap_err(),
-                NotAKeysFile,
-                "{text}"
-            );
+        let key = "[[keys]]\nid = 1";
+        let stranger = format!("issuing = 2\n{key}\nsecret = \"x\"");
+        let unnamed = format!("{key}\nsecret = \"x\"");
+        let no_secret = format!("issuing = 1\n{key}");
+        for text in ["", "public_url = 1", "issuing = \"x\"", "issuing = 1", &stranger, &unnamed, &no_secret]
+        {
+            let text = SecretString::from(text);
+            let added = generate_keys_file(Some(&text), &SeededEntropy::new(1));
+            assert_eq!(added.unwrap_err(), NotAKeysFile, "{}", text.expose_secret());
+            assert_eq!(issue_with_newest(&text).unwrap_err(), NotAKeysFile, "{}", text.expose_secret());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! sleeping.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
@@ -18,8 +19,9 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The monotonic time, which no step of a clock touches: for how long work may take or took, never for the life
 /// of anything that is kept.
-pub fn monotonic() -> tokio::time::Instant {
-    tokio::time::Instant::now()
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the time")]
+pub fn monotonic() -> Instant {
+    Instant::now()
 }
 
 /// The clock of the machine.

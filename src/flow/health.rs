@@ -1,10 +1,9 @@
 //! What this instance can do at the moment: log in, redeem, verify, each on its own.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::domain::clock::monotonic;
 use crate::state::Broker;
@@ -38,7 +37,7 @@ impl Readiness {
     }
 }
 
-/// What works, part by part, with what is wrong; for operators only.
+/// What works, part by part; for operators only.
 #[derive(Debug)]
 pub struct Health {
     /// The parts.
@@ -47,25 +46,14 @@ pub struct Health {
     pub readiness: Readiness,
 }
 
-/// A part that the broker needs.
+/// Something that a broker needs.
 #[derive(Debug)]
 pub struct Part {
-    /// Which.
+    /// What it is.
     pub name: String,
-    /// What is wrong with it.
+    /// What is wrong with it, if anything.
     pub problem: Option<String>,
 }
-
-impl Part {
-    /// Whether it works.
-    pub fn works(&self) -> bool {
-        self.problem.is_none()
-    }
-}
-
-/// Remembers the last examination for a moment, so that a flood of questions does not become one of examinations.
-#[derive(Debug, Default)]
-pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
 
 /// What works at the moment.
 pub async fn readiness(broker: &Broker) -> Readiness {
@@ -76,9 +64,10 @@ pub async fn readiness(broker: &Broker) -> Readiness {
 /// nothing any more, so that nobody sends it anything new.
 pub async fn health(broker: &Broker) -> Arc<Health> {
     if broker.is_stopping() {
-        let part = Part { name: "this instance".to_owned(), problem: Some("is about to stop".to_owned()) };
+        let problem = Some("is about to stop".to_owned());
+        let parts = vec![Part { name: "this instance".to_owned(), problem }];
         let readiness = Readiness { log_in: false, redeem: false, verify: false };
-        return Arc::new(Health { parts: vec![part], readiness });
+        return Arc::new(Health { parts, readiness });
     }
     let mut memory = broker.health.0.lock().await;
     if let Some((at, health)) = &*memory
@@ -90,6 +79,10 @@ pub async fn health(broker: &Broker) -> Arc<Health> {
     *memory = Some((monotonic(), health.clone()));
     health
 }
+
+/// Remembers the last examination for a moment, so that a flood of questions is not one of examinations.
+#[derive(Debug, Default)]
+pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
 
 /// Asks every part, at the same time and for a bounded time.
 async fn examine(broker: &Broker) -> Health {
@@ -110,7 +103,7 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
     let database = bounded(async {
         match broker.storage.pending_migrations().await {
             Ok(missing) if missing.is_empty() => Ok(()),
-            Ok(_) => Err("the schema is behind this program: run `token-broker migrate`".to_owned()),
+            Ok(missing) => Err(format!("the schema lacks {}: run `token-broker migrate`", missing.join(" "))),
             Err(error) => Err(error.to_string()),
         }
     });
@@ -120,6 +113,13 @@ pub async fn stores(broker: &Broker) -> [Part; 2] {
         Part { name: "database".to_owned(), problem: database },
         Part { name: "key store".to_owned(), problem: key_store },
     ]
+}
+
+impl Part {
+    /// Whether it works.
+    pub fn works(&self) -> bool {
+        self.problem.is_none()
+    }
 }
 
 async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {

@@ -24,29 +24,37 @@ pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 
-/// What works, part by part.
+/// What works at the moment, part by part.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DetailedHealth {
     #[serde(flatten)]
     ready: Ready,
-    /// The parts that the broker needs.
-    parts: Vec<PartHealth>,
+    /// What the broker needs, and what is wrong with it.
+    parts: Vec<HealthPart>,
 }
 
-/// A part that the broker needs.
+/// Something that the broker needs.
 #[derive(Debug, Serialize, ToSchema)]
-struct PartHealth {
-    /// Which.
+struct HealthPart {
+    /// What it is.
     #[schema(example = "key store")]
     name: String,
-    /// What is wrong with it; `null` where it works.
+    /// Whether it works.
+    works: bool,
+    /// What is wrong with it.
     #[schema(required, example = "the key store does not answer")]
     problem: Option<String>,
 }
 
+impl From<&Part> for HealthPart {
+    fn from(part: &Part) -> Self {
+        Self { works: part.works(), name: part.name.clone(), problem: part.problem.clone() }
+    }
+}
+
 /// Detailed health
 ///
-/// What works at the moment, and what is wrong with what does not; 503 where a part does not work.
+/// What works at the moment, and what is wrong with what does not; 503 where a part does not.
 #[utoipa::path(
     tag = "Admin",
     responses(
@@ -58,12 +66,9 @@ struct PartHealth {
 #[get("/healthz")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
     let health = health(&broker).await;
-    let part = |part: &Part| PartHealth { name: part.name.clone(), problem: part.problem.clone() };
-    let body =
-        DetailedHealth { ready: health.readiness.into(), parts: health.parts.iter().map(part).collect() };
-    if health.readiness.all() {
-        HttpResponse::Ok().json(body)
-    } else {
-        HttpResponse::ServiceUnavailable().json(body)
-    }
+    let ready = Ready::from(health.readiness);
+    let parts = health.parts.iter().map(HealthPart::from).collect();
+    let mut answer =
+        if health.readiness.all() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(DetailedHealth { ready, parts })
 }

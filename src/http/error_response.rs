@@ -26,13 +26,12 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// The form that errors at `path` have.
+    /// The form that errors at `path` have. Empty segments do not count: routing skips them too.
     pub fn of(path: &str) -> Self {
-        match path.trim_end_matches('/') {
-            "/api/get_token" => Self::OAuth,
-            "/login" | "/oauth2_callback" => Self::Page,
-            path if path.starts_with("/oauth2/") => Self::OAuth,
-            path if path.starts_with("/oauth2_callback/") => Self::Page,
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        match segments.as_slice() {
+            ["api", "get_token"] | ["oauth2", _, ..] => Self::OAuth,
+            ["login"] | ["oauth2_callback", ..] => Self::Page,
             _ => Self::Problem,
         }
     }

@@ -17,7 +17,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};
@@ -74,7 +74,7 @@ impl Link {
 
     /// Sends a command and waits for its answer, at most the link's timeout, connecting included.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
-        let deadline = monotonic() + self.timeout;
+        let deadline = Instant::from_std(monotonic()) + self.timeout;
         loop {
             let session = match timeout_at(deadline, self.session()).await {
                 Ok(session) => session.map_err(|error| self.failure(&error))?,
@@ -90,7 +90,7 @@ impl Link {
                 Err(error) => error,
             };
             session.lose_after(&error);
-            if !is_declined(&error) || monotonic() + PAUSE >= deadline {
+            if !is_declined(&error) || Instant::from_std(monotonic()) + PAUSE >= deadline {
                 return Err(self.failure(&error));
             }
             sleep(PAUSE).await;

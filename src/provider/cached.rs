@@ -2,10 +2,11 @@
 //!
 //! Whoever needs a document while it is being fetched waits for that fetch and shares its outcome, good or
 //! bad. A document that is too old is used on while the provider cannot give a new one: an outage must not
-//! make what is known unknown.
+//! make what is known unknown, nor use up the time of a login.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use chrono::TimeDelta;
@@ -22,17 +23,21 @@ const FRESH_FOR: TimeDelta = TimeDelta::hours(1);
 /// one that lacks something (a new signing key). Bounds what a flood of bad tokens costs the provider.
 const FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
-/// A document and when it was fetched.
+/// How long a new document is waited for where the old one would do.
+const REFRESH_TIME: Duration = Duration::from_secs(1);
+
+/// A document and the fetch that it comes from.
 pub(super) struct Entry<T> {
     /// The document.
     pub(super) document: Arc<T>,
-    /// When it was fetched.
-    pub(super) fetched_at: Timestamp,
+    /// Which fetch it comes from; compare with [`Cached::begun`].
+    pub(super) fetch: u64,
+    fetched_at: Timestamp,
 }
 
 impl<T> Clone for Entry<T> {
     fn clone(&self) -> Self {
-        Self { document: Arc::clone(&self.document), fetched_at: self.fetched_at }
+        Self { document: Arc::clone(&self.document), ..*self }
     }
 }
 
@@ -42,8 +47,10 @@ pub(super) struct Cached<T> {
     clock: Arc<dyn Clock>,
     entry: RwLock<Option<Entry<T>>>,
     fetch: Mutex<LastFetch<T>>,
+    /// Counts the fetches that have begun: their numbers.
+    begun: AtomicU64,
     /// Counts the fetches that are over, so that a waiter can tell whether one ended while it waited.
-    fetches: AtomicU64,
+    ended: AtomicU64,
 }
 
 /// How the last fetch ended; locked while one is under way.
@@ -64,10 +71,12 @@ impl<T> Cached<T> {
     /// An empty place for the document that `what` names in errors.
     pub(super) fn new(what: &'static str, clock: Arc<dyn Clock>) -> Self {
         let fetch = Mutex::new(LastFetch { outcome: None, began_at: None, renewal_began_at: None });
-        Self { what, clock, entry: RwLock::new(None), fetch, fetches: AtomicU64::new(0) }
+        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { what, clock, entry: RwLock::new(None), fetch, begun, ended }
     }
 
-    /// The document, fetched by `fetch` where it is missing or older than an hour.
+    /// The document, fetched by `fetch` where it is missing or older than an hour. An old one is given out where
+    /// the fetch fails or takes too long.
     pub(super) async fn get(
         &self,
         deadline: Deadline,
@@ -75,8 +84,11 @@ impl<T> Cached<T> {
     ) -> Result<Entry<T>, ProviderError> {
         let entry = self.entry();
         match entry {
-            Some(entry) if self.clock.now() - entry.fetched_at < FRESH_FOR => Ok(entry),
-            Some(stale) => Ok(self.fetched(Reason::Age, deadline, fetch).await.unwrap_or(stale)),
+            Some(entry) if is_recent(entry.fetched_at, self.clock.now(), FRESH_FOR) => Ok(entry),
+            Some(stale) => {
+                let deadline = deadline.at_most(REFRESH_TIME);
+                Ok(self.fetched(Reason::Age, deadline, fetch).await.unwrap_or(stale))
+            }
             None => self.fetched(Reason::Age, deadline, fetch).await,
         }
     }
@@ -89,6 +101,11 @@ impl<T> Cached<T> {
         fetch: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<Entry<T>, ProviderError> {
         self.fetched(Reason::Lack, deadline, fetch).await
+    }
+
+    /// How many fetches have begun: an entry with a higher number was fetched after this moment.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Acquire)
     }
 
     /// Whether there is a document, however old.
@@ -106,15 +123,15 @@ impl<T> Cached<T> {
         deadline: Deadline,
         fetch: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<Entry<T>, ProviderError> {
-        let fetches = self.fetches.load(Ordering::Acquire);
+        let ended = self.ended.load(Ordering::Acquire);
         let mut last = deadline.bound(self.what, self.fetch.lock()).await?;
         let now = self.clock.now();
-        let shared = self.fetches.load(Ordering::Acquire) != fetches;
+        let shared = self.ended.load(Ordering::Acquire) != ended;
         let throttled = match reason {
             Reason::Age => self.entry().and(last.began_at),
             Reason::Lack => last.renewal_began_at,
         }
-        .is_some_and(|began_at| (now - began_at).abs() < FETCH_INTERVAL);
+        .is_some_and(|began_at| is_recent(began_at, now, FETCH_INTERVAL));
         if let Some(outcome) = last.outcome.as_ref().filter(|_| shared || throttled) {
             return outcome.clone();
         }
@@ -122,7 +139,10 @@ impl<T> Cached<T> {
         if reason == Reason::Lack {
             last.renewal_began_at = Some(now);
         }
-        let outcome = fetch.await.map(|document| Entry { document: Arc::new(document), fetched_at: now });
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let fetched = deadline.bound(self.what, fetch).await.flatten();
+        let outcome =
+            fetched.map(|document| Entry { document: Arc::new(document), fetch: number, fetched_at: now });
         match &outcome {
             Ok(entry) => {
                 *self.entry.write().unwrap_or_else(PoisonError::into_inner) = Some(entry.clone());
@@ -130,9 +150,15 @@ impl<T> Cached<T> {
             Err(error) => tracing::warn!(%error, what = self.what, "a fetch from the provider failed"),
         }
         last.outcome = Some(outcome.clone());
-        self.fetches.fetch_add(1, Ordering::Release);
+        self.ended.fetch_add(1, Ordering::Release);
         outcome
     }
+}
+
+/// Whether `then` is less than `span` ago. A time to come, left by a clock that was set back, is not recent: it
+/// would stay so for as long as the clock needs to come back to it.
+fn is_recent(then: Timestamp, now: Timestamp, span: TimeDelta) -> bool {
+    (TimeDelta::zero()..span).contains(&(now - then))
 }
 
 /// Repeats a harmless GET twice, soon, where the provider could not be reached: a restart there must not fail a
@@ -141,7 +167,7 @@ pub(super) async fn with_retries<T, F>(fetch: impl FnMut() -> F) -> Result<T, Pr
 where
     F: Future<Output = Result<T, ProviderError>>,
 {
-    let soon = std::time::Duration::from_millis(100);
+    let soon = Duration::from_millis(100);
     let twice = ExponentialBuilder::new().with_min_delay(soon).with_max_times(2);
     fetch.retry(twice).when(|error| matches!(error, ProviderError::Unavailable(_))).await
 }
@@ -156,7 +182,7 @@ mod tests {
     use super::super::http_client::HttpClient;
     use super::super::settings::Timeouts;
     use super::*;
-    use crate::domain::clock::StoppedClock;
+    use crate::domain::clock::{StoppedClock, monotonic};
 
     /// A document that counts how often it was fetched, or fails.
     struct Source {
@@ -256,6 +282,35 @@ mod tests {
         assert_eq!(source.count(), 2, "one try a minute");
         source.clock.advance(TimeDelta::seconds(60));
         assert_eq!(source.get(true).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn pr_22_a_hanging_fetch_costs_little_where_an_old_document_would_do() {
+        let source = Source::new();
+        source.get(true).await.unwrap();
+        source.clock.advance(TimeDelta::hours(2));
+        let began = monotonic();
+        let hanging = source.cached.get(source.http.deadline(), std::future::pending());
+        assert_eq!(*hanging.await.unwrap().document, 1);
+        assert!(began.elapsed() < 3 * REFRESH_TIME, "{:?}", began.elapsed());
+        source.clock.advance(TimeDelta::seconds(59));
+        assert_eq!(source.get(true).await.unwrap(), 1, "no new try within a minute");
+        source.clock.advance(TimeDelta::seconds(1));
+        assert_eq!(source.get(true).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_keeps_nothing_fresh_and_blocks_no_fetch() {
+        let source = Source::new();
+        source.get(true).await.unwrap();
+        assert_eq!(source.renew(true).await.unwrap(), 2);
+        for step in [TimeDelta::seconds(-1), TimeDelta::minutes(-10), TimeDelta::days(-30)] {
+            source.clock.advance(step);
+            let before = source.count();
+            assert_eq!(source.get(true).await.unwrap(), before + 1, "{step}");
+            assert_eq!(source.renew(true).await.unwrap(), before + 2, "{step}");
+            assert_eq!(source.get(true).await.unwrap(), before + 2, "{step}: and is fresh then");
+        }
     }
 
     #[tokio::test]

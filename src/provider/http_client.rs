@@ -43,6 +43,11 @@ const ERROR_TEXT_LIMIT: usize = 200;
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
+    /// The same, but no later than `time` from now.
+    pub(super) fn at_most(self, time: Duration) -> Self {
+        Self(self.0.min(monotonic() + time))
+    }
+
     /// Waits for `work`, but not beyond the deadline; `what` names it in the error.
     pub(super) async fn bound<T>(
         self,
@@ -87,7 +92,7 @@ impl HttpClient {
 
     /// The deadline of a step that begins now.
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline(monotonic() + self.total)
+        Deadline(Instant::from_std(monotonic()) + self.total)
     }
 
     /// A GET request, to be sent by [`Self::send`].

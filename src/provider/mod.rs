@@ -98,12 +98,19 @@ impl Provider {
         &self.registration.display_name
     }
 
-    /// Its issuer or, without one, its authorization endpoint: pinned in the login attempt.
+    /// The issuer of an OpenID provider, the authorization endpoint of a plain OAuth 2 one (whether it has an
+    /// issuer or not): pinned in the login attempt.
     pub fn identity(&self) -> &str {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.issuer(),
             Kind::OAuth2(oauth2) => oauth2.authorize_url().as_str(),
         }
+    }
+
+    /// Whether it can prove how long ago the person signed in, so that `max_age` may be asked of it: an ID token
+    /// says so, plain OAuth 2 has nothing for it. A `/login` that asks nevertheless is an invalid request.
+    pub fn supports_max_age(&self) -> bool {
+        matches!(self.kind, Kind::Oidc(_))
     }
 
     /// The path on which its callbacks arrive.
@@ -115,8 +122,8 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// Those of fetching the metadata; InsufficientAuthentication where `max_age` is asked of a plain OAuth 2
-    /// provider, which cannot prove it.
+    /// Those of fetching the metadata; InsufficientAuthentication where `max_age` is asked of a provider without
+    /// [`Self::supports_max_age`].
     pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.authorization_url(&self.registration, request).await,
@@ -206,7 +213,6 @@ pub struct AuthorizationRequest<'a> {
 }
 
 /// What the callback brings to the token request (RFC 6749 section 4.1.3).
-#[derive(Debug)]
 pub struct CodeExchange<'a> {
     /// The authorization code: 1 to 2048 characters of %x20-7E, already checked.
     pub code: &'a str,
@@ -216,6 +222,12 @@ pub struct CodeExchange<'a> {
     pub nonce: &'a OidcNonce,
     /// The `max_age` that was asked for.
     pub max_age: Option<u32>,
+}
+
+impl std::fmt::Debug for CodeExchange<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("CodeExchange(…)")
+    }
 }
 
 /// Who signed in, as the provider says: the end of the provider's part.

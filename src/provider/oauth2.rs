@@ -33,7 +33,8 @@ impl OAuth2 {
 
     /// # Errors
     ///
-    /// InsufficientAuthentication where `max_age` is asked for: nothing here could prove it.
+    /// InsufficientAuthentication where `max_age` is asked for: nothing here could prove it. A second line, behind
+    /// `Provider::supports_max_age`.
     pub(super) fn authorization_url(
         &self,
         registration: &Registration,
@@ -228,6 +229,7 @@ mod tests {
     async fn ls_16_max_age_is_refused_because_nothing_could_prove_it() {
         let server = ops(json!({"name": "alice"}), json!([]));
         let provider = registered_at(&server, |_| {});
+        assert!(!provider.supports_max_age());
         let attempt = Attempt::new();
         let mut request = attempt.request();
         assert_eq!(kind(provider.authorization_url(&request).await), "ok");

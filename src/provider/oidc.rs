@@ -1,13 +1,14 @@
 //! An OpenID provider: endpoints by discovery, identity from a verified ID token (OpenID Connect Core).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
 use super::authorization::authorization_url;
-use super::cached::{Cached, Entry};
+use super::cached::Cached;
 use super::claims::{Documents, Places};
 use super::discovery::Metadata;
 use super::http_client::{ANSWER_LIMIT, Deadline};
@@ -18,6 +19,10 @@ use super::settings::OidcSettings;
 use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
 use crate::domain::clock::Clock;
 use crate::domain::profile::Profile;
+
+/// How long a callback without `iss` waits for metadata that no login has fetched here yet. On top of the time
+/// that exchange and profile have.
+const ISSUER_CHECK_TIME: Duration = Duration::from_millis(1500);
 
 /// One OpenID provider.
 pub(super) struct Oidc {
@@ -77,7 +82,11 @@ impl Oidc {
             Some(iss) if iss == self.settings.issuer => Ok(()),
             Some(_) => Err(ProviderError::IssuerMismatch),
             None => {
-                let metadata = self.metadata(registration, registration.http.deadline()).await?;
+                // Known metadata comes sooner however old it is. A first fetch that is given up here is left to
+                // those who wait for it with more time, instead of failing for them, too.
+                let deadline = registration.http.deadline();
+                let metadata = self.metadata(registration, deadline);
+                let metadata = deadline.at_most(ISSUER_CHECK_TIME).bound("metadata", metadata).await??;
                 if metadata.announces_iss { Err(ProviderError::IssuerMismatch) } else { Ok(()) }
             }
         }
@@ -120,11 +129,11 @@ impl Oidc {
         deadline: Deadline,
     ) -> Result<VerifiedJwt, ProviderError> {
         let token = UnverifiedJwt::parse(token, &self.settings.algorithms)?;
-        let began_at = self.clock.now();
+        let begun = self.keys.begun();
         let fetch = || KeySet::fetch(&registration.http, &metadata.jwks_uri, deadline);
-        let keys: Entry<KeySet> = self.keys.get(deadline, fetch()).await?;
+        let keys = self.keys.get(deadline, fetch()).await?;
         let verdict = match token.verify(&keys.document) {
-            Err(VerifyError::KeyUnknown) if keys.fetched_at < began_at => {
+            Err(VerifyError::KeyUnknown) if keys.fetch <= begun => {
                 let keys = self.keys.renew(deadline, fetch()).await?;
                 token.verify(&keys.document)
             }
@@ -172,9 +181,11 @@ mod tests {
     use super::super::fake::keys::{RSA, SigningKey, changed};
     use super::super::fake::oidc::{ACCESS_TOKEN, FakeOidc, JWKS, METADATA, TOKEN, USERINFO};
     use super::super::fake::server::Reply;
-    use super::super::fake::{Attempt, CLIENT_ID, clock, kind, provider, provider_at};
+    use super::super::fake::{Attempt, CLIENT_ID, NOW, clock, kind, provider, provider_at};
+    use super::super::settings::Timeouts;
     use super::super::{Provider, SignedInProfile};
     use super::*;
+    use crate::domain::clock::monotonic;
 
     /// A whole callback: exchange and profile.
     async fn sign_in(provider: &Provider) -> Result<SignedInProfile, ProviderError> {
@@ -196,6 +207,7 @@ mod tests {
         assert_eq!(auth_time, None);
         assert_eq!(provider.identity(), fake.issuer());
         assert_eq!(provider.callback_path(), "/oauth2_callback/corp");
+        assert!(provider.supports_max_age());
         assert_eq!(fake.server.count(USERINFO), 0);
     }
 
@@ -325,6 +337,61 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pr_20_a_new_key_is_found_whatever_the_clock_does() {
+        for step in [TimeDelta::zero(), TimeDelta::seconds(-5), TimeDelta::hours(-3)] {
+            let fake = FakeOidc::start(&RSA);
+            let clock = clock();
+            let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
+            assert_eq!(kind(sign_in(&provider).await), "ok");
+            let new = SigningKey::p256("new");
+            fake.keys(&[&new.jwk]);
+            clock.advance(step);
+            let now = clock.now().timestamp();
+            let claims = changed(&fake.claims(), json!({"iat": now, "exp": now + 300}));
+            fake.id_token(&new.sign(&claims));
+            assert_eq!(kind(sign_in(&provider).await), "ok", "{step}");
+            assert_eq!(fake.server.count(JWKS), 2, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn pr_22_known_documents_are_used_on_while_their_endpoints_hang() {
+        let fake = FakeOidc::start(&RSA);
+        let clock = clock();
+        let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
+        assert_eq!(kind(sign_in(&provider).await), "ok");
+        clock.advance(TimeDelta::hours(2));
+        let claims = changed(&fake.claims(), json!({"iat": NOW + 7200, "exp": NOW + 7500}));
+        fake.id_token(&RSA.sign(&claims));
+        for hanging in [METADATA, JWKS] {
+            fake.reply(hanging, Reply::Hang(Vec::new()));
+        }
+        let began = monotonic();
+        assert_eq!(kind(provider.check_issuer(None).await), "ok", "known, however old");
+        for _ in 0..5 {
+            assert_eq!(kind(sign_in(&provider).await), "ok");
+        }
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert_eq!((fake.server.count(METADATA), fake.server.count(JWKS)), (2, 2), "one new try a minute");
+    }
+
+    #[tokio::test]
+    async fn pr_22_a_callback_waits_only_briefly_for_metadata_before_the_exchange() {
+        let fake = FakeOidc::start(&RSA);
+        fake.reply(METADATA, Reply::Hang(Vec::new()));
+        let provider = provider(fake.settings(|_| {}));
+        let began = monotonic();
+        let outcomes = join_all((0..3).map(|_| provider.check_issuer(None))).await;
+        assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "timeout"));
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert_eq!(kind(provider.check_issuer(Some(fake.issuer())).await), "ok", "needs no metadata");
+        fake.metadata(json!({}));
+        assert_eq!(kind(sign_in(&provider).await), "ok", "nothing is remembered of it");
+        let timeouts = Timeouts::default();
+        assert!(ISSUER_CHECK_TIME + timeouts.total <= Duration::from_millis(11_500));
+    }
+
+    #[tokio::test]
     async fn pr_01_metadata_of_another_issuer_fails_the_login() {
         let fake = FakeOidc::start(&RSA);
         fake.metadata(json!({"issuer": "https://evil.example"}));
@@ -366,11 +433,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_19_tokens_are_printed_nowhere() {
+    async fn pr_19_er_03_codes_and_tokens_are_printed_nowhere() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let grant = provider.exchange(Attempt::new().exchange()).await.unwrap();
         assert_eq!(format!("{grant:?} {provider:?}"), "ExchangedGrant(…) Provider(corp)");
+        assert_eq!(format!("{:?}", Attempt::new().exchange()), "CodeExchange(…)");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::StorageError;
 use super::pool::{Pool, Turn};
@@ -76,7 +76,7 @@ impl Workers {
         bound: Bound,
         query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let deadline = monotonic() + self.wait;
+        let deadline = Instant::from_std(monotonic()) + self.wait;
         let unavailable = |text: &str| StorageError::Unavailable(text.to_owned());
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else { return Err(unavailable("every connection is busy")) };

@@ -39,7 +39,7 @@ impl<C: R2D2Connection + Send + 'static> ManageConnection for Manager<C> {
 
     fn connect(&self) -> Result<Pooled<C>, OpenError> {
         let connection = (self.open)()?;
-        Ok(Pooled { connection, used_at: monotonic(), failed: false })
+        Ok(Pooled { connection, used_at: Instant::from_std(monotonic()), failed: false })
     }
 
     fn is_valid(&self, pooled: &mut Pooled<C>) -> Result<(), OpenError> {
@@ -84,14 +84,14 @@ impl<C: R2D2Connection + Send + 'static> Pool<C> {
         turn: Turn,
         work: impl FnOnce(&mut C) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        let remaining = turn.deadline.saturating_duration_since(monotonic());
+        let remaining = turn.deadline.saturating_duration_since(Instant::from_std(monotonic()));
         let opened = self.0.get_timeout(remaining);
         let mut pooled = opened.map_err(|error| StorageError::Unavailable(error.to_string()))?;
         // Nobody listens any more when the caller gave up; the work is done all the same.
         let _ = turn.connected.send(());
         let result = work(&mut pooled.connection);
         pooled.failed = result.is_err();
-        pooled.used_at = monotonic();
+        pooled.used_at = Instant::from_std(monotonic());
         result
     }
 }

@@ -146,4 +146,14 @@ mod postgres {
         let key_store = Some(redis::url());
         story(Setup { database: migrated().await, key_store, ..Setup::default() }).await;
     }
+
+    #[actix_web::test]
+    async fn a_broker_is_not_ready_before_its_schema_is_there() {
+        let database = Database::postgres();
+        let broker = TestBroker::with(Setup { database: Some(database.url.clone()), ..Setup::default() });
+        let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;
+        assert_eq!((ready.status.as_u16(), ready.json()["verify"].clone()), (503, json!(false)), "{ready:?}");
+        database.storage.migrate().await.unwrap();
+        broker.ready().await;
+    }
 }

@@ -7,18 +7,31 @@
 #![allow(missing_docs, reason = "test names say what is tested")]
 
 mod bearer;
+mod callback;
+mod chooser;
 mod contract;
+mod cors;
 mod dev_provider;
+mod errors;
+mod headers;
 mod health;
 mod instances;
 mod key_store;
 mod legacy;
+mod login;
+mod login_cookies;
+mod login_flood;
 mod login_story;
+mod logs;
 mod outages;
 mod parallel_logins;
+mod provider_down;
+mod provider_faults;
+mod provider_people;
 mod readme;
 mod redeem;
 mod rotate;
+mod secrets_at_rest;
 mod serve;
 mod storage;
 mod storage_outages;

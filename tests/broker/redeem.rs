@@ -522,17 +522,25 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neith
     server.stop();
 
     let token = redeemed(&broker, &login).await;
-    let unavailable = |answer: Answer| {
+    // At the same time, because each waits for a connection.
+    let calls = [
+        ("GET", "/api/me"),
+        ("GET", "/api/permissions"),
+        ("POST", "/api/token/rotate"),
+        ("POST", "/api/logout"),
+    ];
+    let answers = join_all([&old, &token].into_iter().flat_map(|token| calls.map(|call| (token, call))).map(
+        async |(token, (method, path))| {
+            let authorization = format!("Bearer {token}");
+            let headers = [("authorization", authorization.as_str())];
+            broker.browser().send(method.parse().unwrap(), &broker.at(path), &headers, None).await
+        },
+    ));
+    for answer in answers.await {
         let seen = (answer.status.as_u16(), answer.error_code());
         assert_eq!(seen, (503, Some("temporarily_unavailable".to_owned())), "{answer:?}");
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
         assert_eq!(answer.header("www-authenticate"), None, "{answer:?}");
-    };
-    for token in [&old, &token] {
-        unavailable(broker.call("/api/me", token).await);
-        unavailable(broker.call("/api/permissions", token).await);
-        unavailable(broker.post("/api/token/rotate", token, &json!({})).await);
-        unavailable(broker.post("/api/logout", token, &json!({})).await);
     }
     assert_eq!(broker.call("/api/me", "tbk_forged").await.status, 401, "needs no database");
 

@@ -3,6 +3,7 @@
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderValue, VARY};
 use actix_web::middleware::Next;
 
 use super::host::OwnNames;
@@ -19,7 +20,12 @@ pub async fn admit(
 ) -> std::result::Result<ServiceResponse, Error> {
     match check(&request, broker, own_names) {
         Ok(()) => next.call(request).await,
-        Err(refused) => Ok(request.error_response(refused)),
+        Err(refused) => {
+            let mut response = request.error_response(refused);
+            // From another origin the same request could have come further (Fetch, "CORS protocol and HTTP caches").
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
+            Ok(response)
+        }
     }
 }
 

@@ -236,6 +236,7 @@ async fn er_03_er_04_the_access_log_holds_the_route_and_nothing_of_the_request()
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!text.to_lowercase().contains("secret"), "{text}");
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    // Beside the access log there are the audit trail's lines.
     let lines: Vec<Value> = lines.filter(|line| line["fields"]["route"].is_string()).collect();
     let routes: Vec<_> = lines.iter().map(|line| line["fields"]["route"].as_str().unwrap()).collect();
     assert_eq!(routes, ["/oauth2_callback/{provider}", "/api/me", "/api/get_token", "unmatched", "/login"]);

@@ -114,13 +114,13 @@ fn authorize(kind: Kind, request: &HttpRequest, body: &[u8], shared: &Shared) ->
 }
 
 fn sign_in(shared: &Shared, user: &'static User) -> Session {
-    let session = Session { id: shared.random_name(), user, auth_time: shared.now() };
-    shared.sessions.insert(shared.now(), session.id.clone(), session.clone());
+    let session = Session { cookie: shared.random_name(), user, auth_time: shared.now() };
+    shared.sessions.insert(shared.now(), session.cookie.clone(), session.clone());
     session
 }
 
 fn grant(shared: &Shared, back: ReturnAddress, asked: Asked, session: Session) -> HttpResponse {
-    let cookie = Cookie::build(shared.cookie_name().to_owned(), session.id.clone())
+    let cookie = Cookie::build(shared.cookie_name().to_owned(), session.cookie.clone())
         .path("/")
         .http_only(true)
         .same_site(SameSite::Lax)

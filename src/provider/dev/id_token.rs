@@ -61,7 +61,7 @@ fn claims(shared: &Shared, grant: &Grant, access_token: &str) -> Map<String, Val
     put("auth_time", grant.session.auth_time.timestamp().into());
     put("acr", grant.acr.into());
     put("amr", json!(["pwd"]));
-    put("sid", grant.session.id.clone().into());
+    put("sid", grant.session.sid().into());
     put("at_hash", grant.algorithm.half_hash(access_token).into());
     if let Some(nonce) = &grant.nonce {
         put("nonce", nonce.clone().into());

@@ -102,7 +102,7 @@ pub(super) async fn end_session(request: HttpRequest, body: Bytes, shared: Data<
         Err(why) => return pages::refusal(why),
     };
     if let Some(session) = shared.session(&request) {
-        shared.sessions.take(shared.now(), &session.id);
+        shared.sessions.take(shared.now(), &session.cookie);
     }
     let mut answer = match target {
         None => pages::signed_out(),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::HttpRequest;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -58,9 +59,17 @@ impl Grant {
 /// A browser's sign-in at the provider.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
-    pub id: String,
+    /// The value of its cookie: whoever has it is signed in.
+    pub cookie: String,
     pub user: &'static User,
     pub auth_time: Timestamp,
+}
+
+impl Session {
+    /// The `sid` that clients learn (Back-Channel Logout 1.0 section 2.1): names the session, opens nothing.
+    pub(super) fn sid(&self) -> String {
+        URL_SAFE_NO_PAD.encode(&digest(&SHA256, self.cookie.as_bytes()).as_ref()[..16])
+    }
 }
 
 /// The state of one provider; it outlives its server, so that a stopped provider can be started again.

@@ -10,12 +10,15 @@ use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
-use token_broker::config::{self, Config, DevelopmentSetup};
+use token_broker::config::{self, Config, DevelopmentSetup, Mode};
+use token_broker::domain::client::RedirectUri;
 use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
-use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::entropy::{Entropy, SystemEntropy};
 use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
-use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings, StoppedProvider};
+use token_broker::provider::dev::{
+    DevClient, DevProvider, DevProviderSettings, FaultSwitch, StoppedProvider,
+};
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
 use token_broker::storage::records::AuditRecord;
@@ -27,7 +30,7 @@ use super::{install_tls_provider, storage};
 
 /// The broker's client at the development provider.
 const CLIENT_ID: &str = "token-broker";
-const CLIENT_SECRET: &str = "a secret of the tests only";
+pub const CLIENT_SECRET: &str = "a secret of the tests only";
 
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
@@ -42,13 +45,47 @@ pub struct Setup {
     pub public_url: Option<String>,
     /// The last word on the configuration.
     pub adjust: Option<Adjust>,
+    /// Where the broker's random bytes come from, for tests that must know them.
+    pub entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Setup {
+    /// One for each kind of database.
+    pub async fn each_database() -> Vec<Self> {
+        vec![
+            Self::default(),
+            #[cfg(feature = "postgres")]
+            Self { database: Some(storage::Database::postgres().migrated().await.url), ..Self::default() },
+        ]
+    }
+
     /// Adds a last word on the configuration.
     pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
         self
+    }
+}
+
+/// The public address of [`Setup::https`].
+pub const HTTPS_URL: &str = "https://auth.example.com";
+
+impl Setup {
+    /// As in production: browsers reach the broker at [`HTTPS_URL`], where the client `sample` lives too.
+    pub fn https() -> Self {
+        let setup = Self { public_url: Some(HTTPS_URL.to_owned()), ..Self::default() };
+        setup.adjust(|config| {
+            config.mode = Mode::Production;
+            config.docs.public = false;
+            for provider in &mut config.providers {
+                let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
+                provider.redirect_uri = callback.parse().unwrap();
+            }
+            for client in &mut config.clients {
+                let path = if client.legacy { "legacy" } else { "" };
+                client.redirect_uris = vec![format!("{HTTPS_URL}/{path}").parse().unwrap()];
+                client.origins = vec![HTTPS_URL.parse().unwrap()];
+            }
+        })
     }
 }
 
@@ -66,6 +103,7 @@ pub struct TestBroker {
     pub provider: Arc<DevProvider>,
     /// Its configuration.
     pub config: Config,
+    entropy: Arc<dyn Entropy>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
     folder: Arc<TempDir>,
@@ -84,12 +122,21 @@ impl TestBroker {
         Self::with_provider(setup, clock, provider)
     }
 
+    /// As in the demo, at a provider that has this fault from the beginning.
+    pub fn with_switch(switch: FaultSwitch) -> Self {
+        let clock = Arc::new(MovableClock::new());
+        let provider = Arc::new(provider(&clock));
+        provider.faults().set(switch, true);
+        Self::with_provider(Setup::default(), clock, provider)
+    }
+
     /// As `setup` says, at a provider that runs already.
     pub fn with_provider(setup: Setup, clock: Arc<MovableClock>, provider: Arc<DevProvider>) -> Self {
         install_tls_provider();
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let config = config(&setup, &folder, provider.url());
-        Self::run(config, clock, provider, folder)
+        let entropy = setup.entropy.unwrap_or_else(|| Arc::new(SystemEntropy));
+        Self::run(config, clock, entropy, provider, folder)
     }
 
     /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
@@ -103,12 +150,14 @@ impl TestBroker {
         adjust(&mut config);
         config.server.listen.set_port(free_port());
         config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
-        Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
+        let entropy = self.entropy.clone();
+        Self::run(config, self.clock.clone(), entropy, self.provider.clone(), self.folder.clone())
     }
 
     fn run(
         config: Config,
         clock: Arc<MovableClock>,
+        entropy: Arc<dyn Entropy>,
         provider: Arc<DevProvider>,
         folder: Arc<TempDir>,
     ) -> Self {
@@ -119,7 +168,7 @@ impl TestBroker {
                 redirect_uris: config.providers.iter().map(|p| p.redirect_uri.to_string()).collect(),
             });
         }
-        let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let environment = Environment { clock: clock.clone(), entropy: entropy.clone() };
         let (sender, receiver) = mpsc::channel();
         let build = config.clone();
         let thread = std::thread::spawn(move || {
@@ -137,6 +186,7 @@ impl TestBroker {
             clock,
             provider,
             config,
+            entropy,
             handle,
             thread: Some(thread),
             folder,
@@ -182,6 +232,11 @@ impl TestBroker {
         Storage::new(&storage::settings(self.config.database.url.expose_secret())).unwrap()
     }
 
+    /// How many rows a table has.
+    pub fn rows(&self, table: &str) -> i64 {
+        storage::rows(self.config.database.url.expose_secret(), table)
+    }
+
     /// Waits until the database schema is there.
     pub async fn ready(&self) {
         let browser = self.browser();
@@ -202,9 +257,7 @@ impl TestBroker {
 
     /// A login of the client `sample`: `/login` with these further or other parameters.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
-        let redirect_uri = self.at("/");
-        let usual = [("client_id", "sample"), ("provider", "dev"), ("redirect_uri", &redirect_uri)];
-        LoginUrl::new(&self.url, &[&usual, parameters].concat())
+        LoginUrl::at(&self.url, parameters)
     }
 
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
@@ -224,6 +277,11 @@ impl TestBroker {
     /// Follows a login to the provider and gives the address of the callback, not called yet.
     pub async fn callback_url(&self, browser: &Browser, login: &str, choice: &str) -> String {
         callback_url(browser, login, choice).await
+    }
+
+    /// The file of its server keys.
+    pub fn server_keys(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server_keys.toml")).unwrap()
     }
 
     /// Exchanges a key.
@@ -316,21 +374,27 @@ pub struct LoginUrl {
 }
 
 impl LoginUrl {
-    /// `/login` of the broker at `broker` with a fresh state and challenge and these parameters; of two with one
-    /// name the later one counts, and an empty one is left out.
-    pub fn new(broker: &str, parameters: &[(&str, &str)]) -> Self {
+    /// A login of the client `sample` at the broker `base`, with these further or other parameters.
+    pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
         let verifier = CodeVerifier::random(&SystemEntropy);
         let state = State::random(&SystemEntropy).expose();
+        let redirect_uri = format!("{base}/");
         let challenge = verifier.challenge().to_string();
-        let mut pairs =
-            vec![("state", &*state), ("code_challenge", &challenge), ("code_challenge_method", "S256")];
+        let mut pairs = vec![
+            ("client_id", "sample"),
+            ("provider", "dev"),
+            ("redirect_uri", &redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
         for parameter in parameters {
             pairs.retain(|(name, _)| name != &parameter.0);
             pairs.push(*parameter);
         }
-        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
-        let url = Url::parse_with_params(&format!("{broker}/login"), given).unwrap();
-        Self { url: url.into(), verifier: verifier.expose().to_owned(), state }
+        let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let url = Url::parse_with_params(&format!("{base}/login"), pairs);
+        Self { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
     }
 }
 
@@ -415,10 +479,25 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
         config.key_store.url = url.as_str().into();
     }
     if let Some(url) = &setup.public_url {
-        config.public_url = url.parse().unwrap();
+        move_to(&mut config, url.parse().unwrap());
     }
     if let Some(adjust) = &setup.adjust {
         adjust(&mut config);
     }
     config
+}
+
+/// Gives the broker another address, and everything that the demo's configuration derives from it.
+fn move_to(config: &mut Config, public_url: Url) {
+    for provider in &mut config.providers {
+        provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();
+    }
+    for client in &mut config.clients {
+        for uri in &mut client.redirect_uris {
+            let path = uri.as_str().parse::<Url>().unwrap().path().to_owned();
+            *uri = public_url.join(&path).unwrap().as_str().parse().unwrap();
+        }
+        client.origins = client.redirect_uris.iter().map(RedirectUri::origin).collect();
+    }
+    config.public_url = public_url;
 }

@@ -47,6 +47,15 @@ impl Browser {
         Self { http, cookies: Mutex::default(), routes: Mutex::default(), user_agent }
     }
 
+    /// Another browser with the same cookies and routes: what somebody has who copied them, and a request that is
+    /// under way at the same time.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        *copy.cookies.lock().unwrap() = self.cookies.lock().unwrap().clone();
+        *copy.routes.lock().unwrap() = self.routes.lock().unwrap().clone();
+        copy
+    }
+
     /// Sends addresses that begin with `public` to `real`, with the public host in the `Host` header.
     pub fn route(&self, public: &str, real: &str) {
         let mut routes = self.routes.lock().unwrap();
@@ -140,6 +149,11 @@ impl Browser {
         };
     }
 
+    /// Removes every cookie.
+    pub fn forget_cookies(&self) {
+        self.cookies.lock().unwrap().clear();
+    }
+
     fn real(&self, url: &Url) -> String {
         let routes = self.routes.lock().unwrap();
         let route = routes.iter().find(|(public, _)| url.as_str().starts_with(public.as_str()));
@@ -189,6 +203,15 @@ impl Answer {
         let fragment = location.fragment().unwrap_or_default();
         let pairs = location.query_pairs().chain(url::form_urlencoded::parse(fragment.as_bytes()));
         pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// It is the broker's own error page with this status and code, and leads nowhere by itself.
+    #[track_caller]
+    pub fn assert_own_page(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("location"), None, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{self:?}");
+        assert!(self.body.contains(&format!("<code>{code}</code>")), "{self:?}");
     }
 
     /// Everything that two answers can have in common: status, headers and body without date and request id.

@@ -1,0 +1,90 @@
+//! The page on which a person chooses among several providers.
+
+use regex::Regex;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::Answer;
+
+/// The addresses of the page's links.
+fn links(page: &Answer) -> Vec<String> {
+    let href = Regex::new("href=\"([^\"]*)\"").unwrap();
+    href.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&")).collect()
+}
+
+#[actix_web::test]
+async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    for (chosen, user) in [(0, "alice"), (1, "bob")] {
+        let browser = broker.browser();
+        let login = broker.login(&[("provider", "")]);
+        let page = browser.navigate(&login.url).await;
+        assert_eq!(
+            (page.status.as_u16(), page.header("content-type")),
+            (200, Some("text/html; charset=utf-8"))
+        );
+        assert!(page.body.contains("Sign in to Sample app"), "{page:?}");
+        assert!(page.body.contains("Continue with Development provider, plain OAuth 2"), "{page:?}");
+        assert!(browser.cookies("localhost").is_empty(), "nothing began yet");
+
+        let links = links(&page);
+        assert_eq!(links.len(), 2, "{page:?}");
+        let provider = broker.config.providers[chosen].id.as_str();
+        assert!(links[chosen].ends_with(&format!("&provider={provider}")), "{links:?}");
+        let next = page.url.join(&links[chosen]).unwrap();
+        let callback = broker.callback_url(&browser, next.as_str(), &format!("&user={user}")).await;
+        let back = browser.navigate(&callback).await;
+        assert_eq!(back.parameter("state"), Some(login.state));
+        let key = back.parameter("one_time_key").unwrap();
+        let answer = broker.redeem(&browser, &key, &login.verifier).await;
+        let me = broker.call("/api/me", answer.json()["access_token"].as_str().unwrap()).await.json();
+        assert_eq!((&me["user"]["provider"], &me["user"]["username"]), (&provider.into(), &user.into()));
+    }
+}
+
+#[actix_web::test]
+async fn with_a_single_provider_there_is_nothing_to_choose() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.providers.truncate(1)));
+    let answer = broker.browser().navigate(&broker.login(&[("provider", "")]).url).await;
+    let location = answer.location().unwrap();
+    assert!(location.as_str().starts_with(&format!("{}/authorize?", broker.provider.url())), "{location}");
+}
+
+#[actix_web::test]
+async fn hd_07_the_chooser_has_no_script_and_cannot_be_framed() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.providers[0].display_name = "<script>alert(1)</script>\"onclick='x".to_owned();
+        config.clients[0].display_name = "</title><b>&amp;".to_owned();
+    }));
+    let page = broker.browser().navigate(&broker.login(&[("provider", "")]).url).await;
+    assert_eq!(page.status, 200);
+    for forbidden in ["<script", "<b>", "<img", "<link", "<iframe", "<form", " style=", "\"onclick"] {
+        assert!(!page.body.contains(forbidden), "{forbidden}: {}", page.body);
+    }
+    assert!(page.body.contains("&lt;script&gt;alert(1)"), "{}", page.body);
+    let policy = page.header("content-security-policy").unwrap();
+    let own_style = Regex::new(
+        "^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/]{43}='; \
+         frame-ancestors 'none'; base-uri 'none'; form-action 'none'$",
+    );
+    assert!(own_style.unwrap().is_match(policy), "{policy}");
+    assert_eq!(page.header("cross-origin-opener-policy"), Some("same-origin"));
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+}
+
+#[actix_web::test]
+async fn a_login_that_is_wrong_is_refused_before_anybody_chooses() {
+    let broker = TestBroker::start();
+    for (name, value) in [
+        ("redirect_uri", "https://evil.example/"),
+        ("client_id", "nobody"),
+        ("state", "\"><script>"),
+        ("code_challenge", ""),
+    ] {
+        let login = broker.login(&[("provider", ""), (name, value)]).url;
+        let answer = broker.browser().navigate(&login).await;
+        let code = if name == "client_id" { "invalid_client" } else { "invalid_request" };
+        answer.assert_own_page(400, code);
+        assert!(!answer.body.contains("<script"), "{answer:?}");
+    }
+}

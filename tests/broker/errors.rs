@@ -1,0 +1,573 @@
+//! Section ER of the requirements, as callers see it: every code, the form of every error, what no answer says,
+//! what the public listener does not show, and that no input adds a header.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use regex::Regex;
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use token_broker::domain::client::LoginParameter;
+use token_broker::error::ErrorCode;
+
+use crate::headers::{check, described};
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::{Answer, Browser};
+use crate::support::log::Listener;
+use crate::support::raw;
+use crate::support::redis::RedisServer;
+
+/// Codes that no request gets here within a moment, and why.
+const NOT_REACHED: &[(ErrorCode, &str)] = &[
+    (ErrorCode::RequestTimeout, "after ten seconds of the machine's clock; see http/extract/body.rs"),
+    (ErrorCode::InsufficientScope, "no endpoint asks for a scope yet; see flow/authenticate.rs"),
+];
+
+/// The stable code of an error, whether it is JSON, a page or a redirect to the SPA.
+fn code(answer: &Answer) -> String {
+    if let Some(code) = answer.error_code() {
+        return code;
+    }
+    let text = answer.parameter("error_description").unwrap_or_else(|| answer.body.clone());
+    let pattern = Regex::new(r"<code>([a-z_]+)</code>|\(([a-z_]+), request ").unwrap();
+    let found = pattern.captures(&text).unwrap_or_else(|| panic!("no code in {answer:?}"));
+    found.iter().skip(1).flatten().next().unwrap().as_str().to_owned()
+}
+
+/// Completes a login whose provider answers with this error.
+async fn refused_by_provider(broker: &TestBroker, browser: &Browser, error: &str) -> Answer {
+    let callback = broker.callback_url(browser, &broker.login(&[]).url, "&deny=1").await;
+    assert!(callback.contains("error=access_denied"), "{callback}");
+    browser.navigate(&callback.replace("error=access_denied", &format!("error={error}"))).await
+}
+
+/// Breaks the broker's database past the broker.
+fn break_tables(broker: &TestBroker) {
+    let url = broker.config.database.url.expose_secret();
+    let mut file = SqliteConnection::establish(url.trim_start_matches("sqlite:")).unwrap();
+    file.batch_execute("PRAGMA foreign_keys = OFF; DROP TABLE api_tokens;").unwrap();
+}
+
+/// Answers to requests that need no login.
+async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
+    use ErrorCode::{
+        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidToken,
+        MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed, UnsupportedMediaType,
+        UriTooLong,
+    };
+    let (key, json_type) = (json!({ "one_time_key": "x" }), [("content-type", "application/json")]);
+    let get = async |path: &str, headers: &[(&str, &str)]| browser.get(&broker.at(path), headers).await;
+    let post = async |headers: &[(&str, &str)], body: &str| {
+        browser.send(Method::POST, &broker.at("/api/get_token"), headers, Some(body.to_owned())).await
+    };
+    vec![
+        (InvalidRequest, get("/login?client_id=sample&client_id=sample", &[]).await),
+        (InvalidClient, get("/login?client_id=nobody", &[]).await),
+        (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
+        (MissingToken, get("/api/me", &[]).await),
+        (InvalidToken, get("/api/me", &[("authorization", "Bearer x")]).await),
+        (InvalidState, get("/oauth2_callback/dev?state=x&code=y", &[]).await),
+        (NotANavigation, get("/login", &[("sec-fetch-dest", "image")]).await),
+        (OriginNotAllowed, post(&[("origin", "https://evil.example")], "").await),
+        (NotFound, get("/nothing", &[]).await),
+        (MethodNotAllowed, get("/api/logout", &[]).await),
+        (ContentTooLarge, post(&json_type, &" ".repeat(17_000)).await),
+        (UriTooLong, get(&format!("/{}", "a".repeat(9_000)), &[]).await),
+        (UnsupportedMediaType, post(&[("content-type", "text/plain")], "x").await),
+    ]
+}
+
+/// Logins that fail on the way.
+async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
+    use ErrorCode::{
+        AccessDenied, AccountSelectionRequired, ConsentRequired, InsufficientUserAuthentication,
+        InteractionRequired, InvalidIdToken, IssuerMismatch, LoginRequired, ProviderError, ProviderTimeout,
+        TemporarilyUnavailable,
+    };
+    let mut answers = Vec::new();
+    for (code, error) in [
+        (AccessDenied, "access_denied"),
+        (LoginRequired, "login_required"),
+        (InteractionRequired, "interaction_required"),
+        (ConsentRequired, "consent_required"),
+        (AccountSelectionRequired, "account_selection_required"),
+        (InsufficientUserAuthentication, "unmet_authentication_requirements"),
+        (TemporarilyUnavailable, "server_error"),
+        (ProviderError, "made_up"),
+    ] {
+        answers.push((code, refused_by_provider(broker, browser, error).await));
+    }
+    for (code, fault) in [
+        (IssuerMismatch, "callback_wrong_iss"),
+        (ProviderError, "token_html"),
+        (InvalidIdToken, "wrong_nonce"),
+        (TemporarilyUnavailable, "token_503"),
+        (ProviderTimeout, "token_slow"),
+    ] {
+        let login = broker.log_in(browser, "dev", "alice", &format!("&fault={fault}")).await;
+        answers.push((code, login.back));
+    }
+    let fresh = broker.login(&[("max_age", "60")]);
+    let stale = broker.complete(browser, fresh, "&user=alice&fault=old_auth_time").await;
+    answers.push((InsufficientUserAuthentication, stale.back));
+    answers
+}
+
+#[actix_web::test]
+async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
+    let setup = Setup::default().adjust(|config| {
+        config.providers[0].timeouts.total = Duration::from_secs(1);
+        config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
+        config.limits.login_per_minute = 100.try_into().unwrap();
+    });
+    let broker = TestBroker::with(setup);
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let mut answers = simple_failures(&broker, &browser).await;
+    answers.extend(failed_logins(&broker, &browser).await);
+    let misdirected = format!("{}/healthz", broker.real_url.replace("127.0.0.1", "evil.example"));
+    browser.route(&misdirected, &format!("{}/healthz", broker.real_url));
+    answers.push((ErrorCode::MisdirectedRequest, browser.get(&misdirected, &[]).await));
+    while browser.navigate(&broker.login(&[]).url).await.status == 303 {}
+    answers.push((ErrorCode::RateLimited, browser.navigate(&broker.login(&[]).url).await));
+    break_tables(&broker);
+    answers.push((ErrorCode::ServerError, broker.call("/api/me", &token).await));
+
+    let mut reached = BTreeSet::new();
+    for (expected, answer) in answers {
+        assert_eq!(code(&answer), expected.as_str(), "{answer:?}");
+        match answer.parameter("error") {
+            Some(error) => assert_eq!(error, expected.redirect_code(), "{answer:?}"),
+            None => assert_eq!(answer.status.as_u16(), expected.status(), "{answer:?}"),
+        }
+        check(&answer, false);
+        reached.insert(expected.as_str());
+    }
+    let excused = NOT_REACHED.iter().map(|(code, _)| code.as_str());
+    assert!(excused.clone().all(|code| !reached.contains(code)), "an excuse that is not needed");
+    let all: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(reached.into_iter().chain(excused).collect::<BTreeSet<_>>(), all);
+}
+
+/// The program's code, without its tests and without the table of codes itself.
+fn program(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && name != "tests" {
+            program(&path, text);
+        } else if name.ends_with(".rs") && !["error.rs", "error_response.rs", "tests.rs"].contains(&name) {
+            let source = std::fs::read_to_string(&path).unwrap();
+            text.push_str(source.split("#[cfg(test)]\nmod tests").next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn er_01_no_code_is_declared_and_never_used() {
+    let mut text = String::new();
+    program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let uses = |code: &ErrorCode| Regex::new(&format!(r"ErrorCode::{code:?}\b")).unwrap().is_match(&text);
+    // The shorthand of this one is a function.
+    let unused: Vec<_> = ErrorCode::ALL.iter().filter(|code| !uses(code)).collect();
+    let unused: Vec<_> = unused.into_iter().filter(|code| **code != ErrorCode::InvalidRequest).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+    assert!(text.contains("Error::invalid_request("));
+}
+
+/// Checks the form of an error and gives its code.
+fn form(answer: &Answer, path: &str) -> String {
+    let id = answer.header("x-request-id").unwrap();
+    if path.starts_with("/login") || path.starts_with("/oauth2_callback") {
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
+        assert!(answer.body.contains("Start again") && answer.body.contains(id), "{path}");
+        return code(answer);
+    }
+    let body = answer.json();
+    let members: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(body["request_id"], id, "{path}");
+    let name = if path.starts_with("/api/get_token") || path.starts_with("/oauth2/") {
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+        assert_eq!(members, ["error", "error_description", "request_id"], "{path}");
+        &body["error"]
+    } else {
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        assert_eq!(members, ["code", "detail", "request_id", "status", "title", "type"], "{path}");
+        assert_eq!(body["status"], answer.status.as_u16(), "{path}");
+        assert_eq!(body["title"], answer.status.canonical_reason().unwrap_or_default(), "{path}");
+        &body["code"]
+    };
+    name.as_str().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn er_01_every_address_has_one_form_of_error_however_it_is_written() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    for (path, _) in described(&broker, &broker.url).await {
+        let spellings = [path.clone(), format!("{path}/"), format!("{path}?a=b"), format!("/{path}")];
+        for spelling in spellings.iter().filter(|spelling| !spelling.starts_with("//?") && *spelling != "//")
+        {
+            let propfind = Method::from_bytes(b"PROPFIND").unwrap();
+            let answer = browser.send(propfind, &broker.at(spelling), &[], None).await;
+            assert_eq!(form(&answer, &path), "method_not_allowed", "{spelling}");
+        }
+    }
+    for (spelling, path) in [
+        ("//login", "/login"),
+        ("/%6Cogin", "/login"),
+        ("//oauth2_callback//dev//", "/oauth2_callback/dev"),
+        ("/api//get_token/", "/api/get_token"),
+        ("/api/get%5Ftoken", "/api/get_token"),
+        ("/api//me", "/api/me"),
+    ] {
+        let method = if path.ends_with("token") { Method::POST } else { Method::GET };
+        let answer = browser.send(method, &broker.at(spelling), &[], None).await;
+        assert!(answer.status.is_client_error() && answer.status != 404, "{spelling}: {answer:?}");
+        form(&answer, path);
+    }
+    for path in
+        ["/nothing", "/api/nothing", "/api", "/loginx", "/oauth2_callbackx", "/api/get_token/x", "/.env"]
+    {
+        let answer = browser.get(&broker.at(path), &[]).await;
+        let expected = if path == "/api/get_token/x" { "/api/nothing" } else { "/nothing" };
+        assert_eq!((form(&answer, expected).as_str(), answer.status.as_u16()), ("not_found", 404), "{path}");
+    }
+}
+
+/// Bodies for `/api/get_token` that are no request, each with a word that must not come back.
+fn broken_bodies() -> Vec<(&'static str, String)> {
+    let json = [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"canary\"",
+        "{\"one_time_key\":\"canary\"",
+        r#"{"one_time_key":1}"#,
+        r#"{"one_time_key":["canary"]}"#,
+        r#"{"one_time_key":{"canary":1}}"#,
+        r#"{"one_time_key":"canary","code_verifier":7}"#,
+        r#"{"one_time_key":"canary","one_time_key":"canary"}"#,
+        r#"{"one_time_key":"canary"} canary"#,
+        r#"{"one_time_key":"canary\ud800"}"#,
+        r#"{'one_time_key':'canary'}"#,
+        r#"{"one_time_key":"canary",}"#,
+        r#"{"one_time_key":NaN,"canary":1e999}"#,
+        "\u{feff}{\"one_time_key\":\"canary\"}",
+        "one_time_key=canary",
+    ];
+    let forms = [
+        "",
+        "one_time_key",
+        "one_time_key=",
+        "one_time_key=canary&one_time_key=canary",
+        "one_time_key=canary%",
+    ];
+    let deep = format!("{}\"canary\"{}", "{\"one_time_key\":".repeat(17), "}".repeat(17));
+    let json = json.into_iter().map(str::to_owned).chain([deep]).map(|body| ("application/json", body));
+    let forms = forms.into_iter().map(|body| ("application/x-www-form-urlencoded", body.to_owned()));
+    json.chain(forms).collect()
+}
+
+#[actix_web::test]
+async fn er_01_er_02_bodies_that_are_no_request_get_a_fixed_text() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    for (kind, body) in broken_bodies() {
+        let headers = [("content-type", kind)];
+        let answer =
+            browser.send(Method::POST, &broker.at("/api/get_token"), &headers, Some(body.clone())).await;
+        assert_eq!(form(&answer, "/api/get_token"), "invalid_request", "{body}");
+        assert!(answer.status == 400 && !answer.body.contains("canary"), "{body}: {}", answer.body);
+    }
+    let bearer = format!("Bearer {token}");
+    for body in [r#"{"everywhere":"canary"}"#, r#"{"canary":true}"#, "[]", "{", r#"{"everywhere":1}"#] {
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let answer =
+            browser.send(Method::POST, &broker.at("/api/logout"), &headers, Some(body.to_owned())).await;
+        assert_eq!(form(&answer, "/api/logout"), "invalid_request", "{body}");
+        assert!(!answer.body.contains("canary"), "{body}: {}", answer.body);
+    }
+    assert_eq!(broker.call("/api/me", &token).await.status, 200, "nobody was signed out");
+}
+
+#[actix_web::test]
+async fn er_01_er_02_what_does_not_decode_is_refused_and_not_repeated() {
+    let broker = TestBroker::start();
+    let ask = async |request: &[u8]| raw::send(&broker.real_url, request).await;
+    let head = "Host: localhost\r\nConnection: close\r\n";
+    for target in [
+        "/login?client_id=canary%FF",
+        "/login?state=canary%C0%80",
+        "/login?state=%zzcanary",
+        "/oauth2_callback/dev?code=canary%FF",
+        "/oauth2_callback/canary%FF?state=a",
+        "/canary%FF",
+        "/api/canary%00",
+        "/docs/..%2f..%2fcanary",
+    ] {
+        let answer = ask(format!("GET {target} HTTP/1.1\r\n{head}\r\n").as_bytes()).await;
+        assert!(matches!(answer.status(), Some(400 | 404)), "{target}: {answer:?}");
+        assert!(
+            !answer.0.contains("canary") && answer.body().contains(answer.header("x-request-id").unwrap())
+        );
+    }
+    let invalid_utf8 = [
+        format!("POST /api/get_token HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: 24\r\n\r\n")
+            .as_bytes(),
+        b"{\"one_time_key\":\"canary\xff",
+    ]
+    .concat();
+    let answer = ask(&invalid_utf8).await;
+    assert!(answer.status() == Some(400) && answer.body().contains("invalid_request"), "{answer:?}");
+    assert!(!answer.0.contains("canary"), "{answer:?}");
+}
+
+#[actix_web::test]
+async fn er_01_er_02_bytes_that_are_no_http_get_no_more_than_a_status() {
+    let broker = TestBroker::start();
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", "canary".repeat(40_000));
+    let requests: &[&[u8]] = &[
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03canary\r\n\r\n",
+        b"canary\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: canary\r\n\r\n",
+        b"GET /\xff\xfecanary HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nca nary: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: canary\x00\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\ncanary",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\ncanary",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: canary\r\n\r\n",
+        long.as_bytes(),
+    ];
+    for request in requests {
+        let answer = raw::send(&broker.real_url, *request).await;
+        let what = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
+        assert!(answer.status().is_none_or(|status| (400..500).contains(&status)), "{what}: {answer:?}");
+        assert!(!answer.0.contains("canary") && answer.header("server").is_none(), "{what}: {answer:?}");
+        let ours = answer.header("x-request-id").is_some();
+        assert!(ours || answer.body().is_empty(), "{what}: {answer:?}");
+    }
+    assert_eq!(broker.browser().get(&broker.at("/healthz"), &[]).await.status, 200);
+}
+
+#[actix_web::test]
+async fn er_02_the_request_id_is_the_same_in_header_body_redirect_and_log() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    let problem = browser.get(&broker.at("/api/me"), &[]).await;
+    let oauth = browser.post_json(&broker.at("/api/get_token"), &json!({}), &[]).await;
+    let page = browser.navigate(&broker.at("/login?client_id=nobody")).await;
+    let denied = broker.complete(&browser, broker.login(&[]), "&deny=1").await;
+    assert_eq!(problem.json()["request_id"], id(&problem));
+    assert_eq!(oauth.json()["request_id"], id(&oauth));
+    assert!(page.body.contains(&format!("<code>{}</code>", id(&page))), "{}", page.body);
+    assert!(denied.description().ends_with(&format!("request {})", id(&denied.back))), "{denied:?}");
+    for answer in [&problem, &oauth, &page, &denied.back] {
+        let lines = log.of(id(answer));
+        let access: Vec<_> = lines.iter().filter(|line| line["route"].is_string()).collect();
+        assert_eq!(access.len(), 1, "{lines:?}");
+        assert_eq!(access[0]["status"], answer.status.as_u16());
+    }
+}
+
+fn id(answer: &Answer) -> &str {
+    answer.header("x-request-id").unwrap()
+}
+
+#[actix_web::test]
+async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
+    let mut redis = RedisServer::start(&["requirepass hunter2"]);
+    let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    let keys = broker.config.server_keys.clone();
+    let gone = "postgres://test:hunter2@127.0.0.1:1/test".to_owned();
+    let without_database = TestBroker::with(
+        Setup { database: Some(gone), ..Setup::default() }
+            .adjust(move |config| config.server_keys = keys.clone()),
+    );
+    redis.stop();
+    break_tables(&broker);
+    let answers = [
+        broker.redeem(&browser, &login.key(), &login.verifier).await,
+        broker.log_in(&browser, "dev", "alice", "").await.back,
+        broker.call("/api/me", &token).await,
+        browser.get(&broker.at("/readyz"), &[]).await,
+        without_database.call("/api/me", &token).await,
+    ];
+    let behind =
+        ["hunter2", "127.0.0.1", "redis", "sqlite", "postgres", "table", "select", ".rs", "panic", "/tmp"];
+    for answer in &answers {
+        let text = format!("{} {}", answer.body, answer.parameter("error_description").unwrap_or_default());
+        let told: Vec<_> = behind.iter().filter(|word| text.to_lowercase().contains(**word)).collect();
+        assert!(told.is_empty(), "{told:?} in {answer:?}");
+    }
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    assert_eq!(statuses, [503, 303, 500, 503, 503]);
+    assert_eq!(answers[1].parameter("error").as_deref(), Some("temporarily_unavailable"));
+}
+
+#[actix_web::test]
+async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
+    for (setup, docs) in [(Setup::default(), 200), (Setup::https(), 404)] {
+        let broker = TestBroker::with(setup);
+        let browser = broker.browser();
+        let token = broker.sign_in(&browser, "dev", "alice").await;
+        let bearer = format!("Bearer {token}");
+        for path in ["/metrics", "/admin", "/admin/metrics", "/debug", "/actuator", "/dev/faults"] {
+            for headers in [&[][..], &[("authorization", bearer.as_str())]] {
+                assert_eq!(browser.get(&broker.at(path), headers).await.status, 404, "{path}");
+            }
+        }
+        for path in ["/openapi.json", "/docs", "/docs/swagger-ui.css", "/docs/initialiser.js"] {
+            assert_eq!(browser.get(&broker.at(path), &[]).await.status, docs, "{path}");
+        }
+        // What may be seen says nothing about anybody.
+        let ready = browser.get(&broker.at("/readyz"), &[]).await;
+        assert_eq!(ready.json(), json!({ "ready": true, "log_in": true, "redeem": true, "verify": true }));
+        let metrics = browser.get(&format!("{}/metrics", broker.admin_url), &[]).await;
+        assert_eq!(metrics.status, 200);
+        assert!(metrics.body.contains("http_requests_total"), "{}", metrics.body);
+        let user = broker.call("/api/me", &token).await.json();
+        let personal = [&token, "alice", "example.com", user["user"]["id"].as_str().unwrap()];
+        assert!(personal.iter().all(|word| !metrics.body.contains(word)), "{}", metrics.body);
+        let methods = ["access_token", "client_id=", "\"127.0.0.1\""];
+        assert!(methods.iter().all(|word| !metrics.body.contains(word)), "{}", metrics.body);
+    }
+}
+
+#[actix_web::test]
+async fn er_08_documents_are_public_in_production_only_where_configuration_says_so() {
+    let broker = TestBroker::with(Setup { public_url: None, ..Setup::default() }.adjust(|config| {
+        config.mode = token_broker::config::Mode::Production;
+        config.docs.public = true;
+    }));
+    let document: Value = broker.browser().get(&broker.at("/openapi.json"), &[]).await.json();
+    assert!(document["paths"]["/api/me"].is_object());
+    assert_eq!(broker.browser().get(&broker.at("/try.js"), &[]).await.status, 404);
+}
+
+/// Texts that would end a header where somebody wrote them into one as they are.
+const INJECTIONS: &[&str] = &[
+    "a%0d%0aEvil:%201",
+    "a%0aEvil:%201",
+    "a%0dEvil:%201",
+    "a%0d%0a%0d%0a%3Cscript%3Eevil",
+    "%E5%98%8D%E5%98%8AEvil:%201",
+    "a%00Evil",
+    "a%22,%20error=%22evil",
+    "a;%20Evil=1",
+    "%3Cscript%3Eevil%3C/script%3E",
+    "https://evil.example/%0d%0aEvil:%201",
+];
+
+/// Nothing of an injection has become a header, and no header repeats it as it is.
+fn is_unharmed(answer: &raw::RawAnswer, what: &str) {
+    assert!(answer.status().is_some(), "{what}");
+    for (name, value) in answer.headers() {
+        assert!(!name.contains("evil") && !name.contains("script"), "{what}: {answer:?}");
+        let encoded = name == "location" && !value.contains(['\r', '\n', '<', '"', ' ']);
+        assert!(encoded || !value.to_lowercase().contains("evil"), "{what}: {name}: {value}");
+    }
+    assert!(!answer.body().contains("<script>"), "{what}: {answer:?}");
+    if let Some(cookie) = answer.header("set-cookie") {
+        assert!(cookie.starts_with("tb_login_"), "{what}: {cookie}");
+    }
+}
+
+#[actix_web::test]
+async fn er_09_no_parameter_adds_a_header() {
+    let setup = Setup::default().adjust(|config| {
+        use LoginParameter::{LoginHint, MaxAge, Prompt};
+        config.clients[0].login_parameters = vec![Prompt, LoginHint, MaxAge];
+    });
+    let broker = TestBroker::with(setup);
+    let whole = broker.login(&[("login_hint", "x"), ("prompt", "login"), ("max_age", "9")]).url;
+    let path = whole.strip_prefix(&broker.url).unwrap().to_owned();
+    let names = path.split(['?', '&']).skip(1).map(|pair| pair.split_once('=').unwrap());
+    let pairs: Vec<(&str, &str)> = names.collect();
+    assert_eq!(pairs.len(), 9, "every parameter of /login: {pairs:?}");
+    let get = async |target: &str, headers: &[(&str, &str)]| {
+        is_unharmed(&raw::send(&broker.real_url, raw::request("GET", target, headers)).await, target);
+    };
+    get(&path, &[]).await;
+    for injection in INJECTIONS {
+        for (name, value) in &pairs {
+            get(&path.replace(&format!("{name}={value}"), &format!("{name}={injection}")), &[]).await;
+        }
+        for name in ["code", "state", "iss", "error", "error_description", injection] {
+            get(&format!("/oauth2_callback/dev?{name}={injection}"), &[]).await;
+        }
+        for target in ["/", "/login/", "/oauth2_callback/", "/api/", "/docs/"] {
+            get(&format!("{target}{injection}"), &[]).await;
+        }
+        get(&format!("/api/get_token?one_time_key={injection}"), &[]).await;
+        get(&format!("/api/me?access_token={injection}"), &[]).await;
+    }
+    assert!(raw::send(&broker.real_url, raw::request("GET", &path, &[])).await.status() == Some(303));
+}
+
+#[actix_web::test]
+async fn er_09_no_header_adds_a_header() {
+    let broker = TestBroker::start();
+    let login = broker.login(&[]).url;
+    let login = login.strip_prefix(&broker.url).unwrap();
+    let names = [
+        "X-Request-Id",
+        "Origin",
+        "Authorization",
+        "Cookie",
+        "User-Agent",
+        "Referer",
+        "X-Forwarded-For",
+        "Access-Control-Request-Method",
+        "Access-Control-Request-Headers",
+    ];
+    for value in
+        ["evil", "Bearer evil\", error=\"evil", "tb_login_AAAAAAAAAAAA=evil", "evil\tevil", "evil\u{fc}"]
+    {
+        for name in names {
+            for (method, target) in
+                [("GET", login), ("GET", "/api/me"), ("OPTIONS", "/api/me"), ("POST", "/api/logout")]
+            {
+                let answer =
+                    raw::send(&broker.real_url, raw::request(method, target, &[(name, value)])).await;
+                let what = format!("{method} {target} {name}: {value}");
+                // A request id in the safe alphabet is repeated; that is what it is for.
+                if !(name == "X-Request-Id" && value == "evil") {
+                    is_unharmed(&answer, &what);
+                }
+                assert!(answer.status().is_some_and(|status| status < 500), "{what}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn er_09_what_the_provider_says_adds_no_header() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    for provider in ["dev", "ops"] {
+        for fault in ["callback_error_unknown", "callback_control_code", "hostile_profile", "token_redirect"]
+        {
+            let login = broker.log_in(&browser, provider, "alice", &format!("&fault={fault}")).await;
+            check(&login.back, false);
+            let location = login.back.header("location").unwrap_or_default();
+            let ours = location.is_empty() || location.starts_with(&broker.at("/?"));
+            assert!(ours && !location.contains(['<', '"', ' ', '\r', '\n']), "{fault}: {location}");
+            assert!(!login.back.body.contains("<script>alert"), "{fault}: {}", login.back.body);
+            let cookies = login.back.headers.get_all("set-cookie").iter();
+            assert!(cookies.into_iter().all(|cookie| cookie.as_bytes().starts_with(b"tb_login_")), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The cookies of login attempts: one for each, few at a time, gone when done; and what an https address changes.
+
+use token_broker::config::Mode;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::{Answer, Browser};
+
+const PUBLIC: &str = "https://auth.example.com";
+
+/// A broker as in production: behind an https address of its own.
+fn production() -> TestBroker {
+    let setup = Setup { public_url: Some(PUBLIC.to_owned()), ..Setup::default() };
+    TestBroker::with(setup.adjust(|config| config.mode = Mode::Production))
+}
+
+/// The `Set-Cookie` headers: name, value, attributes.
+fn set_cookies(answer: &Answer) -> Vec<(String, String, String)> {
+    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    lines
+        .map(|line| {
+            let (pair, attributes) = line.split_once("; ").unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned(), attributes.to_owned())
+        })
+        .collect()
+}
+
+fn attempts(browser: &Browser) -> usize {
+    browser.cookies("localhost").keys().filter(|name| name.starts_with("tb_login_")).count()
+}
+
+#[actix_web::test]
+async fn ls_08_each_attempt_has_a_cookie_of_its_own() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    // The second tab begins before the first has come back, and overtakes it.
+    let (first, second) = (broker.login(&[]), broker.login(&[("provider", "ops")]));
+    let first_callback = broker.callback_url(&browser, &first.url, "&user=alice").await;
+    let second_callback = broker.callback_url(&browser, &second.url, "&user=bob").await;
+    assert_eq!(attempts(&browser), 2);
+    for (callback, login, left) in [(second_callback, &second, 1), (first_callback, &first, 0)] {
+        let back = browser.navigate(&callback).await;
+        assert_eq!(back.parameter("state").as_ref(), Some(&login.state));
+        let key = back.parameter("one_time_key").unwrap();
+        assert_eq!(broker.redeem(&browser, &key, &login.verifier).await.status, 200);
+        assert_eq!(attempts(&browser), left, "only its own cookie goes");
+    }
+}
+
+#[actix_web::test]
+async fn ls_08_hd_08_the_cookie_says_nothing_and_lives_ten_minutes() {
+    let broker = TestBroker::start();
+    let login = broker.login(&[("state", &"s".repeat(512))]);
+    let answer = broker.browser().navigate(&login.url).await;
+    let [(name, value, attributes)] = &set_cookies(&answer)[..] else { panic!("{answer:?}") };
+    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=600");
+    assert!(name.len() + value.len() < 1024, "{} bytes", name.len() + value.len());
+    let location = answer.location().unwrap();
+    for (parameter, secret) in location.query_pairs().filter(|(name, _)| name != "response_type") {
+        let shown = secret.len() > 8 && (name.contains(&*secret) || value.contains(&*secret));
+        assert!(!shown, "{parameter} stands in the cookie");
+    }
+    let again = broker.browser().navigate(&login.url).await;
+    let [(other_name, other_value, _)] = &set_cookies(&again)[..] else { panic!("{again:?}") };
+    assert!(name != other_name && value != other_value);
+}
+
+#[actix_web::test]
+async fn hd_08_a_browser_has_at_most_five_open_attempts() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    let mut callbacks = Vec::new();
+    for _ in 0..7 {
+        callbacks.push(broker.callback_url(&browser, &broker.login(&[]).url, "&user=alice").await);
+        broker.advance(1);
+    }
+    assert_eq!(attempts(&browser), 5);
+    let (oldest, newest) = callbacks.split_at(2);
+    for callback in oldest {
+        browser.navigate(callback).await.assert_own_page(400, "invalid_state");
+    }
+    for callback in newest {
+        assert!(browser.navigate(callback).await.parameter("one_time_key").is_some());
+    }
+    assert_eq!(attempts(&browser), 0);
+}
+
+#[actix_web::test]
+async fn hd_08_dead_and_foreign_attempts_make_room_first() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    broker.callback_url(&browser, &broker.login(&[]).url, "&user=alice").await;
+    broker.advance(601);
+    for name in ["tb_login_AAAAAAAAAAAA", "tb_login_BBBBBBBBBBBB", "tb_login_CCCCCCCCCCCC"] {
+        browser.set_cookie("localhost", name, Some("planted"));
+    }
+    browser.set_cookie("localhost", "theme", Some("dark"));
+    let live = broker.callback_url(&browser, &broker.login(&[]).url, "&user=alice").await;
+    assert_eq!(attempts(&browser), 1, "{:?}", browser.cookies("localhost"));
+    assert!(browser.cookies("localhost").contains_key("theme"), "others' cookies stay");
+    assert!(browser.navigate(&live).await.parameter("one_time_key").is_some());
+}
+
+#[actix_web::test]
+async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
+    let broker = production();
+    broker.ready().await;
+    let browser = broker.browser();
+    let login = broker.login(&[]);
+    let begun = browser.navigate(&login.url).await;
+    let [(name, value, attributes)] = &set_cookies(&begun)[..] else { panic!("{begun:?}") };
+    let id = name.strip_prefix("__Host-Http-tb_login_").unwrap();
+    assert_eq!(id.len(), 12);
+    assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=600");
+
+    let chosen = browser.navigate(&format!("{}&user=alice", begun.location().unwrap())).await;
+    let callback = chosen.location().unwrap();
+    // What a neighbour under example.com, or plain http, could plant.
+    for planted in
+        [format!("tb_login_{id}"), format!("__Http-tb_login_{id}"), format!("__Host-tb_login_{id}")]
+    {
+        let victim = broker.browser();
+        victim.set_cookie("auth.example.com", &planted, Some(value));
+        victim.navigate(callback.as_str()).await.assert_own_page(400, "invalid_state");
+    }
+    let back = browser.navigate(callback.as_str()).await;
+    assert!(back.parameter("one_time_key").is_some(), "{back:?}");
+    let gone = "HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0".to_owned();
+    assert_eq!(set_cookies(&back), [(name.clone(), String::new(), gone)]);
+}
+
+#[actix_web::test]
+async fn hd_06_every_answer_of_an_https_broker_asks_for_https() {
+    let broker = production();
+    broker.ready().await;
+    let browser = broker.browser();
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    let token = broker.redeem(&browser, &login.key(), &login.verifier).await;
+    assert_eq!(token.status, 200, "{token:?}");
+    let mut answers = vec![login.back, token];
+    for path in ["/login", "/oauth2_callback/dev", "/api/me", "/nothing", "/", "/healthz"] {
+        answers.push(browser.navigate(&broker.at(path)).await);
+    }
+    answers.push(browser.navigate(&broker.login(&[]).url).await);
+    for answer in answers {
+        let header = answer.header("strict-transport-security");
+        assert_eq!(header, Some("max-age=31536000; includeSubDomains"), "{answer:?}");
+    }
+}
+
+#[actix_web::test]
+async fn hd_10_addresses_of_its_own_come_from_the_public_url_alone() {
+    let broker = production();
+    broker.ready().await;
+    let login = broker.login(&[]).url.replace(PUBLIC, &broker.real_url);
+    let headers = [
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "http"),
+        ("forwarded", "host=evil.example;proto=http"),
+    ];
+    // Asked by its loopback address, as a proxy or a probe does.
+    let answer = Browser::new().get(&login, &headers).await;
+    let location = answer.location().unwrap();
+    let redirect_uri = location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;
+    assert_eq!(redirect_uri, format!("{PUBLIC}/oauth2_callback/dev"));
+    assert!(!format!("{answer:?}").contains("evil.example"), "{answer:?}");
+}

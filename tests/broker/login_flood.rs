@@ -1,0 +1,67 @@
+//! Thousands of logins that nobody completes: they fill nothing, and people at other addresses sign in.
+
+use std::num::NonZeroU32;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::Answer;
+use crate::support::redis;
+
+/// Logins of many addresses behind a proxy: how many were accepted, and the answers that were not.
+async fn flood(broker: &TestBroker, count: usize, address: impl Fn(usize) -> String) -> (usize, Vec<Answer>) {
+    let login = broker.login(&[]).url;
+    let (browser, login, address) = (&broker.browser(), &login, &address);
+    let requests = (0..count).map(|number| async move {
+        // A flood keeps no cookies.
+        browser.forget_cookies();
+        browser.get(login, &[("x-forwarded-for", &*address(number))]).await
+    });
+    let answers: Vec<Answer> = stream::iter(requests).buffer_unordered(32).collect().await;
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 303);
+    (accepted.len(), refused)
+}
+
+#[actix_web::test]
+async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
+    let url = redis::url();
+    let setup = Setup { key_store: Some(url.clone()), ..Setup::default() };
+    let broker = TestBroker::with(setup.adjust(|config| {
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.login_per_minute = NonZeroU32::new(1_000).unwrap();
+    }));
+    broker.ready().await;
+    let (accepted, refused) = flood(&broker, 4_000, |_| "203.0.113.7".to_owned()).await;
+    // More than the limit only by what the time of the flood itself allows.
+    assert!((1_000..2_500).contains(&accepted), "{accepted}");
+    for answer in &refused {
+        answer.assert_own_page(429, "rate_limited");
+        let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&seconds), "{seconds}");
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    let stored: u32 = redis::ask(&url, &::redis::cmd("DBSIZE")).unwrap();
+    assert_eq!(stored, 0, "a login that only began occupies the key store");
+
+    let from_elsewhere = [("x-forwarded-for", "198.51.100.1")];
+    let browser = broker.browser();
+    let login = broker.login(&[]);
+    let begun = browser.get(&login.url, &from_elsewhere).await;
+    let chosen = browser.navigate(&format!("{}&user=alice", begun.location().unwrap())).await;
+    let callback = chosen.location().unwrap();
+    let back = browser.get(callback.as_str(), &from_elsewhere).await;
+    assert!(back.parameter("one_time_key").is_some(), "{back:?}");
+
+    broker.advance(60);
+    assert_eq!(flood(&broker, 1, |_| "203.0.113.7".to_owned()).await.0, 1, "the limit is per minute");
+}
+
+#[actix_web::test]
+async fn ls_11_an_address_that_anybody_can_make_up_does_not_count() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.limits.login_per_minute = NonZeroU32::new(10).unwrap();
+    }));
+    let (accepted, refused) = flood(&broker, 100, |number| format!("198.51.100.{number}")).await;
+    assert!((10..=40).contains(&accepted), "{accepted}");
+    refused.iter().for_each(|answer| answer.assert_own_page(429, "rate_limited"));
+}

@@ -1,0 +1,341 @@
+//! ER-03 to ER-07 on the log itself: one JSON object a line, nothing in it that opens anything, and everything
+//! in it that an investigation needs. That no credential is in it, `secrets_at_rest` looks for.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use regex::Regex;
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use token_broker::domain::api_token::GenuineToken;
+use token_broker::provider::dev::FaultSwitch;
+use token_broker::provider::settings::KindSettings;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::{Answer, Browser};
+use crate::support::dump;
+use crate::support::log::Listener;
+use crate::support::raw;
+use crate::support::redis::RedisServer;
+
+fn id(answer: &Answer) -> &str {
+    answer.header("x-request-id").unwrap()
+}
+
+/// The line that every request leaves.
+fn access(log: &Listener, answer: &Answer) -> Value {
+    let lines = log.of(id(answer));
+    lines
+        .into_iter()
+        .find(|line| line["route"].is_string())
+        .unwrap_or_else(|| panic!("no line of {answer:?}"))
+}
+
+/// The security events of one request, in their order.
+fn events(log: &Listener, answer: &Answer) -> Vec<Value> {
+    log.of(id(answer)).into_iter().filter(|line| line["target"] == "audit").collect()
+}
+
+#[actix_web::test]
+async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    for (target, route) in [
+        ("/login?client_id=canary&state=canary", "/login"),
+        ("/oauth2_callback?code=canary&state=canary", "/oauth2_callback"),
+        ("/oauth2_callback/canary?code=canary", "/oauth2_callback/{provider}"),
+        ("/api/get_token/?one_time_key=canary", "/api/get_token"),
+        ("/api/me?access_token=canary", "/api/me"),
+        ("/canary?canary", "unmatched"),
+        ("/docs/canary", "/docs/{file}"),
+    ] {
+        for method in ["GET", "POST", "CANARY"] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let headers = [("referer", "https://canary/"), ("cookie", "canary=canary")];
+            let answer = browser.send(method.clone(), &broker.at(target), &headers, None).await;
+            let line = access(&log, &answer);
+            assert_eq!(line["route"], route, "{method} {target}: {line}");
+            // From a closed list, so that strangers do not write into the log.
+            let known = ["GET", "POST"].contains(&method.as_str());
+            assert_eq!(line["method"], if known { method.as_str() } else { "other" });
+            assert_eq!(line["status"], answer.status.as_u16());
+            assert_eq!(line["address"], "127.0.0.1");
+            for line in log.of(id(&answer)) {
+                assert!(!line.to_string().to_lowercase().contains("canary"), "{method} {target}: {line}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn er_04_failures_of_stores_and_providers_are_logged_without_addresses_and_values() {
+    let log = Listener::start();
+    let mut redis = RedisServer::start(&["requirepass hunter2"]);
+    let setup = Setup { key_store: Some(redis.url()), ..Setup::default() }.adjust(|config| {
+        // Nobody speaks TLS at the development provider's port.
+        let KindSettings::OAuth2(ops) = &mut config.providers[1].kind else { panic!("ops is OAuth 2") };
+        ops.token_url.set_scheme("https").unwrap();
+    });
+    let broker = TestBroker::with(setup);
+    let browser = broker.browser();
+    broker.provider.faults().set(FaultSwitch::Everything500, true);
+    let metadata = browser.navigate(&broker.login(&[]).url).await;
+    broker.provider.faults().clear();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let tls = broker.log_in(&browser, "ops", "alice", "").await.back;
+    let exchange = broker.log_in(&browser, "dev", "alice", "&fault=token_cut").await.back;
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    redis.stop();
+    let key_store = broker.redeem(&browser, &login.key(), &login.verifier).await;
+    let keys = broker.config.server_keys.clone();
+    let gone = "postgres://test:hunter2@127.0.0.1:1/test".to_owned();
+    let without_database = TestBroker::with(
+        Setup { database: Some(gone), ..Setup::default() }
+            .adjust(move |config| config.server_keys = keys.clone()),
+    );
+    let database = without_database.call("/api/me", &token).await;
+
+    for (answer, part) in [
+        (metadata, "provider"),
+        (tls, "provider"),
+        (exchange, "provider"),
+        (key_store, "key store"),
+        (database, "database"),
+    ] {
+        let lines = log.of(id(&answer));
+        let causes: Vec<_> = lines.iter().filter_map(|line| line["cause"].as_str()).collect();
+        assert!(causes.iter().any(|cause| cause.contains(part)), "{part}: {lines:?}");
+    }
+    for line in log.text().lines().filter(|line| line.contains("\"cause\"") || line.contains("\"error\"")) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let texts = ["cause", "error", "message"].map(|name| line[name].as_str().unwrap_or_default());
+        for text in texts {
+            assert!(!text.contains("://") && !text.contains("hunter2"), "{line}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn er_05_every_line_is_one_object_in_which_nothing_steers() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let mut browser = broker.browser();
+    browser.user_agent = "x".repeat(5_000);
+    for fault in ["hostile_profile", "callback_error_unknown", "callback_control_code", "token_html"] {
+        for provider in ["dev", "ops"] {
+            broker.log_in(&browser, provider, "alice", &format!("&fault={fault}")).await;
+        }
+    }
+    let hostile = "/api/me%0d%0a%7B%22level%22:%22ERROR%22%7D%1b%5B31m";
+    raw::send(&broker.real_url, raw::request("GET", hostile, &[("User-Agent", "\u{1b}[31m")])).await;
+    let time = Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$").unwrap();
+    let text = log.text();
+    assert!(text.ends_with('\n') && text.lines().count() > 50);
+    for line in text.lines() {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        let object: Value = serde_json::from_str(line).unwrap();
+        assert!(time.is_match(object["timestamp"].as_str().unwrap()), "{line}");
+        assert!(object["level"].is_string() && object["target"].is_string(), "{line}");
+        for (name, value) in object.as_object().unwrap() {
+            let length = value.as_str().map_or(0, |text| text.chars().count());
+            assert!(length <= 257, "{name} has {length} characters");
+            assert!(!value.is_object() && !value.is_array(), "{line}");
+        }
+    }
+    assert!(!text.contains("<script") && !text.contains(&"x".repeat(257)), "foreign text in the log");
+}
+
+#[actix_web::test]
+async fn er_05_a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let own = format!("Proxy_1.{}", "a".repeat(56));
+    let answer = browser.get(&broker.at("/api/me"), &[("x-request-id", &own)]).await;
+    assert_eq!((id(&answer), answer.json()["request_id"].as_str()), (own.as_str(), Some(own.as_str())));
+    assert_eq!(access(&log, &answer)["request_id"], own);
+    let drawn = Regex::new("^[0-9a-f]{32}$").unwrap();
+    let long = "a".repeat(65);
+    for hostile in ["", "a b", "a;b", "a\"b", "{}", "a\tb", "a/b", "<b>", "\u{fc}", "a,b", &long] {
+        let headers = [("X-Request-Id", hostile)];
+        let answer = raw::send(&broker.real_url, raw::request("GET", "/api/me", &headers)).await;
+        let used = answer.header("x-request-id").unwrap();
+        assert!(drawn.is_match(used) && answer.body().contains(used), "{hostile}: {answer:?}");
+    }
+}
+
+/// What an event must say, beside when, from where and in which request.
+struct Expected {
+    event: &'static str,
+    known: &'static [&'static str],
+    reason: Option<&'static str>,
+}
+
+const fn expected(event: &'static str, known: &'static [&'static str]) -> Expected {
+    Expected { event, known, reason: None }
+}
+
+const fn failed(event: &'static str, known: &'static [&'static str], reason: &'static str) -> Expected {
+    Expected { event, known, reason: Some(reason) }
+}
+
+const PERSON: &[&str] = &["client_id", "user_id", "session_id", "token"];
+const EVERYTHING: &[&str] = &["client_id", "provider", "user_id", "session_id", "token"];
+
+fn compare(log: &Listener, what: &str, answer: &Answer, all: &[Expected]) {
+    let lines = events(log, answer);
+    let names: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(names, all.iter().map(|expected| expected.event).collect::<Vec<_>>(), "{what}");
+    for (line, expected) in lines.iter().zip(all) {
+        assert_eq!(line["address"], "127.0.0.1", "{what}: {line}");
+        assert_eq!(line["reason"].as_str(), expected.reason, "{what}: {line}");
+        for name in EVERYTHING {
+            assert_eq!(line[name].is_string(), expected.known.contains(name), "{what}: {name} in {line}");
+        }
+        let client = line["client_id"].as_str();
+        assert!(client.is_none_or(|client| client == "sample"), "{what}: {line}");
+        assert!(line["provider"].as_str().is_none_or(|provider| provider == "dev"), "{what}: {line}");
+    }
+}
+
+#[actix_web::test]
+async fn er_06_logins_leave_their_events() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    let begun = browser.navigate(&broker.login(&[]).url).await;
+    compare(&log, "start", &begun, &[expected("login_started", &["client_id", "provider"])]);
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    let success = [expected("login_succeeded", EVERYTHING), expected("token_issued", EVERYTHING)];
+    compare(&log, "success", &login.back, &success);
+    let strange = browser.navigate(&login.callback).await;
+    compare(&log, "second callback", &strange, &[failed("login_failed", &[], "invalid_state")]);
+    for (choice, reason) in [
+        ("&deny=1", "access_denied"),
+        ("&user=alice&fault=wrong_nonce", "invalid_id_token"),
+        ("&user=alice&fault=token_503", "temporarily_unavailable"),
+        ("&user=alice&fault=profile_html", "provider_error"),
+    ] {
+        let failure = broker.complete(&browser, broker.login(&[]), choice).await.back;
+        let expected = failed("login_failed", &["client_id", "provider"], reason);
+        compare(&log, choice, &failure, &[expected]);
+    }
+}
+
+#[actix_web::test]
+async fn er_06_keys_leave_their_events() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let (browser, mut other) = (broker.browser(), broker.browser());
+    other.user_agent = "Other/1.0".to_owned();
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    let redeem =
+        async |browser: &Browser, verifier: &str| broker.redeem(browser, &login.key(), verifier).await;
+    let refused = || failed("key_refused", &[], "invalid_grant");
+    let without_token: &[&str] = &["client_id", "user_id", "session_id"];
+    compare(&log, "unproven", &redeem(&browser, &"w".repeat(43)).await, &[refused()]);
+    let redeemed = redeem(&browser, &login.verifier).await;
+    compare(&log, "redeemed", &redeemed, &[expected("key_redeemed", PERSON)]);
+    let repeated = redeem(&browser, &login.verifier).await;
+    compare(&log, "repeated", &repeated, &[expected("key_repeated", without_token), refused()]);
+    let replayed = redeem(&other, &login.verifier).await;
+    let events =
+        [expected("key_replayed", without_token), expected("session_ended", without_token), refused()];
+    compare(&log, "replayed", &replayed, &events);
+    let late = broker.log_in(&browser, "dev", "alice", "").await;
+    broker.advance(121);
+    compare(&log, "expired", &broker.redeem(&browser, &late.key(), &late.verifier).await, &[refused()]);
+}
+
+#[actix_web::test]
+async fn er_06_tokens_leave_their_events() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let refused = |known| failed("token_refused", known, "invalid_token");
+    compare(&log, "forged", &broker.call("/api/me", "tbk_forged").await, &[refused(&[])]);
+    compare(&log, "good", &broker.call("/api/me", &token).await, &[]);
+    let rotated = broker.post("/api/token/rotate", &token, &json!({})).await;
+    compare(&log, "rotated", &rotated, &[expected("token_rotated", PERSON)]);
+    broker.advance(61);
+    let reused = broker.call("/api/me", &token).await;
+    compare(&log, "reused", &reused, &[expected("token_reused", PERSON), refused(PERSON)]);
+    let again = broker.sign_in(&browser, "dev", "alice").await;
+    let ended = broker.post("/api/logout", &again, &json!({})).await;
+    let session: &[&str] = &["client_id", "user_id", "session_id"];
+    compare(&log, "logout", &ended, &[expected("session_ended", session)]);
+    compare(&log, "revoked", &broker.call("/api/me", &again).await, &[refused(PERSON)]);
+}
+
+#[actix_web::test]
+async fn er_06_every_rate_limit_leaves_its_event() {
+    let log = Listener::start();
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        let one = NonZeroU32::MIN;
+        config.limits.login_per_minute = one;
+        config.limits.callback_per_minute = one;
+        config.limits.failed_redemptions_per_minute = one;
+        config.limits.failed_tokens_per_minute = one;
+    }));
+    let browser = broker.browser();
+    let key = json!({ "one_time_key": "x", "code_verifier": "y" });
+    for round in 0..2 {
+        let answers = [
+            browser.navigate(&broker.login(&[]).url).await,
+            browser.navigate(&broker.at("/oauth2_callback/dev")).await,
+            browser.post_json(&broker.at("/api/get_token"), &key, &[]).await,
+            broker.call("/api/me", "x").await,
+        ];
+        for answer in answers.iter().filter(|_| round == 1) {
+            assert_eq!(answer.status, 429, "{answer:?}");
+            assert!(answer.header("retry-after").is_some(), "{answer:?}");
+            compare(&log, answer.url.path(), answer, &[failed("rate_limited", &[], "rate_limited")]);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn er_07_a_token_appears_under_its_short_id_only() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    let login = broker.log_in(&browser, "dev", "alice", "").await;
+    let redeemed = broker.redeem(&browser, &login.key(), &login.verifier).await;
+    let token = redeemed.json()["access_token"].as_str().unwrap().to_owned();
+    let digest = GenuineToken::parse(&token, &broker.config.server_keys).unwrap().handle.digest();
+    assert!(Regex::new("^[0-9a-f]{8}$").unwrap().is_match(&digest.short_id()));
+    for answer in [&login.back, &redeemed] {
+        let ids: Vec<_> = events(&log, answer).iter().map(|line| line["token"].clone()).collect();
+        assert!(!ids.is_empty() && ids.iter().all(|id| *id == digest.short_id()), "{ids:?}");
+    }
+    // Neither the token nor more of its digest than the id.
+    let whole: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = log.text();
+    assert!(!text.contains(&token) && !text.contains(&token[4..40]) && !text.contains(&whole[..9]));
+}
+
+#[actix_web::test]
+async fn er_06_events_become_rows_too() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    broker.post("/api/logout", &token, &json!({})).await;
+    let expected = ["key_redeemed", "login_started", "login_succeeded", "session_ended", "token_issued"];
+    let url = broker.config.database.url.expose_secret().to_owned();
+    let mut kinds = Vec::new();
+    for _ in 0..200 {
+        kinds = dump::sqlite_texts(&url, "SELECT DISTINCT kind AS text FROM audit_events ORDER BY 1");
+        if kinds == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{kinds:?}");
+}

@@ -1,0 +1,135 @@
+//! A provider that hangs, drips or is gone: logins there end in time, and nobody else notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use token_broker::provider::dev::FaultSwitch;
+use tokio::time::Instant;
+
+use crate::support::broker::{Login, LoginUrl, TestBroker, provider};
+use crate::support::browser::Browser;
+
+/// More than the calls to one provider that may be under way at a time.
+const CROWD: usize = 70;
+
+async fn started() -> TestBroker {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    broker
+}
+
+/// Every way to be slow, and a crowd of the first.
+fn slow_logins() -> Vec<&'static str> {
+    let mut faults = vec!["token_slow", "token_drip", "profile_slow", "profile_drip"];
+    faults.resize(CROWD, "token_slow");
+    faults
+}
+
+/// Brings a login as far as its callback.
+async fn begin(broker: &TestBroker, choice: &str) -> (Browser, LoginUrl, String) {
+    let browser = broker.browser();
+    let login = broker.login(&[]);
+    let callback = broker.callback_url(&browser, &login.url, choice).await;
+    (browser, login, callback)
+}
+
+async fn ends_in_time(work: impl Future<Output = ()>) {
+    let begun = Instant::now();
+    work.await;
+    let took = begun.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(12)).contains(&took), "{took:?}");
+}
+
+/// Calls back at a provider that takes its time.
+async fn times_out(broker: &TestBroker, fault: &str) {
+    let (browser, login, callback) = begin(broker, &format!("&user=alice&fault={fault}")).await;
+    ends_in_time(async {
+        let back = browser.navigate(&callback).await;
+        let (verifier, state) = (login.verifier, login.state);
+        let login = Login { back, callback, verifier, state };
+        assert_eq!(login.error(), "temporarily_unavailable", "{fault}");
+        assert!(login.description().contains("(provider_timeout, "), "{fault}: {}", login.description());
+    })
+    .await;
+}
+
+/// What works at once while others wait.
+async fn nobody_else_notices(broker: &TestBroker, token: &str) {
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let begun = Instant::now();
+        assert_eq!(broker.call("/api/me", token).await.status, 200);
+        broker.sign_in(&broker.browser(), "ops", "bob").await;
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}
+
+#[actix_web::test]
+async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_nobody_else_notices() {
+    let broker = started().await;
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let faults = slow_logins();
+    let crowd = join_all(faults.iter().map(|fault| times_out(&broker, fault)));
+
+    let discovery = async {
+        let broker = TestBroker::with_switch(FaultSwitch::DiscoverySlow);
+        let login = broker.login(&[]).url;
+        ends_in_time(async {
+            broker.browser().navigate(&login).await.assert_own_page(504, "provider_timeout");
+        })
+        .await;
+    };
+    let keys = async {
+        let broker = TestBroker::with_switch(FaultSwitch::JwksSlow);
+        broker.ready().await;
+        times_out(&broker, "aud_list").await;
+        assert_eq!(broker.rows("users"), 0);
+    };
+    tokio::join!(crowd, discovery, keys, nobody_else_notices(&broker, &token));
+    assert_eq!(broker.rows("users"), 2, "alice and bob, who signed in before and meanwhile");
+}
+
+#[actix_web::test]
+async fn pr_22_what_is_known_of_a_provider_is_used_on_while_it_hangs() {
+    let broker = started().await;
+    broker.log_in(&broker.browser(), "dev", "alice", "").await.key();
+    broker.provider.faults().set(FaultSwitch::DiscoverySlow, true);
+    broker.provider.faults().set(FaultSwitch::JwksSlow, true);
+    // Old enough to be asked for anew.
+    broker.advance(3_700);
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert!(broker.log_in(&broker.browser(), "dev", "alice", "").await.key().starts_with("tbo_"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
+#[actix_web::test]
+async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
+    let mut broker = started().await;
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let pending = begin(&broker, "&user=alice").await;
+    let placeholder = Arc::new(provider(&broker.clock));
+    let running = std::mem::replace(&mut broker.provider, placeholder);
+    let stopped = Arc::into_inner(running).expect("nobody else holds the provider").stop().await;
+
+    let begun = Instant::now();
+    let back = pending.0.navigate(&pending.2).await;
+    assert_eq!(back.parameter("error").as_deref(), Some("temporarily_unavailable"));
+    assert!(back.parameter("error_description").unwrap().contains("(temporarily_unavailable, "));
+    assert_eq!(broker.call("/api/me", &token).await.status, 200);
+    // Its metadata is known: the login begins, and the browser finds nobody there.
+    assert_eq!(broker.browser().navigate(&broker.login(&[]).url).await.status, 303);
+    // A broker that has just started knows nothing of it.
+    let twin = broker.twin();
+    let browser = twin.browser();
+    browser.navigate(&broker.login(&[]).url).await.assert_own_page(503, "temporarily_unavailable");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+
+    broker.provider = Arc::new(stopped.start_again().unwrap());
+    for browser in [broker.browser(), browser] {
+        assert!(broker.log_in(&browser, "dev", "alice", "").await.key().starts_with("tbo_"));
+    }
+}
