@@ -91,6 +91,9 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
     let Some(provider) = provider(broker, request.provider.as_deref())? else {
         return Ok(choose(broker, client));
     };
+    if hints.max_age.is_some() && !provider.supports_max_age() {
+        return Err(Error::invalid_request("max_age is not possible at this provider"));
+    }
     let attempt = LoginAttempt {
         state: State::random(&*broker.entropy),
         started_at: broker.clock.now(),

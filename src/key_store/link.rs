@@ -2,9 +2,12 @@
 //!
 //! The same for a single server, behind sentinels and for a cluster. Nothing is repeated that may have been
 //! carried out: a repeated `take` would give the first taker the answer for a replay.
+//!
+//! A caller waits for a second; to connect can take longer, past a silent sentinel or over a slow network. So an
+//! attempt is a task with a time limit of its own: callers come and go, and its outcome serves all of them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -16,8 +19,8 @@ use redis::{
     PushKind, RedisError, RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};
@@ -26,18 +29,21 @@ use crate::domain::clock::monotonic;
 /// How long to wait before a command is repeated that the server has declined to carry out.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long an attempt to connect may take. Three silent sentinels cost two seconds, a silent primary as much again.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
 /// A connection that mends itself.
 pub(super) struct Link {
-    slot: Mutex<Slot>,
+    /// Locked by the attempt under way.
+    servers: Arc<tokio::sync::Mutex<Servers>>,
+    newest: Mutex<Attempt>,
     timeout: Duration,
     description: String,
     passwords: Vec<SecretString>,
 }
 
-struct Slot {
-    servers: Servers,
-    session: Option<Session>,
-}
+/// An attempt to connect: nothing while it is under way, then what came of it.
+type Attempt = watch::Receiver<Option<RedisResult<LiveConnection>>>;
 
 enum Servers {
     Single(Box<Client>),
@@ -46,7 +52,7 @@ enum Servers {
 }
 
 #[derive(Clone)]
-struct Session {
+struct LiveConnection {
     connection: Connection,
     lost: Arc<AtomicBool>,
 }
@@ -64,7 +70,10 @@ impl Link {
         let description = address.description.clone();
         // What can fail without any connection are the certificates; the rest was checked with the URL.
         let servers = Servers::new(address, timeout).map_err(|_| KeyStoreSettingsError::Certificates)?;
-        Ok(Self { slot: Mutex::new(Slot { servers, session: None }), timeout, description, passwords })
+        let servers = Arc::new(tokio::sync::Mutex::new(servers));
+        // As good as an attempt that was broken off.
+        let newest = Mutex::new(watch::channel(None).1);
+        Ok(Self { servers, newest, timeout, description, passwords })
     }
 
     /// Which servers, without credentials.
@@ -76,20 +85,20 @@ impl Link {
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
         let deadline = Instant::from_std(monotonic()) + self.timeout;
         loop {
-            let session = match timeout_at(deadline, self.session()).await {
-                Ok(session) => session.map_err(|error| self.failure(&error))?,
+            let connection = match timeout_at(deadline, self.connection()).await {
+                Ok(connection) => connection.map_err(|error| self.failure(&error))?,
                 Err(_) => return Err(self.overdue("connecting took")),
             };
-            let Ok(answer) = timeout_at(deadline, session.send(command)).await else {
+            let Ok(answer) = timeout_at(deadline, connection.send(command)).await else {
                 // The other end may be gone without a word: do not wait for it again.
-                session.lose();
+                connection.lose();
                 return Err(self.overdue("the answer took"));
             };
             let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            session.lose_after(&error);
+            connection.lose_after(&error);
             if !is_declined(&error) || Instant::from_std(monotonic()) + PAUSE >= deadline {
                 return Err(self.failure(&error));
             }
@@ -97,18 +106,42 @@ impl Link {
         }
     }
 
-    /// The live connection, or a new one. Of many callers one connects and the others wait for it.
-    async fn session(&self) -> RedisResult<Session> {
-        let mut slot = self.slot.lock().await;
-        if let Some(session) = &slot.session
-            && !session.lost.load(Ordering::Relaxed)
-        {
-            return Ok(session.clone());
+    /// The live connection, or what comes of the attempt to make one. A caller that gives up does not stop it.
+    async fn connection(&self) -> RedisResult<LiveConnection> {
+        let mut attempt = self.attempt();
+        let outcome = attempt.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| Err((ErrorKind::Io, "the attempt to connect was broken off").into()))
+    }
+
+    /// The newest attempt while it is under way or its connection lives, otherwise a new one.
+    fn attempt(&self) -> Attempt {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let serves = match &*newest.borrow() {
+            // Its task can have ended with the thread that it ran on.
+            None => newest.has_changed().is_ok(),
+            Some(Ok(connection)) => !connection.is_lost(),
+            Some(Err(_)) => false,
+        };
+        if !serves {
+            *newest = self.begin_attempt();
         }
-        slot.session = None;
-        let session = slot.servers.connect().await?;
-        tracing::info!(key_store = self.description, "connected");
-        Ok(slot.session.insert(session).clone())
+        newest.clone()
+    }
+
+    fn begin_attempt(&self) -> Attempt {
+        let (tell, attempt) = watch::channel(None);
+        let (servers, description) = (Arc::clone(&self.servers), self.description.clone());
+        tokio::spawn(async move {
+            let connect = async { servers.lock().await.connect().await };
+            let outcome = timeout(ATTEMPT, connect)
+                .await
+                .unwrap_or_else(|_| Err((ErrorKind::Io, "the servers do not answer").into()));
+            if outcome.is_ok() {
+                tracing::info!(key_store = description, "connected");
+            }
+            tell.send_replace(Some(outcome));
+        });
+        attempt
     }
 
     fn overdue(&self, what: &str) -> KeyStoreError {
@@ -139,12 +172,16 @@ fn is_declined(error: &RedisError) -> bool {
     )
 }
 
-impl Session {
+impl LiveConnection {
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self.connection.clone() {
             Connection::Node(mut node) => command.query_async(&mut node).await,
             Connection::Cluster(mut cluster) => command.query_async(&mut cluster).await,
         }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     fn lose(&self) {
@@ -190,10 +227,10 @@ impl Servers {
         }
     }
 
-    async fn connect(&mut self) -> RedisResult<Session> {
+    async fn connect(&mut self) -> RedisResult<LiveConnection> {
         let lost = Arc::new(AtomicBool::new(false));
         let config = AsyncConnectionConfig::new()
-            // The callers' deadline is the only limit.
+            // The limits are those of the attempt and of the callers.
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_push_sender(tells_loss(Arc::clone(&lost)));
@@ -206,7 +243,7 @@ impl Servers {
             }
             Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         };
-        Ok(Session { connection, lost })
+        Ok(LiveConnection { connection, lost })
     }
 }
 

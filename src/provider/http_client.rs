@@ -45,7 +45,7 @@ pub(super) struct Deadline(Instant);
 impl Deadline {
     /// The same, but no later than `time` from now.
     pub(super) fn at_most(self, time: Duration) -> Self {
-        Self(self.0.min(monotonic() + time))
+        Self(self.0.min(Instant::from_std(monotonic()) + time))
     }
 
     /// Waits for `work`, but not beyond the deadline; `what` names it in the error.

@@ -7,8 +7,9 @@ use crate::error::{Error, ErrorCode};
 /// The database cannot answer, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
-    #[error("the database does not answer: {0}")]
+    /// It cannot be reached, is locked by another writer, every connection stayed busy for too long, or its
+    /// tables are not those that this program needs.
+    #[error("the database cannot be used: {0}")]
     Unavailable(String),
     /// It answered with something that this program does not expect. The text holds no values.
     #[error("the database gave an unexpected answer: {0}")]
@@ -19,6 +20,11 @@ impl StorageError {
     /// A stored value that the domain refuses; `column` says where, never what.
     pub(super) fn unreadable(column: &'static str) -> Self {
         Self::Unexpected(format!("a value of {column} cannot be read"))
+    }
+
+    /// Tables or columns are missing; `what` says which.
+    pub(super) fn schema_is_behind(what: &str) -> Self {
+        Self::Unavailable(format!("its schema is not this program's: run `token-broker migrate` ({what})"))
     }
 }
 
@@ -54,27 +60,31 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
         Some(name) => format!("{kind:?} of {name}"),
         None => format!("{kind:?}: {}", information.message()),
     };
-    let outage = match kind {
+    match kind {
         DatabaseErrorKind::ClosedConnection
         | DatabaseErrorKind::UnableToSendCommand
         | DatabaseErrorKind::SerializationFailure
-        | DatabaseErrorKind::ReadOnlyTransaction => true,
+        | DatabaseErrorKind::ReadOnlyTransaction => StorageError::Unavailable(message),
         DatabaseErrorKind::UniqueViolation
         | DatabaseErrorKind::ForeignKeyViolation
         | DatabaseErrorKind::RestrictViolation
         | DatabaseErrorKind::NotNullViolation
         | DatabaseErrorKind::CheckViolation
-        | DatabaseErrorKind::ExclusionViolation => false,
-        _ => !is_about_the_statement(information),
-    };
-    if outage { StorageError::Unavailable(message) } else { StorageError::Unexpected(message) }
+        | DatabaseErrorKind::ExclusionViolation => StorageError::Unexpected(message),
+        _ if is_about_the_statement(information) => StorageError::schema_is_behind(&message),
+        _ => StorageError::Unavailable(message),
+    }
 }
 
 /// Diesel knows neither the SQLSTATE nor SQLite's code of the remaining errors: "database is locked", a
 /// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. What is wrong with the statement
-/// itself (a missing table) PostgreSQL points at with a position, in any language, and SQLite says so.
+/// itself PostgreSQL points at with a position, in any language, and SQLite says so. The statements are compiled
+/// in and right for the migrated schema: a table or a column is missing.
 fn is_about_the_statement(information: &dyn DatabaseErrorInformation) -> bool {
-    information.statement_position().is_some() || information.message().starts_with("no such ")
+    let message = information.message();
+    information.statement_position().is_some()
+        || message.starts_with("no such ")
+        || message.contains(" has no column named ")
 }
 
 #[cfg(test)]
@@ -99,14 +109,22 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_statement_is_no_outage() {
-        for (kind, message) in [
-            (DatabaseErrorKind::Unknown, "no such table: users"),
-            (DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: users.id"),
-        ] {
-            let error = mapped(kind, message);
-            assert!(matches!(&error, StorageError::Unexpected(text) if text.contains(message)), "{error}");
-            assert_eq!(Error::from(error).code(), ErrorCode::ServerError);
+    fn br_11_a_missing_table_or_column_is_an_outage_that_names_its_remedy() {
+        for message in
+            ["no such table: users", "no such column: users.id", "table users has no column named email"]
+        {
+            let error = mapped(DatabaseErrorKind::Unknown, message);
+            let text = error.to_string();
+            assert!(text.contains(message) && text.contains("`token-broker migrate`"), "{text}");
+            assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
         }
+    }
+
+    #[test]
+    fn a_violated_constraint_is_no_outage() {
+        let message = "UNIQUE constraint failed: users.id";
+        let error = mapped(DatabaseErrorKind::UniqueViolation, message);
+        assert!(matches!(&error, StorageError::Unexpected(text) if text.contains(message)), "{error}");
+        assert_eq!(Error::from(error).code(), ErrorCode::ServerError);
     }
 }

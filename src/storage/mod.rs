@@ -75,7 +75,7 @@ impl Storage {
         self.workers.backend()
     }
 
-    /// Whether it answers.
+    /// Whether it answers and has the schema of this program: one small query.
     pub async fn ping(&self) -> Result<(), StorageError> {
         on_backend!(self, Bound::Answer, migrations::ping())
     }

@@ -1,6 +1,8 @@
 //! What is SQLite's own; the queries are those of `queries`, compiled for SQLite.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -33,14 +35,34 @@ pub fn opener(file: PathBuf, settings: &StorageSettings) -> impl Fn() -> Result<
         settings.wait.as_millis()
     );
     move || {
-        if !file.parent().is_some_and(std::path::Path::is_dir) {
+        if !file.parent().is_some_and(Path::is_dir) {
             return Err(OpenError("the folder of the SQLite file does not exist".to_owned()));
         }
         let name =
             file.to_str().ok_or_else(|| OpenError("the SQLite file's name is not UTF-8".to_owned()))?;
+        create(&file)?;
         let mut connection = Db::establish(name).map_err(|error| OpenError(error.to_string()))?;
         connection.batch_execute(&pragmas).map_err(|error| OpenError(error.to_string()))?;
         Ok(connection)
+    }
+}
+
+/// Makes the file where there is none, for its owner only; SQLite gives the files next to it the same rights.
+///
+/// One thread at a time, and never opening a file that is there: to close it would let go of the locks that this
+/// process has on it.
+fn create(file: &Path) -> Result<(), OpenError> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(OpenError(format!("the SQLite file cannot be made: {error}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::support::redis_groups::{RedisCluster, RedisSentinel};
 
 const TTL: Duration = Duration::from_secs(120);
 
-fn store(url: &str) -> KeyStore {
+pub fn store(url: &str) -> KeyStore {
     store_with_clock(url, Arc::new(SystemClock))
 }
 
@@ -42,7 +42,7 @@ fn first() -> Taken {
 }
 
 /// Whether the store says that it cannot answer, and why; any answer fails the test.
-async fn cause_of_failure(store: &KeyStore) -> String {
+pub async fn cause_of_failure(store: &KeyStore) -> String {
     let start = Instant::now();
     let error = store.take(&name(), b"").await.unwrap_err();
     assert!(start.elapsed() < Duration::from_millis(1_500), "took {:?}", start.elapsed());
@@ -53,7 +53,7 @@ async fn cause_of_failure(store: &KeyStore) -> String {
 }
 
 /// Waits until the store works again, at most ten seconds.
-async fn recovers(store: &KeyStore) {
+pub async fn recovers(store: &KeyStore) {
     let start = Instant::now();
     while let Err(error) = store.put(&name(), entry(), TTL).await {
         assert!(start.elapsed() < Duration::from_secs(10), "still {error:?}");

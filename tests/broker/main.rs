@@ -17,6 +17,7 @@ mod headers;
 mod health;
 mod instances;
 mod key_store;
+mod key_store_outages;
 mod legacy;
 mod login;
 mod login_cookies;

@@ -1,5 +1,7 @@
 //! The migrations: up, down and up again, on both databases, with the same tables as a result.
 
+use std::os::unix::fs::PermissionsExt;
+
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use futures_util::future::join_all;
@@ -107,6 +109,20 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn the_files_are_for_their_owner_only() {
+        let database = Database::sqlite().migrated().await;
+        let file = database.url.strip_prefix("sqlite:").unwrap();
+        for path in [file.to_owned(), format!("{file}-wal"), format!("{file}-shm")] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{path}");
+        }
+        // The rights of a file that is there are its owner's decision.
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        database.another_instance().ping().await.unwrap();
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[tokio::test]
     async fn a_missing_folder_is_named_and_nothing_is_created() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
@@ -163,6 +179,7 @@ mod postgres {
             .unwrap();
         let url = database.url.replace("//test@", &format!("//{role}@"));
         let server = Storage::new(&settings(&url)).unwrap();
+        server.ping().await.unwrap();
         assert_eq!(server.pending_migrations().await.unwrap(), Vec::<String>::new());
         assert!(sign_in(&server, login("alice", noon())).await.first_login);
         server.revert_all_migrations().await.unwrap_err();

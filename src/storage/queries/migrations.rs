@@ -1,7 +1,7 @@
 //! Applying migrations: all or none, one instance at a time.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Text};
 use diesel_migrations::MigrationHarness;
 
 use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, lock_migrations, write};
@@ -22,8 +22,8 @@ struct Version {
 }
 
 pub fn ping(db: &mut Db) -> Result<(), StorageError> {
-    diesel::select(1.into_sql::<Integer>()).get_result::<i32>(db)?;
-    Ok(())
+    let missing = missing(&applied(db)?)?;
+    if missing.is_empty() { Ok(()) } else { Err(StorageError::schema_is_behind(&missing.join(", "))) }
 }
 
 pub fn apply(db: &mut Db) -> Result<Vec<String>, StorageError> {
@@ -46,10 +46,16 @@ pub fn revert_all(db: &mut Db) -> Result<(), StorageError> {
 /// Diesel's own look-up creates its table, which a server without the right to change the schema cannot.
 pub fn pending(db: &mut Db) -> Result<Vec<String>, StorageError> {
     let tables: Count = diesel::sql_query(COUNT_MIGRATION_TABLES).get_result(db)?;
-    let applied: Vec<Version> = match tables.count {
-        0 => Vec::new(),
-        _ => diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(db)?,
-    };
+    let applied = if tables.count == 0 { Vec::new() } else { applied(db)? };
+    missing(&applied)
+}
+
+fn applied(db: &mut Db) -> Result<Vec<Version>, StorageError> {
+    Ok(diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(db)?)
+}
+
+/// The names of this program's migrations that are not among these.
+fn missing(applied: &[Version]) -> Result<Vec<String>, StorageError> {
     let is_applied = |version: &str| applied.iter().any(|row| row.version == version);
     let mut names: Vec<String> =
         embedded()?.into_iter().filter(|(version, _)| !is_applied(version)).map(|(_, name)| name).collect();

@@ -76,14 +76,7 @@ impl RedisSentinel {
         let primary = RedisServer::start(&secured);
         let port = primary.port();
         let replica = RedisServer::start(&[secured[0], secured[1], &format!("replicaof 127.0.0.1 {port}")]);
-        let mut sentinel = RedisServer::prepare_sentinel(&[
-            "requirepass sentinel-password",
-            &format!("sentinel monitor main 127.0.0.1 {port} 1"),
-            "sentinel auth-pass main data-password",
-            "sentinel down-after-milliseconds main 500",
-            "sentinel failover-timeout main 2000",
-        ]);
-        sentinel.launch();
+        let sentinel = launch_sentinel(port);
         let group = Self { primary, replica, sentinel };
         until("the sentinel knows the replica", || {
             let replicas: Vec<redis::Value> = group.sentinel.ask(cmd("SENTINEL").arg("REPLICAS").arg("main"));
@@ -102,14 +95,35 @@ impl RedisSentinel {
         });
     }
 
+    /// A second sentinel, which watches the same primary.
+    pub fn another_sentinel(&self) -> RedisServer {
+        launch_sentinel(self.primary.port())
+    }
+
     /// A URL that names a sentinel that is away and the one that is there.
     pub fn url(&self) -> String {
-        let away = free_port();
+        self.url_by_way_of(free_port())
+    }
+
+    /// A URL that names a sentinel at `first` and then the one that is there.
+    pub fn url_by_way_of(&self, first: u16) -> String {
         format!(
-            "redis+sentinel://:data-password@127.0.0.1:{away},127.0.0.1:{}/main/1?sentinel_password=sentinel-password",
+            "redis+sentinel://:data-password@127.0.0.1:{first},127.0.0.1:{}/main/1?sentinel_password=sentinel-password",
             self.sentinel.port()
         )
     }
+}
+
+fn launch_sentinel(primary: u16) -> RedisServer {
+    let mut sentinel = RedisServer::prepare_sentinel(&[
+        "requirepass sentinel-password",
+        &format!("sentinel monitor main 127.0.0.1 {primary} 1"),
+        "sentinel auth-pass main data-password",
+        "sentinel down-after-milliseconds main 500",
+        "sentinel failover-timeout main 2000",
+    ]);
+    sentinel.launch();
+    sentinel
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -1,0 +1,106 @@
+//! The key store while its connection has to be made anew: slowly, under load, past a silent sentinel.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use token_broker::key_store::KeyStore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::key_store::{cause_of_failure, recovers, store};
+use crate::support::redis::RedisServer;
+use crate::support::redis_groups::RedisSentinel;
+
+/// A port that passes on to `port`, either way a twentieth of a second later: a server that is not next door.
+fn distant(port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for caller in listener.incoming() {
+            let (caller, server) = (caller.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+            pass_on(caller.try_clone().unwrap(), server.try_clone().unwrap());
+            pass_on(server, caller);
+        }
+    });
+    near
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream) {
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            thread::sleep(Duration::from_millis(50));
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+/// Asks all the time, 200 times a second, without waiting for answers; until it is aborted.
+fn constant_calls(store: &KeyStore) -> JoinHandle<()> {
+    let store = store.clone();
+    tokio::spawn(async move {
+        loop {
+            let store = store.clone();
+            tokio::spawn(async move { store.ping().await });
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+}
+
+/// Waits until two calls in a row are answered, at most four seconds.
+async fn answers_again(store: &KeyStore) {
+    let start = Instant::now();
+    while store.ping().await.is_err() || store.ping().await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(4), "no answer for {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn ds_06_a_frozen_redis_is_found_again_under_constant_load() {
+    let server = RedisServer::start(&[]);
+    let store = store(&format!("redis://127.0.0.1:{}", distant(server.port())));
+    store.ping().await.unwrap();
+    let calls = constant_calls(&store);
+    let frozen = server.freeze();
+    sleep(Duration::from_millis(2_500)).await;
+    cause_of_failure(&store).await;
+    drop(frozen);
+    answers_again(&store).await;
+    calls.abort();
+}
+
+#[tokio::test]
+async fn ds_06_a_black_hole_longer_than_one_attempt_to_connect_is_left_behind() {
+    let server = RedisServer::start(&[]);
+    let frozen = server.freeze();
+    let store = store(&server.url());
+    let calls = constant_calls(&store);
+    sleep(Duration::from_millis(5_500)).await;
+    assert!(cause_of_failure(&store).await.contains("connecting took more than"));
+    drop(frozen);
+    answers_again(&store).await;
+    calls.abort();
+}
+
+#[tokio::test]
+async fn ds_06_a_silent_first_sentinel_bars_nobody() {
+    let group = RedisSentinel::start();
+    let silent = group.another_sentinel();
+    let url = group.url_by_way_of(silent.port());
+    // One broker has spoken to both sentinels before the first falls silent, the other has not.
+    let (connected, fresh) = (store(&url), store(&url));
+    connected.ping().await.unwrap();
+    let frozen = silent.freeze();
+    recovers(&fresh).await;
+    group
+        .primary
+        .ask::<()>(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes"));
+    recovers(&connected).await;
+    recovers(&fresh).await;
+    drop(frozen);
+}
