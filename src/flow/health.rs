@@ -11,8 +11,9 @@ use crate::state::Broker;
 /// How long an examination counts.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long one part may take to show that it works.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one part may take to show that it works: longer than the database's own limit of 2.5 s for finding
+/// that it has no connection, so that the reason is told.
+const PATIENCE: Duration = Duration::from_millis(2_700);
 
 /// What works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
