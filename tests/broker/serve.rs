@@ -87,11 +87,11 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
     instance.listens().await;
     let ready = readiness(&instance).await;
     assert_eq!(ready, json!({"ready": false, "log_in": false, "redeem": false, "verify": false}));
-    for part in ["database", "key store"] {
+    for (part, problem) in [("database", "the database"), ("key store", "does not answer")] {
         let line = instance.program.line(&format!("\"part\":\"{part}\"")).await;
         let event: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["level"], "WARN");
-        assert!(event["problem"].as_str().unwrap().contains("does not answer"), "{line}");
+        assert!(event["problem"].as_str().unwrap().contains(problem), "{line}");
     }
 
     redis.launch();
