@@ -9,15 +9,14 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
-use std::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
-use crate::domain::clock::monotonic;
+use crate::domain::clock::{Moment, monotonic};
 use crate::error::ErrorCode;
 use crate::flow::Caller;
 use crate::http::HttpSettings;
@@ -74,7 +73,7 @@ struct Finishing<'a> {
     method: &'static str,
     shape: Shape,
     request_id: String,
-    started: Instant,
+    started: Moment,
 }
 
 impl Finishing<'_> {
@@ -88,6 +87,10 @@ impl Finishing<'_> {
         security_headers::add(headers, self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        if self.broker.is_stopping() {
+            // Or a client would go on with this connection until the very end.
+            response.head_mut().set_connection_type(ConnectionType::Close);
         }
         self.record(route, response.status(), failure.as_ref());
         response
