@@ -18,199 +18,19 @@ use token_broker::domain::clock::MovableClock;
 use token_broker::domain::credential;
 use token_broker::provider::dev::{DevProvider, DevProviderSettings};
 
-use crate::support::broker::{CLIENT_SECRET, Login, LoginUrl, Setup, TestBroker};
-use crate::support::browser::{Answer, Browser};
+use crate::support::broker::{CLIENT_SECRET, Setup, TestBroker};
+use crate::support::browser::Browser;
 use crate::support::dump::{self, Dump};
 use crate::support::log::Listener;
+use crate::support::process::free_port;
+use crate::support::program::Program;
 use crate::support::redis::RedisServer;
 use crate::support::secrets::{RememberingEntropy, Secrets};
+use crate::support::story::Story;
 
 const REDIS_PASSWORD: &str = "redis-sesame-4711";
 #[cfg(feature = "postgres")]
 const DATABASE_PASSWORD: &str = "postgres-sesame-4712";
-
-/// What goes wrong in both kinds of provider, and in OpenID Connect alone.
-const FAULTS: &[&str] = &[
-    "token_html",
-    "token_duplicate_member",
-    "token_error_invalid_grant",
-    "token_cut",
-    "profile_html",
-    "profile_401",
-    "subject_null",
-    "hostile_profile",
-    "callback_duplicate_code",
-    "callback_wrong_state",
-    "callback_error_unknown",
-];
-const OIDC_FAULTS: &[&str] =
-    &["wrong_nonce", "bad_signature", "alg_none", "id_token_garbage", "duplicate_claim"];
-
-/// A broker's life seen from outside: what happens, and which secrets are seen.
-pub struct Story {
-    base: String,
-    route: String,
-    pub secrets: Secrets,
-    /// Everything that the broker answered, where the secrets do stand.
-    transcript: Vec<u8>,
-}
-
-impl Story {
-    pub fn new(base: &str, route: &str) -> Self {
-        let (base, route) = (base.to_owned(), route.to_owned());
-        Self { base, route, secrets: Secrets::default(), transcript: Vec::new() }
-    }
-
-    fn browser(&self, name: &str) -> Browser {
-        let mut browser = Browser::new();
-        browser.route(&self.base, &self.route);
-        browser.user_agent = format!("{name}/1.0");
-        browser
-    }
-
-    fn saw(&mut self, answer: &Answer) {
-        let text = format!("{:?}\n{}\n", answer.headers, answer.body);
-        self.transcript.extend(text.as_bytes());
-    }
-
-    fn remember_cookies(&mut self, browser: &Browser) {
-        for host in ["localhost", "127.0.0.1"] {
-            for value in browser.cookies(host).values() {
-                self.secrets.add("a cookie", value);
-            }
-        }
-    }
-
-    async fn log_in(&mut self, browser: &Browser, parameters: &[(&str, &str)], choice: &str) -> Login {
-        let begun = LoginUrl::at(&self.base, parameters);
-        let authorize = browser.navigate(&begun.url).await;
-        self.saw(&authorize);
-        let chosen = browser.navigate(&format!("{}{choice}", authorize.location().unwrap())).await;
-        let callback = chosen.location().unwrap().to_string();
-        self.remember_cookies(browser);
-        let back = browser.navigate(&callback).await;
-        self.saw(&back);
-        self.secrets.add("the SPA's verifier", &begun.verifier);
-        self.secrets.add("the SPA's state", &begun.state);
-        let pairs = url::Url::parse(&callback).unwrap();
-        for (name, value) in pairs.query_pairs().filter(|(_, value)| value.len() >= 32) {
-            match &*name {
-                "code" => self.secrets.add("a provider's code", value.as_bytes()),
-                "state" => self.secrets.add("a state", value.as_bytes()),
-                _ => {}
-            }
-        }
-        if let Some(key) = back.parameter("one_time_key") {
-            self.secrets.add("a one-time key", &key);
-            self.secrets.add("a one-time key's body", &key[4..48]);
-        }
-        Login { back, callback, verifier: begun.verifier, state: begun.state }
-    }
-
-    async fn redeem(&mut self, browser: &Browser, key: &str, verifier: &str) -> Answer {
-        let body = json!({ "one_time_key": key, "code_verifier": verifier });
-        let answer = browser.post_json(&format!("{}/api/get_token", self.base), &body, &[]).await;
-        self.saw(&answer);
-        answer
-    }
-
-    async fn call(&mut self, method: Method, path: &str, token: &str) -> Answer {
-        let bearer = format!("Bearer {token}");
-        let url = format!("{}{path}", self.base);
-        let answer = self.browser("api").send(method, &url, &[("authorization", &bearer)], None).await;
-        self.saw(&answer);
-        answer
-    }
-
-    fn token(&mut self, answer: &Answer) -> String {
-        let body = answer.json();
-        let token = body.get("access_token").or_else(|| body.get("token")).and_then(|token| token.as_str());
-        let token = token.unwrap_or_else(|| panic!("no token in {answer:?}")).to_owned();
-        self.secrets.add("a token", &token);
-        self.secrets.add("a token's body", &token[4..70]);
-        token
-    }
-
-    /// Sign in, rotate, replay, sign out.
-    async fn a_whole_life(&mut self, provider: &str) {
-        let (browser, thief) = (self.browser("browser"), self.browser("thief"));
-        let login = self.log_in(&browser, &[("provider", provider)], "&user=alice").await;
-        self.redeem(&browser, &login.key(), &"w".repeat(43)).await;
-        let answer = self.redeem(&browser, &login.key(), &login.verifier).await;
-        let first = self.token(&answer);
-        assert_eq!(self.call(Method::GET, "/api/me", &first).await.status, 200);
-        let rotated = self.call(Method::POST, "/api/token/rotate", &first).await;
-        let second = self.token(&rotated);
-        let sibling = self.call(Method::POST, "/api/token/rotate", &first).await;
-        self.token(&sibling);
-        assert_eq!(self.call(Method::GET, "/api/permissions", &second).await.status, 200);
-        assert_eq!(self.redeem(&thief, &login.key(), &login.verifier).await.status, 400);
-        assert_eq!(self.call(Method::GET, "/api/me", &second).await.status, 401, "the replay ended it");
-        let login = self.log_in(&browser, &[("provider", provider)], "&user=bob").await;
-        let answer = self.redeem(&browser, &login.key(), &login.verifier).await;
-        let third = self.token(&answer);
-        assert_eq!(self.call(Method::POST, "/api/logout", &third).await.status, 204);
-        // Used again, on the wrong path, in the wrong place.
-        let strange = browser.navigate(&login.callback).await;
-        self.saw(&strange);
-        for wrong in [login.key(), login.verifier.clone(), third.clone(), format!("{third}x")] {
-            assert_eq!(self.call(Method::GET, "/api/me", &wrong).await.status, 401);
-            assert_eq!(self.redeem(&browser, &wrong, &login.verifier).await.status, 400);
-            self.call(Method::GET, &format!("/api/me?access_token={wrong}"), &wrong).await;
-            self.call(Method::GET, &format!("/api/{wrong}"), &wrong).await;
-        }
-    }
-
-    async fn a_legacy_life(&mut self, choice: &str) {
-        let (login, browser) = self.a_legacy_login(choice).await;
-        let answer = self.redeem_legacy(&browser, &login.key()).await;
-        let token = self.token(&answer);
-        let (login, browser) = self.a_legacy_login(choice).await;
-        let again = self.redeem_legacy(&browser, &login.key()).await;
-        assert_eq!(self.token(&again), token, "the same token within seven days");
-        self.redeem_legacy(&browser, &login.key()).await;
-    }
-
-    async fn a_legacy_login(&mut self, choice: &str) -> (Login, Browser) {
-        let browser = self.browser("legacy");
-        let redirect_uri = format!("{}/legacy", self.base);
-        let parameters = [
-            ("client_id", "legacy"),
-            ("redirect_uri", redirect_uri.as_str()),
-            ("code_challenge", ""),
-            ("code_challenge_method", ""),
-        ];
-        (self.log_in(&browser, &parameters, choice).await, browser)
-    }
-
-    async fn redeem_legacy(&mut self, browser: &Browser, key: &str) -> Answer {
-        let answer = browser.get(&format!("{}/api/get_token/?one_time_key={key}", self.base), &[]).await;
-        self.saw(&answer);
-        answer
-    }
-
-    async fn everything_that_fails(&mut self, provider: &str) {
-        let faults = FAULTS.iter().chain(OIDC_FAULTS.iter().filter(|_| provider == "dev"));
-        for fault in faults {
-            let choice = format!("&user=alice&fault={fault}");
-            self.log_in(&self.browser("failing"), &[("provider", provider)], &choice).await;
-        }
-        self.log_in(&self.browser("denying"), &[("provider", provider)], "&deny=1").await;
-    }
-
-    pub async fn everything(&mut self) {
-        for provider in ["dev", "ops"] {
-            self.a_whole_life(provider).await;
-            self.everything_that_fails(provider).await;
-        }
-        self.a_legacy_life("&user=bob").await;
-        // The search finds what it is looking for where it does stand.
-        let found = self.secrets.found_in(&self.transcript);
-        for what in ["a cookie", "a one-time key", "a token", "the SPA's state"] {
-            assert!(found.contains(&what), "{what} was never seen: {found:?}");
-        }
-    }
-}
 
 /// A broker whose every random byte is known, on these stores, and its Redis.
 fn broker(database: Option<String>) -> (TestBroker, RememberingEntropy, RedisServer) {
@@ -255,7 +75,7 @@ async fn nothing_is_left_behind(database: Option<String>, dump_database: impl Fn
     broker.storage().migrate().await.unwrap();
     broker.ready().await;
     let mut story = Story::new(&broker.url, &broker.real_url);
-    story.everything().await;
+    story.everything(&["dev", "ops"]).await;
     let open = Open::begin(&mut story).await;
 
     let (database, key_store) = (dump_database(), dump::redis(&redis.url()));
@@ -407,4 +227,103 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     let forged = credential::encode("tbk_", &body);
     assert_eq!(broker.call("/api/me", &forged).await.status, 401);
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
+}
+
+/// What the program itself writes, at the most verbose level, in a form for people.
+#[actix_web::test]
+async fn er_03_the_demo_says_nothing_that_opens_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let port_text = port.to_string();
+    let arguments = ["demo", "--port", &port_text, "--data", "data", "--log", "trace"];
+    let mut program = Program::start(folder.path(), "demo", &arguments, &[("RUST_BACKTRACE", "full")]);
+    program.line("ready: ").await;
+    let mut story = Story::new(&format!("http://localhost:{port}"), &format!("http://127.0.0.1:{port}"));
+    story.everything(&["dev", "ops"]).await;
+    let data = folder.path().join("data");
+    add_fixed_secrets(&mut story.secrets, &std::fs::read_to_string(data.join("server_keys.toml")).unwrap());
+    let said = program.said();
+    assert!(said.contains("login_succeeded") && said.contains("token_rotated"), "{said}");
+    assert_eq!(story.secrets.found_in(said.as_bytes()), [""; 0], "in the log");
+    let database = dump::sqlite(&format!("sqlite:{}", data.join("broker.sqlite").display()));
+    assert!(database.values.contains(&b"alice"[..].to_vec()), "the database was not dumped");
+    assert_eq!(story.secrets.found_in(&database.bytes), [""; 0], "in the database");
+}
+
+#[cfg(feature = "postgres")]
+mod in_production {
+    use token_broker::provider::dev::DevClient;
+
+    use super::*;
+    use crate::support::certificates::Certificates;
+    use crate::support::production::{CLIENT_ID, PUBLIC, Production, SECRETS};
+    use crate::support::{broker, postgres, tls_front};
+
+    /// The clients and the provider of the story, trace, and limits that it does not reach.
+    fn as_in_the_story(config: &str) -> String {
+        let start = config.find("[[clients]]").unwrap();
+        let providers = config[..start].replace("id = \"corp\"", "id = \"ops\"");
+        format!(
+            r#"{providers}
+[log]
+filter = "trace"
+[limits]
+failed_redemptions_per_minute = 1000
+failed_tokens_per_minute = 1000
+[[clients]]
+id = "sample"
+redirect_uris = ["{PUBLIC}/"]
+[[clients]]
+id = "legacy"
+redirect_uris = ["{PUBLIC}/legacy"]
+legacy = true
+"#
+        )
+    }
+
+    #[actix_web::test]
+    async fn er_03_serve_says_nothing_that_opens_anything() {
+        let provider = broker::provider(&Arc::default());
+        provider.register(DevClient {
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: SECRETS[2].into(),
+            redirect_uris: vec![format!("{PUBLIC}/oauth2_callback/ops")],
+        });
+        let certificates_folder = tempfile::tempdir().unwrap();
+        let certificates = Certificates::write(certificates_folder.path(), &["0.0.0.0"]);
+        let port = tls_front::start(&certificates, provider.address()).await;
+        let provider_url = format!("https://0.0.0.0:{port}");
+        let mut redis = RedisServer::start(&[&format!("requirepass {}", SECRETS[1])]);
+        let database = postgres::database().replace("test@", &format!("test:{}@", SECRETS[0]));
+        let production = Production::new(&database, &redis.url(), &provider_url).await;
+        production.trust(&certificates.ca);
+        production.write(&as_in_the_story(&production.config()));
+        let migrated = Program::run(production.folder(), &["migrate", "--config", "token-broker.toml"]).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let mut instance = production.serve("only");
+        instance.listens().await;
+
+        let mut story = Story::new(PUBLIC, &instance.url);
+        story.route(&provider_url, provider.url());
+        story.provider = "ops";
+        story.everything(&["ops"]).await;
+        let keys = std::fs::read_to_string(production.folder().join("server_keys.toml")).unwrap();
+        add_fixed_secrets(&mut story.secrets, &keys);
+        SECRETS.iter().for_each(|secret| story.secrets.add("a secret of the configuration", secret));
+        for (what, dump) in
+            [("the database", dump::postgres(&database)), ("the key store", dump::redis(&redis.url()))]
+        {
+            assert!(dump.values.len() > 20, "{what} was not dumped");
+            assert_eq!(story.secrets.found_in(&dump.bytes), [""; 0], "in {what}");
+        }
+        let open = Open::begin(&mut story).await;
+        redis.stop();
+        open.an_outage(&mut story).await;
+        instance.program.signal("TERM");
+        let ended = instance.program.end().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.err.contains("login_succeeded") && ended.err.contains("key store"), "{ended:?}");
+        let said = [migrated.out, migrated.err, ended.out, ended.err].concat();
+        assert_eq!(story.secrets.found_in(said.as_bytes()), [""; 0], "in the log");
+    }
 }

@@ -17,6 +17,7 @@ pub mod redis_groups;
 pub mod rows;
 pub mod secrets;
 pub mod storage;
+pub mod story;
 #[cfg(feature = "postgres")]
 pub mod tls_front;
 
