@@ -73,8 +73,11 @@ async fn send(browser: &Browser, method: &str, url: &str, headers: &[(&str, &str
 const JSON: (&str, &str) = ("content-type", "application/json");
 const FOREIGN: (&str, &str) = ("origin", "https://evil.example");
 
+/// Method, address, headers, body, and the status of the answer.
+type Example = (&'static str, String, Vec<(&'static str, &'static str)>, String, u16);
+
 /// Requests without credentials, and the status of their answers.
-fn requests() -> Vec<(&'static str, String, Vec<(&'static str, &'static str)>, String, u16)> {
+fn requests() -> Vec<Example> {
     let plain = |method, path: &str, status| (method, path.to_owned(), vec![], String::new(), status);
     let post = |path: &str, headers: &[_], body: &str, status| {
         ("POST", path.to_owned(), headers.to_vec(), body.to_owned(), status)

@@ -376,25 +376,26 @@ pub struct LoginUrl {
 impl LoginUrl {
     /// A login of the client `sample` at the broker `base`, with these further or other parameters.
     pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
+        let redirect_uri = format!("{base}/");
+        let usual = [("client_id", "sample"), ("provider", "dev"), ("redirect_uri", &*redirect_uri)];
+        Self::new(base, &[&usual, parameters].concat())
+    }
+
+    /// `/login` of the broker at `broker` with a fresh state and challenge and these parameters; of two with one
+    /// name the later one counts, and an empty one is left out.
+    pub fn new(broker: &str, parameters: &[(&str, &str)]) -> Self {
         let verifier = CodeVerifier::random(&SystemEntropy);
         let state = State::random(&SystemEntropy).expose();
-        let redirect_uri = format!("{base}/");
         let challenge = verifier.challenge().to_string();
-        let mut pairs = vec![
-            ("client_id", "sample"),
-            ("provider", "dev"),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
+        let mut pairs =
+            vec![("state", &*state), ("code_challenge", &challenge), ("code_challenge_method", "S256")];
         for parameter in parameters {
             pairs.retain(|(name, _)| name != &parameter.0);
             pairs.push(*parameter);
         }
-        let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
-        let url = Url::parse_with_params(&format!("{base}/login"), pairs);
-        Self { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        let url = Url::parse_with_params(&format!("{broker}/login"), given).unwrap();
+        Self { url: url.into(), verifier: verifier.expose().to_owned(), state }
     }
 }
 

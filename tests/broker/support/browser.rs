@@ -100,20 +100,6 @@ impl Browser {
         self.send(Method::GET, url, &headers, None).await
     }
 
-    /// Follows redirects until an answer that is none, or until one leads to an address that begins with
-    /// `until`, which is returned unvisited as the last answer's `location()`.
-    pub async fn follow(&self, url: &str, until: &str) -> Answer {
-        let mut answer = self.navigate(url).await;
-        for _ in 0..10 {
-            match answer.location() {
-                Some(next) if next.as_str().starts_with(until) => return answer,
-                Some(next) => answer = self.navigate(next.as_str()).await,
-                None => return answer,
-            }
-        }
-        panic!("more than ten redirects from {url}");
-    }
-
     /// `GET` as a script of the page would do it.
     pub async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, url, headers, None).await
