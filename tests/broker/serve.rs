@@ -119,7 +119,8 @@ async fn ds_08_sigterm_turns_readiness_false_and_lets_requests_in_flight_finish(
     }
 
     let in_flight = HalfSent::to(&instance).await;
-    sleep(Duration::from_millis(100)).await;
+    // The program has taken the connection by then.
+    sleep(Duration::from_millis(400)).await;
     let begun = monotonic();
     instance.program.signal("TERM");
     let health = loop {
@@ -157,7 +158,8 @@ async fn ds_08_a_request_that_never_ends_is_cut_off() {
     let mut instance = production.serve("first");
     instance.listens().await;
     let endless = HalfSent::to(&instance).await;
-    sleep(Duration::from_millis(100)).await;
+    // The program has taken the connection by then.
+    sleep(Duration::from_millis(400)).await;
     let begun = monotonic();
     instance.program.signal("TERM");
     let ended = instance.program.end().await;

@@ -9,7 +9,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
@@ -87,10 +87,6 @@ impl Finishing<'_> {
         security_headers::add(headers, self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
-        }
-        if self.broker.is_stopping() {
-            // Or a client would go on with this connection until the very end.
-            response.head_mut().set_connection_type(ConnectionType::Close);
         }
         self.record(route, response.status(), failure.as_ref());
         response

@@ -81,9 +81,9 @@ fn broker(development: bool) -> web::Data<Broker> {
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
         late_revocations: late_revocations().0,
+        stopping: false.into(),
         health: HealthMemory::default(),
         limits: RateLimits::new(limits, &clock),
-        stopping: false.into(),
         clock,
         entropy: Arc::new(SystemEntropy),
     })
