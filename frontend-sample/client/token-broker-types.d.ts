@@ -39,9 +39,10 @@ export interface SessionEntry {
 
 /** Milliseconds since 1970 by this browser's clock, counted from the moment the token arrived. */
 export interface TokenTimes {
-  expiresAt: number;
-  /** When this tab will ask for the next token, unless another tab does so before. */
+  receivedAt: number;
+  /** From then on the token is rotated, by whichever tab comes first. */
   rotatesAt: number;
+  expiresAt: number;
 }
 
 /**
@@ -134,7 +135,7 @@ export type AuthState =
 
 /**
  * `change`: any new state. `signed-in`, `signed-out`: the status became this. `rotated`: there is a new token.
- * `error`: there is a new `state.error`.
+ * `error`: the new state has an error.
  */
 export type BrokerEvent = 'change' | 'signed-in' | 'signed-out' | 'rotated' | 'error';
 

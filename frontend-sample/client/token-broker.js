@@ -23,7 +23,7 @@ const failure = (name, code, message, facts) => /** @type {BrokerError} */ (Obje
 
 /** @param {ArrayBuffer | Uint8Array} bytes */
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
-  .replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  .replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 /** @type {(storage: () => TokenStorage, key: string) => any} */
@@ -86,7 +86,7 @@ export const createBrokerClient = (options = {}) => {
     state = next;
     emit('change');
     if (next.status !== before.status) emit(next.status);
-    if (error && error !== before.error) emit('error');
+    if (error) emit('error');
   };
 
   /** @type {(at: number) => void} */
@@ -105,13 +105,14 @@ export const createBrokerClient = (options = {}) => {
     arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // of many tabs one comes first
     try {
       store().setItem(name, JSON.stringify(next));
-    } catch {} // memory, or a full or forbidden store: this page goes on without
+    } catch {} // memory, or a full or forbidden store: the page goes on
   };
   /** @type {(found: any) => Grant} */
   const receive = ({ access_token: bearer, expires_in }) => {
-    const expiresAt = now() + expires_in * 1000; // not `expires_at`: clocks differ
+    const receivedAt = now();
+    const expiresAt = receivedAt + expires_in * 1000; // not `expires_at`: clocks differ
     const ahead = Math.min(rotateBeforeSeconds, expires_in > 60 ? expires_in / 2 : 0);
-    return { bearer, token: { expiresAt, rotatesAt: expiresAt - ahead * 1000 } };
+    return { bearer, token: { receivedAt, expiresAt, rotatesAt: expiresAt - ahead * 1000 } };
   };
   /** @type {(next: Grant) => void} */
   const renew = (next) => {
@@ -239,8 +240,8 @@ export const createBrokerClient = (options = {}) => {
     channel.onmessage = ({ data: { asked, found, rotated, left } }) => {
       if (asked && grant?.user) channel?.postMessage({ found: grant });
       if (found) handedOver?.(found);
-      const same = rotated && rotated.session.id === grant?.session?.id;
-      if (same && rotated.token.expiresAt > /** @type {Grant} */ (grant).token.expiresAt) renew(rotated);
+      const fresh = rotated && grant && rotated.token.expiresAt > grant.token.expiresAt;
+      if (fresh && rotated.session.id === grant?.session?.id) renew(rotated);
       if (left && [grant?.session?.id, grant?.user?.id].includes(left)) drop('other-tab');
     };
   };
@@ -330,8 +331,8 @@ export const createBrokerClient = (options = {}) => {
       if (!leaving) return true;
       channel?.postMessage({ left: (everywhere ? leaving.user : leaving.session)?.id });
       try {
-        const done = await call('POST', 'api/logout', leaving.bearer, { everywhere });
-        if (provider && done.provider_logout_url) navigate(done.provider_logout_url);
+        const { provider_logout_url } = await call('POST', 'api/logout', leaving.bearer, { everywhere });
+        if (provider && provider_logout_url) navigate(provider_logout_url);
       } catch (/** @type {any} */ error) {
         if (error.code === 'invalid_token') return true; // it was over already
         const text = 'Signed out here, but the broker has not confirmed it.';

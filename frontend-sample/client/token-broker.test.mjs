@@ -462,11 +462,15 @@ test('09 the token is rotated before it expires, and asked about when it has exp
 
 test('09 rotateBeforeSeconds counts, but no token is rotated in the first half of its life', async (t) => {
   const { client } = await comeBack(t, { rotateBeforeSeconds: 3600, now: () => 0 });
-  assert.deepEqual((await client.ready()).token, { expiresAt: 7 * DAY, rotatesAt: 7 * DAY - 3_600_000 });
+  assert.deepEqual((await client.ready()).token, {
+    receivedAt: 0, rotatesAt: 7 * DAY - 3_600_000, expiresAt: 7 * DAY,
+  });
   const broker = new FakeBroker();
   broker.lifetime = 600;
   const short = await comeBack(t, { broker, now: () => 0 });
-  assert.deepEqual((await short.client.ready()).token, { expiresAt: 600_000, rotatesAt: 300_000 });
+  assert.deepEqual((await short.client.ready()).token, {
+    receivedAt: 0, rotatesAt: 300_000, expiresAt: 600_000,
+  });
 });
 
 test('10 rotation is one request however many ask, and everybody gets the new token', async (t) => {

@@ -37,7 +37,7 @@ export class FakeBroker {
     const expiresAt = now + this.lifetime * 1000;
     return {
       bearer,
-      token: { expiresAt, rotatesAt: expiresAt - 86_400_000 },
+      token: { receivedAt: now, rotatesAt: expiresAt - 86_400_000, expiresAt },
       ...this.#me(session),
     };
   }
