@@ -53,7 +53,9 @@ error_codes! {
     /// The one-time key is unknown, used, expired or not proven; deliberately not said which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the proof does not match. Sign in again.";
     /// The bearer token is unknown, expired or revoked; deliberately not said which.
-    InvalidToken = "invalid_token", 401, "access_denied", "The access token is missing, unknown, expired or revoked. Sign in again.";
+    InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
+    /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
+    MissingToken = "missing_token", 401, "access_denied", "This address needs a bearer token in the Authorization header.";
     /// The callback does not belong to a login that this browser began.
     InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was begun in another browser.";
     /// The callback came from another provider than the login went to (RFC 9207).
@@ -115,18 +117,19 @@ impl fmt::Display for ErrorCode {
 pub struct Error {
     code: ErrorCode,
     detail: Option<&'static str>,
+    scope: Option<&'static str>,
     retry_after: Option<u32>,
     cause: Option<Cause>,
 }
 
 /// The result of everything that can fail a request.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// The failure that `code` names, with its text from the table.
     pub fn new(code: ErrorCode) -> Self {
         let retry_after = (code == ErrorCode::TemporarilyUnavailable).then_some(2);
-        Self { code, detail: None, retry_after, cause: None }
+        Self { code, detail: None, scope: None, retry_after, cause: None }
     }
 
     /// Adds which parameter, and what to mend: a fixed text that holds nothing of the request.
@@ -152,6 +155,11 @@ impl Error {
         Self::new(ErrorCode::InvalidRequest).detail(detail)
     }
 
+    /// Shorthand: `insufficient_scope`, with the scope that is missing.
+    pub fn insufficient_scope(scope: &'static str) -> Self {
+        Self { scope: Some(scope), ..Self::new(ErrorCode::InsufficientScope) }
+    }
+
     /// The code.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -160,6 +168,11 @@ impl Error {
     /// The text for the caller.
     pub fn public_text(&self) -> &'static str {
         self.detail.unwrap_or_else(|| self.code.public_text())
+    }
+
+    /// The scope that the token lacks (RFC 6750 section 3).
+    pub fn missing_scope(&self) -> Option<&'static str> {
+        self.scope
     }
 
     /// Seconds for `Retry-After`, where another try makes sense.

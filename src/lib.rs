@@ -10,8 +10,16 @@
 //! 4. `authenticate`: every API call presents that token; its row decides.
 //! 5. `rotate` and `logout`: the token is exchanged before its seven days are over, or ends.
 
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod error;
+pub mod flow;
+pub mod http;
 pub mod key_store;
 pub mod provider;
+pub mod server;
+pub mod state;
 pub mod storage;
+mod tasks;
+pub mod telemetry;

@@ -63,6 +63,11 @@ impl fmt::Debug for TokenHandle {
 pub struct HandleDigest([u8; 32]);
 
 impl HandleDigest {
+    /// The digest from its bytes in the database.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The digest as it stands in the database.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

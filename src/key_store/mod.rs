@@ -3,6 +3,25 @@
 //! A few raw operations; what the bytes mean is decided above. Taking is one atomic step in every store:
 //! of any number of parallel takers one gets the grant, and the rest of the entry's life recognises the others.
 
+mod address;
+mod link;
+mod memory;
+mod redis;
+mod settings;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use self::address::Address;
+use self::memory::MemoryStore;
+use self::redis::RedisStore;
+pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError};
+use crate::domain::clock::Clock;
+use crate::domain::one_time_key::EntryName;
+
 /// A new entry, both parts sealed by the caller.
 #[derive(Debug)]
 pub struct NewEntry {
@@ -40,6 +59,85 @@ pub enum KeyStoreError {
     /// It is full: every entry is live.
     #[error("the key store is full")]
     Full,
+}
+
+/// Where one-time keys wait. Clones share one store.
+#[derive(Clone)]
+pub struct KeyStore(Backend);
+
+#[derive(Clone)]
+enum Backend {
+    Memory(Arc<MemoryStore>),
+    Redis(Arc<RedisStore>),
+}
+
+impl KeyStore {
+    /// The store that the settings name. Connects to nothing yet: a broker can start before its Redis.
+    pub fn new(settings: &KeyStoreSettings, clock: Arc<dyn Clock>) -> Result<Self, KeyStoreSettingsError> {
+        if settings.command_timeout.is_zero() {
+            return Err(KeyStoreSettingsError::Zero("command_timeout"));
+        }
+        if settings.capacity == 0 {
+            return Err(KeyStoreSettingsError::Zero("capacity"));
+        }
+        match Address::parse(settings.url.expose_secret())? {
+            Address::Memory => {
+                Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
+            }
+            Address::Redis(address) => {
+                let store = RedisStore::new(*address, settings.key_prefix.clone(), settings.command_timeout)?;
+                Ok(Self(Backend::Redis(Arc::new(store))))
+            }
+        }
+    }
+
+    /// Stores an entry for `ttl`.
+    pub async fn put(&self, name: &EntryName, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
+            Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
+        }
+    }
+
+    /// Takes an entry: the first caller gets the grant and leaves `redemption` for the others, in one step.
+    ///
+    /// After an error the entry may have been taken; the call is never repeated here.
+    pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
+            Backend::Redis(store) => store.take(name.as_str(), redemption).await,
+        }
+    }
+
+    /// Says `true` to the first caller with this name within `ttl` and `false` to every other.
+    pub async fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => store.claim(name, ttl),
+            Backend::Redis(store) => store.claim(name, ttl).await,
+        }
+    }
+
+    /// Whether the store answers.
+    pub async fn ping(&self) -> Result<(), KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(_) => Ok(()),
+            Backend::Redis(store) => store.ping().await,
+        }
+    }
+
+    /// Which store this is, without secrets: for logs and health reports.
+    pub fn describe(&self) -> String {
+        match &self.0 {
+            Backend::Memory(store) => store.describe(),
+            Backend::Redis(store) => store.describe().to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "KeyStore({})", self.describe())
+    }
 }
 
 impl From<KeyStoreError> for crate::error::Error {

@@ -1,12 +1,192 @@
 //! The identity provider as the broker sees it: authorization request, code exchange, profile.
+//!
+//! [`Provider`] is all that the flow knows. Beneath it, `oidc` and `oauth2` are the two kinds; `discovery`,
+//! `jwks`, `jwt`, `id_token`, `token_endpoint` and `claims` are the steps, each named after its standard term;
+//! `http_client` is the only way out.
 
+mod authorization;
+mod cached;
+mod claims;
+pub mod dev;
+mod discovery;
+#[cfg(test)]
+mod fake;
+mod http_client;
+mod id_token;
+mod json;
+mod jwks;
+mod jwt;
+mod oauth2;
+mod oidc;
+mod registry;
 pub mod settings;
+mod token_endpoint;
 
+use secrecy::SecretString;
+use url::Url;
+
+use self::http_client::{Deadline, HttpClient};
+use self::id_token::IdToken;
+use self::oauth2::OAuth2;
+use self::oidc::Oidc;
+pub use self::registry::{ProviderSettingsError, Providers};
+use self::settings::ClientAuth;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::{OidcNonce, State};
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::domain::profile::Profile;
 use crate::error::{Error, ErrorCode};
+
+/// One configured provider, of either kind.
+pub struct Provider {
+    registration: Registration,
+    kind: Kind,
+}
+
+enum Kind {
+    Oidc(Box<Oidc>),
+    OAuth2(Box<OAuth2>),
+}
+
+/// The broker as the provider knows it, and the way to the provider: what both kinds need.
+struct Registration {
+    id: ProviderId,
+    display_name: String,
+    client_id: String,
+    client_secret: SecretString,
+    client_auth: ClientAuth,
+    redirect_uri: Url,
+    scope: String,
+    allowed_email_domains: Vec<String>,
+    http: HttpClient,
+}
+
+impl Registration {
+    fn asks_for_openid(&self) -> bool {
+        self.scope.split(' ').any(|scope| scope == "openid")
+    }
+}
+
+/// What the code was exchanged for: opaque, good for [`Provider::profile`] only.
+pub struct ExchangedGrant {
+    access_token: SecretString,
+    id_token: Option<IdToken>,
+    deadline: Deadline,
+}
+
+impl std::fmt::Debug for ExchangedGrant {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("ExchangedGrant(…)")
+    }
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Provider({})", self.registration.id)
+    }
+}
+
+impl Provider {
+    /// Its name in paths and configuration.
+    pub fn id(&self) -> &ProviderId {
+        &self.registration.id
+    }
+
+    /// What people call it.
+    pub fn display_name(&self) -> &str {
+        &self.registration.display_name
+    }
+
+    /// Its issuer or, without one, its authorization endpoint: pinned in the login attempt.
+    pub fn identity(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.issuer(),
+            Kind::OAuth2(oauth2) => oauth2.authorize_url().as_str(),
+        }
+    }
+
+    /// The path on which its callbacks arrive.
+    pub fn callback_path(&self) -> &str {
+        self.registration.redirect_uri.path()
+    }
+
+    /// Where to send the browser for a login (RFC 6749 section 4.1.1).
+    ///
+    /// # Errors
+    ///
+    /// Those of fetching the metadata; InsufficientAuthentication where `max_age` is asked of a plain OAuth 2
+    /// provider, which cannot prove it.
+    pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.authorization_url(&self.registration, request).await,
+            Kind::OAuth2(oauth2) => oauth2.authorization_url(&self.registration, request),
+        }
+    }
+
+    /// Checks the `iss` of a callback (RFC 9207 section 2.4): compared character by character whenever it is
+    /// there, and missed where the provider announces it.
+    pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.check_issuer(&self.registration, iss).await,
+            Kind::OAuth2(oauth2) => oauth2.check_issuer(iss),
+        }
+    }
+
+    /// Exchanges the code, once (RFC 6749 section 4.1.3). An OpenID provider's ID token is verified before
+    /// anything comes back.
+    ///
+    /// Exchange and profile together take no longer than the configured total time.
+    pub async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<ExchangedGrant, ProviderError> {
+        let deadline = self.registration.http.deadline();
+        let (access_token, id_token) = match &self.kind {
+            Kind::Oidc(oidc) => {
+                let (access_token, id_token) = oidc.exchange(&self.registration, &exchange, deadline).await?;
+                (access_token, Some(id_token))
+            }
+            Kind::OAuth2(oauth2) => (oauth2.exchange(&self.registration, &exchange, deadline).await?, None),
+        };
+        Ok(ExchangedGrant { access_token, id_token, deadline })
+    }
+
+    /// Who signed in: from the ID token and UserInfo, or from the profile documents.
+    pub async fn profile(&self, grant: ExchangedGrant) -> Result<SignedInProfile, ProviderError> {
+        let ExchangedGrant { access_token, id_token, deadline } = grant;
+        let registration = &self.registration;
+        match (&self.kind, id_token) {
+            (Kind::Oidc(oidc), Some(id_token)) => {
+                let auth_time = id_token.auth_time;
+                let profile = oidc.profile(registration, &access_token, id_token, deadline).await?;
+                Ok(SignedInProfile { profile, auth_time })
+            }
+            (Kind::OAuth2(oauth2), None) => {
+                let profile = oauth2.profile(registration, &access_token, deadline).await?;
+                Ok(SignedInProfile { profile, auth_time: None })
+            }
+            _ => Err(ProviderError::Unusable("the grant is another provider's".to_owned())),
+        }
+    }
+
+    /// Whether a login can begin: an OpenID provider's metadata is known or can be fetched.
+    pub async fn ready(&self) -> Result<(), ProviderError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.ready(&self.registration).await,
+            Kind::OAuth2(_) => Ok(()),
+        }
+    }
+
+    /// Where the person can sign out at the provider (RP-Initiated Logout 1.0), where it says so.
+    pub async fn end_session_endpoint(&self) -> Result<Option<Url>, ProviderError> {
+        match &self.kind {
+            Kind::Oidc(oidc) => {
+                let deadline = self.registration.http.deadline();
+                let metadata = oidc.metadata(&self.registration, deadline).await?;
+                Ok(metadata.end_session_endpoint.clone())
+            }
+            Kind::OAuth2(_) => Ok(None),
+        }
+    }
+}
 
 /// What `/login` puts into the authorization request (RFC 6749 section 4.1.1).
 #[derive(Debug)]
@@ -48,7 +228,7 @@ pub struct SignedInProfile {
 }
 
 /// Why a provider call failed. Holds nothing of the answer: no token, no body, no URL.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
     /// It cannot be reached, or says itself that it is down.
     #[error("the provider is unavailable: {0}")]

@@ -2,26 +2,26 @@
 
 use crate::domain::api_token::TokenFacts;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{ClientId, SessionId, UserId};
+use crate::domain::ids::{ClientId, IdentityId, SessionId, UserId};
 use crate::domain::profile::Profile;
 use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
 /// A completed login, to be written in one transaction.
 #[derive(Debug)]
-pub struct SignIn<'a> {
+pub struct SignIn {
     /// Who, as the provider says.
-    pub profile: &'a Profile,
+    pub profile: Profile,
     /// For which client.
-    pub client_id: &'a ClientId,
+    pub client_id: ClientId,
     /// The id of the session, should a new one begin.
     pub session_id: SessionId,
     /// The id of the user, should it be their first login.
     pub user_id: UserId,
     /// The id of the identity, should it be its first login.
-    pub identity_id: crate::domain::ids::IdentityId,
+    pub identity_id: IdentityId,
     /// From which browser.
-    pub browser: &'a Browser,
+    pub browser: Browser,
     /// When the person last proved who they are, where the provider says so.
     pub auth_time: Option<Timestamp>,
     /// The time of the login.
@@ -80,6 +80,15 @@ pub struct TokenRecord {
     pub user_disabled_at: Option<Timestamp>,
 }
 
+/// How far a rotation may go.
+#[derive(Debug, Clone, Copy)]
+pub struct RotationLimits {
+    /// The successors one token can have: the tabs that rotate it at the same moment.
+    pub siblings: usize,
+    /// The live tokens a user can have; the oldest are revoked beyond it.
+    pub live_tokens: usize,
+}
+
 /// What a rotation wrote.
 #[derive(Debug)]
 pub enum Rotation {
@@ -89,4 +98,40 @@ pub enum Rotation {
     TooManySiblings,
     /// Nothing: the caller's verdict on the locked row was no.
     Refused,
+}
+
+/// An audit event as it stands in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened: a name of [`AuditKind`](crate::domain::audit::AuditKind).
+    pub kind: String,
+    /// The request that caused it.
+    pub request_id: String,
+    /// From where.
+    pub address: Option<String>,
+    /// For which client.
+    pub client: Option<String>,
+    /// At which provider.
+    pub provider: Option<String>,
+    /// About whom.
+    pub user: Option<UserId>,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// About which token, by its short one-way id.
+    pub token: Option<String>,
+    /// The error code, where it failed.
+    pub reason: Option<String>,
+}
+
+/// How many rows a purge deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// API tokens that were dead for over a day.
+    pub tokens: usize,
+    /// Sessions that were over for a day and held no token any more.
+    pub sessions: usize,
+    /// Old audit events.
+    pub audit_events: usize,
 }

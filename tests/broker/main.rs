@@ -6,4 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod bearer;
+mod contract;
+mod dev_provider;
+mod key_store;
+mod legacy;
+mod login_story;
+mod readme;
+mod redeem;
+mod rotate;
+mod storage;
+mod storage_outages;
+mod storage_schema;
 mod support;
+mod tokens;

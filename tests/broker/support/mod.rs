@@ -1,3 +1,18 @@
 //! What the tests stand on: private servers, a broker of one's own, a browser.
 
+pub mod broker;
+pub mod browser;
+pub mod certificates;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod process;
+pub mod redis;
+pub mod redis_groups;
+pub mod rows;
+pub mod storage;
+
+/// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
+pub fn install_tls_provider() {
+    // Only the first call of the program can succeed; every one wants the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

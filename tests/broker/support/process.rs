@@ -10,6 +10,7 @@ folder=$1; shift
 "$@" </dev/null & server=$!
 cat >/dev/null
 kill -INT "$server" 2>/dev/null
+kill -CONT "$server" 2>/dev/null
 wait "$server"
 rm -rf "$folder"
 "#;

@@ -1,0 +1,175 @@
+//! `demo`: everything on this machine with one command and nothing to configure.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::rt::System;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::Args;
+use secrecy::ExposeSecret;
+
+use super::serve::{runtime, start_log};
+use super::{Failure, migrate, private_file};
+use crate::config::{Config, DevelopmentSetup, development, generate_keys_file};
+use crate::domain::clock::SystemClock;
+use crate::domain::entropy::{self, SystemEntropy};
+use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
+use crate::server::{self, Environment};
+
+/// The broker's name at the development provider.
+const CLIENT_ID: &str = "token-broker";
+
+/// Try everything on this machine: broker, development provider and sample app
+///
+/// Listens on 127.0.0.1 only and needs no network and no configuration. Users and keys stay in the data folder;
+/// delete it to begin anew.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The port of the broker.
+    #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The folder of the database and the server keys; made where it is missing.
+    #[arg(long, value_name = "DIR", default_value = "demo-data")]
+    data: PathBuf,
+    /// Which events are logged, as in `info` or `token_broker=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    log: String,
+}
+
+impl Demo {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+        self.check_port()?;
+        let keys = self.prepare_data().map_err(|error| {
+            Failure::Runtime(format!("{}: {error}: choose another folder with --data", self.data.display()))
+        })?;
+        System::new().block_on(async {
+            let provider = self.start_provider()?;
+            let config = self.configuration(&provider.0, &provider.1, &keys)?;
+            start_log(&config.log)?;
+            migrate::apply(&config).await?;
+            let server = server::build(config, Environment::system()).await.map_err(runtime)?;
+            self.welcome(provider.0.url(), out)?;
+            server.run().await.map_err(runtime)
+        })
+    }
+
+    /// Says at once what is wrong with the port, and what to do.
+    fn check_port(&self) -> Result<(), Failure> {
+        let port = self.port;
+        let mend = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => "is taken".to_owned(),
+            Err(error) => format!("cannot be listened on ({error})"),
+        };
+        let other = if port == 8080 { 8081 } else { 8080 };
+        Err(Failure::Runtime(format!("port {port} {mend}: choose another, as in --port {other}")))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.data.join("broker.sqlite")
+    }
+
+    /// Makes the data folder and the server keys where they are missing; gives the path of the keys.
+    fn prepare_data(&self) -> io::Result<PathBuf> {
+        private_file::folder(&self.data)?;
+        let keys = self.data.join("server_keys.toml");
+        if !keys.exists() {
+            let fresh = generate_keys_file(None, &SystemEntropy).map_err(io::Error::other)?;
+            private_file::create(&keys, fresh.expose_secret())?;
+        }
+        Ok(keys)
+    }
+
+    /// Starts the provider on a free port; gives it with the broker's secret there, another one at every start.
+    fn start_provider(&self) -> Result<(DevProvider, String), Failure> {
+        let secret = BASE64_URL_SAFE_NO_PAD.encode(entropy::bytes::<32>(&SystemEntropy));
+        let callback = |id: &str| format!("http://localhost:{}/oauth2_callback/{id}", self.port);
+        let client = DevClient {
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: secret.as_str().into(),
+            redirect_uris: vec![callback("dev"), callback("ops")],
+        };
+        let provider = DevProvider::start(DevProviderSettings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            clients: vec![client],
+            open_registration: false,
+        });
+        Ok((provider.map_err(runtime)?, secret))
+    }
+
+    fn configuration(&self, provider: &DevProvider, secret: &str, keys: &Path) -> Result<Config, Failure> {
+        let setup = DevelopmentSetup {
+            port: self.port,
+            database: &self.database(),
+            server_keys: keys,
+            provider_url: provider.url(),
+            provider_client_id: CLIENT_ID,
+            provider_client_secret: secret,
+            log_filter: &self.log,
+        };
+        Ok(development(setup)?.config)
+    }
+
+    fn welcome(&self, provider: &str, out: &mut dyn Write) -> Result<(), Failure> {
+        let broker = format!("http://localhost:{}", self.port);
+        let users: Vec<_> = USERS.iter().map(|user| user.name).collect();
+        writeln!(out, "token-broker demo: for trying out on this machine, not for production\n")?;
+        writeln!(out, "  sample app  {broker}/")?;
+        writeln!(out, "  API docs    {broker}/docs")?;
+        writeln!(out, "  provider    {provider} (OpenID Connect and plain OAuth 2)")?;
+        writeln!(out, "  users       {}; no passwords", users.join(", "))?;
+        writeln!(out, "  data        {}", self.database().display())?;
+        writeln!(out, "  stop        Ctrl-C\n")?;
+        writeln!(out, "ready: {broker}/")?;
+        Ok(out.flush()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::tests::run;
+    use super::*;
+
+    fn demo(data: &Path) -> Demo {
+        Demo { port: 8080, data: data.to_owned(), log: "warn".to_owned() }
+    }
+
+    #[test]
+    fn a_taken_port_is_explained() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let (code, out, err) = run(&["demo", "--port", &port.to_string(), "--data", data]);
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert_eq!(err, format!("token-broker: port {port} is taken: choose another, as in --port 8080\n"));
+    }
+
+    #[test]
+    fn the_server_keys_are_made_once_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let demo = demo(&folder.path().join("new"));
+        let keys = demo.prepare_data().unwrap();
+        let text = std::fs::read_to_string(&keys).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&demo.data), mode(&keys)), (0o700, 0o600));
+        demo.prepare_data().unwrap();
+        assert_eq!(std::fs::read_to_string(&keys).unwrap(), text);
+    }
+
+    #[test]
+    fn the_welcome_is_short_and_ends_with_the_ready_line() {
+        let mut out = Vec::new();
+        demo(Path::new("demo-data")).welcome("http://127.0.0.1:9000", &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.lines().count() <= 12 && out.contains("alice"), "{out}");
+        assert_eq!(out.lines().last(), Some("ready: http://localhost:8080/"));
+    }
+}

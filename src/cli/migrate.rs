@@ -1,0 +1,82 @@
+//! `migrate`: the database's schema.
+
+use std::io::Write;
+
+use actix_web::rt::System;
+use clap::Args;
+
+use super::serve::runtime;
+use super::{ConfigFile, Failure};
+use crate::config::Config;
+use crate::server;
+use crate::storage::Storage;
+
+/// Bring the database's schema up to date
+///
+/// Safe while brokers are running and when several instances do it at once. Needs a database role that may
+/// change the schema; `serve` does not.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Undo every migration instead. Deletes all users, sessions and tokens.
+    #[arg(long)]
+    revert: bool,
+}
+
+impl Migrate {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+        let config = self.config.load()?.config;
+        System::new().block_on(async {
+            if self.revert {
+                storage(&config)?.revert_all_migrations().await.map_err(runtime)?;
+                writeln!(out, "every migration is undone")?;
+                return Ok(());
+            }
+            let applied = apply(&config).await?;
+            for name in &applied {
+                writeln!(out, "applied {name}")?;
+            }
+            writeln!(out, "the schema is up to date")?;
+            Ok(())
+        })
+    }
+}
+
+/// Applies what is missing; gives the names.
+pub(super) async fn apply(config: &Config) -> Result<Vec<String>, Failure> {
+    storage(config)?.migrate().await.map_err(runtime)
+}
+
+fn storage(config: &Config) -> Result<Storage, Failure> {
+    Storage::new(&server::storage_settings(config)).map_err(|error| Failure::Configuration(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::run;
+
+    #[test]
+    fn the_schema_is_made_once_and_can_be_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let keys = path("server_keys.toml").display().to_string();
+        assert_eq!(run(&["generate-key", "--output", &keys]).0, 0);
+        let url = format!("sqlite:{}", path("broker.sqlite").display());
+        for (name, secret) in [("corp", "x"), ("ops", "x"), ("database_url", url.as_str())] {
+            super::super::private_file::create(&path(name), secret).unwrap();
+        }
+        let example = include_str!("../../token-broker.example.toml");
+        let text = example.replace("/run/secrets", folder.path().to_str().unwrap());
+        std::fs::write(path("token-broker.toml"), text).unwrap();
+        let config = path("token-broker.toml").display().to_string();
+        let migrate = |more: &[&str]| run(&[&["migrate", "--config", &config], more].concat());
+
+        let (code, first, err) = migrate(&[]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(first.starts_with("applied "), "{first}");
+        assert_eq!(migrate(&[]).1, "the schema is up to date\n");
+        assert_eq!(migrate(&["--revert"]).0, 0);
+        assert_eq!(migrate(&[]).1, first);
+    }
+}

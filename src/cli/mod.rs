@@ -1,0 +1,164 @@
+//! The command line: a file per command.
+//!
+//! Exit codes: 0, 1 when something failed while running, 2 when the command line or the configuration is wrong.
+
+mod check_config;
+mod demo;
+mod generate_key;
+mod migrate;
+mod openapi;
+mod private_file;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Loaded, Mode, Problems};
+
+/// Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them bearer tokens over a
+/// one-time key.
+#[derive(Debug, Parser)]
+#[command(name = "token-broker", version, max_term_width = 100)]
+#[command(after_help = "To try it out: token-broker demo\n\n\
+    In production: make keys (generate-key), write token-broker.toml (see \
+    token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
+    Exit codes: 0 success, 1 failed while running, 2 wrong command line or configuration.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    CheckConfig(check_config::CheckConfig),
+    Migrate(migrate::Migrate),
+    GenerateKey(generate_key::GenerateKey),
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApi),
+}
+
+/// The option that every command with a configuration has.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) win over it.
+    #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    /// Loads the configuration by the rules of production.
+    fn load(&self) -> Result<Loaded, Problems> {
+        config::load(&self.path, config::environment(), Mode::Production)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Something to mend before trying again.
+    #[error("{0}")]
+    Configuration(String),
+    /// Something that went wrong on the way.
+    #[error("{0}")]
+    Runtime(String),
+    /// `check-config` has said what is wrong.
+    #[error("{0}")]
+    Checked(Problems),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Runtime(_) | Self::Checked(_) => 1,
+            Self::Configuration(_) => 2,
+        }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Configuration(problems.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+/// Does what the command line says.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_with(arguments, &mut io::stdout(), &mut io::stderr()).into()
+}
+
+/// The same, writing to `out` and complaining to `err`; gives the exit code.
+fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let page = error.render();
+            // Help and version were asked for; everything else is a complaint.
+            let _ = if error.use_stderr() { write!(err, "{page}") } else { write!(out, "{page}") };
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let done = match cli.command {
+        Command::Demo(command) => command.run(out),
+        Command::Serve(command) => command.run(),
+        Command::CheckConfig(command) => command.run(out),
+        Command::Migrate(command) => command.run(out),
+        Command::GenerateKey(command) => command.run(out),
+        Command::OpenApi(command) => command.run(out),
+    };
+    match done {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = writeln!(err, "token-broker: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Runs a command line; gives the exit code and what was written to standard output and error.
+    pub(super) fn run(arguments: &[&str]) -> (u8, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let arguments = ["token-broker"].iter().chain(arguments).map(OsString::from);
+        let code = run_with(arguments, &mut out, &mut err);
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_explained() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn help_succeeds_and_a_wrong_command_line_is_2() {
+        let (code, out, err) = run(&["--help"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains("check-config") && out.contains("Exit codes"), "{out}");
+        let (code, out, err) = run(&["sevre"]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(err.contains("sevre"), "{err}");
+    }
+}

@@ -1,0 +1,58 @@
+//! `serve`: the broker in production.
+
+use std::sync::Arc;
+
+use actix_web::rt::System;
+use clap::Args;
+
+use super::{ConfigFile, Failure};
+use crate::config::{Loaded, LogConfig};
+use crate::domain::clock::SystemClock;
+use crate::server::{self, Environment};
+use crate::telemetry;
+
+/// Run the broker in production
+///
+/// Refuses to start on anything that is for trying out: a public URL without https, sample keys, secrets that
+/// other users can read, the development provider, plain http addresses. Logs one JSON line an event to standard
+/// error. SIGTERM stops it: readiness turns false, requests in flight finish.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Loaded { config, warnings, .. } = self.config.load()?;
+        start_log(&config.log)?;
+        for warning in warnings {
+            tracing::warn!(key = warning.key, "{}", warning.text);
+        }
+        System::new().block_on(async {
+            let server = server::build(config, Environment::system()).await.map_err(runtime)?;
+            let admin_listen = server.admin_addr().map(tracing::field::display);
+            tracing::info!(listen = %server.addr(), admin_listen, "ready");
+            server.run().await.map_err(runtime)
+        })
+    }
+}
+
+/// Logs from here on, panics included.
+pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
+    telemetry::init(log.format, &log.filter, Arc::new(SystemClock)).map_err(runtime)?;
+    telemetry::install_panic_hook();
+    Ok(())
+}
+
+/// An error with its causes, in one line.
+pub(super) fn runtime(error: impl std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    Failure::Runtime(text)
+}

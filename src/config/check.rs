@@ -1,0 +1,222 @@
+//! Collects everything that is wrong with a configuration, so that it is mended in one go.
+//!
+//! A problem names the key and what to write there; it never repeats a value, because values may be secrets.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use url::Url;
+
+use super::Mode;
+use super::secret::{self, Secret};
+
+/// One thing to mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The path of the key, as in `clients[1].redirect_uris[0]`.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.key, self.text)
+    }
+}
+
+/// Why there is no configuration: everything that has to be mended first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn one(key: &str, text: &str) -> Self {
+        Self(vec![Problem { key: key.to_owned(), text: text.to_owned() }])
+    }
+
+    /// The problems, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The running check of one configuration.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// Which rules hold.
+    pub(super) mode: Mode,
+    /// Relative paths begin here: the folder of the configuration file.
+    folder: PathBuf,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Keys whose value could not be read: they are there, so nobody should be told that they are missing.
+    unreadable: Vec<String>,
+}
+
+impl Check {
+    pub(super) fn new(mode: Mode, folder: &Path) -> Self {
+        let folder = folder.to_owned();
+        Self { mode, folder, problems: Vec::new(), warnings: Vec::new(), unreadable: Vec::new() }
+    }
+
+    /// Whether the rules of production hold.
+    pub(super) fn production(&self) -> bool {
+        self.mode == Mode::Production
+    }
+
+    /// Notes something that must be mended.
+    pub(super) fn problem(&mut self, key: impl Into<String>, text: impl fmt::Display) {
+        let key = key.into();
+        if !self.unreadable.iter().any(|known| known.starts_with(&key)) {
+            self.problems.push(Problem { key, text: text.to_string() });
+        }
+    }
+
+    /// Notes a value that is there but has the wrong shape.
+    pub(super) fn unreadable(&mut self, key: impl Into<String>, text: impl fmt::Display) {
+        let key = key.into();
+        self.problem(key.clone(), text);
+        self.unreadable.push(key);
+    }
+
+    /// Notes something that works, and that an operator should know.
+    pub(super) fn warn(&mut self, key: impl Into<String>, text: impl fmt::Display) {
+        self.warnings.push(Problem { key: key.into(), text: text.to_string() });
+    }
+
+    /// Ends the check: the warnings, or everything that has to be mended.
+    pub(super) fn finish(self) -> Result<Vec<Problem>, Problems> {
+        if self.problems.is_empty() { Ok(self.warnings) } else { Err(Problems(self.problems)) }
+    }
+
+    /// A value that must be there; `mend` says what to write.
+    pub(super) fn required<T>(&mut self, key: &str, value: Option<T>, mend: &str) -> Option<T> {
+        if value.is_none() {
+            self.problem(key, format_args!("is missing: {mend}"));
+        }
+        value
+    }
+
+    /// A text of one of the domain's types.
+    pub(super) fn parse<T: FromStr<Err: fmt::Display>>(&mut self, key: &str, text: &str) -> Option<T> {
+        text.parse().map_err(|error| self.problem(key, error)).ok()
+    }
+
+    /// A text that names one of a few choices, spelt as serde spells them.
+    pub(super) fn choice<'de, T: Deserialize<'de>>(&mut self, key: &str, text: &'de str) -> Option<T> {
+        let choice = T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text));
+        choice.map_err(|error| self.problem(key, expectation(&error.to_string()))).ok()
+    }
+
+    /// A number that must be in `range`.
+    pub(super) fn within<N>(&mut self, key: &str, number: N, range: RangeInclusive<N>) -> Option<N>
+    where
+        N: PartialOrd + fmt::Display,
+    {
+        if range.contains(&number) {
+            return Some(number);
+        }
+        self.problem(key, format_args!("must be {} to {}", range.start(), range.end()));
+        None
+    }
+
+    /// An address that the broker calls or is called at: https, or http on this machine in development.
+    pub(super) fn url(&mut self, key: &str, text: &str) -> Option<Url> {
+        let Ok(url) = Url::parse(text) else {
+            self.problem(key, "must be an absolute URL, as in https://login.example.com");
+            return None;
+        };
+        let loopback = crate::domain::client::is_loopback(&url);
+        let fault = if !url.username().is_empty() || url.password().is_some() {
+            "must not contain a user name or password"
+        } else if url.fragment().is_some() {
+            "must not contain a fragment ('#')"
+        } else if self.production() && loopback {
+            "must not be on this machine in production: name the public host"
+        } else if url.scheme() == "https" || (url.scheme() == "http" && loopback && !self.production()) {
+            return Some(url);
+        } else {
+            "must be https (http only for localhost, 127.0.0.1 and [::1] in development)"
+        };
+        self.problem(key, fault);
+        None
+    }
+
+    /// A secret from the environment or from a file, whichever is set.
+    pub(super) fn secret(
+        &mut self,
+        key: &str,
+        literal: Option<Secret>,
+        file: Option<&Path>,
+    ) -> Option<SecretString> {
+        let file_key = format!("{key}_file");
+        match (literal, file) {
+            (Some(_), Some(_)) => {
+                self.problem(key, format_args!("and {file_key} are both set: keep one"));
+                None
+            }
+            (Some(literal), None) => self.filled(key, literal.0),
+            (None, Some(file)) => {
+                let secret = self.file(&file_key, file, true)?;
+                self.filled(&file_key, secret)
+            }
+            (None, None) => {
+                self.problem(key, format_args!("is missing: name a file in {file_key}"));
+                None
+            }
+        }
+    }
+
+    fn filled(&mut self, key: &str, secret: SecretString) -> Option<SecretString> {
+        use secrecy::ExposeSecret;
+        if secret.expose_secret().is_empty() {
+            self.problem(key, "is empty");
+            return None;
+        }
+        Some(secret)
+    }
+
+    /// The text of a file; a `private` one must not be readable by other users (AD-01).
+    pub(super) fn file(&mut self, key: &str, path: &Path, private: bool) -> Option<SecretString> {
+        let path = self.folder.join(path);
+        match secret::read(&path) {
+            Ok((text, exposed)) => {
+                if private && exposed {
+                    let text = "is readable by other users: chmod 400 the file \
+                                (mode: 0400 for a container's secret mount)";
+                    if self.production() { self.problem(key, text) } else { self.warn(key, text) }
+                }
+                Some(text)
+            }
+            Err(error) => {
+                self.problem(key, format_args!("{} cannot be read: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+/// What a serde error expected, without the value that it got.
+pub(super) fn expectation(message: &str) -> String {
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("unknown field") => {
+            format!("is not a setting; here are {}", expected.trim_start_matches("one of "))
+        }
+        Some((_, expected)) => format!("must be {expected}"),
+        None => "cannot be read".to_owned(),
+    }
+}

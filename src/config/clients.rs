@@ -1,0 +1,147 @@
+//! `[[clients]]`: the registered SPAs, and the addresses that keys may be delivered to.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Check;
+use super::source::list;
+use crate::domain::client::{Client, Origin, RedirectUri};
+use crate::domain::ids::ClientId;
+
+/// The registered SPAs and other public clients. At least one.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawClient {
+    /// The `client_id`: 1 to 32 characters of a-z, 0-9, `-` and `_`. Required.
+    id: Option<String>,
+    /// What people call it; shown on the broker's pages. Default: the id.
+    display_name: Option<String>,
+    /// The addresses that one-time keys may be delivered to, compared byte for byte. Required, https.
+    #[serde(deserialize_with = "list")]
+    redirect_uris: Vec<String>,
+    /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
+    #[serde(deserialize_with = "list")]
+    origins: Vec<String>,
+    /// Where the key travels in the redirect: `query` or `fragment`.
+    key_delivery: String,
+    /// The name of the parameter that carries it: `one_time_key` or `code`.
+    key_parameter: String,
+    /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven
+    /// days. Weaker: only while an old SPA needs it.
+    legacy: bool,
+    /// Whether logins are allowed; a disabled client is treated as unknown.
+    enabled: bool,
+    /// The scopes of its tokens: `profile` opens `/api/me`, `permissions` opens `/api/permissions`, others are
+    /// for the APIs behind the broker.
+    #[serde(deserialize_with = "list")]
+    scopes: Vec<String>,
+    /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`.
+    #[serde(deserialize_with = "list")]
+    login_parameters: Vec<String>,
+}
+
+impl Default for RawClient {
+    fn default() -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            id: None,
+            display_name: None,
+            redirect_uris: Vec::new(),
+            origins: Vec::new(),
+            key_delivery: "query".to_owned(),
+            key_parameter: "one_time_key".to_owned(),
+            legacy: false,
+            enabled: true,
+            scopes: texts(&["profile", "permissions"]),
+            login_parameters: texts(&["prompt", "login_hint", "max_age"]),
+        }
+    }
+}
+
+impl RawClient {
+    /// Checks the client that stands at `key`.
+    pub(super) fn check(self, key: &str, check: &mut Check) -> Option<Client> {
+        let id_key = format!("{key}.id");
+        let id = check.required(&id_key, self.id, "name the client");
+        let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
+        let redirect_uris = redirect_uris(&format!("{key}.redirect_uris"), &self.redirect_uris, check);
+        let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
+        let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
+        let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
+        let scope = scope(&format!("{key}.scopes"), &self.scopes, check);
+        let parameters = self.login_parameters.iter().enumerate();
+        let login_parameters = parameters
+            .filter_map(|(i, name)| check.choice(&format!("{key}.login_parameters[{i}]"), name))
+            .collect();
+        if self.legacy {
+            let text =
+                "is on: no PKCE, and one token for all of a user's browsers; turn it off when the SPA allows";
+            check.warn(format!("{key}.legacy"), text);
+        }
+        let id = id?;
+        Some(Client {
+            display_name: self.display_name.unwrap_or_else(|| id.to_string()),
+            id,
+            redirect_uris,
+            origins,
+            key_delivery: key_delivery?,
+            key_parameter: key_parameter?,
+            legacy: self.legacy,
+            enabled: self.enabled,
+            scope,
+            login_parameters,
+        })
+    }
+}
+
+fn redirect_uris(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
+    if texts.is_empty() {
+        check
+            .problem(key, "is missing: name at least one address of the SPA, as in https://app.example.com/");
+    }
+    let mut uris: Vec<RedirectUri> = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        let key = format!("{key}[{i}]");
+        let Some(uri) = check.parse::<RedirectUri>(&key, text) else { continue };
+        if uri.is_plain_http() && check.production() {
+            check.problem(key, "must be https in production");
+        } else if uris.contains(&uri) {
+            check.problem(key, "is there twice: keep one");
+        } else {
+            uris.push(uri);
+        }
+    }
+    uris
+}
+
+fn origins(key: &str, texts: &[String], redirect_uris: &[RedirectUri], check: &mut Check) -> Vec<Origin> {
+    let mut origins: Vec<Origin> = if texts.is_empty() {
+        redirect_uris.iter().map(RedirectUri::origin).collect()
+    } else {
+        let texts = texts.iter().enumerate();
+        texts.filter_map(|(i, text)| origin(&format!("{key}[{i}]"), text, check)).collect()
+    };
+    origins.sort();
+    origins.dedup();
+    origins
+}
+
+fn origin(key: &str, text: &str, check: &mut Check) -> Option<Origin> {
+    let origin: Origin = check.parse(key, text)?;
+    if origin.as_str().starts_with("http:") && check.production() {
+        check.problem(key, "must be https in production");
+        return None;
+    }
+    Some(origin)
+}
+
+/// Scopes, joined as they travel (RFC 6749 section 3.3).
+pub(super) fn scope(key: &str, scopes: &[String], check: &mut Check) -> String {
+    let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    for (i, scope) in scopes.iter().enumerate() {
+        if scope.is_empty() || !scope.bytes().all(allowed) {
+            check.problem(format!("{key}[{i}]"), "must be visible ASCII without spaces, '\"' and '\\'");
+        }
+    }
+    scopes.join(" ")
+}

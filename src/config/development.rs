@@ -1,0 +1,89 @@
+//! The configuration of `demo` and of tests: everything on this machine, nothing to write.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::check::Check;
+use super::{Loaded, Mode, Problems, validate};
+
+/// What differs from one demo to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct DevelopmentSetup<'a> {
+    /// The port of the broker on 127.0.0.1.
+    pub port: u16,
+    /// The SQLite file.
+    pub database: &'a Path,
+    /// The file of the server keys.
+    pub server_keys: &'a Path,
+    /// The development provider's own address, as in `http://127.0.0.1:9000`.
+    pub provider_url: &'a str,
+    /// The broker's `client_id` at both of its kinds.
+    pub provider_client_id: &'a str,
+    /// The broker's secret there.
+    pub provider_client_secret: &'a str,
+    /// Which events are logged.
+    pub log_filter: &'a str,
+}
+
+/// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2), clients `sample` and
+/// `legacy`.
+///
+/// # Errors
+///
+/// The server keys cannot be read, or `setup` holds something that cannot work.
+pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
+    let broker = format!("http://localhost:{}", setup.port);
+    let provider = |path: &str| format!("{}{path}", setup.provider_url);
+    let raw = json!({
+        "public_url": broker,
+        "server": { "listen": format!("127.0.0.1:{}", setup.port) },
+        "database": { "url": format!("sqlite:{}", setup.database.display()) },
+        "key_store": { "url": "memory:" },
+        "server_keys": { "file": setup.server_keys },
+        "log": { "format": "pretty", "filter": setup.log_filter },
+        "docs": { "public": true },
+        "providers": [{
+            "id": "dev",
+            "kind": "oidc",
+            "display_name": "Development provider",
+            "issuer": setup.provider_url,
+            "client_id": setup.provider_client_id,
+            "client_secret": setup.provider_client_secret,
+            "claims": { "permissions": "$.permissions[*]" },
+        }, {
+            "id": "ops",
+            "kind": "oauth2",
+            "display_name": "Development provider, plain OAuth 2",
+            "authorize_url": provider("/o/authorize/"),
+            "token_url": provider("/o/token/"),
+            "client_auth": "post",
+            "client_id": setup.provider_client_id,
+            "client_secret": setup.provider_client_secret,
+            "profile": [
+                { "url": provider("/public-api/current_user/base_info") },
+                { "url": provider("/public-api/current_user/all_permissions") },
+            ],
+            "claims": {
+                "subject": "$.name",
+                "username": "$.name",
+                "display_name": "$.name_cn",
+                "email": "$.email",
+                "permissions": "$.permissions[*]",
+            },
+        }],
+        "clients": [{
+            "id": "sample",
+            "display_name": "Sample app",
+            "redirect_uris": [format!("{broker}/")],
+        }, {
+            "id": "legacy",
+            "display_name": "Sample app, old contract",
+            "redirect_uris": [format!("{broker}/legacy")],
+            "legacy": true,
+        }],
+    });
+    let raw = serde_json::from_value(raw)
+        .map_err(|_| Problems::one("the demo", "has an unreadable configuration"))?;
+    validate(Some(raw), Check::new(Mode::Development, Path::new("")))
+}

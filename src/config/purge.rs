@@ -1,0 +1,39 @@
+//! `[purge]`: when rows that are over are deleted.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Check;
+
+/// `[purge]`, validated.
+#[derive(Debug, Clone)]
+pub struct PurgeConfig {
+    /// Between two runs, in seconds.
+    pub interval_seconds: u32,
+    /// How long audit events are kept, in days.
+    pub audit_days: u32,
+}
+
+/// When rows that are over are deleted.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawPurge {
+    /// Seconds between two runs, 60 to 86400.
+    interval_seconds: u32,
+    /// Days that audit events are kept, 1 to 3650.
+    audit_days: u32,
+}
+
+impl Default for RawPurge {
+    fn default() -> Self {
+        Self { interval_seconds: 3600, audit_days: 90 }
+    }
+}
+
+impl RawPurge {
+    pub(super) fn check(self, check: &mut Check) -> Option<PurgeConfig> {
+        let interval = check.within("purge.interval_seconds", self.interval_seconds, 60..=86_400);
+        let days = check.within("purge.audit_days", self.audit_days, 1..=3650);
+        Some(PurgeConfig { interval_seconds: interval?, audit_days: days? })
+    }
+}

@@ -1,0 +1,542 @@
+//! Whole configurations: good ones, and one for everything that must not start.
+
+use std::fs;
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::entropy::SeededEntropy;
+use crate::domain::key_ring::KeyId;
+use crate::provider::settings::{ClientAuth, KindSettings};
+
+const EXAMPLE: &str = include_str!("../../token-broker.example.toml");
+
+/// A folder with the secret files that the example names.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let keys = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
+        folder.write("server_keys.toml", keys.expose_secret());
+        folder.write("database_url", "sqlite:/var/lib/token-broker/broker.sqlite\n");
+        folder.write("key_store_url", "memory:");
+        folder.write("corp", "corp-secret\n");
+        folder.write("ops", "ops-secret");
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file that only its owner can read.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        fs::write(&path, text).unwrap();
+        self.allow(name, 0o600);
+    }
+
+    fn allow(&self, name: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Loads `text`, in which `/run/secrets` means this folder.
+    fn load(&self, text: &str, environment: &[(&str, &str)], mode: Mode) -> Result<Loaded, Problems> {
+        let text = text.replace("/run/secrets", self.path().to_str().unwrap());
+        let file = self.path().join("token-broker.toml");
+        fs::write(&file, text).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        super::load(&file, environment, mode)
+    }
+}
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, Problems> {
+    Folder::new().load(text, environment, Mode::Production)
+}
+
+fn keys(problems: &Problems) -> Vec<&str> {
+    problems.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+#[test]
+fn the_example_is_a_production_configuration() {
+    let Loaded { config, warnings, .. } = load(EXAMPLE, &[]).unwrap();
+    assert_eq!(config.mode, Mode::Production);
+    assert_eq!(config.public_url.as_str(), "https://auth.example.com/");
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.database.url.expose_secret(), "sqlite:/var/lib/token-broker/broker.sqlite");
+    assert_eq!(config.server_keys.issuing().id(), KeyId(1));
+    assert_eq!(config.tokens.api_token_seconds, 604_800);
+    assert_eq!(config.limits.failed_redemptions_per_minute.get(), 30);
+
+    let [corp, ops] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    assert_eq!(corp.redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/corp");
+    assert_eq!((corp.scope.as_str(), corp.client_auth), ("openid profile email", ClientAuth::Basic));
+    assert_eq!(corp.client_secret.expose_secret(), "corp-secret");
+    let KindSettings::Oidc(oidc) = &corp.kind else { panic!() };
+    assert_eq!((oidc.issuer.as_str(), oidc.userinfo), ("https://login.example.com", true));
+    assert_eq!(oidc.algorithms.len(), 9);
+    assert_eq!((ops.scope.as_str(), ops.client_auth), ("", ClientAuth::Post));
+    let KindSettings::OAuth2(oauth2) = &ops.kind else { panic!() };
+    assert_eq!(oauth2.profile[1].into.as_deref(), Some("permissions"));
+    assert_eq!(oauth2.claims.subject.as_ref().unwrap().to_string(), "$.name");
+
+    let [web] = &config.clients[..] else { panic!("{:?}", config.clients) };
+    assert_eq!(web.origins, ["https://app.example.com".parse().unwrap()]);
+    assert_eq!((web.scope.as_str(), web.login_parameters.len()), ("profile permissions", 3));
+    assert_eq!(warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>(), ["database.url"]);
+}
+
+/// The example with one thing changed, the key that must be named, and a word of the mend.
+const BAD: &[(&str, &str, &str, &str)] = &[
+    // Form.
+    ("[docs]", "[docs", "line 83, column 6", "is not TOML"),
+    ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
+    ("[docs]", "[dosc]", "dosc", "`docs`"),
+    ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
+    ("kind = \"oidc\"", "kind = \"saml\"", "providers[0].kind", "oidc"),
+    ("#workers = 4", "workers = \"many\"", "server.workers", "integer"),
+    ("#legacy = false", "legacy = \"maybe\"", "clients[0].legacy", "boolean"),
+    ("into = \"permissions\"", "in = \"permissions\"", "providers[1].profile[1].in", "`into`"),
+    // AD-02: nothing for trying out in production.
+    ("\"https://auth.example.com\"", "\"http://auth.example.com\"", "public_url", "https"),
+    ("\"https://auth.example.com\"", "\"https://localhost\"", "public_url", "public host"),
+    ("\"https://auth.example.com\"", "\"https://auth.example.com/broker\"", "public_url", "alone"),
+    ("\"https://login.example.com\"", "\"http://127.0.0.1:9000\"", "providers[0].issuer", "production"),
+    ("\"https://login.example.com\"", "\"https://[::1]/\"", "providers[0].issuer", "production"),
+    (
+        "\"https://app.example.com/signed-in\"",
+        "\"http://localhost/\"",
+        "clients[0].redirect_uris[0]",
+        "https",
+    ),
+    ("#origins = [\"https://app.example.com\"]", "origins = [\"*\"]", "clients[0].origins[0]", "origin"),
+    (
+        "#origins = [\"https://app.example.com\"]",
+        "origins = [\"http://localhost\"]",
+        "clients[0].origins[0]",
+        "https",
+    ),
+    ("#enabled = true", "enabled = false", "clients", "enabled"),
+    (
+        "trusted_proxies = [\"10.0.0.0/8\"]",
+        "trusted_proxies = [\"::/0\"]",
+        "server.trusted_proxies[0]",
+        "every",
+    ),
+    // AD-01: no secret in the file.
+    (
+        "client_secret_file = \"/run/secrets/corp\"",
+        "client_secret = \"x\"",
+        "providers[0].client_secret",
+        "file",
+    ),
+    (
+        "file = \"/run/secrets/server_keys.toml\"",
+        "issuing = 1\nkeys = [{ id = 1, secret = \"jcB-BQeCqC-rbIOsZV5Hd8hA5y7MZw3nXfTt5kUGkQE\" }]",
+        "server_keys.keys[0].secret",
+        "server_keys.file",
+    ),
+    ("\"rediss://redis", "\"rediss://:password@redis", "key_store.url", "url_file"),
+    // Addresses.
+    ("0.0.0.0:8080", "8080", "server.listen", "port"),
+    ("127.0.0.1:9090", "0.0.0.0:8080", "server.admin_listen", "differ"),
+    ("\"10.0.0.0/8\"", "\"10.0.0.0/33\"", "server.trusted_proxies[0]", "network"),
+    ("\"rediss://redis", "\"http://redis", "key_store.url", "memory:"),
+    ("url_file = \"/run/secrets/database_url\"", "url = \"mysql://h/d\"", "database.url", "postgres://"),
+    ("url_file = \"/run/secrets/database_url\"", "url = \"sqlite::memory:\"", "database.url", "file"),
+    ("url_file = \"/run/secrets/database_url\"", "", "database.url", "url_file"),
+    ("/run/secrets/corp", "/run/secrets/absent", "providers[0].client_secret_file", "absent"),
+    (
+        "#url_file = \"/run/secrets/key_store_url\"",
+        "url_file = \"/run/secrets/key_store_url\"",
+        "key_store.url",
+        "keep one",
+    ),
+    // Numbers.
+    ("#one_time_key_seconds = 120", "one_time_key_seconds = 121", "tokens.one_time_key_seconds", "10 to 120"),
+    ("#one_time_key_seconds = 120", "one_time_key_seconds = 9", "tokens.one_time_key_seconds", "10 to 120"),
+    ("#api_token_seconds = 604800", "api_token_seconds = 604801", "tokens.api_token_seconds", "604800"),
+    ("#session_seconds = 2592000", "session_seconds = 3600", "tokens.session_seconds", "api_token_seconds"),
+    ("#login_per_minute = 120", "login_per_minute = 0", "limits.login_per_minute", "1 to"),
+    ("#pool_size = 10", "pool_size = -1", "database.pool_size", "integer"),
+    ("#pool_size = 10", "pool_size = 99999999999", "database.pool_size", "integer"),
+    ("#capacity = 100000", "capacity = 1", "key_store.capacity", "100 to"),
+    ("#key_prefix = \"token-broker:\"", "key_prefix = \"a b\"", "key_store.key_prefix", "A-Z"),
+    (
+        "#shutdown_timeout_seconds = 30",
+        "shutdown_timeout_seconds = 31",
+        "server.shutdown_timeout_seconds",
+        "30",
+    ),
+    ("#audit_days = 90", "audit_days = 0", "purge.audit_days", "1 to"),
+    ("#format = \"json\"", "format = \"xml\"", "log.format", "`json`"),
+    ("#filter = \"info\"", "filter = \"info,=x=y\"", "log.filter", "level"),
+    // Providers.
+    ("id = \"corp\"", "id = \"Corp\"", "providers[0].id", "a-z"),
+    ("id = \"ops\"", "id = \"corp\"", "providers[1].id", "twice"),
+    ("issuer = \"https://login.example.com\"", "", "providers[0].issuer", "missing"),
+    (
+        "issuer = \"https://login.example.com\"",
+        "issuer = \"https://login.example.com?a\"",
+        "providers[0].issuer",
+        "query",
+    ),
+    (
+        "#algorithms = [\"RS256\", \"ES256\"]",
+        "algorithms = [\"HS256\"]",
+        "providers[0].algorithms[0]",
+        "RS256",
+    ),
+    (
+        "#algorithms = [\"RS256\", \"ES256\"]",
+        "algorithms = [\"RS256\", \"none\"]",
+        "providers[0].algorithms[1]",
+        "RS256",
+    ),
+    ("#scope = \"openid profile email\"", "scope = \"profile\"", "providers[0].scope", "openid"),
+    ("#client_auth = \"basic\"", "client_auth = \"jwt\"", "providers[0].client_auth", "`basic`"),
+    (
+        "#callback_path = \"/oauth2_callback/{id}\"",
+        "callback_path = \"/callback\"",
+        "providers[0].callback_path",
+        "{id}",
+    ),
+    (
+        "#callback_path = \"/oauth2_callback/{id}\"",
+        "callback_path = \"/oauth2_callback/ops\"",
+        "providers[0].callback_path",
+        "{id}",
+    ),
+    (
+        "#allowed_email_domains = [\"example.com\"]",
+        "allowed_email_domains = [\"@example.com\"]",
+        "providers[0].allowed_email_domains[0]",
+        "domain",
+    ),
+    ("#ca_file = \"/etc/ssl/corp.pem\"", "ca_file = \"/run/secrets/corp\"", "providers[0].ca_file", "PEM"),
+    ("subject = \"$.name\", ", "", "providers[1].claims.subject", "unchanging"),
+    ("\"$.permissions[*]\" }", "\"permissions\" }", "providers[1].claims.permissions", "RFC 9535"),
+    ("token_url = \"https://ops.example.com/o/token/\"", "", "providers[1].token_url", "missing"),
+    (
+        "authorize_url = \"https://ops",
+        "authorize_url = \"https://u:p@ops",
+        "providers[1].authorize_url",
+        "password",
+    ),
+    ("authorize_url =", "acr_values = [\"x\"]\nauthorize_url =", "providers[1].acr_values", "oidc"),
+    (
+        "issuer = \"https://login",
+        "token_url = \"https://x.example\"\nissuer = \"https://login",
+        "providers[0].token_url",
+        "oauth2",
+    ),
+    (
+        "{ url = \"https://ops.example.com/public-api/current_user/base_info\" },",
+        "{},",
+        "providers[1].profile[0].url",
+        "missing",
+    ),
+    // Clients.
+    ("id = \"web\"", "", "clients[0].id", "missing"),
+    ("redirect_uris = [\"https://app.example.com/signed-in\"]", "", "clients[0].redirect_uris", "address"),
+    ("app.example.com/signed-in", "app.example.com/?code=1", "clients[0].redirect_uris[0]", "code"),
+    ("app.example.com/signed-in", "*.example.com/", "clients[0].redirect_uris[0]", "'*'"),
+    (
+        "\"https://app.example.com/signed-in\"]",
+        "\"https://a.example/\", \"https://a.example/\"]",
+        "clients[0].redirect_uris[1]",
+        "twice",
+    ),
+    ("#key_delivery = \"query\"", "key_delivery = \"header\"", "clients[0].key_delivery", "`fragment`"),
+    ("#scopes = [\"profile\", \"permissions\"]", "scopes = [\"a b\"]", "clients[0].scopes[0]", "spaces"),
+    (
+        "#login_parameters = [\"prompt\", \"login_hint\", \"max_age\"]",
+        "login_parameters = [\"acr\"]",
+        "clients[0].login_parameters[0]",
+        "`max_age`",
+    ),
+];
+
+#[test]
+fn ad_02_ad_06_every_mistake_stops_the_start_and_is_named() {
+    let folder = Folder::new();
+    let mut wrong = Vec::new();
+    for (from, to, key, mend) in BAD {
+        assert!(EXAMPLE.contains(from), "the example has no {from}");
+        match folder.load(&EXAMPLE.replacen(from, to, 1), &[], Mode::Production) {
+            Ok(_) => wrong.push(format!("{to} is accepted")),
+            Err(problems) if keys(&problems) == [*key] && problems.to_string().contains(mend) => {}
+            Err(problems) => wrong.push(format!("{to} should name {key} and {mend}: {problems}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let text = EXAMPLE
+        .replace("https://auth.example.com\"", "auth\"")
+        .replace("\n[server]", "\n[server]\ncolour = 1\nworkers = \"x\"")
+        .replace("id = \"web\"", "id = \"web\"\nlegasy = true\nenabled = \"perhaps\"")
+        .replace("#pool_size = 10", "pool_size = 0");
+    let problems = load(&text, &[]).unwrap_err();
+    let mut named = keys(&problems);
+    named.sort_unstable();
+    assert_eq!(
+        named,
+        [
+            "clients[0].enabled",
+            "clients[0].legasy",
+            "database.pool_size",
+            "public_url",
+            "server.colour",
+            "server.workers"
+        ],
+        "{problems}"
+    );
+}
+
+#[test]
+fn an_empty_file_says_all_that_is_needed() {
+    let problems = load("", &[]).unwrap_err();
+    let needed = ["public_url", "database.url", "key_store.url", "server_keys.file", "providers", "clients"];
+    assert_eq!(keys(&problems), needed);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let problems = super::load(Path::new("/absent/x.toml"), [], Mode::Production).unwrap_err();
+    assert!(problems.to_string().contains("/absent/x.toml: cannot be read"), "{problems}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
+    let loaded = load(
+        &EXAMPLE.replace("client_secret_file = \"/run/secrets/ops\"", ""),
+        &[
+            ("TOKEN_BROKER__SERVER__LISTEN", "[::]:80"),
+            ("TOKEN_BROKER__SERVER__WORKERS", "3"),
+            ("TOKEN_BROKER__SERVER__TRUSTED_PROXIES", "192.0.2.1, 2001:db8::/32"),
+            ("TOKEN_BROKER__SERVER__ADMIN_LISTEN", ""),
+            ("TOKEN_BROKER__DOCS__PUBLIC", "true"),
+            ("TOKEN_BROKER__PROVIDERS__OPS__CLIENT_SECRET", "007"),
+            ("TOKEN_BROKER__PROVIDERS__OPS__CLAIMS__SUBJECT", "$.id"),
+            ("TOKEN_BROKER__PROVIDERS__OPS__PROFILE__1__INTO", "rights"),
+            ("TOKEN_BROKER__CLIENTS__SECOND_APP__REDIRECT_URIS", "https://b.example/x,https://b.example/y"),
+            ("TOKEN_BROKER__CLIENTS__WEB__KEY_DELIVERY", "fragment"),
+            ("TOKEN_BROKER_CONFIG", "not a setting"),
+        ],
+    );
+    let config = loaded.unwrap().config;
+    assert_eq!(config.server.listen.to_string(), "[::]:80");
+    assert_eq!(config.server.admin_listen.unwrap().port(), 9090);
+    assert_eq!((config.server.workers, config.server.trusted_proxies.len()), (Some(3), 2));
+    assert!(config.docs.public);
+    let ops = &config.providers[1];
+    assert_eq!(ops.client_secret.expose_secret(), "007");
+    let KindSettings::OAuth2(oauth2) = &ops.kind else { panic!() };
+    assert_eq!(oauth2.profile[1].into.as_deref(), Some("rights"));
+    assert_eq!(oauth2.claims.subject.as_ref().unwrap().to_string(), "$.id");
+    let [web, second] = &config.clients[..] else { panic!("{:?}", config.clients) };
+    assert_eq!(web.key_delivery, crate::domain::client::KeyDelivery::Fragment);
+    assert_eq!((second.id.as_str(), second.redirect_uris.len()), ("second_app", 2));
+}
+
+#[test]
+fn a_variable_that_names_no_setting_stops_the_start() {
+    for (name, key) in [
+        ("TOKEN_BROKER__SERVER__LISEN", "server.lisen"),
+        ("TOKEN_BROKER__SERVR__LISTEN", "servr"),
+        ("TOKEN_BROKER__SERVER____LISTEN", "TOKEN_BROKER__SERVER____LISTEN"),
+        ("TOKEN_BROKER__SERVER", "server"),
+        ("TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRT", "providers[0].client_secrt"),
+    ] {
+        let problems = load(EXAMPLE, &[(name, "x")]).unwrap_err();
+        assert_eq!(keys(&problems), [key], "{problems}");
+    }
+}
+
+#[test]
+fn an_id_with_a_hyphen_is_found_in_the_environment() {
+    let text = EXAMPLE.replace("id = \"corp\"", "id = \"my-corp\"");
+    let environment = [("TOKEN_BROKER__PROVIDERS__MY_CORP__DISPLAY_NAME", "Ours")];
+    let config = load(&text, &environment).unwrap().config;
+    assert_eq!((config.providers.len(), config.providers[0].display_name.as_str()), (2, "Ours"));
+}
+
+#[test]
+fn server_keys_can_come_from_the_environment() {
+    let text = EXAMPLE.replace("file = \"/run/secrets/server_keys.toml\"", "");
+    let secret = |first: u8| {
+        use base64::Engine;
+        base64::prelude::BASE64_URL_SAFE.encode((first..first + 32).collect::<Vec<u8>>())
+    };
+    let (one, two) = (secret(1), secret(2));
+    let environment = [
+        ("TOKEN_BROKER__SERVER_KEYS__ISSUING", "2"),
+        ("TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET", one.as_str()),
+        ("TOKEN_BROKER__SERVER_KEYS__KEYS__2__SECRET", two.as_str()),
+    ];
+    let ring = load(&text, &environment).unwrap().config.server_keys;
+    assert_eq!(ring.issuing().id(), KeyId(2));
+    assert!(ring.get(KeyId(1)).is_some());
+}
+
+#[test]
+fn ad_02_weak_and_sample_server_keys_stop_the_start() {
+    let folder = Folder::new();
+    let sample = "dG9rZW4tYnJva2VyLWV4YW1wbGUta2V5LWRvLW5vdC11c2U";
+    assert!(EXAMPLE.contains(sample), "the example shows the sample that is refused");
+    let key = |id: u32, secret: &str| format!("issuing = 1\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n");
+    let random = "jcB-BQeCqC-rbIOsZV5Hd8hA5y7MZw3nXfTt5kUGkQE";
+    for (text, named, mend) in [
+        (key(1, sample), "server_keys.file.keys[0]", "sample"),
+        (key(1, &"A".repeat(43)), "server_keys.file.keys[0]", "sample"),
+        (key(1, &random[..42]), "server_keys.file.keys[0]", "32 bytes"),
+        (key(1, "not base64!"), "server_keys.file.keys[0]", "base64url"),
+        (key(2, random), "server_keys.file.keys", "issuing key 1"),
+        (key(1, random) + "[[keys]]\nid = 1\nsecret = \"" + random + "\"", "server_keys.file.keys", "twice"),
+        (key(1, random).replace("issuing = 1", ""), "server_keys.issuing", "issuing"),
+        ("issuing = 1".to_owned(), "server_keys.file.keys", "no key"),
+        (random.to_owned(), "server_keys.file", "generate-key"),
+    ] {
+        folder.write("server_keys.toml", &text);
+        let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();
+        assert_eq!(keys(&problems), [named], "{problems}");
+        let shown = problems.to_string();
+        assert!(shown.contains(mend), "{shown}");
+        assert!(!shown.contains(random) && !shown.contains(sample), "{shown}");
+    }
+}
+
+#[test]
+fn ad_01_secret_files_that_others_can_read_stop_a_production_start() {
+    for (name, key) in [
+        ("server_keys.toml", "server_keys.file"),
+        ("database_url", "database.url_file"),
+        ("corp", "providers[0].client_secret_file"),
+    ] {
+        for mode in [0o640, 0o604, 0o620] {
+            let folder = Folder::new();
+            folder.allow(name, mode);
+            let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();
+            assert_eq!(keys(&problems), [key]);
+            assert!(problems.to_string().contains("chmod 400"), "{problems}");
+            let loaded = folder.load(EXAMPLE, &[], Mode::Development).unwrap();
+            assert!(loaded.warnings.iter().any(|warning| warning.key == key));
+        }
+    }
+}
+
+#[test]
+fn ad_01_no_secret_is_ever_shown() {
+    let secrets = ["hidden-one", "hidden-two", "hidden-three"];
+    let environment = [
+        ("TOKEN_BROKER__PROVIDERS__WEB__CLIENT_SECRET", secrets[0]),
+        ("TOKEN_BROKER__DATABASE__URL", "postgres://u:hidden-two@127.0.0.1/d"),
+        ("TOKEN_BROKER__KEY_STORE__URL", "rediss://:hidden-three@h"),
+    ];
+    let text = EXAMPLE
+        .replace("client_secret_file = \"/run/secrets/corp\"", "")
+        .replace("url_file = \"/run/secrets/database_url\"", "")
+        .replace("id = \"corp\"", "id = \"web\"");
+    let postgres = cfg!(feature = "postgres");
+    let shown = match load(&text, &environment) {
+        Ok(loaded) => {
+            assert!(loaded.effective.contains("(secret)"), "{}", loaded.effective);
+            assert!(loaded.effective.contains("one_time_key_seconds = 120"), "{}", loaded.effective);
+            format!("{loaded:?}{}", loaded.effective)
+        }
+        Err(problems) => {
+            assert!(!postgres, "{problems}");
+            format!("{problems:?}{problems}")
+        }
+    };
+    let broken = text.replace("kind = \"oidc\"", "kind = \"hidden-one\"\nclient_auth = \"hidden-two\"");
+    let broken = broken.replace("#workers = 4", "workers = \"hidden-three\"");
+    let problems = load(&broken, &environment).unwrap_err();
+    assert_eq!(
+        problems.iter().filter(|problem| problem.key.starts_with("providers")).count(),
+        2,
+        "{problems}"
+    );
+    let unclosed = load("client_secret = \"hidden-one", &[]).unwrap_err();
+    for secret in secrets {
+        assert!(!shown.contains(secret), "{shown}");
+        assert!(!format!("{problems:?}{problems}{unclosed}").contains(secret), "{problems}{unclosed}");
+    }
+}
+
+#[test]
+fn ad_08_plain_connections_to_other_machines_are_warned_about() {
+    let warned = |key: &str, url: &str| {
+        let text = EXAMPLE
+            .replace("url_file = \"/run/secrets/database_url\"", "url = \"postgres://127.0.0.1/d\"")
+            .replace("url = \"rediss://redis.internal:6380/0\"", "url = \"rediss://h\"");
+        let loaded = load(&text, &[(key, url)]).unwrap();
+        !loaded.warnings.is_empty()
+    };
+    let (redis, database) = ("TOKEN_BROKER__KEY_STORE__URL", "TOKEN_BROKER__DATABASE__URL");
+    assert!(warned(redis, "redis://redis.internal"));
+    assert!(warned(redis, "redis+cluster://a:1,b:2"));
+    assert!(warned(redis, "memory:"));
+    assert!(!warned(redis, "redis://localhost"));
+    if cfg!(feature = "postgres") {
+        assert!(warned(database, "postgres://db.internal/d"));
+        assert!(warned(database, "postgres://db.internal/d?sslmode=require"));
+        assert!(!warned(database, "postgres://db.internal/d?sslmode=verify-full"));
+    }
+}
+
+#[test]
+fn ls_05_a_legacy_client_is_warned_about() {
+    let loaded = load(&EXAMPLE.replace("#legacy = false", "legacy = true"), &[]).unwrap();
+    assert!(loaded.config.clients[0].legacy);
+    assert!(
+        loaded.warnings.iter().any(|warning| warning.key == "clients[0].legacy"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn cb_05_the_callback_path_can_be_the_bare_one_for_one_provider_only() {
+    let bare = "callback_path = \"/oauth2_callback/\"";
+    let one = EXAMPLE.replace("kind = \"oauth2\"", &format!("kind = \"oauth2\"\n{bare}"));
+    let config = load(&one, &[]).unwrap().config;
+    assert_eq!(config.providers[1].redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/");
+    let both = one.replace("kind = \"oidc\"", "kind = \"oidc\"\ncallback_path = \"/oauth2_callback\"");
+    assert_eq!(keys(&load(&both, &[]).unwrap_err()), ["providers[1].callback_path"]);
+    let slash =
+        EXAMPLE.replace("kind = \"oidc\"", "kind = \"oidc\"\ncallback_path = \"/oauth2_callback/{id}/\"");
+    let config = load(&slash, &[]).unwrap().config;
+    assert_eq!(config.providers[0].redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/corp/");
+}
+
+#[test]
+fn the_demo_has_a_configuration_of_its_own() {
+    let folder = Folder::new();
+    let loaded = development(DevelopmentSetup {
+        port: 8080,
+        database: &folder.path().join("broker.sqlite"),
+        server_keys: &folder.path().join("server_keys.toml"),
+        provider_url: "http://127.0.0.1:9000",
+        provider_client_id: "token-broker",
+        provider_client_secret: "x",
+        log_filter: "warn",
+    });
+    let config = loaded.unwrap().config;
+    assert_eq!(config.mode, Mode::Development);
+    assert_eq!(config.public_url.as_str(), "http://localhost:8080/");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    let ids: Vec<_> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
+    assert_eq!(ids, ["dev", "ops"]);
+    assert_eq!(config.clients[0].redirect_uris[0].as_str(), "http://localhost:8080/");
+    assert!(config.clients[1].legacy);
+}

@@ -1,0 +1,70 @@
+//! `[tokens]`: how long things live.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Check;
+use crate::domain::lifetimes;
+
+/// `[tokens]`, validated.
+#[derive(Debug, Clone)]
+pub struct TokensConfig {
+    /// A one-time key, in seconds.
+    pub one_time_key_seconds: u32,
+    /// An API token, in seconds.
+    pub api_token_seconds: u32,
+    /// A session, in seconds.
+    pub session_seconds: u32,
+    /// Live tokens of one user; the oldest are revoked beyond it.
+    pub live_tokens_per_user: usize,
+}
+
+/// How long things live. Shorter than the defaults is possible, longer is not.
+#[derive(Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTokens {
+    /// Seconds until a one-time key must be redeemed, 10 to 120.
+    one_time_key_seconds: u32,
+    /// Seconds that an API token lives, 60 to 604800 (seven days).
+    api_token_seconds: u32,
+    /// Seconds until a person must sign in again, 60 to 2592000 (thirty days). Tokens end with their session.
+    session_seconds: u32,
+    /// Live tokens of one user, 1 to 1000; the oldest are revoked beyond it.
+    live_tokens_per_user: usize,
+}
+
+impl Default for RawTokens {
+    fn default() -> Self {
+        Self {
+            one_time_key_seconds: seconds(lifetimes::ONE_TIME_KEY),
+            api_token_seconds: seconds(lifetimes::API_TOKEN),
+            session_seconds: seconds(lifetimes::SESSION),
+            live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
+        }
+    }
+}
+
+fn seconds(time: chrono::TimeDelta) -> u32 {
+    u32::try_from(time.num_seconds()).unwrap_or(u32::MAX)
+}
+
+impl RawTokens {
+    pub(super) fn check(self, check: &mut Check) -> Option<TokensConfig> {
+        let key_range = seconds(lifetimes::ONE_TIME_KEY_MIN)..=seconds(lifetimes::ONE_TIME_KEY);
+        let key = check.within("tokens.one_time_key_seconds", self.one_time_key_seconds, key_range);
+        let token_range = 60..=seconds(lifetimes::API_TOKEN);
+        let token = check.within("tokens.api_token_seconds", self.api_token_seconds, token_range);
+        let session_range = 60..=seconds(lifetimes::SESSION);
+        let session = check.within("tokens.session_seconds", self.session_seconds, session_range);
+        let live = check.within("tokens.live_tokens_per_user", self.live_tokens_per_user, 1..=1000);
+        if session < token && session.is_some() {
+            check.problem("tokens.session_seconds", "must not be less than tokens.api_token_seconds");
+        }
+        Some(TokensConfig {
+            one_time_key_seconds: key?,
+            api_token_seconds: token?,
+            session_seconds: session?,
+            live_tokens_per_user: live?,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Remembers what matters for security: a log line at once, a counter, and a row soon after.
+//!
+//! Rows are written off the request's path, so that no request waits for them and none fails without the
+//! database. The queue is bounded: under a flood rows are dropped, counted and reported, log lines are not.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::domain::api_token::HandleDigest;
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::ids::{ClientId, ProviderId, SessionId, UserId};
+use crate::error::ErrorCode;
+use crate::flow::Caller;
+use crate::state::Broker;
+use crate::storage::Storage;
+
+/// Events that wait for the database, at most.
+const QUEUE: usize = 4096;
+
+/// Rows written in one statement, at most.
+const BATCH: usize = 256;
+
+/// The waiting line of audit rows.
+#[derive(Debug, Clone)]
+pub struct AuditTrail {
+    queue: mpsc::Sender<AuditEvent>,
+}
+
+/// The other end of the waiting line.
+#[derive(Debug)]
+pub struct AuditWriter {
+    queue: mpsc::Receiver<AuditEvent>,
+}
+
+/// A new waiting line.
+pub fn audit_trail() -> (AuditTrail, AuditWriter) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (AuditTrail { queue: sender }, AuditWriter { queue: receiver })
+}
+
+impl AuditTrail {
+    fn record(&self, event: AuditEvent) {
+        log(&event);
+        metrics::counter!("token_broker_events_total", "event" => event.kind.as_str()).increment(1);
+        if self.queue.try_send(event).is_err() {
+            metrics::counter!("token_broker_audit_rows_dropped_total").increment(1);
+        }
+    }
+}
+
+impl AuditWriter {
+    /// Writes rows until `stop` comes, and then those that wait. While the database is away it keeps what it
+    /// holds and tries again; once stopped it gives up instead.
+    pub async fn run(mut self, storage: Storage, mut stop: oneshot::Receiver<()>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.queue.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                _ = &mut stop, if !self.queue.is_closed() => {
+                    self.queue.close();
+                    continue;
+                }
+            }
+            self.write(&storage, &mut batch).await;
+        }
+    }
+
+    async fn write(&self, storage: &Storage, batch: &mut Vec<AuditEvent>) {
+        while let Err(error) = storage.record_audit(batch.clone()).await {
+            tracing::warn!(%error, rows = batch.len(), "audit rows wait for the database");
+            if self.queue.is_closed() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        batch.clear();
+    }
+}
+
+/// Collects what is known about an event while a step goes on.
+#[derive(Debug)]
+pub(super) struct Event<'a> {
+    broker: &'a Broker,
+    event: AuditEvent,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn new(broker: &'a Broker, caller: &Caller, kind: AuditKind) -> Self {
+        let event = AuditEvent {
+            kind,
+            at: broker.clock.now(),
+            request_id: caller.request_id.clone(),
+            address: Some(caller.address),
+            client: None,
+            provider: None,
+            user: None,
+            session: None,
+            token: None,
+            reason: None,
+        };
+        Self { broker, event }
+    }
+
+    pub(super) fn client(mut self, client: &ClientId) -> Self {
+        self.event.client = Some(client.clone());
+        self
+    }
+
+    pub(super) fn provider(mut self, provider: &ProviderId) -> Self {
+        self.event.provider = Some(provider.clone());
+        self
+    }
+
+    pub(super) fn user(mut self, user: UserId) -> Self {
+        self.event.user = Some(user);
+        self
+    }
+
+    pub(super) fn session(mut self, session: SessionId) -> Self {
+        self.event.session = Some(session);
+        self
+    }
+
+    pub(super) fn token(mut self, token: HandleDigest) -> Self {
+        self.event.token = Some(token);
+        self
+    }
+
+    pub(super) fn reason(mut self, reason: ErrorCode) -> Self {
+        self.event.reason = Some(reason.as_str());
+        self
+    }
+
+    pub(super) fn record(self) {
+        self.broker.audit.record(self.event);
+    }
+}
+
+fn log(event: &AuditEvent) {
+    tracing::info!(
+        target: "audit",
+        event = event.kind.as_str(),
+        request_id = event.request_id,
+        address = event.address.map(tracing::field::display),
+        client_id = event.client.as_ref().map(tracing::field::display),
+        provider = event.provider.as_ref().map(tracing::field::display),
+        user_id = event.user.map(tracing::field::display),
+        session_id = event.session.map(tracing::field::display),
+        token = event.token.map(|token| token.short_id()),
+        reason = event.reason,
+    );
+}

@@ -1,0 +1,104 @@
+//! `GET /oauth2_callback`: the provider sends the browser back; the broker sends it on to the SPA.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+
+use super::extract::attempt_cookies::{self, AttemptCookies};
+use super::extract::parameters::{self, parameter};
+use super::openapi::errors;
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::Caller;
+use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
+use crate::state::Broker;
+
+errors!(
+    CallbackErrors,
+    Page,
+    [InvalidRequest, InvalidState, IssuerMismatch, RateLimited, TemporarilyUnavailable,]
+);
+
+/// Complete a login
+///
+/// Where the provider sends the browser back to. With a valid attempt the browser always goes on to the SPA, with
+/// `one_time_key` and `state`, or with `error`, `error_description` and `state`. Without one it stays here, on a
+/// page that says what happened.
+#[utoipa::path(
+    tag = "Sign-in",
+    params(
+        ("code" = Option<String>, Query, description = "The provider's authorization code."),
+        ("state" = Option<String>, Query, description = "The state of the attempt."),
+        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207)."),
+        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1)."),
+    ),
+    responses(
+        (status = 303, description = "On to the SPA, in success or failure.", headers(
+            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
+            ("Set-Cookie" = String, description = "Makes the browser forget the attempt."),
+        )),
+        CallbackErrors,
+    ),
+)]
+#[get("/oauth2_callback")]
+pub async fn oauth2_callback(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    cookies: AttemptCookies,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    complete(&broker, &caller, cookies, &request).await
+}
+
+/// Complete a login at one of several providers
+///
+/// The same as `GET /oauth2_callback`, with a path of its own for each provider, so that an answer from another one
+/// is noticed (RFC 9700 section 4.4.2.2).
+#[utoipa::path(
+    tag = "Sign-in",
+    params(
+        ("provider" = String, Path, description = "The id of the provider."),
+        ("code" = Option<String>, Query, description = "The provider's authorization code."),
+        ("state" = Option<String>, Query, description = "The state of the attempt."),
+        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207)."),
+        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1)."),
+    ),
+    responses(
+        (status = 303, description = "On to the SPA, in success or failure.", headers(
+            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
+            ("Set-Cookie" = String, description = "Makes the browser forget the attempt."),
+        )),
+        CallbackErrors,
+    ),
+)]
+#[get("/oauth2_callback/{provider}")]
+pub async fn oauth2_callback_of_provider(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    cookies: AttemptCookies,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    complete(&broker, &caller, cookies, &request).await
+}
+
+async fn complete(
+    broker: &Broker,
+    caller: &Caller,
+    cookies: AttemptCookies,
+    request: &HttpRequest,
+) -> Result<HttpResponse> {
+    let known = [parameter!("code"), parameter!("state"), parameter!("iss"), parameter!("error")];
+    let [code, state, iss, error] = parameters::read(request.query_string().as_bytes(), known)?;
+    let AttemptCookies { attempts, conflicting } = cookies;
+    let path = request.path().to_owned();
+    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting };
+    let (mut response, forget) = match flow::callback(broker, caller, callback).await {
+        Ok(CallbackEnd { location, forget }) => {
+            (HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(), forget)
+        }
+        Err(CallbackFailure { error, forget }) => (HttpResponse::from_error(error), forget),
+    };
+    if let Some(id) = &forget {
+        let cookie = attempt_cookies::forget(id, broker.secure_cookies());
+        response.add_cookie(&cookie).map_err(|cause| Error::new(ErrorCode::ServerError).caused_by(cause))?;
+    }
+    Ok(response)
+}

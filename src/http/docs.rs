@@ -1,0 +1,99 @@
+//! `/openapi.json` and `/docs`: the API's description, with a viewer that asks nothing of any other host.
+//!
+//! The viewer's files come from a package at build time; the page and its initialiser are ours, because the
+//! package's own page has inline parts that the Content-Security-Policy refuses.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use actix_web::http::header::{ContentType, HeaderValue};
+use actix_web::{HttpResponse, get, web};
+use maud::{DOCTYPE, html};
+use utoipa_swagger_ui::Config;
+
+use super::openapi::{self, errors};
+use super::pages;
+use crate::error::{Error, ErrorCode, Result};
+
+/// The viewer's own files that the page needs.
+const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
+
+const INITIALISER: &str = include_str!("assets/docs.js");
+
+static POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+);
+
+errors!(DocsErrors, Problem, []);
+errors!(FileErrors, Problem, [NotFound]);
+
+/// The description of this API
+///
+/// OpenAPI 3.1. In production only where configuration says so, and always on the admin listener.
+#[utoipa::path(
+    tag = "Service",
+    responses((status = 200, description = "The OpenAPI document.", content_type = "application/json", body = Object), DocsErrors),
+)]
+#[get("/openapi.json")]
+pub async fn openapi_json() -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(openapi::served())
+}
+
+/// The description of this API, to read and try
+///
+/// A page that shows the OpenAPI document, without any request to another host.
+#[utoipa::path(
+    tag = "Service",
+    responses((status = 200, description = "The page.", content_type = "text/html; charset=utf-8", body = String), DocsErrors),
+)]
+#[get("/docs")]
+pub async fn docs() -> HttpResponse {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "token-broker API" }
+                link rel="icon" type="image/png" href="/docs/favicon-32x32.png";
+                link rel="stylesheet" href="/docs/swagger-ui.css";
+            }
+            body {
+                div id="swagger-ui" {}
+                script src="/docs/swagger-ui-bundle.js" {}
+                script src="/docs/initialiser.js" {}
+            }
+        }
+    };
+    pages::answer(page, &POLICY)
+}
+
+/// A file of the viewer
+///
+/// What the page at `/docs` consists of.
+#[utoipa::path(
+    tag = "Service",
+    params(("file" = String, Path, description = "The file's name.")),
+    responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = String), FileErrors),
+)]
+#[get("/docs/{file}")]
+pub async fn docs_file(name: web::Path<String>) -> Result<HttpResponse> {
+    if *name == "initialiser.js" {
+        return Ok(HttpResponse::Ok().content_type("text/javascript").body(INITIALISER));
+    }
+    let known = FILES.iter().find(|file| **file == *name).ok_or(ErrorCode::NotFound)?;
+    viewer_file(known)
+}
+
+fn viewer_file(name: &str) -> Result<HttpResponse> {
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(Arc::default);
+    let found = utoipa_swagger_ui::serve(name, CONFIG.clone())
+        .map_err(|error| Error::new(ErrorCode::ServerError).caused_by(error.to_string()))?
+        .ok_or(ErrorCode::NotFound)?;
+    let bytes = match found.bytes {
+        Cow::Borrowed(embedded) => web::Bytes::from_static(embedded),
+        Cow::Owned(read) => web::Bytes::from(read),
+    };
+    Ok(HttpResponse::Ok().content_type(found.content_type).body(bytes))
+}

@@ -1,0 +1,213 @@
+//! How a failed request is answered: one code and one fixed text, in the form that the address promises.
+//!
+//! OAuth-shaped endpoints answer as RFC 6749 section 5.2 says, browser pages in plain words, everything else
+//! as problem details (RFC 9457). The framework's own refusals (404, 413, panics …) come out the same way.
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::bearer::BearerRefused;
+use super::pages;
+use crate::error::{Error, ErrorCode};
+
+/// The form of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error", "error_description", "request_id"}` (RFC 6749 section 5.2).
+    OAuth,
+    /// The broker's own page, for people.
+    Page,
+    /// Problem details (RFC 9457).
+    Problem,
+}
+
+impl Shape {
+    /// The form that errors at `path` have.
+    pub fn of(path: &str) -> Self {
+        match path.trim_end_matches('/') {
+            "/api/get_token" => Self::OAuth,
+            "/login" | "/oauth2_callback" => Self::Page,
+            path if path.starts_with("/oauth2/") => Self::OAuth,
+            path if path.starts_with("/oauth2_callback/") => Self::Page,
+            _ => Self::Problem,
+        }
+    }
+
+    /// The media type of an error.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::OAuth => "application/json",
+            Self::Page => "text/html; charset=utf-8",
+            Self::Problem => "application/problem+json",
+        }
+    }
+}
+
+/// An error of an OAuth-shaped endpoint (RFC 6749 section 5.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OAuthError {
+    /// A stable code.
+    #[schema(example = "invalid_grant")]
+    pub error: &'static str,
+    /// What to do about it, in plain words.
+    pub error_description: &'static str,
+    /// Leads to the request's lines in the log.
+    #[schema(example = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b")]
+    pub request_id: String,
+}
+
+/// Problem details (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: `code` says which problem it is.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    pub kind: &'static str,
+    /// The status in words.
+    #[schema(example = "Unauthorized")]
+    pub title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 401)]
+    pub status: u16,
+    /// A stable code.
+    #[schema(example = "invalid_token")]
+    pub code: &'static str,
+    /// What to do about it, in plain words.
+    pub detail: &'static str,
+    /// Leads to the request's lines in the log.
+    #[schema(example = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b")]
+    pub request_id: String,
+}
+
+impl OAuthError {
+    /// The error with this code and text.
+    pub fn new(code: ErrorCode, text: &'static str, request_id: &str) -> Self {
+        Self { error: code.as_str(), error_description: text, request_id: request_id.to_owned() }
+    }
+}
+
+impl Problem {
+    /// The problem with this code and text.
+    pub fn new(code: ErrorCode, text: &'static str, request_id: &str) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status(code).canonical_reason().unwrap_or_default(),
+            status: code.status(),
+            code: code.as_str(),
+            detail: text,
+            request_id: request_id.to_owned(),
+        }
+    }
+}
+
+fn status(code: ErrorCode) -> StatusCode {
+    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Status and headers; the body is written by [`render`], which knows the request.
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        status(self.code())
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status_code());
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(
+            self.code(),
+            ErrorCode::MissingToken | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
+        ) {
+            challenge(&mut response, self);
+        }
+        response
+    }
+}
+
+/// Adds the challenge of RFC 6750 section 3. Where no token was presented it has no error code.
+pub fn challenge(response: &mut HttpResponse, error: &Error) {
+    let code = match error.code() {
+        ErrorCode::MissingToken => None,
+        code @ (ErrorCode::InvalidToken | ErrorCode::InsufficientScope) => Some(code.as_str()),
+        _ => Some(ErrorCode::InvalidRequest.as_str()),
+    };
+    let mut challenge = r#"Bearer realm="token-broker""#.to_owned();
+    for (name, value) in [("error", code), ("scope", error.missing_scope())] {
+        if let Some(value) = value {
+            challenge.push_str(&format!(r#", {name}="{value}""#));
+        }
+    }
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}
+
+/// What an answer says went wrong.
+#[derive(Debug)]
+pub struct Failure {
+    /// The stable code.
+    pub code: ErrorCode,
+    /// The text for the caller.
+    pub text: &'static str,
+    /// The cause, for the log.
+    pub cause: Option<String>,
+}
+
+impl Failure {
+    /// The failure behind an answer; nothing for a success and for a body that a handler wrote itself.
+    pub fn of(response: &HttpResponse) -> Option<Self> {
+        let status = response.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return None;
+        }
+        let Some(error) = response.error() else {
+            let own = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/json");
+            return (!own).then(|| Self::framework(status, None));
+        };
+        let ours = error.as_error::<Error>().or_else(|| error.as_error().map(|BearerRefused(error)| error));
+        Some(match ours {
+            Some(error) => Self { code: error.code(), text: error.public_text(), cause: error.cause_chain() },
+            // The framework's texts can quote the request: only where they come from is kept.
+            None => Self::framework(status, Some("refused by the framework")),
+        })
+    }
+
+    fn framework(status: StatusCode, cause: Option<&str>) -> Self {
+        let same_status = ErrorCode::ALL.iter().copied().find(|code| code.status() == status.as_u16());
+        let code = same_status.unwrap_or(if status.is_client_error() {
+            ErrorCode::InvalidRequest
+        } else {
+            ErrorCode::ServerError
+        });
+        Self { code, text: code.public_text(), cause: cause.map(str::to_owned) }
+    }
+}
+
+/// Writes a failure into its answer; the headers that are there (`Allow`, CORS, challenges) stay.
+pub fn render(
+    response: HttpResponse,
+    failure: &Failure,
+    shape: Shape,
+    request_id: &str,
+    start_again: &str,
+) -> HttpResponse {
+    let (code, text) = (failure.code, failure.text);
+    let body = match shape {
+        Shape::OAuth => serde_json::to_string(&OAuthError::new(code, text, request_id)).unwrap_or_default(),
+        Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
+        Shape::Page => pages::error(code, text, request_id, start_again).into_string(),
+    };
+    let mut response = response.set_body(BoxBody::new(body));
+    *response.status_mut() = status(code);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
+    if shape == Shape::Page {
+        pages::add_headers(headers, &pages::NO_SCRIPT);
+    }
+    response
+}

@@ -1,0 +1,189 @@
+//! The bearer token of a request (RFC 6750 section 2.1): from one `Authorization` header and nowhere else.
+
+use std::fmt;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use futures_util::future::LocalBoxFuture;
+
+use super::parameters;
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::Caller;
+use crate::flow::authenticate::{Authenticated, authenticate};
+use crate::http::error_response;
+use crate::state::Broker;
+
+/// The longest token, in characters: far above our own, so that every mistake gets the same answer.
+const LONGEST: usize = 512;
+
+/// A presented token, unchecked.
+pub struct Bearer(String);
+
+impl Bearer {
+    /// The token's text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    fn read(request: &HttpRequest) -> Result<Self> {
+        if parameters::has(request.query_string().as_bytes(), "access_token") {
+            return Err(Error::invalid_request("An access token in the address is not accepted."));
+        }
+        if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Error::invalid_request(
+                "This address takes no form; send the access token in the Authorization header.",
+            ));
+        }
+        let mut headers = request.headers().get_all(AUTHORIZATION);
+        let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };
+        if headers.next().is_some() {
+            return Err(Error::invalid_request("There are two Authorization headers."));
+        }
+        let malformed = || Error::invalid_request("The Authorization header is malformed.");
+        let header = header.to_str().map_err(|_| malformed())?;
+        let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(ErrorCode::MissingToken.into());
+        }
+        let token = token.trim_start_matches(' ');
+        if token.len() <= LONGEST && is_token68(token) {
+            Ok(Self(token.to_owned()))
+        } else {
+            Err(malformed())
+        }
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Bearer(…)")
+    }
+}
+
+/// RFC 9110 section 11.2: letters, digits and `-._~+/`, then any number of `=`.
+fn is_token68(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+}
+
+impl FromRequest for Bearer {
+    type Error = BearerRefused;
+    type Future = Ready<std::result::Result<Self, BearerRefused>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::read(request).map_err(BearerRefused))
+    }
+}
+
+/// The authenticated caller: a handler that asks for it cannot forget the check.
+#[derive(Debug)]
+pub struct SignedIn(pub Authenticated);
+
+impl FromRequest for SignedIn {
+    type Error = actix_web::Error;
+    type Future = LocalBoxFuture<'static, actix_web::Result<Self>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bearer = Bearer::from_request(request, payload);
+        let caller = Caller::from_request(request, payload);
+        let broker = web::Data::<Broker>::from_request(request, payload);
+        Box::pin(async move {
+            let (bearer, caller, broker) = (bearer.await?, caller.await?, broker.await?);
+            Ok(Self(authenticate(&broker, &caller, bearer.expose()).await?))
+        })
+    }
+}
+
+/// Credentials that cannot be read: answered with a challenge, whatever the code (RFC 6750 section 3).
+#[derive(Debug)]
+pub struct BearerRefused(pub Error);
+
+impl fmt::Display for BearerRefused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl ResponseError for BearerRefused {
+    fn status_code(&self) -> StatusCode {
+        self.0.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.0.error_response();
+        error_response::challenge(&mut response, &self.0);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn read(headers: &[&[u8]]) -> std::result::Result<String, ErrorCode> {
+        let mut request = TestRequest::get();
+        for header in headers {
+            request = request.append_header((AUTHORIZATION, HeaderValue::from_bytes(header).unwrap()));
+        }
+        Bearer::read(&request.to_http_request()).map(|bearer| bearer.0).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn br_01_the_scheme_is_read_in_any_case() {
+        for header in ["Bearer tbk_a", "bearer tbk_a", "BEARER  tbk_a"] {
+            assert_eq!(read(&[header.as_bytes()]).unwrap(), "tbk_a");
+        }
+        assert_eq!(read(&[b"Bearer a-._~+/9=="]).unwrap(), "a-._~+/9==");
+    }
+
+    #[test]
+    fn br_02_no_credentials_or_another_scheme_is_missing() {
+        assert_eq!(read(&[]), Err(ErrorCode::MissingToken));
+        assert_eq!(read(&[b"Basic YTpi"]), Err(ErrorCode::MissingToken));
+        assert_eq!(read(&[b""]), Err(ErrorCode::MissingToken));
+    }
+
+    #[test]
+    fn br_04_unreadable_credentials_are_a_bad_request() {
+        let long = format!("Bearer {}", "a".repeat(LONGEST + 1));
+        for bad in [
+            &b"Bearer"[..],
+            b"Bearer ",
+            b"Bearer a b",
+            b"Bearer a, Bearer b",
+            b"Bearer a\xff",
+            b"Bearer \xc3\xbc",
+            b"Bearer ==",
+            long.as_bytes(),
+        ] {
+            assert_eq!(read(&[bad]), Err(ErrorCode::InvalidRequest));
+        }
+        assert_eq!(read(&[b"Bearer a", b"Bearer a"]), Err(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn br_05_a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
+        let header = ("authorization", "Bearer tbk_a");
+        for uri in ["/api/me?access_token=x", "/api/me?a=1&access%5Ftoken"] {
+            let request = TestRequest::with_uri(uri).insert_header(header).to_http_request();
+            assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest, "{uri}");
+        }
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let request = TestRequest::post().insert_header(header).insert_header(form).to_http_request();
+        assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest);
+    }
+
+    #[test]
+    fn er_03_debug_output_hides_the_token() {
+        assert_eq!(format!("{:?}", Bearer("tbk_a".into())), "Bearer(…)");
+    }
+}

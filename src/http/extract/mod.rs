@@ -1,0 +1,8 @@
+//! What a handler is given of a request: checked once, here, before any work.
+
+pub mod attempt_cookies;
+pub mod bearer;
+pub mod body;
+pub mod caller;
+pub mod navigation;
+pub mod parameters;

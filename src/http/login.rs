@@ -1,0 +1,191 @@
+//! `GET /login`: the SPA sends the browser here; the browser goes on to the provider.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use url::form_urlencoded;
+
+use super::extract::attempt_cookies::{self, AttemptCookies};
+use super::extract::navigation::Navigation;
+use super::extract::parameters::{self, Parameter, parameter};
+use super::openapi::errors;
+use super::pages;
+use crate::error::Result;
+use crate::flow::Caller;
+use crate::flow::login as flow;
+use crate::flow::login::{LoginRequest, LoginStep, ProviderChoice};
+use crate::state::Broker;
+
+/// In the order of the fields of [`LoginRequest`]; `provider` last, because the chooser adds it.
+const PARAMETERS: [Parameter; 9] = [
+    parameter!("client_id"),
+    parameter!("redirect_uri"),
+    parameter!("state"),
+    parameter!("code_challenge"),
+    parameter!("code_challenge_method"),
+    parameter!("prompt"),
+    parameter!("login_hint"),
+    parameter!("max_age"),
+    parameter!("provider"),
+];
+
+errors!(
+    LoginErrors,
+    Page,
+    [
+        InvalidRequest,
+        InvalidClient,
+        NotANavigation,
+        RateLimited,
+        ProviderError,
+        TemporarilyUnavailable,
+        ProviderTimeout,
+    ]
+);
+
+/// Start a login
+///
+/// The SPA sends the browser's window here; it cannot be fetched, framed or prefetched. The browser is sent on to
+/// the provider with `state`, `nonce` and a PKCE challenge of the broker's own, and keeps the login attempt in a
+/// cookie for ten minutes. With several providers and none named, a page lets the person choose.
+#[utoipa::path(
+    tag = "Sign-in",
+    params(
+        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one."),
+        ("redirect_uri" = Option<String>, Query, description = "Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted where the client has only one."),
+        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`."),
+        ("code_challenge" = Option<String>, Query, description = "The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one."),
+        ("code_challenge_method" = Option<String>, Query, description = "Always `S256`."),
+        ("prompt" = Option<String>, Query, description = "Goes on to the provider where the client may use it (OpenID Connect Core section 3.1.2.1)."),
+        ("login_hint" = Option<String>, Query, description = "Goes on to the provider where the client may use it."),
+        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are, at most; checked in the ID token."),
+        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted where there is only one."),
+    ),
+    responses(
+        (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String),
+        (status = 303, description = "On to the provider, with the cookie of this attempt.", headers(
+            ("Location" = String, description = "The provider's authorization endpoint with the authorization request."),
+            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes."),
+        )),
+        LoginErrors,
+    ),
+)]
+#[get("/login")]
+pub async fn login(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    _navigation: Navigation,
+    cookies: AttemptCookies,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    let values = parameters::read(request.query_string().as_bytes(), PARAMETERS)?;
+    let same_login = SameLogin::new(&values);
+    let [
+        client_id,
+        redirect_uri,
+        state,
+        code_challenge,
+        code_challenge_method,
+        prompt,
+        login_hint,
+        max_age,
+        provider,
+    ] = values;
+    let step = flow::login(
+        &broker,
+        &caller,
+        LoginRequest {
+            client_id,
+            redirect_uri,
+            state,
+            code_challenge,
+            code_challenge_method,
+            provider,
+            prompt,
+            login_hint,
+            max_age,
+            open_attempts: cookies.attempts,
+        },
+    )
+    .await?;
+    Ok(answer(step, &same_login, broker.secure_cookies()))
+}
+
+fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
+    match step {
+        LoginStep::Redirect { location, attempt, forget } => {
+            let mut response = HttpResponse::SeeOther();
+            response.insert_header((LOCATION, location.as_str()));
+            response.cookie(attempt_cookies::keep(attempt, secure));
+            for id in &forget {
+                response.cookie(attempt_cookies::forget(id, secure));
+            }
+            response.finish()
+        }
+        LoginStep::Choose { client_name, providers } => {
+            let with_link = |provider: ProviderChoice| {
+                let link = same_login.at(provider.id.as_str());
+                (provider, link)
+            };
+            let choices: Vec<_> = providers.into_iter().map(with_link).collect();
+            pages::answer(pages::choose(&client_name, &choices), &pages::NO_SCRIPT)
+        }
+    }
+}
+
+/// The query of a login without its provider: what each link of the chooser repeats.
+struct SameLogin(String);
+
+impl SameLogin {
+    fn new(values: &[Option<String>; PARAMETERS.len()]) -> Self {
+        let given = PARAMETERS.iter().zip(values).filter_map(|(parameter, value)| {
+            value.as_ref().filter(|_| parameter.name != "provider").map(|value| (parameter.name, value))
+        });
+        Self(form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish())
+    }
+
+    fn at(&self, provider: &str) -> String {
+        let query =
+            form_urlencoded::Serializer::new(self.0.clone()).append_pair("provider", provider).finish();
+        format!("/login?{query}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::StatusCode;
+
+    use super::*;
+    use crate::flow::AttemptCookie;
+
+    #[test]
+    fn ls_13_a_login_goes_on_with_303_and_keeps_its_attempt() {
+        let response = answer(
+            LoginStep::Redirect {
+                location: "https://login.example.com/authorize?state=a".parse().unwrap(),
+                attempt: AttemptCookie { id: "AAAAAAAAAAAA".parse().unwrap(), value: "v".into() },
+                forget: vec!["BBBBBBBBBBBB".parse().unwrap()],
+            },
+            &SameLogin(String::new()),
+            true,
+        );
+        assert_eq!(response.status(), StatusCode::SEE_OTHER);
+        assert_eq!(response.headers().get(LOCATION).unwrap(), "https://login.example.com/authorize?state=a");
+        let cookies: Vec<_> =
+            response.cookies().map(|c| (c.name().to_owned(), c.value().to_owned())).collect();
+        assert_eq!(
+            cookies,
+            [
+                ("__Host-Http-tb_login_AAAAAAAAAAAA".to_owned(), "v".to_owned()),
+                ("__Host-Http-tb_login_BBBBBBBBBBBB".to_owned(), String::new()),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_chooser_repeats_the_login() {
+        let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
+        let same_login = SameLogin::new(&parameters::read(query, PARAMETERS).unwrap());
+        assert_eq!(same_login.at("corp"), "/login?client_id=web&state=a-b&login_hint=a%26b%22&provider=corp");
+        assert_eq!(SameLogin(String::new()).at("corp"), "/login?provider=corp");
+    }
+}

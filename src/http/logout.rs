@@ -1,0 +1,71 @@
+//! `POST /api/logout`: ends the session, or all sessions, of the caller.
+
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::extract::bearer::SignedIn;
+use super::extract::body::{self, MediaType};
+use super::openapi::errors;
+use crate::error::{ErrorCode, Result};
+use crate::flow::{self, Caller};
+use crate::state::Broker;
+
+/// Which sessions end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogoutBody {
+    /// Whether all sessions of the person end, not only this one.
+    #[serde(default)]
+    #[schema(example = false)]
+    everywhere: bool,
+}
+
+errors!(
+    LogoutErrors,
+    Problem,
+    [
+        InvalidRequest,
+        InvalidToken,
+        MissingToken,
+        OriginNotAllowed,
+        RequestTimeout,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        RateLimited,
+        TemporarilyUnavailable,
+    ]
+);
+
+/// Sign out
+///
+/// Ends the session of the token at once: no token of it works any more. The body may be left out.
+#[utoipa::path(
+    tag = "Tokens",
+    security(("bearer" = [])),
+    request_body(content = Option<LogoutBody>, description = "Optional.", content_type = "application/json"),
+    responses((status = 204, description = "The session has ended."), LogoutErrors),
+)]
+#[post("/logout")]
+pub async fn logout(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    SignedIn(signed_in): SignedIn,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse> {
+    let body = read(&request, payload).await?;
+    flow::logout::logout(&broker, &caller, &signed_in, body.everywhere).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn read(request: &HttpRequest, payload: web::Payload) -> Result<LogoutBody> {
+    let bytes = body::read(payload).await?;
+    if matches!(bytes.trim_ascii(), b"" | b"null") {
+        return Ok(LogoutBody::default());
+    }
+    match MediaType::of(request)? {
+        MediaType::Json => body::json(&bytes),
+        MediaType::Form => Err(ErrorCode::UnsupportedMediaType.into()),
+    }
+}

@@ -1,0 +1,158 @@
+//! `/api/me` and `/api/permissions`: what the broker knows of the signed-in person.
+
+use actix_web::{get, web};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::extract::bearer::SignedIn;
+use super::openapi::errors;
+use crate::domain::clock::Timestamp;
+use crate::domain::profile::ProfileText;
+use crate::error::Result;
+use crate::flow::authenticate::{Authenticated, require_scope};
+use crate::state::Broker;
+
+/// The signed-in person, the token that asked, and its session.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    user: MeUser,
+    token: MeToken,
+    session: MeSession,
+}
+
+/// The person.
+#[derive(Debug, Serialize, ToSchema)]
+struct MeUser {
+    /// The stable local id.
+    id: Uuid,
+    /// The provider that the person signed in at.
+    #[schema(example = "corp")]
+    provider: String,
+    /// The login name.
+    #[schema(required, example = "alice")]
+    username: Option<String>,
+    /// The full name.
+    #[schema(required, example = "Alice Example")]
+    display_name: Option<String>,
+    /// The email address.
+    #[schema(required, example = "alice@example.com")]
+    email: Option<String>,
+    /// Whether the provider vouches for the address.
+    email_verified: bool,
+}
+
+/// The token's own facts.
+#[derive(Debug, Serialize, ToSchema)]
+struct MeToken {
+    /// When it was issued.
+    issued_at: DateTime<Utc>,
+    /// When it dies.
+    expires_at: DateTime<Utc>,
+    /// Seconds until it dies, counted from now.
+    #[schema(example = 604_800)]
+    expires_in: i64,
+    /// Its scopes, space-separated.
+    #[schema(example = "profile")]
+    scope: String,
+    /// The client it was issued to.
+    #[schema(example = "web")]
+    client_id: String,
+}
+
+/// The session that the token belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+struct MeSession {
+    /// Its id; opens nothing.
+    id: Uuid,
+    /// When the login was.
+    created_at: DateTime<Utc>,
+    /// When it ends, at the latest.
+    expires_at: DateTime<Utc>,
+    /// When the person last proved who they are at the provider, where it says so.
+    #[schema(required)]
+    auth_time: Option<DateTime<Utc>>,
+}
+
+impl Me {
+    fn new(caller: Authenticated, now: Timestamp) -> Self {
+        let Authenticated { user, session, token } = caller;
+        let text = |text: Option<ProfileText>| text.map(|text| text.as_str().to_owned());
+        Self {
+            user: MeUser {
+                id: user.id.as_uuid(),
+                provider: user.provider.into(),
+                username: text(user.username),
+                display_name: text(user.display_name),
+                email: text(user.email),
+                email_verified: user.email_verified,
+            },
+            token: MeToken {
+                issued_at: token.issued_at,
+                expires_at: token.expires_at,
+                expires_in: (token.expires_at - now).num_seconds().max(0),
+                scope: token.scope,
+                client_id: token.client_id.into(),
+            },
+            session: MeSession {
+                id: session.id.as_uuid(),
+                created_at: session.created_at,
+                expires_at: session.expires_at,
+                auth_time: session.auth_time,
+            },
+        }
+    }
+}
+
+/// What the provider lets the person do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Permissions {
+    /// As the provider names them.
+    #[schema(example = json!(["deploy", "read"]))]
+    permissions: Vec<String>,
+    /// The groups the person is in.
+    #[schema(example = json!(["staff"]))]
+    groups: Vec<String>,
+    /// When this was read at the provider: at the login.
+    as_of: DateTime<Utc>,
+}
+
+errors!(
+    BearerErrors,
+    Problem,
+    [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable,]
+);
+
+/// Who is signed in
+///
+/// The person behind the token, the token's own facts and its session. Never another person's. Needs the scope
+/// `profile`.
+#[utoipa::path(
+    tag = "Profile",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The signed-in person.", body = Me), BearerErrors),
+)]
+#[get("/me")]
+pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> Result<web::Json<Me>> {
+    require_scope(&caller, "profile")?;
+    Ok(web::Json(Me::new(caller, broker.clock.now())))
+}
+
+/// What the signed-in person may do
+///
+/// Permissions and groups as the provider gave them at the login. Needs the scope `permissions`.
+#[utoipa::path(
+    tag = "Profile",
+    security(("bearer" = [])),
+    responses((status = 200, description = "Permissions and groups.", body = Permissions), BearerErrors),
+)]
+#[get("/permissions")]
+pub async fn permissions(SignedIn(caller): SignedIn) -> Result<web::Json<Permissions>> {
+    require_scope(&caller, "permissions")?;
+    Ok(web::Json(Permissions {
+        permissions: caller.user.permissions.iter().map(str::to_owned).collect(),
+        groups: caller.user.groups.iter().map(str::to_owned).collect(),
+        as_of: caller.user.profile_as_of,
+    }))
+}

@@ -1,0 +1,30 @@
+//! What is refused before routing: over-long addresses, foreign hosts, foreign origins.
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+
+use super::host::OwnNames;
+use super::{host, origin, url_length};
+use crate::error::Result;
+use crate::state::Broker;
+
+/// Lets a request through to its handler, or answers it here.
+pub async fn admit(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+    broker: &Broker,
+    own_names: &OwnNames,
+) -> std::result::Result<ServiceResponse, Error> {
+    match check(&request, broker, own_names) {
+        Ok(()) => next.call(request).await,
+        Err(refused) => Ok(request.error_response(refused)),
+    }
+}
+
+fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Result<()> {
+    url_length::check(request)?;
+    host::check(request, own_names)?;
+    origin::check(request, broker)
+}

@@ -1,0 +1,126 @@
+//! Every answer is finished here: errors get their form, all get the security headers, the request id and one
+//! line in the log, even after a panic.
+//!
+//! The log line and the metrics hold the route's pattern, never the path, the query, a header or a body.
+
+use std::panic::AssertUnwindSafe;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::{Instrument, error, info, info_span};
+
+use super::security_headers;
+use crate::domain::clock::monotonic;
+use crate::error::ErrorCode;
+use crate::flow::Caller;
+use crate::http::HttpSettings;
+use crate::http::error_response::{self, Failure, Shape};
+use crate::http::extract::caller;
+use crate::http::pages;
+use crate::state::Broker;
+
+/// The route of a request that no route took.
+const NO_ROUTE: &str = "unmatched";
+
+/// Runs the request and finishes its answer.
+pub async fn finish(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+    broker: &Broker,
+    settings: &HttpSettings,
+) -> Result<ServiceResponse, Error> {
+    let caller =
+        caller::of(request.headers(), request.peer_addr(), &settings.trusted_proxies, &*broker.entropy);
+    let finishing = Finishing {
+        broker,
+        method: method_name(request.method()),
+        shape: Shape::of(request.path()),
+        request_id: caller.request_id.clone(),
+        started: monotonic(),
+    };
+    let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
+    request.extensions_mut().insert::<Caller>(caller);
+
+    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
+    let _entered = span.enter();
+    let failed = match outcome {
+        Ok(Ok(response)) => {
+            let (request, response) = response.into_parts();
+            let route = request.match_pattern();
+            let response = finishing.finish(response, route.as_deref().unwrap_or(NO_ROUTE));
+            return Ok(ServiceResponse::new(request, response));
+        }
+        Ok(Err(error)) => error,
+        // The request went down with the panic: what is left is an answer without one.
+        Err(_panic) => {
+            crate::error::Error::new(ErrorCode::ServerError).caused_by("a handler panicked").into()
+        }
+    };
+    let response = finishing.finish(HttpResponse::from_error(failed), NO_ROUTE);
+    Err(InternalError::from_response("answered", response).into())
+}
+
+/// What the end of a request needs to know of its beginning.
+struct Finishing<'a> {
+    broker: &'a Broker,
+    method: &'static str,
+    shape: Shape,
+    request_id: String,
+    started: Instant,
+}
+
+impl Finishing<'_> {
+    fn finish(&self, mut response: HttpResponse, route: &str) -> HttpResponse {
+        let failure = Failure::of(&response);
+        if let Some(failure) = &failure {
+            let start_again = pages::start_again(self.broker);
+            response = error_response::render(response, failure, self.shape, &self.request_id, &start_again);
+        }
+        let headers = response.headers_mut();
+        security_headers::add(headers, self.broker.public_url.scheme() == "https");
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        self.record(route, response.status(), failure.as_ref());
+        response
+    }
+
+    fn record(&self, route: &str, status: StatusCode, failure: Option<&Failure>) {
+        let elapsed = self.started.elapsed();
+        let (method, status) = (self.method, status.as_u16());
+        let code = failure.map(|failure| failure.code.as_str());
+        let cause = failure.and_then(|failure| failure.cause.as_deref());
+        let duration_ms = elapsed.as_secs_f64() * 1000.0;
+        if status >= 500 {
+            error!(method, route, status, duration_ms, code, cause, "request failed");
+        } else {
+            info!(method, route, status, duration_ms, code, cause, "request");
+        }
+        let route = route.to_owned();
+        metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
+            .increment(1);
+        metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
+            .record(elapsed.as_secs_f64());
+    }
+}
+
+/// The method, from a closed list: logs and metrics do not grow with what strangers make up.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,28 @@
+//! Cross-origin access: for the exact origins of registered clients, without cookies, and only where
+//! [`routes`](crate::http::routes) wraps it around.
+
+use actix_cors::Cors;
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use actix_web::web;
+
+use crate::state::Broker;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a browser may keep a preflight's answer, in seconds.
+const PREFLIGHT_MAX_AGE: usize = 600;
+
+/// The layer for SPA-facing endpoints.
+pub fn layer(broker: web::Data<Broker>) -> Cors {
+    let registered = move |origin: &HeaderValue, _: &_| {
+        origin.to_str().is_ok_and(|origin| broker.clients.is_registered_origin(origin))
+    };
+    Cors::default()
+        .allowed_origin_fn(registered)
+        .allowed_methods(["GET", "POST"])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
+        .max_age(PREFLIGHT_MAX_AGE)
+}

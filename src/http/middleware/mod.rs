@@ -1,0 +1,9 @@
+//! What happens around every request: [`admission`] before the handler, [`answer`] after it.
+
+pub mod admission;
+pub mod answer;
+pub mod cors;
+pub mod host;
+pub mod origin;
+pub mod security_headers;
+pub mod url_length;

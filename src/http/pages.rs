@@ -1,0 +1,129 @@
+//! The broker's own pages: errors in plain words, the choice of a provider, the front page.
+//!
+//! Everything is escaped by the template. No page has an inline script; its one style sheet stands in the page
+//! and is named by its hash in the Content-Security-Policy.
+
+use std::sync::LazyLock;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, ContentType, HeaderMap, HeaderName, HeaderValue};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::error::ErrorCode;
+use crate::flow::login::ProviderChoice;
+use crate::state::Broker;
+
+const STYLE: &str = include_str!("assets/page.css");
+
+/// The policy of a page without scripts.
+pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy(""));
+
+/// The policy of a page whose scripts and calls stay at this origin.
+pub static OWN_SCRIPT: LazyLock<HeaderValue> =
+    LazyLock::new(|| policy("script-src 'self'; connect-src 'self'; "));
+
+#[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
+fn policy(more: &str) -> HeaderValue {
+    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; {more}\
+         frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    );
+    HeaderValue::from_str(&policy).expect("a policy is visible ASCII")
+}
+
+/// The headers that a page has beyond every answer's.
+pub fn add_headers(headers: &mut HeaderMap, policy: &HeaderValue) {
+    headers.insert(CONTENT_SECURITY_POLICY, policy.clone());
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+}
+
+/// The answer that shows `page`.
+pub fn answer(page: Markup, policy: &HeaderValue) -> HttpResponse {
+    let mut response = HttpResponse::Ok().content_type(ContentType::html()).body(page.into_string());
+    add_headers(response.headers_mut(), policy);
+    response
+}
+
+/// The frame of every page.
+pub fn layout(title: &str, head: Markup, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+                (head)
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// The page that says what went wrong with a sign-in.
+pub fn error(code: ErrorCode, text: &str, request_id: &str, start_again: &str) -> Markup {
+    let title = if code.status() >= 500 { "Signing in is not possible right now" } else { "Sign-in failed" };
+    layout(
+        title,
+        html! {},
+        html! {
+            main role="alert" {
+                h1 { (title) }
+                p { (text) }
+                p { a.button href=(start_again) { "Start again" } }
+                p.small {
+                    "If this happens again, tell the people who run this service: "
+                    code { (code) } " · request " code { (request_id) }
+                }
+            }
+        },
+    )
+}
+
+/// The page that lets the person choose a provider. Each link repeats the login's own parameters.
+pub fn choose(client_name: &str, choices: &[(ProviderChoice, String)]) -> Markup {
+    layout(
+        "Sign in",
+        html! {},
+        html! {
+            main {
+                h1 { "Sign in to " (client_name) }
+                p { "Choose how you want to sign in." }
+                ul.choices {
+                    @for (provider, link) in choices {
+                        li { a.button href=(link) { "Continue with " (provider.display_name) } }
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// The front page of a production broker.
+pub fn front() -> Markup {
+    layout(
+        "Sign-in service",
+        html! {},
+        html! {
+            main {
+                h1 { "Sign-in service" }
+                p { "This address signs people in to other applications. Open the application you want to use; it will bring you here when needed." }
+            }
+        },
+    )
+}
+
+/// Where "Start again" leads: to the application, where there is only one, otherwise to the front page.
+pub fn start_again(broker: &Broker) -> String {
+    let only = broker.clients.only().and_then(|client| client.redirect_uris.first());
+    only.map_or_else(|| "/".to_owned(), |address| format!("{}/", address.origin()))
+}

@@ -1,0 +1,159 @@
+//! `/api/get_token`: the SPA exchanges its one-time key for its bearer token.
+
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::body::{self, MediaType};
+use super::extract::parameters::{self, parameter};
+use super::openapi::errors;
+use crate::error::{Error, Result};
+use crate::flow::redeem::{self as flow, RedeemRequest};
+use crate::flow::{Caller, IssuedToken};
+use crate::state::Broker;
+
+/// What the SPA sends to redeem its key.
+#[derive(Deserialize, ToSchema)]
+pub struct RedeemBody {
+    /// The key from the redirect.
+    #[schema(required, example = "tbo_…")]
+    one_time_key: Option<String>,
+    /// The secret behind the login's `code_challenge` (RFC 7636 section 4.1). Required unless the client is a
+    /// `legacy` one.
+    #[schema(example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
+    code_verifier: Option<String>,
+    /// The client; checked where given.
+    #[schema(example = "web")]
+    client_id: Option<String>,
+}
+
+/// A bearer token (RFC 6749 section 5.1).
+#[derive(Serialize, ToSchema)]
+pub struct TokenAnswer<'a> {
+    /// The token: shown here and nowhere else.
+    #[schema(example = "tbk_…")]
+    access_token: &'a str,
+    /// Always `Bearer`.
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds until it dies, counted from now.
+    #[schema(example = 604_800)]
+    expires_in: i64,
+    /// When it dies.
+    expires_at: DateTime<Utc>,
+    /// Its scopes, space-separated.
+    #[schema(example = "profile")]
+    scope: &'a str,
+}
+
+impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
+    fn from(issued: &'a IssuedToken) -> Self {
+        Self {
+            access_token: issued.token.expose(),
+            token_type: "Bearer",
+            expires_in: issued.expires_in,
+            expires_at: issued.expires_at,
+            scope: &issued.scope,
+        }
+    }
+}
+
+/// The answer of the service that this broker replaces.
+#[derive(Serialize, ToSchema)]
+pub struct LegacyTokenAnswer<'a> {
+    /// The token, or `null` where the key is unknown, used or expired.
+    #[schema(required, example = "tbk_…")]
+    token: Option<&'a str>,
+}
+
+errors!(
+    RedeemErrors,
+    OAuth,
+    [
+        InvalidRequest,
+        InvalidGrant,
+        OriginNotAllowed,
+        RequestTimeout,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        RateLimited,
+        TemporarilyUnavailable,
+    ]
+);
+
+/// Redeem a one-time key
+///
+/// Exchanges the key for the bearer token, once and within 120 seconds. A wrong verifier spends nothing; a key that
+/// was used already ends the session it opened. Unknown, used, expired and unproven keys get the same answer.
+#[utoipa::path(
+    tag = "Tokens",
+    request_body(
+        description = "As JSON or as a form. A key in the address is refused.",
+        content((RedeemBody = "application/json"), (RedeemBody = "application/x-www-form-urlencoded")),
+    ),
+    responses(
+        (status = 200, description = "The token.", body = TokenAnswer),
+        RedeemErrors,
+    ),
+)]
+#[post("/get_token")]
+pub async fn get_token(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse> {
+    let issued = flow::redeem(&broker, &caller, read(&request, payload).await?).await?;
+    Ok(HttpResponse::Ok().json(TokenAnswer::from(&issued)))
+}
+
+async fn read(request: &HttpRequest, payload: web::Payload) -> Result<RedeemRequest> {
+    let query = request.query_string().as_bytes();
+    if parameters::has(query, "one_time_key") || parameters::has(query, "code_verifier") {
+        return Err(Error::invalid_request("Send the one-time key in the body, not in the address."));
+    }
+    let media_type = MediaType::of(request)?;
+    let bytes = body::read(payload).await?;
+    let body = match media_type {
+        MediaType::Json => body::json(&bytes)?,
+        MediaType::Form => {
+            let known = [parameter!("one_time_key"), parameter!("code_verifier"), parameter!("client_id")];
+            let [one_time_key, code_verifier, client_id] = parameters::read(&bytes, known)?;
+            RedeemBody { one_time_key, code_verifier, client_id }
+        }
+    };
+    let missing = || Error::invalid_request("The parameter 'one_time_key' is missing.");
+    let one_time_key = body.one_time_key.filter(|key| !key.is_empty()).ok_or_else(missing)?;
+    Ok(RedeemRequest { one_time_key, code_verifier: body.code_verifier, client_id: body.client_id })
+}
+
+errors!(LegacyErrors, OAuth, [InvalidRequest, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]);
+
+/// Redeem a one-time key of a legacy client
+///
+/// The contract of the service that this broker replaces, for clients with `legacy = true` and for no other: without
+/// any such client the method is not allowed.
+#[utoipa::path(
+    tag = "Tokens",
+    params(("one_time_key" = String, Query, description = "The key from the redirect.")),
+    responses(
+        (status = 200, description = "The token, or `null`.", body = LegacyTokenAnswer),
+        LegacyErrors,
+    ),
+)]
+#[get("/get_token")]
+pub async fn get_token_legacy(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse> {
+    let known = [parameter!("one_time_key")];
+    let [one_time_key] = parameters::read(request.query_string().as_bytes(), known)?;
+    let issued = match one_time_key {
+        Some(key) => flow::redeem_legacy(&broker, &caller, &key).await?,
+        None => None,
+    };
+    let token = issued.as_ref().map(|issued| issued.token.expose());
+    Ok(HttpResponse::Ok().json(LegacyTokenAnswer { token }))
+}

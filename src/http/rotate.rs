@@ -1,0 +1,31 @@
+//! `POST /api/token/rotate`: a new token for a live one.
+
+use actix_web::{HttpResponse, post, web};
+
+use super::extract::bearer::Bearer;
+use super::openapi::errors;
+use super::redeem::TokenAnswer;
+use crate::error::Result;
+use crate::flow::{self, Caller};
+use crate::state::Broker;
+
+errors!(
+    RotateErrors,
+    Problem,
+    [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]
+);
+
+/// Renew the token
+///
+/// A new token for a live one, at most until the end of the session. The old one works 60 seconds more and cannot be
+/// renewed again, except by other tabs within these 60 seconds.
+#[utoipa::path(
+    tag = "Tokens",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The new token.", body = TokenAnswer), RotateErrors),
+)]
+#[post("/token/rotate")]
+pub async fn rotate(broker: web::Data<Broker>, caller: Caller, bearer: Bearer) -> Result<HttpResponse> {
+    let issued = flow::rotate::rotate(&broker, &caller, bearer.expose()).await?;
+    Ok(HttpResponse::Ok().json(TokenAnswer::from(&issued)))
+}

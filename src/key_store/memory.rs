@@ -1,0 +1,210 @@
+//! The key store of a single process: bounded maps, one lock per operation.
+//!
+//! Expiry is decided by the clock that is passed in, at each operation; nothing runs in the background.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::{KeyStoreError, NewEntry, Taken};
+use crate::domain::clock::{Clock, Timestamp};
+
+/// Entries and claims in memory, each kind with its own bound, so that neither pushes the other out.
+pub(super) struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    capacity: usize,
+    maps: Mutex<Maps>,
+}
+
+struct Maps {
+    entries: Expiring<Entry>,
+    claims: Expiring<()>,
+}
+
+enum Entry {
+    Waiting(NewEntry),
+    Taken { receipt: Vec<u8>, redemption: Vec<u8> },
+}
+
+impl MemoryStore {
+    /// A store for at most `capacity` live entries and as many live claims.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
+        let maps = Maps { entries: Expiring::new(capacity), claims: Expiring::new(capacity) };
+        Self { clock, capacity, maps: Mutex::new(maps) }
+    }
+
+    pub fn put(&self, name: &str, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
+        let now = self.clock.now();
+        let mut maps = self.lock();
+        maps.entries.remove(name);
+        maps.entries.insert(name, Entry::Waiting(entry), now, ttl).map(|_| ())
+    }
+
+    pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
+        let now = self.clock.now();
+        let mut maps = self.lock();
+        let Some(entry) = maps.entries.get_mut(name, now) else { return Taken::Nothing };
+        match entry {
+            Entry::Waiting(waiting) => {
+                let grant = std::mem::take(&mut waiting.grant);
+                let receipt = std::mem::take(&mut waiting.receipt);
+                *entry = Entry::Taken { receipt, redemption: redemption.to_vec() };
+                Taken::First { grant }
+            }
+            Entry::Taken { receipt, redemption } => {
+                Taken::Again { receipt: receipt.clone(), redemption: redemption.clone() }
+            }
+        }
+    }
+
+    pub fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        self.lock().claims.insert(name, (), self.clock.now(), ttl)
+    }
+
+    pub fn describe(&self) -> String {
+        format!("memory (at most {} keys)", self.capacity)
+    }
+
+    // A panic between two steps could at worst leave an expiry without its entry, which `purge` bears.
+    fn lock(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A bounded map the values of which expire: beside the map, the names in the order of their expiry.
+struct Expiring<V> {
+    values: HashMap<Arc<str>, (Timestamp, V)>,
+    expiries: BTreeSet<(Timestamp, Arc<str>)>,
+    capacity: usize,
+}
+
+impl<V> Expiring<V> {
+    fn new(capacity: usize) -> Self {
+        Self { values: HashMap::new(), expiries: BTreeSet::new(), capacity }
+    }
+
+    /// Adds a value and says `true`, unless the name is there already: then nothing changes.
+    fn insert(&mut self, name: &str, value: V, now: Timestamp, ttl: Duration) -> Result<bool, KeyStoreError> {
+        self.purge(now);
+        if self.values.contains_key(name) {
+            return Ok(false);
+        }
+        if self.values.len() >= self.capacity {
+            return Err(KeyStoreError::Full);
+        }
+        let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX);
+        let expires_at = now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC);
+        let name: Arc<str> = name.into();
+        self.expiries.insert((expires_at, Arc::clone(&name)));
+        self.values.insert(name, (expires_at, value));
+        Ok(true)
+    }
+
+    fn get_mut(&mut self, name: &str, now: Timestamp) -> Option<&mut V> {
+        self.purge(now);
+        self.values.get_mut(name).map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some((name, (expires_at, _))) = self.values.remove_entry(name) {
+            self.expiries.remove(&(expires_at, name));
+        }
+    }
+
+    /// Removes what has expired; each value is looked at once in its life.
+    fn purge(&mut self, now: Timestamp) {
+        while self.expiries.first().is_some_and(|(expires_at, _)| *expires_at <= now) {
+            if let Some((_, name)) = self.expiries.pop_first() {
+                self.values.remove(&name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::StoppedClock;
+
+    const TTL: Duration = Duration::from_secs(120);
+
+    fn store(capacity: usize) -> (MemoryStore, Arc<StoppedClock>) {
+        let clock = Arc::new(StoppedClock::at(Timestamp::UNIX_EPOCH));
+        (MemoryStore::new(capacity, clock.clone()), clock)
+    }
+
+    fn entry() -> NewEntry {
+        NewEntry { grant: b"grant".to_vec(), receipt: b"receipt".to_vec() }
+    }
+
+    #[test]
+    fn ok_03_an_entry_lives_119_seconds_and_not_121() {
+        let (store, clock) = store(10);
+        store.put("a", entry(), TTL).unwrap();
+        store.put("b", entry(), TTL).unwrap();
+        clock.advance(TimeDelta::seconds(119));
+        assert!(matches!(store.take("a", b""), Taken::First { .. }));
+        clock.advance(TimeDelta::seconds(2));
+        assert_eq!(store.take("b", b""), Taken::Nothing);
+    }
+
+    #[test]
+    fn ok_09_the_tombstone_ends_with_the_key_not_later() {
+        let (store, clock) = store(10);
+        store.put("a", entry(), TTL).unwrap();
+        clock.advance(TimeDelta::seconds(100));
+        store.take("a", b"first");
+        clock.advance(TimeDelta::seconds(19));
+        let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"first".to_vec() };
+        assert_eq!(store.take("a", b"second"), again);
+        clock.advance(TimeDelta::seconds(1));
+        assert_eq!(store.take("a", b"third"), Taken::Nothing);
+    }
+
+    #[test]
+    fn ds_07_a_full_store_refuses_and_takes_again_once_entries_have_expired() {
+        let (store, clock) = store(2);
+        store.put("a", entry(), TTL).unwrap();
+        clock.advance(TimeDelta::seconds(60));
+        store.put("b", entry(), TTL).unwrap();
+        assert!(matches!(store.put("c", entry(), TTL), Err(KeyStoreError::Full)));
+        clock.advance(TimeDelta::seconds(60));
+        store.put("c", entry(), TTL).unwrap();
+        assert!(matches!(store.put("d", entry(), TTL), Err(KeyStoreError::Full)));
+        assert!(matches!(store.take("b", b""), Taken::First { .. }));
+    }
+
+    #[test]
+    fn ls_11_claims_take_no_room_from_keys() {
+        let (store, _) = store(1);
+        assert!(store.claim("a", TTL).unwrap());
+        assert!(matches!(store.claim("b", TTL), Err(KeyStoreError::Full)));
+        store.put("a", entry(), TTL).unwrap();
+        assert!(!store.claim("a", TTL).unwrap());
+    }
+
+    #[test]
+    fn a_claim_can_be_made_again_once_it_has_expired() {
+        let (store, clock) = store(10);
+        assert!(store.claim("a", TTL).unwrap());
+        clock.advance(TimeDelta::seconds(60));
+        assert!(!store.claim("a", TTL).unwrap());
+        clock.advance(TimeDelta::seconds(60));
+        assert!(store.claim("a", TTL).unwrap());
+    }
+
+    #[test]
+    fn expired_values_leave_nothing_behind() {
+        let (store, clock) = store(1_000);
+        for i in 0..1_000 {
+            store.put(&i.to_string(), entry(), TTL).unwrap();
+            store.put(&i.to_string(), entry(), TTL + TTL).unwrap();
+        }
+        clock.advance(TimeDelta::seconds(240));
+        assert_eq!(store.take("0", b""), Taken::Nothing);
+        let maps = store.lock();
+        assert_eq!((maps.entries.values.len(), maps.entries.expiries.len()), (0, 0));
+    }
+}

@@ -1,0 +1,98 @@
+//! The key store that many brokers share: Redis 6.2 or later, or Valkey.
+//!
+//! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`; a claim is one string.
+//! Every operation is one command on one key, so that it is atomic and works in a cluster. The Redis user needs
+//! `+eval +hset +hmget +hdel +pexpire +set +ping` on the key prefix and nothing more.
+//!
+//! The server must never evict live keys (`maxmemory-policy noeviction`); losing it loses open logins only.
+
+use std::time::Duration;
+
+use redis::{Cmd, cmd};
+
+use super::address::RedisAddress;
+use super::link::Link;
+use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Taken};
+
+/// KEYS: name. ARGV: grant, receipt, time to live in milliseconds.
+const PUT: &str = r"
+redis.call('HSET', KEYS[1], 'grant', ARGV[1], 'receipt', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+";
+
+/// KEYS: name. ARGV: redemption. Returns `{grant}` once, then `{receipt, redemption}`, and `{}` for nothing.
+///
+/// The time to live stays as it is. HDEL comes before HSET because a server that is out of memory refuses a
+/// script whose first write could need more of it: redeeming must work then too.
+const TAKE: &str = r"
+local entry = redis.call('HMGET', KEYS[1], 'grant', 'receipt', 'redemption')
+if entry[1] then
+  redis.call('HDEL', KEYS[1], 'grant')
+  redis.call('HSET', KEYS[1], 'redemption', ARGV[1])
+  return {entry[1]}
+end
+if entry[2] then
+  return {entry[2], entry[3]}
+end
+return {}
+";
+
+/// Entries and claims on Redis servers.
+pub(super) struct RedisStore {
+    link: Link,
+    key_prefix: String,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first used.
+    pub fn new(
+        address: RedisAddress,
+        key_prefix: String,
+        timeout: Duration,
+    ) -> Result<Self, KeyStoreSettingsError> {
+        Ok(Self { link: Link::new(address, timeout)?, key_prefix })
+    }
+
+    pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
+        let mut put = self.script(PUT, name);
+        put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
+        self.link.ask(&put).await
+    }
+
+    pub async fn take(&self, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
+        let mut take = self.script(TAKE, name);
+        take.arg(redemption);
+        let mut parts: Vec<Vec<u8>> = self.link.ask(&take).await?;
+        match (parts.pop(), parts.pop()) {
+            (None, _) => Ok(Taken::Nothing),
+            (Some(grant), None) => Ok(Taken::First { grant }),
+            (Some(redemption), Some(receipt)) => Ok(Taken::Again { receipt, redemption }),
+        }
+    }
+
+    pub async fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        let mut set = cmd("SET");
+        set.arg(format!("{}claim:{name}", self.key_prefix)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        let set: Option<String> = self.link.ask(&set).await?;
+        Ok(set.is_some())
+    }
+
+    pub async fn ping(&self) -> Result<(), KeyStoreError> {
+        self.link.ask(&cmd("PING")).await
+    }
+
+    pub fn describe(&self) -> &str {
+        self.link.description()
+    }
+
+    fn script(&self, text: &str, name: &str) -> Cmd {
+        let mut script = cmd("EVAL");
+        script.arg(text).arg(1).arg(format!("{}key:{name}", self.key_prefix));
+        script
+    }
+}
+
+/// Whole milliseconds; at least one, because Redis refuses zero.
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
+}

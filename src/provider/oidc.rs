@@ -1,0 +1,388 @@
+//! An OpenID provider: endpoints by discovery, identity from a verified ID token (OpenID Connect Core).
+
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use super::authorization::authorization_url;
+use super::cached::{Cached, Entry};
+use super::claims::{Documents, Places};
+use super::discovery::Metadata;
+use super::http_client::{ANSWER_LIMIT, Deadline};
+use super::id_token::{Expected, IdToken};
+use super::jwks::KeySet;
+use super::jwt::{Refused, UnverifiedJwt, VerifiedJwt, VerifyError};
+use super::settings::OidcSettings;
+use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
+use crate::domain::clock::Clock;
+use crate::domain::profile::Profile;
+
+/// One OpenID provider.
+pub(super) struct Oidc {
+    settings: OidcSettings,
+    clock: Arc<dyn Clock>,
+    metadata: Cached<Metadata>,
+    keys: Cached<KeySet>,
+}
+
+impl Oidc {
+    pub(super) fn new(settings: OidcSettings, clock: Arc<dyn Clock>) -> Self {
+        let metadata = Cached::new("metadata", Arc::clone(&clock));
+        let keys = Cached::new("JWKS", Arc::clone(&clock));
+        Self { settings, clock, metadata, keys }
+    }
+
+    /// The issuer, exactly as configured.
+    pub(super) fn issuer(&self) -> &str {
+        &self.settings.issuer
+    }
+
+    /// The provider's metadata, from the cache where it is there.
+    pub(super) async fn metadata(
+        &self,
+        registration: &Registration,
+        deadline: Deadline,
+    ) -> Result<Arc<Metadata>, ProviderError> {
+        let fetch = Metadata::fetch(&registration.http, &self.settings.issuer, deadline);
+        Ok(self.metadata.get(deadline, fetch).await?.document)
+    }
+
+    /// Whether a login can begin.
+    pub(super) async fn ready(&self, registration: &Registration) -> Result<(), ProviderError> {
+        if self.metadata.is_there() {
+            return Ok(());
+        }
+        self.metadata(registration, registration.http.deadline()).await.map(drop)
+    }
+
+    pub(super) async fn authorization_url(
+        &self,
+        registration: &Registration,
+        request: &AuthorizationRequest<'_>,
+    ) -> Result<Url, ProviderError> {
+        let metadata = self.metadata(registration, registration.http.deadline()).await?;
+        let acr_values = &self.settings.acr_values;
+        Ok(authorization_url(registration, &metadata.authorization_endpoint, request, acr_values))
+    }
+
+    /// RFC 9207 section 2.4: `iss` must be the issuer, and must be there where the metadata says so.
+    pub(super) async fn check_issuer(
+        &self,
+        registration: &Registration,
+        iss: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        match iss {
+            Some(iss) if iss == self.settings.issuer => Ok(()),
+            Some(_) => Err(ProviderError::IssuerMismatch),
+            None => {
+                let metadata = self.metadata(registration, registration.http.deadline()).await?;
+                if metadata.announces_iss { Err(ProviderError::IssuerMismatch) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Exchanges the code and verifies the ID token: nothing comes out before that.
+    pub(super) async fn exchange(
+        &self,
+        registration: &Registration,
+        exchange: &CodeExchange<'_>,
+        deadline: Deadline,
+    ) -> Result<(SecretString, IdToken), ProviderError> {
+        let metadata = self.metadata(registration, deadline).await?;
+        let endpoint = &metadata.token_endpoint;
+        let http = &registration.http;
+        let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
+        let id_token = tokens.id_token.ok_or(Refused("there is none"))?;
+        let jwt = self.verified(registration, &metadata, id_token.expose_secret(), deadline).await?;
+        let expected = Expected {
+            issuer: &self.settings.issuer,
+            client_id: &registration.client_id,
+            trusted_audiences: &self.settings.trusted_audiences,
+            nonce: exchange.nonce,
+            max_age: exchange.max_age,
+            acr_values: &self.settings.acr_values,
+            access_token: &tokens.access_token,
+            now: self.clock.now(),
+        };
+        let id_token = expected.check(jwt)?;
+        Ok((tokens.access_token, id_token))
+    }
+
+    /// Verifies a token's signature. A token that no known key can have signed makes the keys be fetched anew,
+    /// unless they were fetched for this very token or less than a minute ago for another one.
+    async fn verified(
+        &self,
+        registration: &Registration,
+        metadata: &Metadata,
+        token: &str,
+        deadline: Deadline,
+    ) -> Result<VerifiedJwt, ProviderError> {
+        let token = UnverifiedJwt::parse(token, &self.settings.algorithms)?;
+        let began_at = self.clock.now();
+        let fetch = || KeySet::fetch(&registration.http, &metadata.jwks_uri, deadline);
+        let keys: Entry<KeySet> = self.keys.get(deadline, fetch()).await?;
+        let verdict = match token.verify(&keys.document) {
+            Err(VerifyError::KeyUnknown) if keys.fetched_at < began_at => {
+                let keys = self.keys.renew(deadline, fetch()).await?;
+                token.verify(&keys.document)
+            }
+            verdict => verdict,
+        };
+        verdict.map_err(|error| match error {
+            VerifyError::KeyUnknown => Refused("no key of the provider verifies it").into(),
+            VerifyError::Refused(refused) => refused.into(),
+        })
+    }
+
+    /// The profile from the ID token's claims and, where configured, those of the UserInfo endpoint.
+    pub(super) async fn profile(
+        &self,
+        registration: &Registration,
+        access_token: &SecretString,
+        id_token: IdToken,
+        deadline: Deadline,
+    ) -> Result<Profile, ProviderError> {
+        let mut documents = Documents::default();
+        documents.add(id_token.claims);
+        if self.settings.userinfo
+            && let Some(endpoint) = &self.metadata(registration, deadline).await?.userinfo_endpoint
+        {
+            let http = &registration.http;
+            let request = http.get(endpoint).bearer_auth(access_token.expose_secret());
+            let answer = http.send("UserInfo", request, ANSWER_LIMIT, deadline).await?.object()?;
+            // OpenID Connect Core section 5.3.2: another person's claims must not be used.
+            if answer.get("sub").and_then(Value::as_str) != Some(id_token.subject.as_str()) {
+                return Err(ProviderError::Unusable("UserInfo: sub is not the ID token's".to_owned()));
+            }
+            documents.add(answer);
+        }
+        let places = Places::oidc(&self.settings.claims);
+        places.profile(registration, id_token.subject, &documents.merged(), id_token.session.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use futures_util::future::join_all;
+    use serde_json::json;
+
+    use super::super::fake::keys::{RSA, SigningKey, changed};
+    use super::super::fake::oidc::{ACCESS_TOKEN, FakeOidc, JWKS, METADATA, TOKEN, USERINFO};
+    use super::super::fake::server::Reply;
+    use super::super::fake::{Attempt, CLIENT_ID, clock, kind, provider, provider_at};
+    use super::super::{Provider, SignedInProfile};
+    use super::*;
+
+    /// A whole callback: exchange and profile.
+    async fn sign_in(provider: &Provider) -> Result<SignedInProfile, ProviderError> {
+        provider.profile(provider.exchange(Attempt::new().exchange()).await?).await
+    }
+
+    #[tokio::test]
+    async fn a_login_gives_a_profile() {
+        let fake = FakeOidc::start(&RSA);
+        let claims = changed(&fake.claims(), json!({"preferred_username": "alice", "sid": "s1"}));
+        fake.id_token(&RSA.sign(&claims));
+        let provider = provider(fake.settings(|_| {}));
+        let url = provider.authorization_url(&Attempt::new().request()).await.unwrap();
+        assert!(url.as_str().starts_with(&format!("{}/authorize?tenant=1&", fake.issuer())), "{url}");
+        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        assert_eq!((profile.provider.as_str(), profile.subject.as_str()), ("corp", "alice-1"));
+        assert_eq!(profile.username.unwrap().as_str(), "alice");
+        assert_eq!(profile.provider_session.unwrap().as_str(), "s1");
+        assert_eq!(auth_time, None);
+        assert_eq!(provider.identity(), fake.issuer());
+        assert_eq!(provider.callback_path(), "/oauth2_callback/corp");
+        assert_eq!(fake.server.count(USERINFO), 0);
+    }
+
+    #[tokio::test]
+    async fn pr_07_without_a_valid_id_token_nothing_else_is_asked() {
+        let fake = FakeOidc::start(&RSA);
+        let provider = provider(fake.settings(|settings| settings.userinfo = true));
+        let unsigned = RSA.sign_with(json!({"alg": "none"}), &fake.claims().to_string());
+        let expired = RSA.sign(&changed(&fake.claims(), json!({"exp": 1})));
+        let other_nonce = RSA.sign(&changed(&fake.claims(), json!({"nonce": "other"})));
+        for id_token in
+            [json!(null), json!(""), json!({}), json!(unsigned), json!(expired), json!(other_nonce)]
+        {
+            let answer = json!({"access_token": "at", "token_type": "Bearer", "id_token": id_token});
+            fake.reply(TOKEN, Reply::json(&answer));
+            let outcome = provider.exchange(Attempt::new().exchange()).await;
+            assert_eq!(kind(outcome), "invalid_id_token", "{id_token}");
+        }
+        assert_eq!(fake.server.count(USERINFO), 0);
+    }
+
+    #[tokio::test]
+    async fn pr_12_what_was_asked_for_is_verified() {
+        let fake = FakeOidc::start(&RSA);
+        let acr_values = vec!["gold".to_owned()];
+        let provider = provider(fake.settings(|settings| settings.acr_values = acr_values));
+        assert_eq!(kind(sign_in(&provider).await), "insufficient");
+        fake.id_token(&RSA.sign(&changed(&fake.claims(), json!({"acr": "gold"}))));
+        assert_eq!(kind(sign_in(&provider).await), "ok");
+        let attempt = Attempt::new();
+        let outcome = provider.exchange(CodeExchange { max_age: Some(60), ..attempt.exchange() }).await;
+        assert_eq!(kind(outcome), "invalid_id_token");
+    }
+
+    #[tokio::test]
+    async fn pr_13_userinfo_must_be_about_the_same_person() {
+        let fake = FakeOidc::start(&RSA);
+        let provider = provider(fake.settings(|settings| settings.userinfo = true));
+        fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "name": "Alice"})));
+        assert_eq!(sign_in(&provider).await.unwrap().profile.display_name.unwrap().as_str(), "Alice");
+        let received = fake.server.received();
+        let request = received.iter().find(|request| request.target == USERINFO).unwrap();
+        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {ACCESS_TOKEN}")));
+        for sub in [json!(null), json!("Alice-1"), json!("bob-1"), json!(1), json!(["alice-1"])] {
+            fake.reply(USERINFO, Reply::json(&json!({"sub": sub, "name": "Mallory"})));
+            assert_eq!(kind(sign_in(&provider).await), "unusable", "{sub}");
+        }
+        fake.reply(USERINFO, Reply::new(200, "content-type: application/jwt\r\n", "a.b.c"));
+        assert_eq!(kind(sign_in(&provider).await), "unusable");
+    }
+
+    #[tokio::test]
+    async fn a_provider_without_userinfo_endpoint_needs_none() {
+        let fake = FakeOidc::start(&RSA);
+        fake.metadata(json!({"userinfo_endpoint": null}));
+        assert_eq!(kind(sign_in(&provider(fake.settings(|settings| settings.userinfo = true))).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn pr_15_protocol_claims_come_from_the_id_token_alone() {
+        let fake = FakeOidc::start(&RSA);
+        let provider = provider(fake.settings(|settings| settings.userinfo = true));
+        fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "sid": "s2", "auth_time": 1})));
+        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        assert_eq!((profile.provider_session, auth_time), (None, None));
+    }
+
+    #[tokio::test]
+    async fn pr_20_concurrent_logins_share_one_key_fetch() {
+        let fake = FakeOidc::start(&RSA);
+        let provider = provider(fake.settings(|_| {}));
+        let outcomes = join_all((0..20).map(|_| sign_in(&provider))).await;
+        assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "ok"));
+        assert_eq!((fake.server.count(METADATA), fake.server.count(JWKS)), (1, 1));
+        assert_eq!(fake.server.count(TOKEN), 20);
+    }
+
+    #[tokio::test]
+    async fn pr_20_a_new_key_is_found_and_a_flood_of_unknown_ones_costs_one_fetch_a_minute() {
+        let fake = FakeOidc::start(&RSA);
+        let clock = clock();
+        let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
+        assert_eq!(kind(sign_in(&provider).await), "ok");
+        clock.advance(TimeDelta::seconds(1));
+
+        let new = SigningKey::p256("new");
+        fake.keys(&[&RSA.jwk, &new.jwk]);
+        fake.id_token(&new.sign(&fake.claims()));
+        assert_eq!(kind(sign_in(&provider).await), "ok", "a rotation needs no restart");
+        assert_eq!(fake.server.count(JWKS), 2);
+
+        let stranger = SigningKey::p256("stranger");
+        fake.id_token(&stranger.sign(&fake.claims()));
+        for _ in 0..10 {
+            clock.advance(TimeDelta::seconds(5));
+            assert_eq!(kind(sign_in(&provider).await), "invalid_id_token");
+        }
+        assert_eq!(fake.server.count(JWKS), 2);
+        clock.advance(TimeDelta::seconds(10));
+        let outcomes = join_all((0..10).map(|_| sign_in(&provider))).await;
+        assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "invalid_id_token"));
+        assert_eq!(fake.server.count(JWKS), 3);
+    }
+
+    #[tokio::test]
+    async fn pr_20_keys_fetched_for_this_very_token_are_not_fetched_again() {
+        let fake = FakeOidc::start(&RSA);
+        fake.id_token(&SigningKey::p256("stranger").sign(&fake.claims()));
+        assert_eq!(kind(sign_in(&provider(fake.settings(|_| {}))).await), "invalid_id_token");
+        assert_eq!(fake.server.count(JWKS), 1);
+    }
+
+    #[tokio::test]
+    async fn pr_22_unreachable_keys_are_an_outage_not_a_bad_token() {
+        let fake = FakeOidc::start(&RSA);
+        let clock = clock();
+        let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
+        assert_eq!(kind(sign_in(&provider).await), "ok");
+        clock.advance(TimeDelta::seconds(1));
+        fake.reply(JWKS, Reply::status(503));
+        assert_eq!(kind(sign_in(&provider).await), "ok", "known keys are used on");
+        fake.id_token(&SigningKey::p256("new").sign(&fake.claims()));
+        for _ in 0..2 {
+            assert_eq!(kind(sign_in(&provider).await), "unavailable");
+        }
+        assert_eq!(fake.server.count(JWKS), 1 + 3, "one fetch and its two retries");
+    }
+
+    #[tokio::test]
+    async fn pr_01_metadata_of_another_issuer_fails_the_login() {
+        let fake = FakeOidc::start(&RSA);
+        fake.metadata(json!({"issuer": "https://evil.example"}));
+        let provider = provider(fake.settings(|_| {}));
+        assert_eq!(kind(provider.authorization_url(&Attempt::new().request()).await), "unusable");
+        assert_eq!(kind(sign_in(&provider).await), "unusable");
+        assert_eq!(fake.server.count(TOKEN), 0, "the code goes nowhere");
+    }
+
+    #[tokio::test]
+    async fn metadata_is_tried_again_soon_and_readiness_tells_the_truth() {
+        let fake = FakeOidc::start(&RSA);
+        fake.reply(METADATA, Reply::status(500));
+        let provider = provider(fake.settings(|_| {}));
+        assert_eq!(kind(provider.ready().await), "unavailable");
+        assert_eq!(fake.server.count(METADATA), 3);
+        fake.metadata(json!({"end_session_endpoint": format!("{}/logout", fake.issuer())}));
+        assert_eq!(kind(provider.ready().await), "ok");
+        fake.reply(METADATA, Reply::status(500));
+        assert_eq!(kind(provider.ready().await), "ok");
+        assert_eq!(fake.server.count(METADATA), 4);
+        assert_eq!(provider.end_session_endpoint().await.unwrap(), Some(fake.server.url("/logout")));
+    }
+
+    #[tokio::test]
+    async fn cb_04_iss_is_compared_whenever_it_is_there_and_missed_where_announced() {
+        let fake = FakeOidc::start(&RSA);
+        let issuer = fake.issuer().to_owned();
+        for announced in [false, true] {
+            fake.metadata(json!({"authorization_response_iss_parameter_supported": announced}));
+            let provider = provider(fake.settings(|_| {}));
+            let check = async |iss: Option<&str>| kind(provider.check_issuer(iss).await);
+            assert_eq!(check(Some(&issuer)).await, "ok");
+            for bad in [&format!("{issuer}/"), &issuer.to_uppercase(), "", "https://evil.example"] {
+                assert_eq!(check(Some(bad)).await, "issuer_mismatch", "{bad}");
+            }
+            assert_eq!(check(None).await, if announced { "issuer_mismatch" } else { "ok" });
+        }
+    }
+
+    #[tokio::test]
+    async fn pr_19_tokens_are_printed_nowhere() {
+        let fake = FakeOidc::start(&RSA);
+        let provider = provider(fake.settings(|_| {}));
+        let grant = provider.exchange(Attempt::new().exchange()).await.unwrap();
+        assert_eq!(format!("{grant:?} {provider:?}"), "ExchangedGrant(…) Provider(corp)");
+    }
+
+    #[tokio::test]
+    async fn pr_21_addresses_in_tokens_are_never_fetched() {
+        let fake = FakeOidc::start(&RSA);
+        let trap = fake.server.url("/trap").to_string();
+        let claims = json!({"picture": trap, "profile": trap, "jku": trap, "_claim_sources": {"x": {"endpoint": trap}}});
+        let claims = changed(&fake.claims(), claims);
+        fake.id_token(&RSA.sign_with(json!({"jku": trap, "x5u": trap}), &claims.to_string()));
+        let provider = provider(fake.settings(|settings| settings.userinfo = true));
+        fake.reply(USERINFO, Reply::json(&changed(&claims, json!({"aud": CLIENT_ID}))));
+        assert_eq!(kind(sign_in(&provider).await), "ok");
+        assert_eq!(fake.server.count("/trap"), 0);
+    }
+}

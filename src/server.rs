@@ -1,0 +1,251 @@
+//! From a configuration to a running broker: used by `serve`, by `demo` and by every test.
+//!
+//! Starting needs neither database nor key store nor provider: what is away is reported, and used as soon as
+//! it is back.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{HttpServer, rt, web};
+use chrono::TimeDelta;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::config::{Config, Mode};
+use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::flow::audit_trail::{AuditTrail, audit_trail};
+use crate::flow::limits::{LimitSettings, RateLimits};
+use crate::http::{self, HttpSettings};
+use crate::key_store::{KeyStore, KeyStoreSettings};
+use crate::provider::Providers;
+use crate::state::{Broker, ClientRegistry, Lifetimes};
+use crate::storage::{Storage, StorageSettings};
+use crate::tasks::Tasks;
+
+/// Where time and randomness come from.
+#[derive(Clone)]
+pub struct Environment {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random generator.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Environment {
+    /// The machine's clock and the operating system's generator.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// Why the broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another program listens there, or the address is not this machine's.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A setting that only the part itself can judge.
+    #[error("{key}: {cause}")]
+    Setting {
+        /// The configuration key.
+        key: &'static str,
+        /// What is wrong with it.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A broker that listens.
+pub struct Server {
+    public: actix_web::dev::Server,
+    admin: Option<actix_web::dev::Server>,
+    addr: SocketAddr,
+    admin_addr: Option<SocketAddr>,
+    tasks: Tasks,
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    /// Stops the broker from elsewhere: requests under way are finished.
+    pub fn handle(&self) -> ServerHandle {
+        self.public.handle()
+    }
+
+    /// Serves until a signal (SIGTERM, SIGINT) or the handle stops it; then finishes what is under way.
+    ///
+    /// # Errors
+    /// What the listeners could not survive.
+    pub async fn run(self) -> std::io::Result<()> {
+        let Self { public, admin, tasks, .. } = self;
+        let tasks = tasks.spawn();
+        let admin_handle = admin.as_ref().map(actix_web::dev::Server::handle);
+        if let Some(admin) = admin {
+            rt::spawn(admin);
+        }
+        let outcome = public.await;
+        if let Some(admin) = admin_handle {
+            admin.stop(true).await;
+        }
+        tasks.finish().await;
+        outcome
+    }
+}
+
+/// Puts the parts together and binds the sockets; connects nothing yet.
+///
+/// # Errors
+/// A setting that a part refuses, or an address that cannot be listened on.
+pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
+    let public = bind(config.server.listen)?;
+    let admin = config.server.admin_listen.map(bind).transpose()?;
+    let listen = |cause| StartError::Listen { address: config.server.listen, cause };
+    let (addr, admin_addr) =
+        (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
+    let (audit, audit_writer) = audit_trail();
+    let broker = web::Data::new(broker(&config, &environment, audit)?);
+    let settings = web::Data::new(http_settings(&config));
+    let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
+    let admin =
+        admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
+    let tasks = Tasks::new(&config, broker, audit_writer);
+    Ok(Server { public, admin, addr, admin_addr, tasks })
+}
+
+fn serve_public(
+    config: &Config,
+    broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
+    listener: TcpListener,
+) -> std::io::Result<actix_web::dev::Server> {
+    let workers = config.server.workers.unwrap_or_else(cores);
+    Ok(HttpServer::new(move || http::public_app(broker.clone(), settings.clone()))
+        .workers(workers)
+        .max_connections(config.server.max_connections / workers + 1)
+        .client_request_timeout(Duration::from_secs(10))
+        .shutdown_timeout(config.server.shutdown_timeout_seconds.into())
+        .listen(listener)?
+        .run())
+}
+
+fn serve_admin(
+    broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
+    listener: TcpListener,
+) -> std::io::Result<actix_web::dev::Server> {
+    let metrics = web::Data::new(metrics_recorder());
+    Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
+        .workers(1)
+        .disable_signals()
+        .client_request_timeout(Duration::from_secs(10))
+        .listen(listener)?
+        .run())
+}
+
+/// The process's metrics: recorded once, shown by every admin listener of this process.
+fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another recorder has the metrics; /metrics stays empty");
+        }
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Result<Broker, StartError> {
+    let Environment { clock, entropy } = environment.clone();
+    let setting = |key| move |cause: Cause| StartError::Setting { key, cause };
+    Ok(Broker {
+        public_url: config.public_url.clone(),
+        development: config.mode == Mode::Development,
+        clients: ClientRegistry::new(config.clients.clone()),
+        providers: Providers::new(config.providers.clone(), clock.clone())
+            .map_err(|cause| setting("providers")(cause.into()))?,
+        storage: Storage::new(&storage_settings(config))
+            .map_err(|cause| setting("database.url")(cause.into()))?,
+        key_store: KeyStore::new(&key_store_settings(config), clock.clone())
+            .map_err(|cause| setting("key_store.url")(cause.into()))?,
+        keys: config.server_keys.clone(),
+        lifetimes: Lifetimes {
+            one_time_key: seconds(config.tokens.one_time_key_seconds),
+            api_token: seconds(config.tokens.api_token_seconds),
+            session: seconds(config.tokens.session_seconds),
+        },
+        live_tokens_per_user: config.tokens.live_tokens_per_user,
+        audit,
+        limits: RateLimits::new(limit_settings(config), &clock),
+        clock,
+        entropy,
+    })
+}
+
+/// A listener answers for the names that lead to it: the public one's, its own address, and loopback.
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        public_names: Vec::new(),
+        admin_names: config.server.admin_listen.iter().map(|address| address.ip().to_string()).collect(),
+        docs_public: config.docs.public,
+    }
+}
+
+/// What the storage must be told; how long it may wait is no setting.
+pub fn storage_settings(config: &Config) -> StorageSettings {
+    StorageSettings {
+        url: config.database.url.clone(),
+        pool_size: config.database.pool_size,
+        wait: Duration::from_secs(2),
+        statement_timeout: Duration::from_secs(5),
+        synchronous_full: config.database.synchronous_full,
+    }
+}
+
+fn key_store_settings(config: &Config) -> KeyStoreSettings {
+    KeyStoreSettings {
+        key_prefix: config.key_store.key_prefix.clone(),
+        capacity: config.key_store.capacity,
+        ..KeyStoreSettings::new(config.key_store.url.clone())
+    }
+}
+
+fn limit_settings(config: &Config) -> LimitSettings {
+    let limits = &config.limits;
+    LimitSettings {
+        logins: limits.login_per_minute,
+        callbacks: limits.callback_per_minute,
+        failed_redemptions: limits.failed_redemptions_per_minute,
+        failed_tokens: limits.failed_tokens_per_minute,
+    }
+}
+
+fn seconds(number: u32) -> TimeDelta {
+    TimeDelta::seconds(number.into())
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|cause| StartError::Listen { address, cause })
+}

@@ -1,0 +1,127 @@
+//! Diesel blocks; the servers' threads must not. Queries run on tokio's blocking threads, at most as many as
+//! there are connections, and whoever waits for one, or for an answer, waits for a bounded time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::{timeout, timeout_at};
+
+use super::error::StorageError;
+use super::pool::{Pool, Turn};
+use super::settings::{StorageSettings, StorageSettingsError, Target};
+use super::{Backend, sqlite};
+use crate::domain::clock::monotonic;
+
+/// What the pool and the database have on top of their own time limits to say so themselves.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// One of the databases.
+pub enum Backends {
+    Sqlite(Pool<sqlite::Db>),
+    #[cfg(feature = "postgres")]
+    Postgres(Pool<super::postgres::Db>),
+}
+
+/// What is bounded in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The whole query.
+    Answer,
+    /// The waiting for a connection only: a migration takes as long as it takes.
+    Connection,
+}
+
+/// Where queries run.
+pub struct Workers {
+    backends: Arc<Backends>,
+    permits: Arc<Semaphore>,
+    wait: Duration,
+    answer: Duration,
+}
+
+impl Workers {
+    pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
+        let backends = match settings.target()? {
+            Target::Sqlite(file) => Backends::Sqlite(Pool::new(settings, sqlite::opener(file, settings))),
+            #[cfg(feature = "postgres")]
+            Target::Postgres(url) => {
+                Backends::Postgres(Pool::new(settings, super::postgres::opener(url, settings)))
+            }
+            #[cfg(not(feature = "postgres"))]
+            Target::Postgres(_) => return Err(StorageSettingsError::NotCompiledIn),
+        };
+        Ok(Self {
+            backends: Arc::new(backends),
+            permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
+            wait: settings.wait,
+            answer: settings.statement_timeout + GRACE,
+        })
+    }
+
+    pub fn backend(&self) -> Backend {
+        match &*self.backends {
+            Backends::Sqlite(_) => Backend::Sqlite,
+            #[cfg(feature = "postgres")]
+            Backends::Postgres(_) => Backend::Postgres,
+        }
+    }
+
+    /// Runs `query` on a blocking thread, in the caller's log span. A caller that goes away, or gets no answer
+    /// in time, does not stop it: it keeps its permit until the database has answered.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        bound: Bound,
+        query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let deadline = monotonic() + self.wait;
+        let unavailable = |text: &str| StorageError::Unavailable(text.to_owned());
+        let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else { return Err(unavailable("every connection is busy")) };
+
+        let (connected, connection) = oneshot::channel();
+        let backends = Arc::clone(&self.backends);
+        let span = tracing::Span::current();
+        let task = spawn_blocking(move || {
+            let _permit = permit;
+            span.in_scope(|| query(&backends, Turn { deadline, connected }))
+        });
+        // An error here says that there is no connection; the task says why.
+        let _ = timeout_at(deadline + GRACE, connection)
+            .await
+            .map_err(|_| unavailable("no connection could be opened or tested in time"))?;
+        let answer = match bound {
+            Bound::Connection => task.await,
+            Bound::Answer => {
+                timeout(self.answer, task).await.map_err(|_| unavailable("no answer in time"))?
+            }
+        };
+        answer.unwrap_or_else(|_| Err(StorageError::Unexpected("a query panicked".to_owned())))
+    }
+}
+
+impl fmt::Debug for Workers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let free = self.permits.available_permits();
+        out.debug_struct("Workers").field("backend", &self.backend()).field("free", &free).finish()
+    }
+}
+
+/// Runs the query `module::function(arguments)` on whichever database it is: the place where the two meet.
+macro_rules! on_backend {
+    ($storage:ident, $bound:expr, $module:ident::$function:ident($($argument:expr),*)) => {
+        $storage.workers.run($bound, move |backends, turn| match backends {
+            Backends::Sqlite(pool) => {
+                pool.with(turn, |db| sqlite::queries::$module::$function(db, $($argument),*))
+            }
+            #[cfg(feature = "postgres")]
+            Backends::Postgres(pool) => {
+                pool.with(turn, |db| postgres::queries::$module::$function(db, $($argument),*))
+            }
+        })
+        .await
+    };
+}
+pub(super) use on_backend;

@@ -1,0 +1,112 @@
+//! What can go wrong, and which of Diesel's errors is what.
+
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
+
+use crate::error::{Error, ErrorCode};
+
+/// The database cannot answer, or not as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
+    #[error("the database does not answer: {0}")]
+    Unavailable(String),
+    /// It answered with something that this program does not expect. The text holds no values.
+    #[error("the database gave an unexpected answer: {0}")]
+    Unexpected(String),
+}
+
+impl StorageError {
+    /// A stored value that the domain refuses; `column` says where, never what.
+    pub(super) fn unreadable(column: &'static str) -> Self {
+        Self::Unexpected(format!("a value of {column} cannot be read"))
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        let code = match &error {
+            StorageError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
+            StorageError::Unexpected(_) => ErrorCode::ServerError,
+        };
+        Self::new(code).caused_by(error)
+    }
+}
+
+impl From<DieselError> for StorageError {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(kind, information) => from_database(&kind, &*information),
+            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {
+                Self::Unavailable("the connection was lost inside a transaction".to_owned())
+            }
+            DieselError::NotFound => Self::Unexpected("a row is missing".to_owned()),
+            DieselError::DeserializationError(_) => Self::Unexpected("a value cannot be read".to_owned()),
+            DieselError::SerializationError(_) => Self::Unexpected("a value cannot be written".to_owned()),
+            other => Self::Unexpected(other.to_string()),
+        }
+    }
+}
+
+/// The primary message is safe: statements are parameterised, and PostgreSQL puts values into the details,
+/// which are left out.
+fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInformation) -> StorageError {
+    let message = match information.constraint_name() {
+        Some(name) => format!("{kind:?} of {name}"),
+        None => format!("{kind:?}: {}", information.message()),
+    };
+    let outage = match kind {
+        DatabaseErrorKind::ClosedConnection
+        | DatabaseErrorKind::UnableToSendCommand
+        | DatabaseErrorKind::SerializationFailure
+        | DatabaseErrorKind::ReadOnlyTransaction => true,
+        DatabaseErrorKind::UniqueViolation
+        | DatabaseErrorKind::ForeignKeyViolation
+        | DatabaseErrorKind::RestrictViolation
+        | DatabaseErrorKind::NotNullViolation
+        | DatabaseErrorKind::CheckViolation
+        | DatabaseErrorKind::ExclusionViolation => false,
+        _ => !is_about_the_statement(information),
+    };
+    if outage { StorageError::Unavailable(message) } else { StorageError::Unexpected(message) }
+}
+
+/// Diesel knows neither the SQLSTATE nor SQLite's code of the remaining errors: "database is locked", a
+/// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. What is wrong with the statement
+/// itself (a missing table) PostgreSQL points at with a position, in any language, and SQLite says so.
+fn is_about_the_statement(information: &dyn DatabaseErrorInformation) -> bool {
+    information.statement_position().is_some() || information.message().starts_with("no such ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(kind: DatabaseErrorKind, message: &str) -> StorageError {
+        DieselError::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[test]
+    fn br_11_an_outage_is_never_an_answer() {
+        for message in
+            ["database is locked", "disk I/O error", "canceling statement due to statement timeout"]
+        {
+            let error = mapped(DatabaseErrorKind::Unknown, message);
+            assert!(matches!(error, StorageError::Unavailable(_)), "{message}");
+            assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
+        }
+        let error = mapped(DatabaseErrorKind::ClosedConnection, "server closed the connection unexpectedly");
+        assert!(matches!(error, StorageError::Unavailable(_)));
+    }
+
+    #[test]
+    fn a_wrong_statement_is_no_outage() {
+        for (kind, message) in [
+            (DatabaseErrorKind::Unknown, "no such table: users"),
+            (DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: users.id"),
+        ] {
+            let error = mapped(kind, message);
+            assert!(matches!(&error, StorageError::Unexpected(text) if text.contains(message)), "{error}");
+            assert_eq!(Error::from(error).code(), ErrorCode::ServerError);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What is PostgreSQL's own; the queries are those of `queries`, compiled for PostgreSQL.
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::error::StorageError;
+use super::pool::OpenError;
+use super::settings::StorageSettings;
+
+#[path = "queries/mod.rs"]
+pub mod queries;
+
+/// The connection that the queries are compiled for.
+pub type Db = PgConnection;
+
+/// The migrations, compiled in.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// Counts the tables in which Diesel notes the applied migrations.
+pub const COUNT_MIGRATION_TABLES: &str =
+    "SELECT count(*) AS count FROM pg_class WHERE oid = to_regclass('__diesel_schema_migrations')";
+
+/// Advisory locks of this program: any two numbers that nobody else takes in this database.
+const MIGRATION_LOCK: i64 = 7_163_870_901;
+const PURGE_LOCK: i64 = 7_163_870_902;
+
+/// Opens connections to `url`.
+pub fn opener(url: SecretString, settings: &StorageSettings) -> impl Fn() -> Result<Db, OpenError> + use<> {
+    // Reading again after a lock must show what the others wrote: not so above "read committed".
+    let bound = settings.statement_timeout.as_millis();
+    let set_up = format!(
+        "SET statement_timeout = {bound}; SET idle_in_transaction_session_timeout = {bound}; \
+         SET default_transaction_isolation = 'read committed'"
+    );
+    move || {
+        let mut connection = Db::establish(url.expose_secret()).map_err(|error| without_url(&error))?;
+        connection
+            .batch_execute(&set_up)
+            .map_err(|error| OpenError(StorageError::from(error).to_string()))?;
+        Ok(connection)
+    }
+}
+
+/// What libpq says about a connection that it tried. What it says about a URL that it cannot read quotes the
+/// URL, password included.
+fn without_url(error: &ConnectionError) -> OpenError {
+    let ConnectionError::BadConnection(text) = error else {
+        return OpenError("the connection was lost while it was set up".to_owned());
+    };
+    let attempt = text.starts_with("connection to server ").then(|| text.rsplit("failed: ").next()).flatten();
+    let reason = match attempt {
+        Some(reason) => reason.trim(),
+        None if text.starts_with("could not translate host name") => "the host's name cannot be resolved",
+        None => "libpq refuses the database URL: check its form, its parameters and the files it names",
+    };
+    OpenError(reason.to_owned())
+}
+
+/// Runs `work` in a transaction. Whoever reads in order to write locks a row first: see `queries`.
+pub fn write<T>(
+    connection: &mut Db,
+    work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    connection.transaction(work)
+}
+
+/// Waits until no other instance migrates, however long that takes; to the end of the transaction.
+pub fn lock_migrations(connection: &mut Db) -> QueryResult<()> {
+    connection.batch_execute(&format!(
+        "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+    ))
+}
+
+/// Whether no other instance purges at the moment; to the end of the transaction.
+pub fn is_only_purger(connection: &mut Db) -> QueryResult<bool> {
+    let taken = format!("pg_try_advisory_xact_lock({PURGE_LOCK})");
+    diesel::select(diesel::dsl::sql::<Bool>(&taken)).get_result(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn er_03_no_password_of_the_url_gets_into_an_error() {
+        let bad = |text: &str| without_url(&ConnectionError::BadConnection(text.to_owned())).0;
+        for text in [
+            "invalid percent-encoded token: \"hunter2%zz\"",
+            "end of string reached when looking for matching \"]\" in IPv6 host address in URI: \
+             \"postgres://u:hunter2@[::1\"",
+        ] {
+            assert!(bad(text).starts_with("libpq refuses the database URL"), "{text}");
+        }
+        let refused = "connection to server at \"127.0.0.1\", port 5 failed: Connection refused\n\tIs the server running?";
+        assert_eq!(bad(refused), "Connection refused\n\tIs the server running?");
+    }
+}

@@ -1,0 +1,14 @@
+//! The queries, written once and compiled for each database's connection: see `sqlite` and `postgres`, which
+//! both mount this folder.
+//!
+//! Locks: whoever reads in order to write takes the user's row first (`tokens::lock_user`). So the rows of one
+//! user stand still inside a transaction, and no two transactions wait for each other.
+
+use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, is_only_purger, lock_migrations, write};
+
+pub mod audit;
+pub mod migrations;
+pub mod purge;
+pub mod sessions;
+pub mod sign_in;
+pub mod tokens;

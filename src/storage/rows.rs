@@ -1,0 +1,316 @@
+//! Rows as Diesel reads and writes them, and their way to and from domain types.
+
+use diesel::prelude::*;
+
+use super::error::StorageError;
+use super::records::{AuditRecord, SignIn, StoredToken, TokenRecord};
+use super::schema::{api_tokens, audit_events, identities, sessions, users};
+use super::types::{Id, Time};
+use crate::domain::api_token::{HandleDigest, TokenFacts};
+use crate::domain::audit::AuditEvent;
+use crate::domain::clock::Timestamp;
+use crate::domain::key_ring::KeyId;
+use crate::domain::profile::{NameList, Profile, ProfileText};
+use crate::domain::session::Session;
+use crate::domain::user::User;
+
+fn text(text: Option<&ProfileText>) -> Option<String> {
+    text.map(|text| text.as_str().to_owned())
+}
+
+fn profile_text(text: Option<String>) -> Option<ProfileText> {
+    text.as_deref().and_then(ProfileText::clean)
+}
+
+fn to_json(names: &NameList) -> Result<String, StorageError> {
+    serde_json::to_string(names)
+        .map_err(|_| StorageError::Unexpected("a list of names cannot be written".to_owned()))
+}
+
+/// The columns of `users` that a login brings up to date.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = users, treat_none_as_null = true)]
+pub struct UserProfile {
+    username: Option<String>,
+    display_name: Option<String>,
+    email: Option<String>,
+    email_verified: bool,
+    updated_at: Time,
+}
+
+impl UserProfile {
+    pub fn new(profile: &Profile, now: Timestamp) -> Self {
+        Self {
+            username: text(profile.username.as_ref()),
+            display_name: text(profile.display_name.as_ref()),
+            email: text(profile.email.as_ref()),
+            email_verified: profile.email_verified,
+            updated_at: now.into(),
+        }
+    }
+}
+
+/// The columns of `identities` that a login brings up to date.
+#[derive(Insertable, AsChangeset, Queryable, Selectable)]
+#[diesel(table_name = identities, treat_none_as_null = true)]
+pub struct IdentityProfile {
+    username: Option<String>,
+    display_name: Option<String>,
+    email: Option<String>,
+    email_verified: bool,
+    permissions: String,
+    groups: String,
+    as_of: Time,
+}
+
+impl IdentityProfile {
+    pub fn new(profile: &Profile, now: Timestamp) -> Result<Self, StorageError> {
+        Ok(Self {
+            username: text(profile.username.as_ref()),
+            display_name: text(profile.display_name.as_ref()),
+            email: text(profile.email.as_ref()),
+            email_verified: profile.email_verified,
+            permissions: to_json(&profile.permissions)?,
+            groups: to_json(&profile.groups)?,
+            as_of: now.into(),
+        })
+    }
+}
+
+/// A new row of `sessions`.
+#[derive(Insertable)]
+#[diesel(table_name = sessions)]
+pub struct NewSession {
+    id: Id,
+    user_id: Id,
+    identity_id: Id,
+    provider_session: Option<String>,
+    auth_time: Option<Time>,
+    created_at: Time,
+    expires_at: Time,
+    user_agent: Option<String>,
+    address_prefix: String,
+}
+
+impl NewSession {
+    pub fn new(login: &SignIn, user_id: Id, identity_id: Id) -> Self {
+        Self {
+            id: login.session_id.into(),
+            user_id,
+            identity_id,
+            provider_session: text(login.profile.provider_session.as_ref()),
+            auth_time: login.auth_time.map(Time),
+            created_at: login.now.into(),
+            expires_at: login.session_expires_at.into(),
+            user_agent: text(login.browser.user_agent.as_ref()),
+            address_prefix: login.browser.address_prefix.clone(),
+        }
+    }
+}
+
+/// A row of `api_tokens` as written; what happens to it later has columns of its own.
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = api_tokens)]
+pub struct TokenRow {
+    id: Id,
+    handle_digest: Vec<u8>,
+    key_id: i64,
+    session_id: Id,
+    user_id: Id,
+    client_id: String,
+    audience: String,
+    scope: String,
+    issued_at: Time,
+    expires_at: Time,
+    binding: Vec<u8>,
+    sealed_handle: Option<Vec<u8>>,
+}
+
+impl From<&StoredToken> for TokenRow {
+    fn from(token: &StoredToken) -> Self {
+        let facts = &token.facts;
+        Self {
+            id: facts.id.into(),
+            handle_digest: facts.handle.as_bytes().to_vec(),
+            key_id: facts.key_id.0.into(),
+            session_id: facts.session_id.into(),
+            user_id: facts.user_id.into(),
+            client_id: facts.client_id.as_str().to_owned(),
+            audience: facts.audience.clone(),
+            scope: facts.scope.clone(),
+            issued_at: facts.issued_at.into(),
+            expires_at: facts.expires_at.into(),
+            binding: token.binding.clone(),
+            sealed_handle: token.sealed_handle.clone(),
+        }
+    }
+}
+
+impl TryFrom<TokenRow> for StoredToken {
+    type Error = StorageError;
+
+    fn try_from(row: TokenRow) -> Result<Self, StorageError> {
+        let handle = <[u8; 32]>::try_from(row.handle_digest)
+            .map_err(|_| StorageError::unreadable("api_tokens.handle_digest"))?;
+        let key_id = u32::try_from(row.key_id).map_err(|_| StorageError::unreadable("api_tokens.key_id"))?;
+        let client_id =
+            row.client_id.try_into().map_err(|_| StorageError::unreadable("api_tokens.client_id"))?;
+        let facts = TokenFacts {
+            id: row.id.into(),
+            handle: HandleDigest::from_bytes(handle),
+            key_id: KeyId(key_id),
+            session_id: row.session_id.into(),
+            user_id: row.user_id.into(),
+            client_id,
+            audience: row.audience,
+            scope: row.scope,
+            issued_at: row.issued_at.0,
+            expires_at: row.expires_at.0,
+        };
+        Ok(Self { facts, binding: row.binding, sealed_handle: row.sealed_handle })
+    }
+}
+
+/// What became of a token.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = api_tokens)]
+pub struct TokenState {
+    superseded_at: Option<Time>,
+    revoked_at: Option<Time>,
+}
+
+/// What a token's check needs of `sessions`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+pub struct SessionRow {
+    id: Id,
+    auth_time: Option<Time>,
+    created_at: Time,
+    expires_at: Time,
+    revoked_at: Option<Time>,
+}
+
+/// What a token's check needs of `identities`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = identities)]
+pub struct IdentityRow {
+    provider_id: String,
+    subject: String,
+    #[diesel(embed)]
+    profile: IdentityProfile,
+}
+
+/// What a token's check needs of `users`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+pub struct UserRow {
+    id: Id,
+    disabled_at: Option<Time>,
+}
+
+/// One row of the join that a token's check reads.
+#[derive(Queryable, Selectable)]
+pub struct TokenRecordRow {
+    #[diesel(embed)]
+    token: TokenRow,
+    #[diesel(embed)]
+    state: TokenState,
+    #[diesel(embed)]
+    session: SessionRow,
+    #[diesel(embed)]
+    identity: IdentityRow,
+    #[diesel(embed)]
+    user: UserRow,
+}
+
+impl TryFrom<TokenRecordRow> for TokenRecord {
+    type Error = StorageError;
+
+    fn try_from(row: TokenRecordRow) -> Result<Self, StorageError> {
+        let time = |time: Time| time.0;
+        let session = Session {
+            id: row.session.id.into(),
+            created_at: row.session.created_at.0,
+            expires_at: row.session.expires_at.0,
+            auth_time: row.session.auth_time.map(time),
+        };
+        Ok(Self {
+            token: row.token.try_into()?,
+            superseded_at: row.state.superseded_at.map(time),
+            revoked_at: row.state.revoked_at.map(time),
+            session,
+            session_revoked_at: row.session.revoked_at.map(time),
+            user_disabled_at: row.user.disabled_at.map(time),
+            user: user(row.user.id, row.identity)?,
+        })
+    }
+}
+
+fn user(id: Id, identity: IdentityRow) -> Result<User, StorageError> {
+    let IdentityRow { provider_id, subject, profile } = identity;
+    let names = |json: &str, column| {
+        serde_json::from_str::<NameList>(json).map_err(|_| StorageError::unreadable(column))
+    };
+    Ok(User {
+        id: id.into(),
+        provider: provider_id.try_into().map_err(|_| StorageError::unreadable("identities.provider_id"))?,
+        subject: subject.parse().map_err(|_| StorageError::unreadable("identities.subject"))?,
+        permissions: names(&profile.permissions, "identities.permissions")?,
+        groups: names(&profile.groups, "identities.groups")?,
+        username: profile_text(profile.username),
+        display_name: profile_text(profile.display_name),
+        email: profile_text(profile.email),
+        email_verified: profile.email_verified,
+        profile_as_of: profile.as_of.0,
+    })
+}
+
+/// A row of `audit_events`; the id is the database's.
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = audit_events)]
+pub struct AuditRow {
+    at: Time,
+    kind: String,
+    request_id: String,
+    address: Option<String>,
+    client_id: Option<String>,
+    provider_id: Option<String>,
+    user_id: Option<Id>,
+    session_id: Option<Id>,
+    token: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<AuditEvent> for AuditRow {
+    fn from(event: AuditEvent) -> Self {
+        Self {
+            at: event.at.into(),
+            kind: event.kind.as_str().to_owned(),
+            request_id: event.request_id,
+            address: event.address.map(|address| address.to_string()),
+            client_id: event.client.map(String::from),
+            provider_id: event.provider.map(String::from),
+            user_id: event.user.map(Id::from),
+            session_id: event.session.map(Id::from),
+            token: event.token.map(|token| token.short_id()),
+            reason: event.reason.map(str::to_owned),
+        }
+    }
+}
+
+impl From<AuditRow> for AuditRecord {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            at: row.at.0,
+            kind: row.kind,
+            request_id: row.request_id,
+            address: row.address,
+            client: row.client_id,
+            provider: row.provider_id,
+            user: row.user_id.map(Into::into),
+            session: row.session_id.map(Into::into),
+            token: row.token,
+            reason: row.reason,
+        }
+    }
+}

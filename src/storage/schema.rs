@@ -1,0 +1,128 @@
+//! The tables that queries name. Tests compare them with what the migrations make.
+
+#![allow(missing_docs, reason = "generated items; the migrations say what each table is for")]
+
+use super::types::{SqlId, SqlTime};
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use super::{SqlId, SqlTime};
+
+    users (id) {
+        id -> SqlId,
+        username -> Nullable<Text>,
+        display_name -> Nullable<Text>,
+        email -> Nullable<Text>,
+        email_verified -> Bool,
+        disabled_at -> Nullable<SqlTime>,
+        created_at -> SqlTime,
+        updated_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use super::{SqlId, SqlTime};
+
+    identities (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        provider_id -> Text,
+        subject -> Text,
+        username -> Nullable<Text>,
+        display_name -> Nullable<Text>,
+        email -> Nullable<Text>,
+        email_verified -> Bool,
+        permissions -> Text,
+        groups -> Text,
+        as_of -> SqlTime,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use super::{SqlId, SqlTime};
+
+    sessions (id) {
+        id -> SqlId,
+        user_id -> SqlId,
+        identity_id -> SqlId,
+        cookie_digest -> Nullable<Binary>,
+        provider_session -> Nullable<Text>,
+        auth_time -> Nullable<SqlTime>,
+        created_at -> SqlTime,
+        expires_at -> SqlTime,
+        revoked_at -> Nullable<SqlTime>,
+        user_agent -> Nullable<Text>,
+        address_prefix -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use super::{SqlId, SqlTime};
+
+    api_tokens (id) {
+        id -> SqlId,
+        handle_digest -> Binary,
+        key_id -> BigInt,
+        session_id -> SqlId,
+        user_id -> SqlId,
+        client_id -> Text,
+        audience -> Text,
+        scope -> Text,
+        issued_at -> SqlTime,
+        expires_at -> SqlTime,
+        binding -> Binary,
+        sealed_handle -> Nullable<Binary>,
+        parent_id -> Nullable<SqlId>,
+        superseded_at -> Nullable<SqlTime>,
+        revoked_at -> Nullable<SqlTime>,
+        last_used_at -> Nullable<SqlTime>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use super::{SqlId, SqlTime};
+
+    audit_events (id) {
+        id -> BigInt,
+        at -> SqlTime,
+        kind -> Text,
+        request_id -> Text,
+        address -> Nullable<Text>,
+        client_id -> Nullable<Text>,
+        provider_id -> Nullable<Text>,
+        user_id -> Nullable<SqlId>,
+        session_id -> Nullable<SqlId>,
+        token -> Nullable<Text>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::joinable!(identities -> users (user_id));
+diesel::joinable!(sessions -> identities (identity_id));
+diesel::joinable!(api_tokens -> sessions (session_id));
+diesel::joinable!(api_tokens -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, api_tokens);
+
+#[cfg(test)]
+mod tests {
+    use diesel::prelude::*;
+    use diesel_migrations::MigrationHarness;
+
+    use super::*;
+
+    #[test]
+    fn the_migrations_make_every_column_that_is_named_here() {
+        let mut db = SqliteConnection::establish(":memory:").unwrap();
+        db.run_pending_migrations(crate::storage::sqlite::MIGRATIONS).unwrap();
+        users::table.select(users::all_columns).execute(&mut db).unwrap();
+        identities::table.select(identities::all_columns).execute(&mut db).unwrap();
+        sessions::table.select(sessions::all_columns).execute(&mut db).unwrap();
+        api_tokens::table.select(api_tokens::all_columns).execute(&mut db).unwrap();
+        audit_events::table.select(audit_events::all_columns).execute(&mut db).unwrap();
+    }
+}

@@ -1,0 +1,183 @@
+//! What the storage must be told, and which database its URL names.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// What the storage must be told.
+#[derive(Debug, Clone)]
+pub struct StorageSettings {
+    /// `sqlite:path/to/file` or `postgres://user:password@host/database?sslmode=verify-full`.
+    pub url: SecretString,
+    /// How many connections are open at most.
+    pub pool_size: u32,
+    /// How long a query waits for a connection, and in SQLite for another writer. Two seconds are a good value.
+    pub wait: Duration,
+    /// How long a statement may take. Five seconds are a good value.
+    pub statement_timeout: Duration,
+    /// SQLite only: whether a commit is on the disk before it counts. Without it, the newest commits, a
+    /// revocation among them, are lost with the machine's power (not with the process).
+    pub synchronous_full: bool,
+}
+
+/// Why the settings are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StorageSettingsError {
+    /// The URL names no database that this program knows.
+    #[error("the database URL must begin with sqlite:, postgres:// or postgresql://")]
+    UnknownScheme,
+    /// The URL names a database that this build leaves out.
+    #[error(
+        "this build has no PostgreSQL; build it with `cargo build --release --features postgres` (needs libpq-dev) \
+         or `--features postgres-static` (needs no system package)"
+    )]
+    NotCompiledIn,
+    /// The URL names no file.
+    #[error(
+        "the database URL must name a file, as in sqlite:token-broker.sqlite; in-memory databases and parameters are not supported"
+    )]
+    NoFile,
+    /// Something is zero.
+    #[error("the pool size, the wait and the statement timeout of the database must be above zero")]
+    Zero,
+}
+
+/// The database that a URL names.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A URL for libpq, with the bounds that keep a dead host from holding anybody.
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "refused in this build"))]
+    Postgres(SecretString),
+}
+
+/// Connecting ends after two seconds (libpq's least), and so does a connection whose host stopped answering.
+#[cfg(feature = "postgres")]
+const POSTGRES_DEFAULTS: [(&str, &str); 6] = [
+    ("connect_timeout", "2"),
+    ("tcp_user_timeout", "2000"),
+    ("keepalives_idle", "5"),
+    ("keepalives_interval", "2"),
+    ("keepalives_count", "3"),
+    ("application_name", "token-broker"),
+];
+
+impl StorageSettings {
+    /// Checks the settings and says which database they name.
+    pub(super) fn target(&self) -> Result<Target, StorageSettingsError> {
+        if self.pool_size == 0 || self.wait.is_zero() || self.statement_timeout.as_millis() == 0 {
+            return Err(StorageSettingsError::Zero);
+        }
+        let url = self.url.expose_secret();
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return sqlite_file(path.strip_prefix("//").unwrap_or(path)).map(Target::Sqlite);
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return postgres_url(url).map(Target::Postgres);
+        }
+        Err(StorageSettingsError::UnknownScheme)
+    }
+}
+
+fn sqlite_file(path: &str) -> Result<PathBuf, StorageSettingsError> {
+    if path.is_empty() || path.contains(":memory:") || path.contains('?') {
+        return Err(StorageSettingsError::NoFile);
+    }
+    // With "./" in front SQLite takes no name for a URI of its own.
+    Ok(Path::new(".").join(path))
+}
+
+#[cfg(feature = "postgres")]
+#[expect(clippy::unnecessary_wraps, reason = "the build without PostgreSQL refuses")]
+fn postgres_url(url: &str) -> Result<SecretString, StorageSettingsError> {
+    let (base, given) = url.split_once('?').unwrap_or((url, ""));
+    let is_given = |name: &str| given.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let own = POSTGRES_DEFAULTS.iter().filter(|(name, _)| !is_given(name));
+    let mut parameters: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+    parameters.extend((!given.is_empty()).then(|| given.to_owned()));
+    Ok(SecretString::from(format!("{base}?{}", parameters.join("&"))))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres_url(_url: &str) -> Result<SecretString, StorageSettingsError> {
+    Err(StorageSettingsError::NotCompiledIn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str) -> Result<Target, StorageSettingsError> {
+        settings(url).target()
+    }
+
+    fn settings(url: &str) -> StorageSettings {
+        StorageSettings {
+            url: SecretString::from(url),
+            pool_size: 4,
+            wait: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(5),
+            synchronous_full: true,
+        }
+    }
+
+    #[test]
+    fn sqlite_urls_name_a_file() {
+        for (url, file) in [
+            ("sqlite:a.sqlite", "./a.sqlite"),
+            ("sqlite://data/a.sqlite", "./data/a.sqlite"),
+            ("sqlite:///var/lib/a.sqlite", "/var/lib/a.sqlite"),
+            ("sqlite:/var/lib/a.sqlite", "/var/lib/a.sqlite"),
+            ("sqlite:file:a", "./file:a"),
+        ] {
+            assert!(matches!(target(url), Ok(Target::Sqlite(path)) if path == Path::new(file)), "{url}");
+        }
+        for url in ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a?mode=ro", "sqlite:file::memory:"] {
+            assert_eq!(target(url).unwrap_err(), StorageSettingsError::NoFile, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_refused_and_never_becomes_a_file() {
+        for url in ["", "a.sqlite", "mysql://h/db", "host=localhost user=x", "postgres:h", "SQLITE:a"] {
+            assert_eq!(target(url).unwrap_err(), StorageSettingsError::UnknownScheme, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_size_or_time_of_zero_is_refused() {
+        let zero = Duration::ZERO;
+        for broken in [
+            StorageSettings { pool_size: 0, ..settings("sqlite:a") },
+            StorageSettings { wait: zero, ..settings("sqlite:a") },
+            StorageSettings { statement_timeout: zero, ..settings("sqlite:a") },
+        ] {
+            assert_eq!(broken.target().unwrap_err(), StorageSettingsError::Zero);
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn ds_05_postgres_urls_get_bounds_and_keep_what_is_given() {
+        let Ok(Target::Postgres(url)) =
+            target("postgresql://u:p@h1,h2:5433/db?sslmode=require&connect_timeout=9")
+        else {
+            panic!("a PostgreSQL URL")
+        };
+        let text = url.expose_secret();
+        assert!(text.starts_with("postgresql://u:p@h1,h2:5433/db?tcp_user_timeout=2000&"), "{text}");
+        assert!(text.ends_with("&sslmode=require&connect_timeout=9"), "{text}");
+        assert_eq!(text.matches("connect_timeout").count(), 1, "{text}");
+        assert!(!format!("{url:?}").contains("u:p"));
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[test]
+    fn a_database_that_is_not_compiled_in_is_refused_with_the_command_that_builds_it() {
+        let refusal = target("postgres://h/db").unwrap_err();
+        assert_eq!(refusal, StorageSettingsError::NotCompiledIn);
+        assert!(refusal.to_string().contains("cargo build --release --features postgres"));
+    }
+}

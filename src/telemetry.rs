@@ -1,0 +1,377 @@
+//! Logs: one line an event, JSON for machines or a plain line for people.
+//!
+//! What reaches a log is bounded here, whatever the caller passed: texts are cut at 256 characters, control
+//! characters are escaped, and libraries are held at `info`, because their finer levels print headers, bodies
+//! and commands, which hold credentials.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber, span};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{self, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::LogFormat;
+use crate::domain::clock::Clock;
+
+/// The longest text of a field, in characters.
+const TEXT_LIMIT: usize = 256;
+
+/// Our own modules' events; everything else comes from libraries.
+const OWN: &str = "token_broker";
+
+/// Whether `directives` is a filter, as in `info,token_broker::flow=debug`.
+pub fn is_filter(directives: &str) -> bool {
+    EnvFilter::try_new(directives).is_ok()
+}
+
+/// Sends every event of this process to standard error.
+///
+/// # Errors
+///
+/// The process logs already.
+pub fn init(format: LogFormat, filter: &str, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
+    match format {
+        LogFormat::Json => json(filter, clock, std::io::stderr).try_init(),
+        LogFormat::Pretty => pretty(filter, clock, std::io::stderr).try_init(),
+    }
+}
+
+/// A subscriber that writes one JSON object a line to `writer`.
+///
+/// Members: `timestamp` (RFC 3339, UTC, microseconds), `level`, `target`, then the fields of the event and of
+/// the spans around it; of two with one name the inner one counts.
+pub fn json<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = JsonLines { writer, clock }.with_filter(directives(filter).and(filter_fn(is_safe)));
+    tracing_subscriber::registry().with(lines)
+}
+
+/// A subscriber that writes lines for people to `writer`.
+pub fn pretty<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_ansi(false)
+        .with_timer(Time(clock))
+        .fmt_fields(CleanFields)
+        .with_writer(writer)
+        .with_filter(directives(filter).and(filter_fn(is_safe)));
+    tracing_subscriber::registry().with(lines)
+}
+
+/// Replaces the default report of a panic, which quotes the panic's message, by an event without it.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(place, thread, "a panic was caught: this is a bug");
+    }));
+}
+
+/// Configuration checks the filter before; an unusable one means `info`.
+fn directives(filter: &str) -> EnvFilter {
+    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// Whether an event of this kind may be written whatever the filter says (ER-03).
+fn is_safe(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::INFO || metadata.target().split("::").next() == Some(OWN)
+}
+
+struct JsonLines<W> {
+    writer: W,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    timestamp: String,
+    level: &'static str,
+    target: &'a str,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+        let mut fields = JsonFields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        if let Some(fields) = span.extensions_mut().get_mut::<JsonFields>() {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = JsonFields::default();
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(of_span) = span.extensions().get::<JsonFields>() {
+                fields.0.extend(of_span.0.clone());
+            }
+        }
+        event.record(&mut fields);
+        // Events of the `log` crate carry their origin in fields.
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let line = Line {
+            timestamp: timestamp(&*self.clock),
+            level: metadata.level().as_str(),
+            target: metadata.target(),
+            fields: fields.0,
+        };
+        if let Ok(mut text) = serde_json::to_vec(&line) {
+            text.push(b'\n');
+            // There is nowhere to report that the log cannot be written.
+            let _ = self.writer.make_writer_for(metadata).write_all(&text);
+        }
+    }
+}
+
+fn timestamp(clock: &dyn Clock) -> String {
+    clock.now().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Fields as JSON members, cleaned.
+#[derive(Default)]
+struct JsonFields(Map<String, Value>);
+
+impl JsonFields {
+    fn insert(&mut self, field: &Field, value: impl Into<Value>) {
+        match field.name() {
+            name if name.starts_with("log.") => {}
+            // The line has members of its own by these names.
+            name @ ("timestamp" | "level" | "target") => {
+                self.0.insert(format!("{name}_"), value.into());
+            }
+            name => {
+                self.0.insert(name.to_owned(), value.into());
+            }
+        }
+    }
+}
+
+impl Visit for JsonFields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.insert(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.insert(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.insert(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.insert(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.insert(field, Clean::text(format_args!("{value}")));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.insert(field, Clean::text(format_args!("{value:?}")));
+    }
+}
+
+/// A text of bounded length in which nothing ends the line, steers a terminal or turns the text around.
+#[derive(Default)]
+struct Clean {
+    text: String,
+    characters: usize,
+}
+
+impl Clean {
+    fn text(text: fmt::Arguments<'_>) -> String {
+        let mut clean = Self::default();
+        // Stops early, on purpose, when the text is full.
+        let _ = clean.write_fmt(text);
+        clean.text
+    }
+}
+
+impl fmt::Write for Clean {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.characters == TEXT_LIMIT {
+                self.text.push('…');
+                self.characters += 1;
+            }
+            if self.characters > TEXT_LIMIT {
+                return Err(fmt::Error);
+            }
+            self.characters += 1;
+            if steers(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
+        }
+        Ok(())
+    }
+}
+
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// Fields as `name=value`, cleaned.
+struct CleanFields;
+
+impl<'w> FormatFields<'w> for CleanFields {
+    fn format_fields<R: tracing_subscriber::field::RecordFields>(
+        &self,
+        writer: Writer<'w>,
+        fields: R,
+    ) -> fmt::Result {
+        let clean = format::debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{}", Clean::text(format_args!("{value:?}"))),
+            name => write!(writer, "{name}={}", Clean::text(format_args!("{value:?}"))),
+        });
+        tracing_subscriber::field::MakeExt::delimited(clean, " ").format_fields(writer, fields)
+    }
+}
+
+struct Time(Arc<dyn Clock>);
+
+impl FormatTime for Time {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        writer.write_str(&timestamp(&*self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::domain::clock::StoppedClock;
+
+    /// Log lines kept in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn take(&self) -> Vec<String> {
+            let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+            String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(StoppedClock::at("2026-11-22T10:00:00.000042Z".parse().unwrap()))
+    }
+
+    fn logged_as_json(filter: &str, events: impl FnOnce()) -> Vec<Value> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        tracing::subscriber::with_default(json(filter, clock(), move || writer.clone()), events);
+        lines.take().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn er_05_a_line_is_one_json_object_with_the_fields_of_its_spans() {
+        let lines = logged_as_json("info", || {
+            let request = tracing::info_span!("request", request_id = "r1", user = tracing::field::Empty);
+            let _entered = request.enter();
+            request.record("user", "u1");
+            tracing::warn!(count = 3, good = true, request_id = "r2", level = "x", "it happened");
+        });
+        let expected = serde_json::json!({
+            "timestamp": "2026-11-22T10:00:00.000042Z", "level": "WARN", "target": "token_broker::telemetry::tests",
+            "message": "it happened", "count": 3, "good": true, "request_id": "r2", "user": "u1", "level_": "x",
+        });
+        assert_eq!(lines, [expected]);
+    }
+
+    #[test]
+    fn er_05_control_characters_are_escaped_and_foreign_text_is_cut() {
+        let hostile = "a\r\nb\u{1b}[31m\u{9b}\u{202e}\u{2028}\0";
+        let long = "ü".repeat(100_000);
+        let lines = logged_as_json("info", || tracing::info!(hostile, ?long, "{hostile}"));
+        let escaped = r"a\r\nb\u{1b}[31m\u{9b}\u{202e}\u{2028}\u{0}";
+        assert_eq!((&lines[0]["hostile"], &lines[0]["message"]), (&escaped.into(), &escaped.into()));
+        assert_eq!(lines[0]["long"].as_str().unwrap(), format!("\"{}…", "ü".repeat(255)));
+
+        let lines = Lines::default();
+        let writer = lines.clone();
+        tracing::subscriber::with_default(pretty("info", clock(), move || writer.clone()), || {
+            let _entered = tracing::info_span!("request", hostile).entered();
+            tracing::info!(hostile = %hostile, "{hostile}");
+        });
+        let lines = lines.take();
+        assert_eq!(lines.len(), 1);
+        assert!(!lines[0].chars().any(steers), "{lines:?}");
+        assert!(lines[0].starts_with("2026-11-22T10:00:00.000042Z  INFO"), "{lines:?}");
+    }
+
+    #[test]
+    fn er_03_libraries_stay_at_info_whatever_the_filter_says() {
+        let lines = logged_as_json("trace,hyper=trace,redis::aio=trace", || {
+            tracing::trace!(target: "hyper::proto", "secret");
+            tracing::debug!(target: "redis::aio", "secret");
+            tracing::debug!(target: "token_broker_helper", "secret");
+            tracing::info!(target: "actix_server", "started");
+            tracing::trace!(target: "token_broker::flow", "ours");
+        });
+        let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+        assert_eq!(messages, ["started", "ours"]);
+    }
+
+    #[test]
+    fn er_03_a_panic_is_logged_without_its_message() {
+        let before = std::panic::take_hook();
+        install_panic_hook();
+        let lines = logged_as_json("error", || {
+            let secret = "tbk_secret";
+            assert!(std::panic::catch_unwind(|| panic!("{secret}")).is_err());
+        });
+        std::panic::set_hook(before);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0]["place"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{lines:?}");
+        assert!(!lines[0].to_string().contains("secret"), "{lines:?}");
+    }
+
+    #[test]
+    fn filters_are_checked() {
+        assert!(is_filter("info,token_broker::flow=debug"));
+        assert!(!is_filter("info,=x=y"));
+    }
+}

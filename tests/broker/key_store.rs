@@ -1,0 +1,376 @@
+//! The key store: the same story in memory, on one Redis server, behind a sentinel and on a cluster, and what
+//! happens while Redis is away.
+
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::SecretString;
+use token_broker::domain::clock::{Clock, MovableClock, SystemClock};
+use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::one_time_key::{EntryName, OneTimeKey};
+use token_broker::key_store::{KeyStore, KeyStoreError, KeyStoreSettings, NewEntry, Taken};
+use tokio::time::{Instant, sleep};
+
+use crate::support::certificates::Certificates;
+use crate::support::install_tls_provider;
+use crate::support::process::free_port;
+use crate::support::redis::{self as servers, RedisServer};
+use crate::support::redis_groups::{RedisCluster, RedisSentinel};
+
+const TTL: Duration = Duration::from_secs(120);
+
+fn store(url: &str) -> KeyStore {
+    store_with_clock(url, Arc::new(SystemClock))
+}
+
+fn store_with_clock(url: &str, clock: Arc<dyn Clock>) -> KeyStore {
+    install_tls_provider();
+    KeyStore::new(&KeyStoreSettings::new(SecretString::from(url)), clock).unwrap()
+}
+
+fn name() -> EntryName {
+    OneTimeKey::random(&SystemEntropy).entry_name(None)
+}
+
+fn entry() -> NewEntry {
+    NewEntry { grant: b"grant".to_vec(), receipt: b"receipt".to_vec() }
+}
+
+fn first() -> Taken {
+    Taken::First { grant: b"grant".to_vec() }
+}
+
+/// Whether the store says that it cannot answer, and why; any answer fails the test.
+async fn cause_of_failure(store: &KeyStore) -> String {
+    let start = Instant::now();
+    let error = store.take(&name(), b"").await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(1_500), "took {:?}", start.elapsed());
+    match error {
+        KeyStoreError::Unavailable(cause) => cause.to_string(),
+        KeyStoreError::Full => panic!("an outage is not a full store"),
+    }
+}
+
+/// Waits until the store works again, at most ten seconds.
+async fn recovers(store: &KeyStore) {
+    let start = Instant::now();
+    while let Err(error) = store.put(&name(), entry(), TTL).await {
+        assert!(start.elapsed() < Duration::from_secs(10), "still {error:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What every store does, seen by two brokers that share it.
+async fn story(one: KeyStore, other: KeyStore) {
+    one.ping().await.unwrap();
+
+    // An entry is taken once; what the first taker left is what all others see.
+    let key = name();
+    assert_eq!(other.take(&key, b"too early").await.unwrap(), Taken::Nothing);
+    one.put(&key, entry(), TTL).await.unwrap();
+    assert_eq!(other.take(&key, b"mine").await.unwrap(), first());
+    for store in [&one, &other] {
+        let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"mine".to_vec() };
+        assert_eq!(store.take(&key, b"theirs").await.unwrap(), again);
+    }
+    assert_eq!(one.take(&name(), b"").await.unwrap(), Taken::Nothing);
+
+    // Sealed bytes are any bytes, and parts can be empty.
+    let (key, bytes) = (name(), (0..=255).collect::<Vec<u8>>());
+    one.put(&key, NewEntry { grant: bytes.clone(), receipt: Vec::new() }, TTL).await.unwrap();
+    assert_eq!(one.take(&key, &bytes).await.unwrap(), Taken::First { grant: bytes.clone() });
+    let again = Taken::Again { receipt: Vec::new(), redemption: bytes };
+    assert_eq!(one.take(&key, b"").await.unwrap(), again);
+
+    // A claim is made once, whoever asks, and another claim is another claim.
+    let claims = (0..100).map(|i| [&one, &other][i % 2].claim("attempt", TTL));
+    let made = join_all(claims).await.into_iter().filter(|claim| *claim.as_ref().unwrap()).count();
+    assert_eq!(made, 1);
+    assert!(one.claim("another attempt", TTL).await.unwrap());
+}
+
+#[tokio::test]
+async fn ok_04_the_story_in_memory() {
+    let store = store("memory:");
+    story(store.clone(), store).await;
+}
+
+#[tokio::test]
+async fn ok_04_the_story_on_redis() {
+    let url = servers::url();
+    story(store(&url), store(&url)).await;
+}
+
+#[tokio::test]
+async fn cb_03_a_login_attempt_is_claimed_once_and_for_its_time_only() {
+    let clock = Arc::new(MovableClock::new());
+    let store = store_with_clock("memory:", clock.clone());
+    assert!(store.claim("attempt", TTL).await.unwrap());
+    assert!(!store.claim("attempt", TTL).await.unwrap());
+    clock.advance(chrono::TimeDelta::seconds(121));
+    assert!(store.claim("attempt", TTL).await.unwrap());
+}
+
+/// Lets 100 takers, half of them at either broker, race for each of `rounds` entries.
+///
+/// Four threads, each with a runtime of its own as the workers of the server have.
+fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
+    let names: Vec<EntryName> = (0..rounds).map(|_| name()).collect();
+    let start = Barrier::new(4);
+    let thread = |i: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let store = stores[i % 2]();
+        let round = |name: &EntryName| {
+            if i == 0 {
+                runtime.block_on(store.put(name, entry(), TTL)).unwrap();
+            }
+            start.wait();
+            let answers = runtime.block_on(join_all((0..25).map(|_| store.take(name, b"x"))));
+            start.wait();
+            answers.into_iter().filter(|answer| answer.as_ref().unwrap() == &first()).count()
+        };
+        names.iter().map(round).collect::<Vec<_>>()
+    };
+    let firsts: Vec<Vec<usize>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|i| {
+                let thread = &thread;
+                scope.spawn(move || thread(i))
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for round in 0..rounds {
+        assert_eq!(firsts.iter().map(|thread| thread[round]).sum::<usize>(), 1, "round {round}");
+    }
+}
+
+#[test]
+fn ok_04_of_100_parallel_takers_one_is_first_in_memory() {
+    let store = store("memory:");
+    race(1_000, [&|| store.clone(), &|| store.clone()]);
+}
+
+#[test]
+fn ok_04_of_100_parallel_takers_one_is_first_on_redis() {
+    let url = servers::url();
+    race(1_000, [&|| store(&url), &|| store(&url)]);
+}
+
+#[tokio::test]
+async fn ok_03_redis_forgets_the_key_and_its_tombstone_after_120_seconds() {
+    let url = servers::url();
+    let (store, key) = (store(&url), name());
+    let remaining = || {
+        let name = format!("token-broker:key:{}", key.as_str());
+        servers::ask::<i64>(&url, redis::cmd("PTTL").arg(name)).unwrap()
+    };
+    store.put(&key, entry(), TTL).await.unwrap();
+    let before = remaining();
+    assert!((119_000..=120_000).contains(&before), "{before}");
+    store.take(&key, b"x").await.unwrap();
+    let after = remaining();
+    assert!((1..=before).contains(&after), "{after} after {before}");
+
+    store.claim("attempt", TTL).await.unwrap();
+    let claim: i64 = servers::ask(&url, redis::cmd("PTTL").arg("token-broker:claim:attempt")).unwrap();
+    assert!((119_000..=120_000).contains(&claim), "{claim}");
+}
+
+#[tokio::test]
+async fn ok_02_redis_holds_the_grant_until_it_is_taken_and_not_longer() {
+    let url = servers::url();
+    let (store, key) = (store(&url), name());
+    let stored = || {
+        let name = format!("token-broker:key:{}", key.as_str());
+        servers::ask::<std::collections::BTreeMap<String, String>>(&url, redis::cmd("HGETALL").arg(name))
+            .unwrap()
+    };
+    store.put(&key, entry(), TTL).await.unwrap();
+    assert_eq!(stored().into_keys().collect::<Vec<_>>(), ["grant", "receipt"]);
+    store.take(&key, b"x").await.unwrap();
+    assert_eq!(stored().into_keys().collect::<Vec<_>>(), ["receipt", "redemption"]);
+}
+
+#[tokio::test]
+async fn ds_07_a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
+    let server = RedisServer::start(&["maxmemory-policy noeviction"]);
+    let (store, key) = (store(&server.url()), name());
+    store.put(&key, entry(), TTL).await.unwrap();
+    server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1));
+    assert!(matches!(store.put(&name(), entry(), TTL).await, Err(KeyStoreError::Full)));
+    assert!(matches!(store.claim("attempt", TTL).await, Err(KeyStoreError::Full)));
+    assert_eq!(store.take(&key, b"x").await.unwrap(), first());
+    server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(0));
+    store.put(&name(), entry(), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
+    let server = RedisServer::start(&[]);
+    let mut rights = redis::cmd("ACL");
+    rights.arg("SETUSER").arg("broker").arg("on").arg(">its-password").arg("~token-broker:*");
+    for command in ["+eval", "+hset", "+hmget", "+hdel", "+pexpire", "+set", "+ping"] {
+        rights.arg(command);
+    }
+    server.ask::<()>(&rights);
+    let url = server.url().replace("redis://", "redis://broker:its-password@");
+    story(store(&url), store(&url)).await;
+    assert!(servers::ask::<()>(&url, redis::cmd("SET").arg("foreign").arg(1)).is_err());
+}
+
+#[tokio::test]
+async fn ds_06_a_stopped_redis_is_an_outage_and_its_return_is_noticed() {
+    let mut server = RedisServer::start(&[]);
+    let store = store(&server.url());
+    store.put(&name(), entry(), TTL).await.unwrap();
+    server.stop();
+    let cause = cause_of_failure(&store).await;
+    assert!(cause.contains("refused") || cause.contains("pipe"), "{cause}");
+    assert!(cause_of_failure(&store).await.contains("refused"));
+    server.launch();
+    recovers(&store).await;
+}
+
+#[tokio::test]
+async fn ds_06_a_redis_restarted_while_idle_costs_no_login() {
+    let mut server = RedisServer::start(&[]);
+    let store = store(&server.url());
+    store.ping().await.unwrap();
+    server.stop();
+    server.launch();
+    // The runtime of this test had no turn since; the server's has while it is idle.
+    sleep(Duration::from_millis(50)).await;
+    store.put(&name(), entry(), TTL).await.unwrap();
+}
+
+#[tokio::test]
+async fn ds_05_a_frozen_redis_is_given_up_after_a_second() {
+    let server = RedisServer::start(&[]);
+    let (connected, fresh) = (store(&server.url()), store(&server.url()));
+    let key = name();
+    connected.put(&key, entry(), TTL).await.unwrap();
+    let frozen = server.freeze();
+    assert!(cause_of_failure(&connected).await.contains("1s"));
+    assert!(cause_of_failure(&fresh).await.contains("1s"));
+    // Many at once wait no longer than one.
+    let start = Instant::now();
+    let answers = join_all((0..200).map(|_| connected.claim("attempt", TTL))).await;
+    assert!(answers.iter().all(Result::is_err) && start.elapsed() < Duration::from_millis(1_500));
+    drop(frozen);
+    recovers(&connected).await;
+    assert_eq!(connected.take(&key, b"x").await.unwrap(), first());
+}
+
+#[tokio::test]
+async fn ds_06_a_broker_can_start_before_its_redis() {
+    let mut server = RedisServer::prepare(&[]);
+    let store = store(&server.url());
+    assert!(cause_of_failure(&store).await.contains("refused"));
+    server.launch();
+    recovers(&store).await;
+}
+
+#[tokio::test]
+async fn er_03_a_wrong_password_is_named_and_not_shown_and_can_be_mended_without_restart() {
+    let server = RedisServer::start(&["requirepass right-password"]);
+    let store = store(&server.url().replace("right-password", "wrong-password"));
+    let cause = cause_of_failure(&store).await;
+    assert!(cause.contains("WRONGPASS") && !cause.contains("wrong-password"), "{cause}");
+    assert!(!format!("{store:?}").contains("password"));
+    server.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("wrong-password"));
+    recovers(&store).await;
+
+    let without = self::store(&server.url().replace(":right-password@", ""));
+    assert!(cause_of_failure(&without).await.contains("NOAUTH"));
+}
+
+#[tokio::test]
+async fn ad_08_tls_works_with_the_right_authority_and_name_only() {
+    let mut server = RedisServer::prepare(&[]);
+    let files = Certificates::write(server.folder(), &["localhost"]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let foreign = Certificates::write(elsewhere.path(), &["localhost"]);
+    let tls_port = free_port();
+    server.set(&format!("tls-port {tls_port}"));
+    server.set(&format!(
+        "tls-cert-file {}\ntls-key-file {}",
+        files.certificate.display(),
+        files.key.display()
+    ));
+    server.set(&format!("tls-ca-cert-file {}\ntls-auth-clients yes", files.ca.display()));
+    server.launch();
+    let own = format!("cert_file={}&key_file={}", files.certificate.display(), files.key.display());
+    let url = |host: &str, ca: &std::path::Path| {
+        format!("rediss://{host}:{tls_port}?ca_file={}&{own}", ca.display())
+    };
+
+    let right = url("localhost", &files.ca);
+    story(store(&right), store(&right)).await;
+    let cause = cause_of_failure(&store(&url("localhost", &foreign.ca))).await;
+    assert!(cause.contains("UnknownIssuer"), "{cause}");
+    let cause = cause_of_failure(&store(&url("127.0.0.1", &files.ca))).await;
+    assert!(cause.contains("not valid for name"), "{cause}");
+    let cause = cause_of_failure(&store(&format!("rediss://localhost:{tls_port}"))).await;
+    assert!(cause.contains("certificate"), "{cause}");
+}
+
+#[tokio::test]
+async fn ok_04_the_story_on_a_cluster() {
+    let cluster = RedisCluster::start();
+    story(store(&cluster.url()), store(&cluster.url())).await;
+
+    // Names are spread over the nodes.
+    let store = store(&cluster.url());
+    let names: Vec<EntryName> = (0..50).map(|_| name()).collect();
+    for key in &names {
+        store.put(key, entry(), TTL).await.unwrap();
+    }
+    for key in &names {
+        assert_eq!(store.take(key, b"x").await.unwrap(), first());
+    }
+
+    // A slot that moves away under a connected broker costs nothing.
+    let moved = name();
+    cluster.move_slot_of(&format!("token-broker:key:{}", moved.as_str()));
+    store.put(&moved, entry(), TTL).await.unwrap();
+    assert_eq!(store.take(&moved, b"x").await.unwrap(), first());
+
+    // One node of three is frozen: a new broker finds the others, and each answer comes in time.
+    let frozen = cluster.nodes[2].freeze();
+    let late = self::store(&cluster.url());
+    let start = Instant::now();
+    let answers = join_all(names.iter().map(|key| late.take(key, b"x"))).await;
+    assert!(start.elapsed() < Duration::from_millis(1_500), "took {:?}", start.elapsed());
+    assert!(answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err));
+    drop(frozen);
+    recovers_everywhere(&late, &names).await;
+    recovers_everywhere(&store, &names).await;
+}
+
+/// Waits until every one of these entries can be asked for, at most ten seconds.
+async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
+    let start = Instant::now();
+    while join_all(names.iter().map(|key| store.take(key, b"x"))).await.iter().any(Result::is_err) {
+        assert!(start.elapsed() < Duration::from_secs(10), "some keys stay out of reach");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn ok_04_the_story_behind_a_sentinel_and_through_a_failover() {
+    let mut group = RedisSentinel::start();
+    let (one, other) = (store(&group.url()), store(&group.url()));
+    story(one.clone(), other.clone()).await;
+
+    let key = name();
+    one.put(&key, entry(), TTL).await.unwrap();
+    group.wait_for_replica();
+    group.primary.stop();
+    let cause = cause_of_failure(&one).await;
+    assert!(!cause.contains("password"), "{cause}");
+    recovers(&one).await;
+    assert_eq!(one.take(&key, b"mine").await.unwrap(), first());
+    assert!(matches!(other.take(&key, b"theirs").await.unwrap(), Taken::Again { .. }));
+}

@@ -1,0 +1,136 @@
+//! The commands of the README, run as they stand there.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::process::free_port;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_token-broker");
+
+/// The `sh` blocks of the README, in order.
+fn blocks() -> Vec<String> {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let pieces = readme.split("```sh\n").skip(1);
+    pieces.map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
+}
+
+fn block_with(text: &str) -> String {
+    blocks().into_iter().find(|block| block.contains(text)).unwrap_or_else(|| panic!("no block has {text}"))
+}
+
+/// Runs a block with `sh -e` in `folder`; gives what it printed.
+fn run(script: &str, folder: &Path) -> String {
+    let output = Command::new("sh").args(["-e", "-c", script]).current_dir(folder).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{script}\n{out}{err}");
+    out.into_owned()
+}
+
+/// A running `demo`, ended with the test.
+struct Demo {
+    process: Child,
+    printed: Vec<String>,
+}
+
+impl Demo {
+    fn start(port: u16, data: &Path) -> Self {
+        let mut process = Command::new(BINARY)
+            .args(["demo", "--port", &port.to_string(), "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut printed = Vec::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            printed.push(line.unwrap());
+            if printed.last().unwrap().starts_with("ready: ") {
+                break;
+            }
+        }
+        Self { process, printed }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_first_command_is_the_demo_and_prints_what_the_readme_shows() {
+    assert_eq!(blocks()[0], "cargo run --release -- demo");
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let demo = Demo::start(port, folder.path());
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    assert!(demo.printed.len() <= 12);
+    for line in &demo.printed {
+        // What differs from one start to the next: the broker's port, the provider's port, the folder.
+        let label: String = line.split("http").next().unwrap().split("  /").next().unwrap().to_owned();
+        assert!(readme.contains(label.trim_end()), "the README does not show {line:?}");
+    }
+}
+
+#[test]
+fn the_curl_login_of_the_readme_ends_at_the_signed_in_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let _demo = Demo::start(port, &folder.path().join("data"));
+    let script = block_with("code_challenge").replace(":8080", &format!(":{port}"));
+    let me: serde_json::Value = serde_json::from_str(&run(&script, folder.path())).unwrap();
+    assert_eq!(me["user"]["username"], "alice");
+    // The same through the plain OAuth 2 provider.
+    let script = script.replace("provider=dev", "provider=ops").replace("user=alice", "user=bob");
+    let me: serde_json::Value = serde_json::from_str(&run(&script, folder.path())).unwrap();
+    assert_eq!(
+        (me["user"]["provider"].as_str(), me["user"]["username"].as_str()),
+        (Some("ops"), Some("bob"))
+    );
+}
+
+#[test]
+fn the_commands_of_production_work_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        run(&format!("chmod 600 {name}"), folder.path());
+    };
+    file("secret", "a-secret-of-the-readme-test-only");
+    file(
+        "token-broker.toml",
+        r#"
+        public_url = "https://auth.example.com"
+        [database]
+        url = "sqlite:broker.sqlite"
+        [key_store]
+        url = "memory:"
+        [server_keys]
+        file = "server_keys.toml"
+        [[providers]]
+        id = "ops"
+        kind = "oauth2"
+        authorize_url = "https://ops.example.com/o/authorize/"
+        token_url = "https://ops.example.com/o/token/"
+        client_id = "token-broker"
+        client_secret_file = "secret"
+        profile = [{ url = "https://ops.example.com/public-api/current_user/base_info" }]
+        claims = { subject = "$.name" }
+        [[clients]]
+        id = "web"
+        redirect_uris = ["https://app.example.com/signed-in"]
+        "#,
+    );
+    let commands: Vec<String> = block_with("check-config")
+        .lines()
+        .filter(|line| line.starts_with("target/release/token-broker") && !line.contains(" serve "))
+        .map(|line| line.replace("target/release/token-broker", BINARY))
+        .collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        run(&command, folder.path());
+    }
+    assert!(folder.path().join("broker.sqlite").exists());
+}

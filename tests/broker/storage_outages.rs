@@ -1,0 +1,223 @@
+//! The database away, frozen, locked or overloaded: an answer within seconds, never a wrong one, and recovery
+//! without a restart.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use token_broker::error::{Error, ErrorCode};
+use token_broker::storage::records::{Rotation, RotationLimits};
+use token_broker::storage::{Storage, StorageError, StorageSettings};
+use tokio::time::Instant;
+
+use crate::support::storage::{Database, after, found, login, noon, settings, sign_in, successor, token};
+
+/// Awaits `answer`, which must say "unavailable" within `seconds`.
+async fn is_unavailable<T: std::fmt::Debug>(
+    answer: impl Future<Output = Result<T, StorageError>>,
+    seconds: u64,
+) -> String {
+    let begun = Instant::now();
+    let error = answer.await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(seconds), "took {:?}: {error}", begun.elapsed());
+    let text = error.to_string();
+    assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable, "{text}");
+    text
+}
+
+/// With one connection, held by a rotation that does not get on, nobody else waits longer than allowed.
+async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
+    let wait = Duration::from_millis(300);
+    let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
+    let storage = Storage::new(&small).unwrap();
+    let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
+
+    let (entered, holds) = tokio::sync::oneshot::channel();
+    let (let_go, waits) = mpsc::channel::<()>();
+    let holder = tokio::spawn({
+        let storage = storage.clone();
+        async move {
+            let limits = RotationLimits { siblings: 5, live_tokens: 50 };
+            let judge = move |_: &_| {
+                entered.send(()).unwrap();
+                waits.recv().is_ok()
+            };
+            storage.rotate(handle, after(1), limits, judge, |record| successor(record, after(1))).await
+        }
+    });
+    holds.await.unwrap();
+    let text = is_unavailable(storage.find_token(handle), 2).await;
+    assert!(text.contains("every connection is busy"), "{text}");
+    let_go.send(()).unwrap();
+    assert!(matches!(holder.await.unwrap().unwrap(), Rotation::Rotated(_)));
+    assert_eq!(found(&storage, handle).await.superseded_at, Some(after(1)));
+}
+
+mod sqlite {
+    use super::*;
+
+    #[tokio::test]
+    async fn ds_05_an_exhausted_pool_answers_in_time() {
+        super::ds_05_an_exhausted_pool_answers_in_time(Database::sqlite().migrated().await).await;
+    }
+
+    #[tokio::test]
+    async fn ds_09_a_lock_of_another_writer_ends_in_time() {
+        let database = Database::sqlite().migrated().await;
+        let storage = &database.storage;
+        let handle = sign_in(storage, login("alice", noon())).await.token.facts.handle;
+        let mut other = SqliteConnection::establish(database.url.strip_prefix("sqlite:").unwrap()).unwrap();
+        other.batch_execute("BEGIN IMMEDIATE").unwrap();
+
+        let text = is_unavailable(storage.revoke_token(handle, after(1)), 5).await;
+        assert!(text.contains("locked"), "{text}");
+        assert_eq!(found(storage, handle).await.revoked_at, None, "reading goes on");
+
+        other.batch_execute("ROLLBACK").unwrap();
+        assert!(storage.revoke_token(handle, after(1)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_not_migrated_is_no_outage() {
+        let database = Database::sqlite();
+        let handle = token(login("a", noon()).user_id, login("a", noon()).session_id, noon()).facts.handle;
+        let error = database.storage.find_token(handle).await.unwrap_err();
+        assert!(
+            matches!(&error, StorageError::Unexpected(text) if text.contains("no such table")),
+            "{error}"
+        );
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use futures_util::future::join_all;
+    use token_broker::storage::records::Purged;
+
+    use super::*;
+    use crate::support::postgres::Postgres;
+
+    #[tokio::test]
+    async fn ds_05_an_exhausted_pool_answers_in_time() {
+        super::ds_05_an_exhausted_pool_answers_in_time(Database::postgres().migrated().await).await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_was_not_migrated_is_no_outage() {
+        let database = Database::postgres();
+        let handle = token(login("a", noon()).user_id, login("a", noon()).session_id, noon()).facts.handle;
+        let error = database.storage.find_token(handle).await.unwrap_err();
+        assert!(matches!(&error, StorageError::Unexpected(text) if text.contains("api_tokens")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
+        let mut server = Postgres::own();
+        let storage = Storage::new(&settings(&server.database())).unwrap();
+        storage.migrate().await.unwrap();
+        let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
+        // Four connections are open, so that four are lost.
+        join_all((0..4).map(|_| storage.find_token(handle))).await;
+
+        server.stop();
+        for _ in 0..2 {
+            let answers = (0..12).map(|_| is_unavailable(storage.find_token(handle), 3));
+            join_all(answers).await;
+        }
+        is_unavailable(storage.ping(), 3).await;
+
+        server.resume();
+        until_it_answers(&storage).await;
+        for _ in 0..3 {
+            let answers = join_all((0..12).map(|_| storage.find_token(handle))).await;
+            assert!(answers.into_iter().all(|answer| answer.unwrap().is_some()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_between_two_requests_loses_no_more_than_one_per_connection() {
+        let mut server = Postgres::own();
+        let storage = Storage::new(&settings(&server.database())).unwrap();
+        storage.migrate().await.unwrap();
+        let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
+        join_all((0..4).map(|_| storage.find_token(handle))).await;
+        server.stop();
+        server.resume();
+
+        let mut lost = 0;
+        for _ in 0..40 {
+            lost += usize::from(storage.find_token(handle).await.is_err());
+        }
+        assert!(lost <= 4, "{lost} of 40");
+        assert!(join_all((0..4).map(|_| storage.find_token(handle))).await.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test]
+    async fn a_broker_starts_while_the_server_is_away_and_never_falls_back() {
+        let mut server = Postgres::own();
+        let url = server.database();
+        server.stop();
+        let storage = Storage::new(&settings(&url)).unwrap();
+        let text = is_unavailable(storage.migrate(), 3).await;
+        assert!(text.contains("Connection refused"), "{text}");
+
+        server.resume();
+        until_it_answers(&storage).await;
+        assert_eq!(storage.migrate().await.unwrap().len(), 1);
+        assert!(sign_in(&storage, login("alice", noon())).await.first_login);
+    }
+
+    /// Its host still acknowledges what is sent, so that no time limit of the network's helps.
+    #[tokio::test]
+    async fn a_frozen_server_is_unavailable_in_time() {
+        let server = Postgres::own();
+        let storage = Storage::new(&settings(&server.database())).unwrap();
+        storage.ping().await.unwrap();
+        let frozen = server.freeze();
+        // The first asks a connection that still counts as good, so that its statement's time must pass.
+        let bound = [7, 3, 3];
+        for seconds in bound {
+            is_unavailable(storage.ping(), seconds).await;
+        }
+        drop(frozen);
+        until_it_answers(&storage).await;
+    }
+
+    #[tokio::test]
+    async fn ds_05_a_statement_ends_in_time() {
+        let database = Database::postgres().migrated().await;
+        let handle = sign_in(&database.storage, login("alice", noon())).await.token.facts.handle;
+        let impatient =
+            StorageSettings { statement_timeout: Duration::from_millis(300), ..settings(&database.url) };
+        let storage = Storage::new(&impatient).unwrap();
+        let mut other = PgConnection::establish(&database.url).unwrap();
+        other.batch_execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
+
+        let text = is_unavailable(storage.find_token(handle), 2).await;
+        assert!(text.contains("statement timeout"), "{text}");
+        other.batch_execute("ROLLBACK").unwrap();
+        assert!(storage.find_token(handle).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_purge_leaves_the_work_to_whoever_is_at_it() {
+        let database = Database::postgres().migrated().await;
+        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
+        database.storage.end_session(session, noon()).await.unwrap();
+        let mut other = PgConnection::establish(&database.url).unwrap();
+        // The number stands in src/storage/postgres.rs.
+        other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();
+        let purge = || database.storage.purge(after(2 * 86_400), noon(), 10);
+        assert_eq!(purge().await.unwrap(), Purged::default());
+        other.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+        assert_eq!(purge().await.unwrap(), Purged { tokens: 1, sessions: 1, audit_events: 0 });
+    }
+
+    async fn until_it_answers(storage: &Storage) {
+        let begun = Instant::now();
+        while let Err(error) = storage.ping().await {
+            assert!(begun.elapsed() < Duration::from_secs(10), "still {error}");
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! A broker of one's own: the real server on a free port, with a clock that can be moved and a development
+//! provider whose faults can be chosen.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use actix_web::dev::ServerHandle;
+use chrono::TimeDelta;
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use token_broker::config::{self, Config, DevelopmentSetup};
+use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
+use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::login_attempt::State;
+use token_broker::domain::pkce::CodeVerifier;
+use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
+use token_broker::server::{self, Environment};
+use token_broker::storage::Storage;
+use token_broker::storage::records::AuditRecord;
+use url::Url;
+
+use super::browser::{Answer, Browser};
+use super::process::free_port;
+use super::{install_tls_provider, storage};
+
+/// The broker's client at the development provider.
+const CLIENT_ID: &str = "token-broker";
+const CLIENT_SECRET: &str = "a secret of the tests only";
+
+type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
+
+/// What a broker starts with; what is left out is SQLite, memory, and the demo's configuration.
+#[derive(Clone, Default)]
+pub struct Setup {
+    /// `sqlite:…` or `postgres://…`.
+    pub database: Option<String>,
+    /// `memory:` or `redis://…`.
+    pub key_store: Option<String>,
+    /// The address that browsers use, where it is not the listener's own.
+    pub public_url: Option<String>,
+    /// The last word on the configuration.
+    pub adjust: Option<Adjust>,
+}
+
+impl Setup {
+    /// Adds a last word on the configuration.
+    pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        self.adjust = Some(Arc::new(adjust));
+        self
+    }
+}
+
+/// A running broker. It stops when it is dropped.
+pub struct TestBroker {
+    /// The address that browsers use, without a trailing slash.
+    pub url: String,
+    /// The address of this instance.
+    pub real_url: String,
+    /// The address of its admin listener.
+    pub admin_url: String,
+    /// Its clock, and the provider's.
+    pub clock: Arc<MovableClock>,
+    /// Its identity provider.
+    pub provider: Arc<DevProvider>,
+    /// Its configuration.
+    pub config: Config,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+    folder: Arc<TempDir>,
+}
+
+impl TestBroker {
+    /// SQLite, memory, everything as in the demo.
+    pub fn start() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// As `setup` says.
+    pub fn with(setup: Setup) -> Self {
+        let clock = Arc::new(MovableClock::new());
+        let provider = Arc::new(provider(&clock));
+        Self::with_provider(setup, clock, provider)
+    }
+
+    /// As `setup` says, at a provider that runs already.
+    pub fn with_provider(setup: Setup, clock: Arc<MovableClock>, provider: Arc<DevProvider>) -> Self {
+        install_tls_provider();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let config = config(&setup, &folder, provider.url());
+        Self::run(config, clock, provider, folder)
+    }
+
+    /// A second instance: the same configuration, stores, keys, clock and provider, on another port.
+    pub fn twin(&self) -> Self {
+        self.twin_with(|_| ())
+    }
+
+    /// A second instance that differs in what `adjust` changes.
+    pub fn twin_with(&self, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        adjust(&mut config);
+        config.server.listen.set_port(free_port());
+        config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
+        Self::run(config, self.clock.clone(), self.provider.clone(), self.folder.clone())
+    }
+
+    fn run(
+        config: Config,
+        clock: Arc<MovableClock>,
+        provider: Arc<DevProvider>,
+        folder: Arc<TempDir>,
+    ) -> Self {
+        for settings in &config.providers {
+            provider.register(DevClient {
+                client_id: settings.client_id.clone(),
+                client_secret: settings.client_secret.clone(),
+                redirect_uris: config.providers.iter().map(|p| p.redirect_uri.to_string()).collect(),
+            });
+        }
+        let environment = Environment { clock: clock.clone(), entropy: Arc::new(SystemEntropy) };
+        let (sender, receiver) = mpsc::channel();
+        let build = config.clone();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = server::build(build, environment).await.unwrap();
+                sender.send((server.handle(), server.addr(), server.admin_addr())).unwrap();
+                server.run().await.unwrap();
+            });
+        });
+        let (handle, addr, admin) = receiver.recv().expect("the broker starts");
+        Self {
+            url: config.public_url.as_str().trim_end_matches('/').to_owned(),
+            real_url: format!("http://{addr}"),
+            admin_url: format!("http://{}", admin.unwrap()),
+            clock,
+            provider,
+            config,
+            handle,
+            thread: Some(thread),
+            folder,
+        }
+    }
+
+    /// Moves the time.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// The time here.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the time to `moment`.
+    pub fn go_to(&self, moment: Timestamp) {
+        self.clock.advance(moment - self.clock.now());
+    }
+
+    /// A browser whose requests to the public address reach this instance.
+    pub fn browser(&self) -> Browser {
+        let browser = Browser::new();
+        browser.route(&self.url, &self.real_url);
+        browser
+    }
+
+    /// The broker's own database, to look into.
+    pub fn storage(&self) -> Storage {
+        Storage::new(&storage::settings(self.config.database.url.expose_secret())).unwrap()
+    }
+
+    /// Waits until the database schema is there.
+    pub async fn ready(&self) {
+        let browser = self.browser();
+        for _ in 0..600 {
+            if browser.get(&format!("{}/readyz", self.url), &[]).await.status == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the broker does not become ready");
+    }
+
+    /// The address of an endpoint.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// A login of the client `sample`: `/login` with these further or other parameters.
+    pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
+        let verifier = CodeVerifier::random(&SystemEntropy);
+        let state = State::random(&SystemEntropy).expose();
+        let redirect_uri = self.at("/");
+        let challenge = verifier.challenge().to_string();
+        let mut pairs = vec![
+            ("client_id", "sample"),
+            ("provider", "dev"),
+            ("redirect_uri", &redirect_uri),
+            ("state", &state),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        for parameter in parameters {
+            pairs.retain(|(name, _)| name != &parameter.0);
+            pairs.push(*parameter);
+        }
+        let url =
+            Url::parse_with_params(&self.at("/login"), pairs.iter().filter(|(_, value)| !value.is_empty()));
+        LoginUrl { url: url.unwrap().into(), verifier: verifier.expose().to_owned(), state }
+    }
+
+    /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
+    /// should do otherwise (`&fault=wrong_nonce`, …).
+    pub async fn log_in(&self, browser: &Browser, provider: &str, user: &str, choice: &str) -> Login {
+        let login = self.login(&[("provider", provider)]);
+        self.complete(browser, login, &format!("&user={user}{choice}")).await
+    }
+
+    /// Follows a login to the answer of its callback.
+    pub async fn complete(&self, browser: &Browser, login: LoginUrl, choice: &str) -> Login {
+        let callback = self.callback_url(browser, &login.url, choice).await;
+        let back = browser.navigate(&callback).await;
+        Login { back, callback, verifier: login.verifier, state: login.state }
+    }
+
+    /// Follows a login to the provider and gives the address of the callback, not called yet.
+    pub async fn callback_url(&self, browser: &Browser, login: &str, choice: &str) -> String {
+        let authorize = browser.navigate(login).await;
+        let location =
+            authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
+        let chosen = browser.navigate(&format!("{location}{choice}")).await;
+        chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
+    }
+
+    /// Exchanges a key.
+    pub async fn redeem(&self, browser: &Browser, key: &str, verifier: &str) -> Answer {
+        let body = serde_json::json!({ "one_time_key": key, "code_verifier": verifier });
+        browser.post_json(&self.at("/api/get_token"), &body, &[]).await
+    }
+
+    /// Signs `user` in and gives the token.
+    pub async fn sign_in(&self, browser: &Browser, provider: &str, user: &str) -> String {
+        self.ready().await;
+        let login = self.log_in(browser, provider, user, "").await;
+        let answer = self.redeem(browser, &login.key(), &login.verifier).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// `GET` with a bearer token.
+    pub async fn call(&self, path: &str, token: &str) -> Answer {
+        let authorization = format!("Bearer {token}");
+        self.browser().get(&self.at(path), &[("authorization", &authorization)]).await
+    }
+
+    /// `POST` with a bearer token and a JSON body.
+    pub async fn post(&self, path: &str, token: &str, body: &serde_json::Value) -> Answer {
+        let authorization = format!("Bearer {token}");
+        self.browser().post_json(&self.at(path), body, &[("authorization", &authorization)]).await
+    }
+
+    /// A login of the client `legacy`, as the SPA of the replaced service begins it.
+    pub fn legacy_login(&self) -> LoginUrl {
+        let redirect_uri = self.at("/legacy");
+        self.login(&[
+            ("client_id", "legacy"),
+            ("provider", "ops"),
+            ("redirect_uri", &redirect_uri),
+            ("code_challenge", ""),
+            ("code_challenge_method", ""),
+        ])
+    }
+
+    /// The newest audit row of this kind, as soon as there is one.
+    pub async fn audited(&self, kind: &str) -> AuditRecord {
+        let storage = self.storage();
+        for _ in 0..500 {
+            let rows = storage.recent_audit(1_000).await.unwrap();
+            if let Some(row) = rows.into_iter().find(|row| row.kind == kind) {
+                return row;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("nothing of the kind {kind} was written");
+    }
+
+    /// How often an audit event was counted, by all brokers of this process.
+    pub async fn counted(&self, kind: &str) -> u64 {
+        let metrics = self.browser().get(&format!("{}/metrics", self.admin_url), &[]).await;
+        let name = format!("token_broker_events_total{{event=\"{kind}\"}} ");
+        let line = metrics.body.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |number| number.parse().unwrap())
+    }
+
+    /// Stops the broker; requests under way are finished.
+    pub fn stop(mut self) {
+        self.halt(true);
+    }
+
+    fn halt(&mut self, graceful: bool) {
+        drop(self.handle.stop(graceful));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.halt(false);
+        }
+    }
+}
+
+/// A login that is about to begin.
+#[derive(Debug, Clone)]
+pub struct LoginUrl {
+    pub url: String,
+    pub verifier: String,
+    pub state: String,
+}
+
+/// A login that came back.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The callback's answer.
+    pub back: Answer,
+    /// The address that was called.
+    pub callback: String,
+    /// The SPA's verifier.
+    pub verifier: String,
+    /// The SPA's state.
+    pub state: String,
+}
+
+impl Login {
+    /// The one-time key.
+    pub fn key(&self) -> String {
+        self.back.parameter("one_time_key").unwrap_or_else(|| panic!("no key in {:?}", self.back))
+    }
+
+    /// The error that the SPA is told.
+    pub fn error(&self) -> String {
+        self.back.parameter("error").unwrap_or_else(|| panic!("no error in {:?}", self.back))
+    }
+
+    /// Its description, which names our own code.
+    pub fn description(&self) -> String {
+        self.back.parameter("error_description").unwrap_or_default()
+    }
+}
+
+/// A development provider that shares the broker's clock.
+pub fn provider(clock: &Arc<MovableClock>) -> DevProvider {
+    let clock: Arc<dyn Clock> = clock.clone();
+    DevProvider::start(DevProviderSettings {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        clients: Vec::new(),
+        open_registration: false,
+    })
+    .unwrap()
+}
+
+fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
+    let file = |name: &str| -> PathBuf { folder.path().join(name) };
+    let keys = config::generate_keys_file(None, &SystemEntropy).unwrap();
+    std::fs::write(file("server_keys.toml"), keys.expose_secret()).unwrap();
+    let loaded = config::development(DevelopmentSetup {
+        port: free_port(),
+        database: &file("broker.sqlite"),
+        server_keys: &file("server_keys.toml"),
+        provider_url,
+        provider_client_id: CLIENT_ID,
+        provider_client_secret: CLIENT_SECRET,
+        log_filter: "off",
+    });
+    let mut config = loaded.unwrap().config;
+    let plenty = std::num::NonZeroU32::new(1_000_000).unwrap();
+    config.limits.login_per_minute = plenty;
+    config.limits.callback_per_minute = plenty;
+    config.limits.failed_redemptions_per_minute = plenty;
+    config.limits.failed_tokens_per_minute = plenty;
+    config.server.workers = Some(2);
+    config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
+    config.database.synchronous_full = false;
+    if let Some(url) = &setup.database {
+        config.database.url = url.as_str().into();
+    }
+    if let Some(url) = &setup.key_store {
+        config.key_store.url = url.as_str().into();
+    }
+    if let Some(url) = &setup.public_url {
+        config.public_url = url.parse().unwrap();
+    }
+    if let Some(adjust) = &setup.adjust {
+        adjust(&mut config);
+    }
+    config
+}

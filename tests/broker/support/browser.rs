@@ -1,0 +1,214 @@
+//! A browser as the tests need it: cookies, no automatic redirects, every answer visible.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+/// Keeps cookies for every host it speaks to, as browsers do (by host, whatever the port).
+pub struct Browser {
+    http: Client,
+    cookies: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Addresses that lead to another place than their name says: (public prefix, real prefix).
+    pub routes: Mutex<Vec<(String, String)>>,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+    pub url: Url,
+}
+
+impl Default for Browser {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Browser {
+    #[expect(clippy::disallowed_methods, reason = "a browser is not the broker's HTTP client")]
+    pub fn new() -> Self {
+        let http = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(std::time::Duration::from_secs(60))
+            .build()
+            .unwrap();
+        let user_agent = "Mozilla/5.0 (test)".to_owned();
+        Self { http, cookies: Mutex::default(), routes: Mutex::default(), user_agent }
+    }
+
+    /// Sends addresses that begin with `public` to `real`, with the public host in the `Host` header.
+    pub fn route(&self, public: &str, real: &str) {
+        let mut routes = self.routes.lock().unwrap();
+        routes.retain(|(known, _)| known != public);
+        routes.push((public.to_owned(), real.to_owned()));
+    }
+
+    /// A request of any kind; `headers` are sent as they are, cookies are added.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
+        let url: Url = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+        let host = url.host_str().unwrap().to_owned();
+        let mut request = self.http.request(method, self.real(&url)).header("user-agent", &self.user_agent);
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        request = request.header("host", authority);
+        if let Some(cookies) = self.cookie_header(&host) {
+            request = request.header("cookie", cookies);
+        }
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            request = request.header(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        self.keep_cookies(&host, &headers);
+        let body = String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned();
+        Answer { status, headers, body, url }
+    }
+
+    /// What the address bar does.
+    pub async fn navigate(&self, url: &str) -> Answer {
+        let headers =
+            [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
+        self.send(Method::GET, url, &headers, None).await
+    }
+
+    /// Follows redirects until an answer that is none, or until one leads to an address that begins with
+    /// `until`, which is returned unvisited as the last answer's `location()`.
+    pub async fn follow(&self, url: &str, until: &str) -> Answer {
+        let mut answer = self.navigate(url).await;
+        for _ in 0..10 {
+            match answer.location() {
+                Some(next) if next.as_str().starts_with(until) => return answer,
+                Some(next) => answer = self.navigate(next.as_str()).await,
+                None => return answer,
+            }
+        }
+        panic!("more than ten redirects from {url}");
+    }
+
+    /// `GET` as a script of the page would do it.
+    pub async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, url, headers, None).await
+    }
+
+    /// `POST` of a JSON body.
+    pub async fn post_json(&self, url: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        self.send(Method::POST, url, &all, Some(body.to_string())).await
+    }
+
+    /// `POST` of a form.
+    pub async fn post_form(&self, url: &str, pairs: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+        all.extend_from_slice(headers);
+        self.send(Method::POST, url, &all, Some(body)).await
+    }
+
+    /// The cookies of a host.
+    pub fn cookies(&self, host: &str) -> BTreeMap<String, String> {
+        self.cookies.lock().unwrap().get(host).cloned().unwrap_or_default()
+    }
+
+    /// Plants or removes a cookie.
+    pub fn set_cookie(&self, host: &str, name: &str, value: Option<&str>) {
+        let mut cookies = self.cookies.lock().unwrap();
+        let jar = cookies.entry(host.to_owned()).or_default();
+        match value {
+            Some(value) => jar.insert(name.to_owned(), value.to_owned()),
+            None => jar.remove(name),
+        };
+    }
+
+    fn real(&self, url: &Url) -> String {
+        let routes = self.routes.lock().unwrap();
+        let route = routes.iter().find(|(public, _)| url.as_str().starts_with(public.as_str()));
+        match route {
+            Some((public, real)) => url.as_str().replacen(public, real, 1),
+            None => url.as_str().to_owned(),
+        }
+    }
+
+    fn cookie_header(&self, host: &str) -> Option<String> {
+        let pairs: Vec<String> =
+            self.cookies(host).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+
+    fn keep_cookies(&self, host: &str, headers: &HeaderMap) {
+        for header in headers.get_all("set-cookie") {
+            let text = header.to_str().unwrap();
+            let (pair, attributes) = text.split_once(';').unwrap_or((text, ""));
+            let (name, value) = pair.split_once('=').unwrap();
+            let gone = value.is_empty() || attributes.to_ascii_lowercase().contains("max-age=0");
+            self.set_cookie(host, name.trim(), (!gone).then_some(value));
+        }
+    }
+}
+
+impl Answer {
+    /// Where a redirect leads.
+    pub fn location(&self) -> Option<Url> {
+        let location = self.header("location")?;
+        self.status.is_redirection().then(|| self.url.join(location).unwrap())
+    }
+
+    /// A header's text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The parameter of the redirect's query or fragment.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let location = self.location()?;
+        let fragment = location.fragment().unwrap_or_default();
+        let pairs = location.query_pairs().chain(url::form_urlencoded::parse(fragment.as_bytes()));
+        pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// Everything that two answers can have in common: status, headers and body without date and request id.
+    /// The order of a list of header names says nothing.
+    pub fn likeness(&self) -> (StatusCode, BTreeMap<String, String>, String) {
+        let names = self.headers.keys().map(|name| name.as_str());
+        let kept = names.filter(|name| !["date", "x-request-id"].contains(name));
+        let sorted = |text: &str| {
+            let mut parts: Vec<_> = text.split(", ").collect();
+            parts.sort_unstable();
+            parts.join(", ")
+        };
+        let headers = kept.map(|name| (name.to_owned(), sorted(self.header(name).unwrap()))).collect();
+        let request_id = self.header("x-request-id").unwrap();
+        (self.status, headers, self.body.replace(request_id, "…"))
+    }
+
+    /// The stable error code, whatever the shape.
+    pub fn error_code(&self) -> Option<String> {
+        let body: Value = serde_json::from_str(&self.body).ok()?;
+        let code = body.get("code").or_else(|| body.get("error"))?;
+        code.as_str().map(ToOwned::to_owned)
+    }
+}

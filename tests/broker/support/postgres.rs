@@ -1,0 +1,168 @@
+//! Private PostgreSQL servers: one that all tests share, and one's own for tests of outages.
+
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, PgConnection};
+
+use tokio::time::Instant;
+
+use super::process::{ServerProcess, free_port};
+
+/// The user that owns the servers when the tests run as root, whom PostgreSQL refuses: "nobody".
+const NOBODY: u32 = 65534;
+
+/// The URL of a new, empty database on the shared server.
+pub fn database() -> String {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(|| Postgres::start(Folder::EndsWithServer)).database()
+}
+
+/// A PostgreSQL server on a free loopback port.
+pub struct Postgres {
+    process: Option<ServerProcess>,
+    home: PathBuf,
+    folder: Folder,
+    port: u16,
+    databases: AtomicU32,
+}
+
+/// How long the data lives. A value in a static is never dropped, a server's folder always removed.
+#[derive(Clone, Copy, PartialEq)]
+enum Folder {
+    EndsWithServer,
+    EndsWithHandle,
+}
+
+impl Postgres {
+    /// A server of one's own, to be stopped and started again.
+    pub fn own() -> Self {
+        Self::start(Folder::EndsWithHandle)
+    }
+
+    fn start(folder: Folder) -> Self {
+        let home = tempfile::Builder::new().prefix("token-broker-postgres-").tempdir().unwrap().keep();
+        if is_root() {
+            chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mut initdb = as_nobody(&program("initdb"));
+        let data = home.join("data").display().to_string();
+        initdb.extend(
+            ["-D", &data, "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+                .map(str::to_owned),
+        );
+        let made = Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/").output().unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let mut server =
+            Self { process: None, home, folder, port: free_port(), databases: AtomicU32::new(0) };
+        server.resume();
+        server
+    }
+
+    /// Starts the server again after [`Self::stop`], on the same port, with the same data.
+    pub fn resume(&mut self) {
+        let data = self.home.join("data").display().to_string();
+        let port = self.port.to_string();
+        let mut command = as_nobody(&program("postgres"));
+        command.extend(["-D", &data, "-p", &port, "-h", "127.0.0.1", "-k", ""].map(str::to_owned));
+        command.extend(["-c", "fsync=off", "-c", "max_connections=200"].map(str::to_owned));
+        let folder = match self.folder {
+            Folder::EndsWithServer => self.home.clone(),
+            Folder::EndsWithHandle => self.home.join("run"),
+        };
+        std::fs::create_dir_all(&folder).unwrap();
+        let process = ServerProcess::start(&folder, Path::new(&command[0]), &command[1..]);
+        let begun = Instant::now();
+        while PgConnection::establish(&self.url("postgres")).is_err() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "PostgreSQL does not start: {}",
+                process.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.process = Some(process);
+    }
+
+    /// Stops the server, cutting every connection; the data stays.
+    pub fn stop(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops every process of the server where it stands, until the value is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let file = std::fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap();
+        let postmaster = file.lines().next().unwrap().to_owned();
+        // First the one that could start others.
+        signal("STOP", std::slice::from_ref(&postmaster));
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        let mut processes = vec![postmaster];
+        processes.extend(children.split_whitespace().map(str::to_owned));
+        signal("STOP", &processes);
+        Frozen(processes)
+    }
+
+    /// The URL of a new, empty database.
+    pub fn database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let mut server = PgConnection::establish(&self.url("postgres")).unwrap();
+        server.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        self.url(&name)
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://test@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = std::fs::remove_dir_all(&self.home);
+    }
+}
+
+/// The processes of a server that stands still.
+pub struct Frozen(Vec<String>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
+    }
+}
+
+fn signal(name: &str, processes: &[String]) {
+    let kill = Command::new("kill").arg(format!("-{name}")).args(processes).status().unwrap();
+    assert!(kill.success(), "kill -{name} {processes:?}");
+}
+
+/// A program of PostgreSQL: on the path, or in the versioned folder where Debian keeps it.
+fn program(name: &str) -> PathBuf {
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = debian.map(|version| version.path().join("bin")).collect();
+    folders.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = folders.into_iter().rev().chain(std::env::split_paths(&path));
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing: install the Debian package `postgresql`"))
+}
+
+fn as_nobody(program: &Path) -> Vec<String> {
+    let program = program.display().to_string();
+    if !is_root() {
+        return vec![program];
+    }
+    let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()];
+    ["setpriv".to_owned()].into_iter().chain(ids).chain([program]).collect()
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}

@@ -1,0 +1,152 @@
+//! Databases of one's own, and logins to write into them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tempfile::TempDir;
+use token_broker::domain::api_token::{HandleDigest, TokenFacts, TokenHandle};
+use token_broker::domain::clock::Timestamp;
+use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::ids::{IdentityId, SessionId, TokenId, UserId};
+use token_broker::domain::key_ring::{KeyId, ServerKey};
+use token_broker::domain::lifetimes;
+use token_broker::domain::profile::{NameList, Profile, ProfileText};
+use token_broker::domain::session::Browser;
+use token_broker::storage::records::{Rotation, RotationLimits, SignIn, SignedIn, StoredToken, TokenRecord};
+use token_broker::storage::{Storage, StorageSettings};
+
+/// The settings of a broker with four connections.
+pub fn settings(url: &str) -> StorageSettings {
+    StorageSettings {
+        url: url.into(),
+        pool_size: 4,
+        wait: Duration::from_secs(2),
+        statement_timeout: Duration::from_secs(5),
+        synchronous_full: false,
+    }
+}
+
+/// An empty database; a SQLite file is removed with it.
+pub struct Database {
+    pub url: String,
+    pub storage: Storage,
+    _folder: Option<TempDir>,
+}
+
+impl Database {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
+        Self { storage: Storage::new(&settings(&url)).unwrap(), url, _folder: Some(folder) }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub fn postgres() -> Self {
+        let url = super::postgres::database();
+        Self { storage: Storage::new(&settings(&url)).unwrap(), url, _folder: None }
+    }
+
+    pub async fn migrated(self) -> Self {
+        self.storage.migrate().await.unwrap();
+        self
+    }
+
+    /// Another broker on the same database.
+    pub fn another_instance(&self) -> Storage {
+        Storage::new(&settings(&self.url)).unwrap()
+    }
+}
+
+/// When the tests take place.
+pub fn noon() -> Timestamp {
+    "2026-06-01T12:00:00.123456Z".parse().unwrap()
+}
+
+/// A later moment.
+pub fn after(seconds: i64) -> Timestamp {
+    noon() + TimeDelta::seconds(seconds)
+}
+
+/// The login of `subject` at the provider "corp" for the client "web".
+pub fn login(subject: &str, now: Timestamp) -> SignIn {
+    SignIn {
+        profile: Profile {
+            provider: "corp".parse().unwrap(),
+            subject: subject.parse().unwrap(),
+            username: ProfileText::clean(subject),
+            display_name: None,
+            email: ProfileText::clean("someone@example.com"),
+            email_verified: true,
+            permissions: NameList::clean(["read", "write"]),
+            groups: NameList::default(),
+            provider_session: ProfileText::clean("sid"),
+        },
+        client_id: "web".parse().unwrap(),
+        session_id: SessionId::random(&SystemEntropy),
+        user_id: UserId::random(&SystemEntropy),
+        identity_id: IdentityId::random(&SystemEntropy),
+        browser: Browser::new("192.0.2.7".parse().unwrap(), Some("Test/1.0")),
+        auth_time: Some(now - TimeDelta::minutes(5)),
+        now,
+        session_expires_at: now + lifetimes::SESSION,
+        reuse: false,
+        live_tokens: lifetimes::LIVE_TOKENS_PER_USER,
+    }
+}
+
+/// A new token of the client "web".
+pub fn token(user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
+    token_of("web", user_id, session_id, now)
+}
+
+fn token_of(client: &str, user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
+    let facts = TokenFacts {
+        id: TokenId::random(&SystemEntropy),
+        handle: TokenHandle::random(&SystemEntropy).digest(),
+        key_id: KeyId(u32::MAX),
+        session_id,
+        user_id,
+        client_id: client.parse().unwrap(),
+        audience: "api".to_owned(),
+        scope: "openid profile".to_owned(),
+        issued_at: now,
+        expires_at: now + lifetimes::API_TOKEN,
+    };
+    let binding = facts.binding(&ServerKey::new(KeyId(u32::MAX), vec![7; 32]).unwrap()).to_vec();
+    StoredToken { facts, binding, sealed_handle: Some(vec![1, 2, 3]) }
+}
+
+/// Signs in; the user must be enabled.
+pub async fn sign_in(storage: &Storage, login: SignIn) -> SignedIn {
+    sign_in_where(storage, login, |_| true).await
+}
+
+/// Signs in, where a token is used again only if `reusable` says so.
+pub async fn sign_in_where(
+    storage: &Storage,
+    login: SignIn,
+    reusable: impl Fn(&StoredToken) -> bool + Send + 'static,
+) -> SignedIn {
+    let (client, now) = (login.client_id.clone(), login.now);
+    let issue = move |user, session| token_of(client.as_str(), user, session, now);
+    storage.sign_in(login, issue, reusable).await.unwrap().unwrap()
+}
+
+/// Rotates a token that nothing speaks against.
+pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> Rotation {
+    let limits = RotationLimits {
+        siblings: lifetimes::ROTATION_SIBLINGS,
+        live_tokens: lifetimes::LIVE_TOKENS_PER_USER,
+    };
+    storage.rotate(handle, now, limits, |_| true, move |record| successor(record, now)).await.unwrap()
+}
+
+/// A new token in the session of another.
+pub fn successor(record: &TokenRecord, now: Timestamp) -> StoredToken {
+    token(record.user.id, record.session.id, now)
+}
+
+/// The record of a token that must exist.
+pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
+    *storage.find_token(handle).await.unwrap().expect("the token exists")
+}
