@@ -30,6 +30,7 @@ const account = /** @type {HTMLElement} */ (document.getElementById('account'));
 /** @type {ReturnType<typeof signedIn> | null} */
 let view = null;
 let shown = '';
+let moves = cameBack;
 
 /** @param {AuthState} state */
 const render = (state) => {
@@ -39,7 +40,6 @@ const render = (state) => {
     if (view && state.status === 'signed-in') view.update(state);
     return;
   }
-  const first = shown === '';
   shown = screen;
   view = null;
   if (state.status === 'loading') {
@@ -59,8 +59,9 @@ const render = (state) => {
   account.replaceChildren(...(state.status === 'signed-in'
     ? [h('span', {}, state.user.username ?? ''), button('Sign out', () => broker.logout())]
     : []));
-  // A new screen is announced by its heading, except the very first: there the browser does that itself.
-  if (!first) main.querySelector('h1')?.focus({ preventScroll: false });
+  // A new screen is announced by its heading. When the page was just opened, the browser does that itself.
+  if (moves) main.querySelector('h1')?.focus();
+  moves ||= state.status !== 'loading';
 };
 
 /** @param {string} title @param {(Node | string | null | undefined | false)[]} nodes */

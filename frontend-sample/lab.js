@@ -3,6 +3,7 @@
  * and only an unreachable broker and the passing of a week are pretended.
  */
 import config from './config.js';
+import { leaveFor } from './leave.js';
 
 /** @typedef {import('./client/token-broker.js').BrokerClient} BrokerClient */
 
@@ -40,7 +41,7 @@ const endElsewhere = async (broker) => {
 const loginWith = (broker, fault) => {
   if (fault) sessionStorage.setItem(ARMED, fault);
   // `prompt`: or else a browser that is signed in at the broker would not see the provider at all
-  return broker.login({ provider: config.providers[0]?.id, prompt: fault ? undefined : 'login' });
+  return leaveFor(broker, { provider: config.providers[0]?.id, prompt: fault ? undefined : 'login' });
 };
 
 /** @type {{ id: string, title: string, how: string, act: (broker: BrokerClient) => Promise<unknown> }[]} */

@@ -1,6 +1,6 @@
 /**
- * Signs a single-page app in through a token-broker. One file, no dependencies, nothing happens at import.
- * Every option, method, state, event and error code is described in `token-broker-types.d.ts`.
+ * Signs a single-page app in through a token-broker. One file; importing it does nothing.
+ * Options, methods, states, events and error codes are described in `token-broker-types.d.ts`.
  */
 
 /**
@@ -58,7 +58,7 @@ export const createBrokerClient = (options = {}) => {
   let handedOver;
   let timer = 0;
   let rotationDue = 0;
-  let epoch = 0; // counts sign-outs: an answer from an older one signs nobody in
+  let epoch = 0; // counts sign-outs: an answer to an older one signs nobody in
   let target = new EventTarget(); // keeps the exception of one listener from the others
 
   /** @type {(path: string) => URL} */
@@ -82,6 +82,7 @@ export const createBrokerClient = (options = {}) => {
     const next = grant?.user && grant.session
       ? { status: 'signed-in', user: grant.user, session: grant.session, token: grant.token, error }
       : { status: 'signed-out', reason, error };
+    if (error?.retryable) starting = null; // ready() tries again
     if (JSON.stringify(next) === JSON.stringify(before)) return;
     state = next;
     emit('change');
@@ -105,7 +106,7 @@ export const createBrokerClient = (options = {}) => {
     arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // of many tabs one comes first
     try {
       store().setItem(name, JSON.stringify(next));
-    } catch {} // memory, or a full or forbidden store: the page goes on
+    } catch {} // memory, or a store that is full or forbidden
   };
   /** @type {(found: any) => Grant} */
   const receive = ({ access_token: bearer, expires_in }) => {
@@ -158,8 +159,8 @@ export const createBrokerClient = (options = {}) => {
     try {
       data = JSON.parse(text || '{}');
     } catch {}
-    const { ok, status, headers } = response;
-    if (ok && data) return data;
+    const { status, headers } = response;
+    if (response.ok && data) return data;
     const code = data?.error ?? data?.code ?? `http_${status}`;
     const message = data?.error_description ?? data?.detail ?? 'No token-broker answers here; see brokerUrl.';
     const requestId = data?.request_id ?? headers.get('x-request-id');
@@ -232,7 +233,6 @@ export const createBrokerClient = (options = {}) => {
     if (began !== epoch) return;
     if (grant) await check(error);
     else publish(error);
-    if (state.error?.retryable) starting = null;
   };
   const connect = () => {
     if (channel || options.shareAcrossTabs === false || !globalThis.BroadcastChannel) return;
@@ -334,9 +334,10 @@ export const createBrokerClient = (options = {}) => {
         const { provider_logout_url } = await call('POST', 'api/logout', leaving.bearer, { everywhere });
         if (provider && provider_logout_url) navigate(provider_logout_url);
       } catch (/** @type {any} */ error) {
-        if (error.code === 'invalid_token') return true; // it was over already
-        const text = 'Signed out here, but the broker has not confirmed it.';
-        if (!grant) publish(failure('SessionError', 'revocation_not_confirmed', text, error), 'manual');
+        if (error.code === 'invalid_token') return true; // it was over before
+        const facts = { ...error, retryable: false };
+        const text = 'Signed out here; the broker did not confirm.';
+        if (!grant) publish(failure('SessionError', 'revocation_not_confirmed', text, facts), 'manual');
         return false;
       }
       return true;

@@ -231,6 +231,17 @@ test('05 an outage, a 5xx, a 403 or a foreign 401 never signs out', async (t) =>
   }
 });
 
+test('05 ready() tries again after any retryable error, once for all who ask', async (t) => {
+  const { client, broker } = await openSignedIn(t);
+  broker.fault = down;
+  await assert.rejects(client.rotate());
+  broker.fault = null;
+  const asked = broker.count('api/me');
+  const [state] = await Promise.all([client.ready(), client.ready()]);
+  assert.deepEqual(brief(state), ['signed-in', undefined, undefined, undefined]);
+  assert.equal(broker.count('api/me'), asked + 1);
+});
+
 test('05 memory storage: a retry after an outage keeps the session', async (t) => {
   const { client, broker } = await comeBack(t, { storage: 'memory' });
   broker.fault = ({ path }) => path === 'api/me' && down();
@@ -327,7 +338,8 @@ test('07 a logout that the broker did not confirm is reported', async (t) => {
     const { client, broker, page } = await openSignedIn(t);
     broker.fault = fault;
     assert.equal(await client.logout(), false);
-    assert.deepEqual(brief(client.getState()), ['signed-out', 'manual', 'SessionError', 'revocation_not_confirmed']);
+    assert.deepEqual(brief(await client.ready()), ['signed-out', 'manual', 'SessionError', 'revocation_not_confirmed']);
+    assert.equal(client.getState().error.retryable, false);
     assert.equal(page.session.getItem(NAME), null);
   }
   const { client, broker, grant } = await openSignedIn(t);

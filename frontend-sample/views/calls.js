@@ -44,6 +44,6 @@ const sourceOf = (one) => `const response = await ${String(one?.call).replace(/^
 /** @param {Response} response @param {string} text */
 const readable = (response, text) => {
   if (/json/.test(response.headers.get('content-type') ?? '')) return JSON.stringify(JSON.parse(text), null, 2);
-  const page = new DOMParser().parseFromString(text, 'text/html');
-  return (page.querySelector('main') ?? page.body).textContent?.replace(/\s*\n\s*/g, '\n').trim() || '(no content)';
+  // Not parsed: a page's own style would break this page's policy.
+  return text.replace(/<(head|style|script)\b[^]*?<\/\1>|<[^>]*>/g, ' ').replace(/\s+/g, ' ').trim() || '(no content)';
 };

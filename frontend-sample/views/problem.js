@@ -1,5 +1,6 @@
 /** An error as a person meets it: one sentence, one action, and the code and request id for whoever helps. */
 import { button, h } from '../dom.js';
+import { leaveFor } from '../leave.js';
 import { adviceFor } from '../messages.js';
 
 /** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
@@ -18,5 +19,5 @@ export const problem = (broker, error, { signedIn }) => {
     h('p', { class: 'codes' },
       h('span', {}, error.name), h('code', {}, error.code),
       error.requestId && h('span', {}, 'request ', h('code', {}, error.requestId))),
-    button(label, () => (action === 'retry' ? broker.ready() : broker.login()), { class: 'primary' }));
+    button(label, () => (action === 'retry' ? broker.ready() : leaveFor(broker)), { class: 'primary' }));
 };

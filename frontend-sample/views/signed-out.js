@@ -1,14 +1,15 @@
 /** Nobody is signed in: why, and the ways in. */
 import config from '../config.js';
 import { button, h } from '../dom.js';
+import { leaveFor } from '../leave.js';
 import { problem } from './problem.js';
 
 /** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
 /** @typedef {Extract<import('../client/token-broker.js').AuthState, { status: 'signed-out' }>} SignedOut */
 
 const people = [
-  { id: 'alice', name: 'Alice', what: 'may read and write' },
-  { id: 'bob', name: 'Bob', what: 'may read' },
+  { id: 'alice', name: 'Alice', what: 'may read and write reports' },
+  { id: 'bob', name: 'Bob', what: 'may read reports' },
 ];
 
 /** @param {SignedOut} state */
@@ -41,9 +42,9 @@ export const signedOut = (broker, state) => [
 /** @param {BrokerClient} broker @param {boolean} first whether they are the first thing to do here */
 const ways = (broker, first) => h('div', { class: 'ways' },
   config.providers.map(({ id, displayName }, index) =>
-    button(`Continue with the ${displayName}`, () => broker.login({ provider: id }),
+    button(`Continue with the ${displayName}`, () => leaveFor(broker, { provider: id }),
       { class: first && index === 0 ? 'big primary' : 'big' })),
-  button(config.providers.length ? 'Let the broker ask which one' : 'Sign in', () => broker.login(),
+  button(config.providers.length ? 'Let the broker ask which one' : 'Sign in', () => leaveFor(broker),
     { class: config.providers.length ? 'link' : 'big primary' }));
 
 /** @param {BrokerClient} broker */
@@ -54,7 +55,7 @@ const demoUsers = (broker) => h('div', { class: 'people' },
     button(
       [h('span', { class: 'avatar', 'aria-hidden': 'true' }, name.slice(0, 1)),
         h('span', {}, h('strong', {}, `Sign in as ${name}`), h('small', {}, what))],
-      () => broker.login({ provider: config.providers[0]?.id, loginHint: id }),
+      () => leaveFor(broker, { provider: config.providers[0]?.id, loginHint: id }),
       { class: 'person' })))));
 
 const steps = /** @type {const} */ ([
