@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { startBroker } from './support/broker.mjs';
 import { answerProvider, openBrowser, openSample } from './support/browser.mjs';
@@ -346,6 +347,19 @@ test('keyboard only: skip link, sign in, call the API, sign out; the focus follo
   await page.keyboard.press('Enter');
   await heading(page, 'You are signed out');
   assert.equal(await focused(), 'H1 You are signed out');
+});
+
+test('a page that cannot sign in says what to change', async (t) => {
+  const page = await browser.newPage();
+  t.after(() => page.close());
+  await page.route('http://app.internal/**', (route) => {
+    const { pathname } = new URL(route.request().url());
+    return route.fulfill({ path: fileURLToPath(new URL(`..${pathname === '/' ? '/index.html' : pathname}`, import.meta.url)) });
+  });
+  await page.goto('http://app.internal/');
+  await press(page, 'Continue with the OpenID provider');
+  await page.locator('#notice', { hasText: /https:.*localhost.*insecure_context/ }).waitFor();
+  assert.equal(await page.locator('[aria-busy]').count(), 0);
 });
 
 test('motion: the picture moves, and stands still for those who ask for it', async (t) => {

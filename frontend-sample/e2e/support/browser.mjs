@@ -69,6 +69,18 @@ export async function openSample(context, broker) {
   return page;
 }
 
+/** A tab on one of the examples, with the client beside it, as if they were this origin's page. */
+export async function openExample(context, broker, example) {
+  const page = await context.newPage();
+  await answerFor(page, broker.origin, (path) => ({
+    '/': file(`examples/${example}/index.html`),
+    '/app.js': file(`examples/${example}/app.js`),
+    '/client/token-broker.js': file('client/token-broker.js'),
+  })[path]);
+  await page.goto(broker.origin);
+  return page;
+}
+
 /**
  * A tab on a page that holds nothing but the client, as `window.broker`. `script` runs right after it was made;
  * `options` are the client's.
