@@ -43,7 +43,7 @@ async function comeBack(t, { login = {}, answer = {}, ...options } = {}) {
   const opened = open(t, options);
   await opened.client.login(login);
   opened.page.href = opened.broker.signIn(opened.visited[0], answer);
-  return opened;
+  return { ...opened, answer: opened.page.href };
 }
 
 const down = () => { throw new TypeError('fetch failed'); };
@@ -138,6 +138,16 @@ test('02 a second client on the same page does not redeem it again', async (t) =
   const { client, broker, page } = await comeBack(t);
   const second = open(t, { broker, page }).client;
   await Promise.all([client.ready(), second.ready()]);
+  assert.equal(broker.count('api/get_token'), 1);
+});
+
+test('02 an address that comes back, as by the back button, is not redeemed again', async (t) => {
+  const { client, broker, page } = await comeBack(t);
+  const answer = page.href;
+  await client.ready();
+  assert.deepEqual([...page.session.items.keys()], [NAME], 'nothing of the login is left');
+  page.href = answer;
+  assert.equal((await open(t, { broker, page }).client.ready()).status, 'signed-in');
   assert.equal(broker.count('api/get_token'), 1);
 });
 
@@ -432,6 +442,21 @@ test('08 a hand-over that arrives after logout is not taken', async (t) => {
   assert.equal(await second.client.getToken(), null);
 });
 
+test('08 a hand-over that arrives together with a logout is not taken', async (t) => {
+  const broker = new FakeBroker();
+  const first = await openSignedIn(t, { broker, shareAcrossTabs: true });
+  const second = open(t, { broker, page: first.page, storage: new FakeStorage(), shareAcrossTabs: true }).client;
+  const ready = second.ready();
+  const channel = [...FakeChannel.open].at(-1);
+  const { onmessage } = channel;
+  channel.onmessage = (event) => {
+    onmessage(event);
+    if (event.data.found) second.logout();
+  };
+  assert.deepEqual(brief(await ready), ['signed-out', 'manual', undefined, undefined]);
+  assert.equal(await second.getToken(), null);
+});
+
 test('09 expiry is counted from expires_in at receipt, whatever the clocks say', async (t) => {
   const clock = Date.parse('2001-01-01T00:00:00Z'); // this machine is decades behind the broker
   const { client } = await comeBack(t, { now: () => clock });
@@ -449,6 +474,7 @@ test('09 a timer longer than a browser can count is armed again, and does not fi
   for (let day = 0; day < 88; day += 8) {
     assert.ok(Math.max(...page.timers.values()) < 2 ** 31);
     t.mock.timers.tick(8 * DAY);
+    await turn();
     assert.equal(broker.count('api/token/rotate'), 0, `after ${day + 8} days`);
   }
   assert.ok(Date.now() < token.rotatesAt);
@@ -483,6 +509,9 @@ test('09 rotateBeforeSeconds counts, but no token is rotated in the first half o
   assert.deepEqual((await short.client.ready()).token, {
     receivedAt: 0, rotatesAt: 300_000, expiresAt: 600_000,
   });
+  broker.lifetime = 60; // the last of a session: nothing would be gained
+  const last = await comeBack(t, { broker, now: () => 0 });
+  assert.equal((await last.client.ready()).token.rotatesAt, 60_000);
 });
 
 test('10 rotation is one request however many ask, and everybody gets the new token', async (t) => {
@@ -519,13 +548,19 @@ test('10 a tab that rotates gives the new token to the others', async (t) => {
   const first = await openSignedIn(t, { ...shared, storage: new FakeStorage() });
   const second = open(t, { ...shared, page: first.page, storage: new FakeStorage() });
   await second.client.ready();
+  const bob = await openSignedIn(t, { ...shared, page: first.page, user: 'bob', storage: new FakeStorage() });
   let told = 0;
   second.client.on('rotated', () => { told += 1; });
   clock += DAY;
   await first.client.rotate();
   await turn();
   assert.equal(told, 1);
-  assert.equal(await second.client.getToken(), await first.client.getToken());
+  const token = await first.client.getToken();
+  assert.equal(await second.client.getToken(), token);
+  assert.notEqual(await bob.client.getToken(), token);
+  new FakeChannel(NAME).postMessage({ rotated: { ...first.grant, bearer: 'tbk_older' } });
+  await turn();
+  assert.equal(await second.client.getToken(), token);
   assert.equal(broker.count('api/token/rotate'), 1);
 });
 
@@ -576,6 +611,17 @@ test('11 logout everywhere reaches tabs with another session of the user, and no
   await again.client.logout({ scope: 'all' });
   await turn();
   assert.deepEqual(status(), ['signed-out', 'signed-out', 'signed-in']);
+});
+
+test('11 a session that is revoked by its id is over in all its tabs', async (t) => {
+  const broker = new FakeBroker();
+  const page = openPage(t, APP);
+  const tab = () => openSignedIn(t, { broker, page, storage: new FakeStorage(), shareAcrossTabs: true });
+  const [one, two] = [await tab(), await tab()];
+  await one.client.sessions.revoke(two.grant.session.id);
+  await turn();
+  assert.deepEqual(brief(two.client.getState()), ['signed-out', 'other-tab', undefined, undefined]);
+  assert.equal(one.client.getState().status, 'signed-in');
 });
 
 test('11 without another tab, or with sharing off, a new tab is signed out', async (t) => {
@@ -681,12 +727,18 @@ test('14 nothing is logged, and neither state nor errors hold a secret', async (
   const token = await client.getToken();
   broker.fault = () => refused(503, 'temporarily_unavailable');
   await client.rotate().catch((error) => shown.push(JSON.stringify(error), error.stack, String(error.cause)));
+  broker.fault = down;
+  await client.rotate().catch((error) => shown.push(JSON.stringify(error), error.stack, String(error.cause)));
+  const lost = await comeBack(t, { broker, page });
+  lost.client.subscribe((state) => shown.push(JSON.stringify(state)));
+  await lost.client.ready(); // the redemption fails, with key and verifier in its body
   broker.fault = null;
   broker.end(client.getState().session.id);
   await client.sessions.list().catch((error) => shown.push(JSON.stringify(error), error.stack));
   shown.push(JSON.stringify(client), String(client));
   assert.deepEqual(logged, []);
-  const secrets = [token, new URL(answer).searchParams.get('one_time_key'), JSON.parse(pending).verifier];
+  const keys = [answer, lost.answer].map((url) => new URL(url).searchParams.get('one_time_key'));
+  const secrets = [token, ...keys, JSON.parse(pending).verifier];
   for (const secret of secrets) assert.ok(secret.length > 7 && !shown.join('\n').includes(secret));
 });
 
@@ -706,6 +758,9 @@ test('14 dispose leaves no timer, listener or channel, and signs nobody out', as
   assert.deepEqual([page.timers.size, FakeChannel.open.size, heard], [0, 0, 1]);
   assert.equal(broker.isLive(grant.bearer), true);
   assert.ok(storage.getItem(NAME));
+  broker.fault = null;
+  await client.logout();
+  assert.equal(heard, 1, 'nobody listens any more');
 });
 
 test('14 dispose while a new tab waits for the others ends the wait', async (t) => {
@@ -739,7 +794,7 @@ test('storage: a full or forbidden one costs the reload only', async (t) => {
   assert.equal((await broken.client.ready()).status, 'signed-out');
 });
 
-test('requests: a broker below a path, own origin by default, no cookies, a wrong server is named', async (t) => {
+test('requests: a broker below a path, own origin by default, a wrong server is named', async (t) => {
   const { client, broker } = await comeBack(t, { brokerUrl: 'https://broker.example/auth' });
   broker.fault = ({ url }) => {
     assert.ok(url.startsWith('https://broker.example/auth/api/'), url);
@@ -752,6 +807,19 @@ test('requests: a broker below a path, own origin by default, no cookies, a wron
   const own = open(t, { brokerUrl: undefined });
   await own.client.login();
   assert.ok(own.visited[0].startsWith(`${APP}login?`));
+});
+
+test('requests: the client’s own carry no cookies, follow no redirect and end after ten seconds', async (t) => {
+  const { client, broker } = await openSignedIn(t);
+  await client.rotate();
+  for (const { credentials, redirect } of broker.requests) assert.deepEqual([credentials, redirect], ['omit', 'error']);
+  const limits = [];
+  t.mock.method(AbortSignal, 'timeout', (limit) => {
+    limits.push(limit);
+    return AbortSignal.abort(new DOMException('too late', 'TimeoutError'));
+  });
+  await assert.rejects(client.rotate(), { name: 'NetworkError', code: 'network_error', retryable: true });
+  assert.deepEqual(limits, [10_000]);
 });
 
 test('requests: what needs a session says so', async (t) => {

@@ -11,7 +11,7 @@ const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
 
 export class FakeBroker {
   origin = 'https://broker.example';
-  /** Every request: `{ method, path, bearer, body, init }`. */
+  /** Every request: `{ method, path, bearer, body, … }`. */
   requests = [];
   /** Set to make the next answers different: gets the request, returns a Response, throws, or nothing. */
   fault = null;
@@ -54,8 +54,10 @@ export class FakeBroker {
     const text = await request.text();
     const seen = {
       method: request.method, path: pathname.slice(1), url: request.url, bearer,
-      body: text ? JSON.parse(text) : null, keepalive: request.keepalive, redirect: request.redirect,
+      body: text ? JSON.parse(text) : null,
+      keepalive: request.keepalive, redirect: request.redirect, credentials: request.credentials,
     };
+    request.signal.throwIfAborted();
     this.requests.push(seen);
     return (await this.fault?.(seen)) || this.#answer(seen);
   };
