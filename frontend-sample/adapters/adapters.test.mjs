@@ -1,0 +1,74 @@
+/** The adapters with the libraries they adapt to. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { createElement } from 'react';
+import { renderToString } from 'react-dom/server';
+import { effectScope, watch } from 'vue';
+
+import { FakeBroker } from '../client/testing/broker.mjs';
+import { openPage } from '../client/testing/page.mjs';
+import { createBrokerClient } from '../client/token-broker.js';
+import { axiosWith } from './axios.js';
+import { openapiWith } from './openapi-fetch.js';
+import { useBroker as useBrokerInReact } from './react.js';
+import { useBroker as useBrokerInVue } from './vue.js';
+
+function open(t) {
+  const broker = new FakeBroker();
+  const page = openPage(t, 'https://app.example/');
+  const grant = broker.grant();
+  page.session.setItem(`token-broker:${broker.origin}:`, JSON.stringify(grant));
+  const client = createBrokerClient({ brokerUrl: broker.origin, shareAcrossTabs: false, fetch: broker.fetch });
+  t.after(() => client.dispose());
+  return { client, broker, grant };
+}
+
+test('Vue: the ref follows the state until its scope ends', async (t) => {
+  const { client } = open(t);
+  const scope = effectScope();
+  const seen = [];
+  const state = scope.run(() => {
+    const ref = useBrokerInVue(client);
+    watch(ref, ({ status }) => seen.push(status), { flush: 'sync' });
+    return ref;
+  });
+  assert.equal(state.value.status, 'loading');
+  await client.ready();
+  assert.equal(state.value.user.username, 'alice');
+  await client.logout();
+  assert.deepEqual(seen, ['signed-in', 'signed-out']);
+  scope.stop();
+  await client.rotate().catch(() => {});
+  assert.deepEqual(seen.length, 2);
+});
+
+test('React: the hook gives the state, on a server too', async (t) => {
+  const { client } = open(t);
+  const Status = () => createElement('p', null, useBrokerInReact(client).status);
+  assert.equal(renderToString(createElement(Status)), '<p>loading</p>');
+  await client.ready();
+  assert.equal(renderToString(createElement(Status)), '<p>signed-in</p>');
+});
+
+test('axios: the token goes along where it may, and the broker is asked after a 401', async (t) => {
+  const { client, broker, grant } = open(t);
+  const api = axiosWith(client, { baseURL: broker.origin });
+  const { data, status } = await api.get('/api/me');
+  assert.deepEqual([status, data.user.username, broker.requests.at(-1).bearer], [200, 'alice', grant.bearer]);
+  broker.fault = () => Response.json({});
+  await api.post('https://elsewhere.example/', { a: 1 });
+  const { bearer, body } = broker.requests.at(-1);
+  assert.deepEqual([bearer, body], [null, { a: 1 }]);
+  broker.fault = null;
+  broker.end(grant.session.id);
+  await assert.rejects(api.get('/api/me'), ({ response }) => response.status === 401);
+  assert.equal(client.getState().reason, 'revoked');
+});
+
+test('openapi-fetch: the token goes along, and the answer is typed by the document', async (t) => {
+  const { client, broker, grant } = open(t);
+  const api = openapiWith(client, { baseUrl: broker.origin });
+  const { data } = await api.GET('/api/me');
+  assert.deepEqual([data.user.username, broker.requests.at(-1).bearer], ['alice', grant.bearer]);
+});

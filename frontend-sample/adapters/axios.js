@@ -1,0 +1,9 @@
+/** axios (1.12 or later): its requests go through the client, and with them everything the client promises. */
+import axios from 'axios';
+
+/**
+ * @param {import('../client/token-broker.js').BrokerClient} broker
+ * @param {import('axios').CreateAxiosDefaults} [defaults]
+ */
+export const axiosWith = (broker, defaults) =>
+  axios.create({ ...defaults, adapter: 'fetch', env: { fetch: broker.fetch } });

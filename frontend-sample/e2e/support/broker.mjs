@@ -1,0 +1,56 @@
+/** The real broker: `token-broker demo` on a free port with a database of its own. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const program = process.env.TOKEN_BROKER_BIN
+  ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Starts it; `stop()` and `start()` again keep port, database and keys. */
+export async function startBroker() {
+  if (!existsSync(program)) {
+    throw new Error(`${program} is missing: build it with "cargo build", or name another in TOKEN_BROKER_BIN`);
+  }
+  const data = mkdtempSync(join(tmpdir(), 'token-broker-e2e-'));
+  const port = await freePort();
+  const broker = { origin: `http://localhost:${port}`, start, stop, end };
+  let child = null;
+
+  async function start() {
+    child = spawn(program, ['demo', '--port', String(port), '--data', data], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const heard = [];
+    child.stderr.on('data', (bytes) => heard.push(bytes));
+    for await (const line of createInterface({ input: child.stdout })) {
+      heard.push(`${line}\n`);
+      if (line.startsWith('ready: ')) return;
+    }
+    throw new Error(`token-broker demo ended before it was ready:\n${heard.join('')}`);
+  }
+  async function stop() {
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  }
+  async function end() {
+    await stop();
+    rmSync(data, { recursive: true, force: true });
+  }
+
+  await start();
+  return broker;
+}

@@ -1,0 +1,143 @@
+/** Debian's Chromium, the pages in it, and what a person does at the development provider. */
+import { existsSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { chromium } from 'playwright-core';
+
+const program = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
+const folder = fileURLToPath(new URL('../..', import.meta.url));
+
+export async function openBrowser() {
+  if (!existsSync(program)) {
+    throw new Error(`${program} is missing: install Debian's package "chromium", or name another in CHROMIUM_BIN`);
+  }
+  return chromium.launch({
+    executablePath: program,
+    chromiumSandbox: false,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking',
+      // A page that a test answers itself has no address, so Chromium asks before it may call this machine.
+      '--disable-features=LocalNetworkAccessChecks',
+    ],
+  });
+}
+
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+
+const policy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/** A file of this folder as an answer. */
+const file = (path) => ({ type: types[extname(path)], body: readFileSync(join(folder, path)) });
+
+/**
+ * Answers requests of `page` to the broker's origin in its place: `answer(path)` gives `{ type, body }`, or
+ * nothing to let the request through. Playwright's own routes do not see requests that follow a redirect, and
+ * that is how a browser comes back from a login.
+ */
+async function answerFor(page, origin, answer) {
+  const devtools = await page.context().newCDPSession(page);
+  devtools.on('Fetch.requestPaused', ({ requestId, request }) => {
+    const found = answer(new URL(request.url).pathname);
+    const done = found
+      ? devtools.send('Fetch.fulfillRequest', {
+        requestId,
+        responseCode: 200,
+        responseHeaders: [{ name: 'content-type', value: `${found.type}; charset=utf-8` },
+          ...(found.policy ? [{ name: 'content-security-policy', value: found.policy }] : [])],
+        body: Buffer.from(found.body).toString('base64'),
+      })
+      : devtools.send('Fetch.continueRequest', { requestId });
+    done.catch(() => {}); // the page was left meanwhile
+  });
+  await devtools.send('Fetch.enable', { patterns: [{ urlPattern: `${origin}/*` }] });
+}
+
+/**
+ * A tab on the sample. `TOKEN_BROKER_SAMPLE=disk` takes its files from this folder instead of from the broker,
+ * to work on them without building it.
+ */
+export async function openSample(context, broker) {
+  const page = await context.newPage();
+  if (process.env.TOKEN_BROKER_SAMPLE === 'disk') {
+    await answerFor(page, broker.origin, (path) => {
+      if (path === '/') return { ...file('index.html'), policy };
+      return extname(path) in types ? { ...file(path), policy } : undefined;
+    });
+  }
+  await page.goto(broker.origin);
+  return page;
+}
+
+/** A tab on one of the examples, with the client beside it, as if they were this origin's page. */
+export async function openExample(context, broker, example) {
+  const page = await context.newPage();
+  await answerFor(page, broker.origin, (path) => ({
+    '/': file(`examples/${example}/index.html`),
+    '/app.js': file(`examples/${example}/app.js`),
+    '/client/token-broker.js': file('client/token-broker.js'),
+  })[path]);
+  await page.goto(broker.origin);
+  return page;
+}
+
+/**
+ * A tab on a page that holds nothing but the client, as `window.broker`. `script` runs right after it was made;
+ * `options` are the client's.
+ */
+export async function openClient(context, broker, { options = {}, script = 'broker.ready();', path = '/' } = {}) {
+  const html = `<!doctype html><title>client</title><script type="module">
+    import { createBrokerClient } from '/client/token-broker.js';
+    history.replaceState({ router: 'state' }, '');
+    window.states = [];
+    window.broker = createBrokerClient({
+      clientId: 'sample', redirectUri: location.origin + '/', ...${JSON.stringify(options)} });
+    broker.subscribe((state) => states.push(state));
+    ${script}
+  </script>`;
+  const page = await context.newPage();
+  await answerFor(page, broker.origin, (asked) => ({
+    '/': { type: 'text/html', body: html },
+    '/client/token-broker.js': file('client/token-broker.js'),
+  })[asked]);
+  await page.goto(broker.origin + path);
+  await page.waitForFunction(() => 'broker' in window);
+  return page;
+}
+
+/** Leaves for the provider and waits until it is there. `login` are the client's options. */
+export async function goToProvider(page, login = { provider: 'dev' }) {
+  await page.evaluate((how) => { broker.login(how); }, login);
+  await page.waitForURL(/\/authorize\/?\?/);
+}
+
+/** What the person does there: `{ user: 'alice' }`, `{ deny: '1' }`, `{ user: 'bob', fault: 'token_500' }`. */
+export async function answerProvider(page, choice = { user: 'alice' }) {
+  await page.waitForURL(/\/authorize\/?\?/);
+  const url = new URL(page.url());
+  for (const [name, value] of Object.entries(choice)) url.searchParams.set(name, value);
+  await page.goto(url.href);
+}
+
+/** Signs the client's page in. */
+export async function signIn(page, choice) {
+  await goToProvider(page);
+  await answerProvider(page, choice);
+  await settled(page);
+  return page.evaluate(() => broker.getState());
+}
+
+/** Waits until the client knows whether somebody is signed in. */
+export async function settled(page) {
+  await page.waitForFunction(() => window.broker && broker.getState().status !== 'loading');
+  return page.evaluate(() => broker.getState());
+}
+
+/** The requests of a tab to a path of the API, from now on. */
+export function requestsTo(page, path) {
+  const seen = [];
+  page.on('request', (request) => {
+    if (new URL(request.url()).pathname === path && request.method() !== 'OPTIONS') seen.push(request);
+  });
+  return seen;
+}

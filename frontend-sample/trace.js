@@ -1,0 +1,73 @@
+/**
+ * Writes down the hops of this tab's sign-in, for "How it works". It listens at the client's seams and keeps
+ * names and sizes, never a credential: every value that proves something is masked before it is kept.
+ */
+import { masked } from './dom.js';
+
+/**
+ * @typedef {'app' | 'broker' | 'provider'} Party
+ * @typedef {{ from: Party, to: Party, what: string, detail: string[] }} Hop
+ */
+
+const KEPT = 'sample:hops';
+const SECRET = ['state', 'code_challenge', 'one_time_key', 'code_verifier', 'access_token'];
+
+/** @param {Record<string, unknown>} values */
+const lines = (values) => Object.entries(values).map(([name, value]) =>
+  `${name} = ${SECRET.includes(name) ? masked(String(value)) : String(value)}`);
+
+/** @returns {Hop[]} */
+export const hops = () => JSON.parse(sessionStorage.getItem(KEPT) ?? '[]');
+/** @param {Hop[]} all */
+const keep = (all) => sessionStorage.setItem(KEPT, JSON.stringify(all));
+/** @param {Hop} hop */
+const add = (hop) => keep([...hops(), hop]);
+
+/** A login begins: what was noted of the one before is forgotten. @param {string} url */
+export const noteLogin = (url) => {
+  const { pathname, searchParams } = new URL(url);
+  if (pathname !== '/login') return;
+  keep([{ from: 'app', to: 'broker', what: `GET ${pathname}`, detail: lines(Object.fromEntries(searchParams)) }]);
+};
+
+/** The browser is back from a login. To be called before the client cleans the address. */
+export const noteReturn = () => {
+  const answer = Object.fromEntries(new URLSearchParams(location.search));
+  if (!('state' in answer) || !hops().length) return false;
+  const provider = hops()[0]?.detail.find((line) => line.startsWith('provider = '))?.slice(11) ?? 'chosen';
+  add({ from: 'broker', to: 'provider', what: '303 to the provider',
+    detail: [`provider = ${provider}`, 'its own state, nonce and PKCE', 'this page never sees them'] });
+  add({ from: 'provider', to: 'broker', what: 'GET /oauth2_callback',
+    detail: ['code for tokens, with the client secret', 'both stay at the broker'] });
+  add({ from: 'broker', to: 'app', what: `303 to ${location.origin}/`, detail: lines(answer) });
+  return true;
+};
+
+/**
+ * `fetch` that notes the two calls of a sign-in.
+ * @param {typeof fetch} send
+ * @returns {typeof fetch}
+ */
+export const traced = (send) => async (input, init) => {
+  const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
+  const noted = path === '/api/get_token' || (path === '/api/me' && hops().at(-1)?.what === '200 with the token');
+  if (!noted) return send(input, init);
+  const body = typeof init?.body === 'string' ? JSON.parse(init.body) : {};
+  add({ from: 'app', to: 'broker', what: `${init?.method} ${path}`,
+    detail: path === '/api/me' ? ['Authorization: Bearer tbk_••••'] : lines(body) });
+  const started = performance.now();
+  const response = await send(input, init);
+  const took = `${Math.round(performance.now() - started)} ms`;
+  const answer = await response.clone().json().catch(() => ({}));
+  if (path === '/api/me') add({ from: 'broker', to: 'app', what: `${response.status} with the profile`, detail: [took] });
+  else if (response.ok) {
+    const { access_token, token_type, expires_in, scope } = answer;
+    add({ from: 'broker', to: 'app', what: '200 with the token', detail: [...lines({ access_token, token_type, expires_in, scope }), took] });
+  } else add({ from: 'broker', to: 'app', what: `${response.status} ${answer.error ?? ''}`, detail: [took] });
+  return response;
+};
+
+/** Another tab gave the session: there was no login here. */
+export const noteHandOver = () => keep([
+  { from: 'app', to: 'app', what: 'Handed over by another tab', detail: ['BroadcastChannel, this origin only'] },
+]);

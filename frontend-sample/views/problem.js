@@ -1,0 +1,23 @@
+/** An error as a person meets it: one sentence, one action, and the code and request id for whoever helps. */
+import { button, h } from '../dom.js';
+import { leaveFor } from '../leave.js';
+import { adviceFor } from '../messages.js';
+
+/** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
+/** @typedef {import('../client/token-broker.js').BrokerError} BrokerError */
+
+/**
+ * @param {BrokerClient} broker
+ * @param {BrokerError} error
+ * @param {{ signedIn: boolean }} where
+ */
+export const problem = (broker, error, { signedIn }) => {
+  const { sentence, action, label } = adviceFor(error, signedIn);
+  const still = signedIn && action === 'login' ? ' You are still signed in as before.' : '';
+  return h('div', { class: 'problem', role: 'alert' },
+    h('p', {}, sentence + still),
+    h('p', { class: 'codes' },
+      h('span', {}, error.name), h('code', {}, error.code),
+      error.requestId && h('span', {}, 'request ', h('code', {}, error.requestId))),
+    button(label, () => (action === 'retry' ? broker.ready() : leaveFor(broker)), { class: 'primary' }));
+};

@@ -1,0 +1,76 @@
+/** Every browser that is signed in as this person. */
+import { isBrokerError } from '../client/token-broker.js';
+import { button, card, h, say, when } from '../dom.js';
+
+/** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
+/** @typedef {Awaited<ReturnType<BrokerClient['sessions']['list']>>[number]} Entry */
+
+/** How many others are shown before one has to ask. */
+const SHOWN = 3;
+
+/** @param {BrokerClient} broker */
+export const sessions = (broker) => {
+  const list = h('div', { 'aria-live': 'polite' }, h('p', { class: 'faint' }, 'Asking …'));
+
+  const load = async () => {
+    try {
+      const found = await broker.sessions.list();
+      const own = found.filter(({ current }) => current);
+      const others = found.filter(({ current }) => !current);
+      const rest = others.splice(SHOWN);
+      list.replaceChildren(
+        h('ul', { class: 'sessions' }, [...own, ...others].map(row)),
+        ...(rest.length ? [h('details', {}, h('summary', {}, `${rest.length} more`),
+          h('ul', { class: 'sessions' }, rest.map(row)))] : []));
+    } catch (error) {
+      list.replaceChildren(h('p', { class: 'faint' }, explain(error)));
+    }
+  };
+  /** @param {Entry} entry */
+  const row = ({ id, current, user_agent, address_prefix, created_at, last_used_at }) => h('li', {},
+    h('div', {},
+      h('strong', {}, browserOf(user_agent)), current && h('span', { class: 'badge good' }, 'this one'),
+      h('small', {}, [address_prefix, 'since '].filter(Boolean).join(' · '), when(created_at),
+        last_used_at && h('span', {}, ' · used ', when(last_used_at)))),
+    button('End', () => end(id, current), { 'aria-label': `End the session of ${browserOf(user_agent)}`, class: 'small' }));
+  /** @param {string} id @param {boolean} current */
+  const end = async (id, current) => {
+    try {
+      await broker.sessions.revoke(id);
+      say('That session has ended.');
+    } catch (error) {
+      say(explain(error));
+    }
+    if (!current) await load();
+  };
+  /** @param {'others' | 'all'} scope */
+  const leave = async (scope) => {
+    try {
+      await broker.logout({ scope });
+      if (scope === 'others') say('All other sessions have ended.');
+    } catch (error) {
+      say(explain(error));
+    }
+    if (scope === 'others') await load();
+  };
+
+  load();
+  return card('sessions', 'Sessions', list,
+    h('div', { class: 'row' },
+      button('Sign out the others', () => leave('others')),
+      button('Sign out everywhere', () => leave('all'), { class: 'danger' })));
+};
+
+/** @param {unknown} error */
+const explain = (error) => {
+  if (!isBrokerError(error)) return 'Something went wrong on this page.';
+  if (error.status === 404) return 'This broker does not offer a list of sessions.';
+  return error.name === 'NetworkError' ? 'The broker cannot be reached.' : error.message;
+};
+
+/** @param {string | null} agent */
+const browserOf = (agent) => {
+  const browser = /(Firefox|Edg|Chrome|Safari)\//.exec(agent ?? '')?.[1]?.replace('Edg', 'Edge');
+  const system = /(Android|iPhone|iPad|Windows|Mac OS|Linux)/.exec(agent ?? '')?.[1];
+  return browser ? [browser, system].filter(Boolean).join(' on ') : agent ?? 'An unknown browser';
+};
