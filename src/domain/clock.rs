@@ -17,10 +17,13 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
+/// A point of the monotonic time.
+pub type Moment = Instant;
+
 /// The monotonic time, which no step of a clock touches: for how long work may take or took, never for the life
 /// of anything that is kept.
 #[expect(clippy::disallowed_methods, reason = "this is the module that reads the time")]
-pub fn monotonic() -> Instant {
+pub fn monotonic() -> Moment {
     Instant::now()
 }
 

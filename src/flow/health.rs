@@ -1,18 +1,19 @@
 //! What this instance can do at the moment: log in, redeem, verify, each on its own.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::domain::clock::monotonic;
+use crate::domain::clock::{Moment, monotonic};
 use crate::state::Broker;
 
 /// How long an examination counts.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long one part may take to show that it works.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long one part may take to show that it works: longer than the database's own limit of 2.5 s for finding
+/// that it has no connection, so that the reason is told.
+const PATIENCE: Duration = Duration::from_millis(2_700);
 
 /// What works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub async fn health(broker: &Broker) -> Arc<Health> {
 
 /// Remembers the last examination for a moment, so that a flood of questions is not one of examinations.
 #[derive(Debug, Default)]
-pub struct HealthMemory(Mutex<Option<(Instant, Arc<Health>)>>);
+pub struct HealthMemory(Mutex<Option<(Moment, Arc<Health>)>>);
 
 /// Asks every part, at the same time and for a bounded time.
 async fn examine(broker: &Broker) -> Health {

@@ -131,6 +131,15 @@ impl Provider {
         }
     }
 
+    /// Whether the `iss` of a callback is another issuer's: told without asking anybody. That one is missing which
+    /// the metadata announces, [`Self::check_issuer`] finds out.
+    pub fn has_other_issuer(&self, iss: Option<&str>) -> bool {
+        match &self.kind {
+            Kind::Oidc(oidc) => iss.is_some_and(|iss| iss != oidc.issuer()),
+            Kind::OAuth2(oauth2) => oauth2.check_issuer(iss).is_err(),
+        }
+    }
+
     /// Checks the `iss` of a callback (RFC 9207 section 2.4): compared character by character whenever it is
     /// there, and missed where the provider announces it.
     pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {

@@ -1,13 +1,12 @@
 //! A provider that hangs, drips or is gone: logins there end in time, and nobody else notices.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use token_broker::provider::dev::FaultSwitch;
 use tokio::time::Instant;
 
-use crate::support::broker::{Login, LoginUrl, TestBroker, provider};
+use crate::support::broker::{Login, LoginUrl, TestBroker};
 use crate::support::browser::Browser;
 
 /// More than the calls to one provider that may be under way at a time.
@@ -111,9 +110,7 @@ async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
     let mut broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let pending = begin(&broker, "&user=alice").await;
-    let placeholder = Arc::new(provider(&broker.clock));
-    let running = std::mem::replace(&mut broker.provider, placeholder);
-    let stopped = Arc::into_inner(running).expect("nobody else holds the provider").stop().await;
+    let stopped = broker.stop_provider().await;
 
     let begun = Instant::now();
     let back = pending.0.navigate(&pending.2).await;
@@ -128,8 +125,29 @@ async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
     browser.navigate(&broker.login(&[]).url).await.assert_own_page(503, "temporarily_unavailable");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 
-    broker.provider = Arc::new(stopped.start_again().unwrap());
+    broker.resume_provider(stopped);
     for browser in [broker.browser(), browser] {
         assert!(broker.log_in(&browser, "dev", "alice", "").await.key().starts_with("tbo_"));
+    }
+}
+
+#[actix_web::test]
+async fn pr_22_cb_04_an_issuer_that_cannot_be_checked_is_an_outage() {
+    for (switch, code) in [
+        (FaultSwitch::Discovery500, "temporarily_unavailable"),
+        (FaultSwitch::DiscoveryNotJson, "provider_error"),
+    ] {
+        let broker = TestBroker::with_switch(FaultSwitch::DiscoveryNoIssParameter);
+        broker.ready().await;
+        let (browser, login, callback) = begin(&broker, "&user=alice").await;
+        // An instance that does not know yet whether the provider announces iss, and cannot find out.
+        broker.provider.faults().set(switch, true);
+        let twin = broker.twin();
+        browser.route(&broker.url, &twin.real_url);
+        let back = browser.navigate(&callback).await;
+        assert_eq!(back.parameter("error").as_deref(), Some("temporarily_unavailable"), "{back:?}");
+        assert!(back.parameter("error_description").unwrap().contains(&format!("({code}, ")));
+        assert_eq!(back.parameter("state"), Some(login.state));
+        assert_eq!(broker.provider.log().count("/token"), 0, "the code stays unused");
     }
 }

@@ -34,11 +34,11 @@ pub(super) type Verified<'a> = (WayBack<'a>, Result<VerifiedCallback<'a>, Incomp
 /// Everything that must not redirect anywhere.
 pub(super) async fn verify(
     broker: &Broker,
-    mut request: CallbackRequest,
+    request: CallbackRequest,
 ) -> Result<Verified<'_>, CallbackFailure> {
     let attempt = attempt(broker, &request)?;
     let (id, used_name) = (attempt.state.attempt_id(), attempt.state.used_name());
-    let iss = request.iss.take();
+    let iss = request.iss.clone();
     // Judged before the attempt is used up, so that an outage of the key store hides no mismatch.
     let judged = judge(broker, request, attempt);
     let own_page = |error| CallbackFailure { error, forget: Some(id.clone()) };
@@ -85,7 +85,8 @@ fn judge(
     let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
     let redirect_uri = client.redirect_uri_by_digest(attempt.redirect_uri).ok_or_else(invalid_state)?;
     let unchanged = attempt.provider_identity == ShortDigest::of(provider.identity());
-    if !unchanged || request.path != provider.callback_path().trim_end_matches('/') {
+    let own_path = request.path == provider.callback_path().trim_end_matches('/');
+    if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
         return Err(ErrorCode::IssuerMismatch.into());
     }
     let way_back = WayBack {

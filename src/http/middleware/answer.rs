@@ -13,11 +13,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
-use std::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
-use crate::domain::clock::monotonic;
+use crate::domain::clock::{Moment, monotonic};
 use crate::error::ErrorCode;
 use crate::flow::Caller;
 use crate::http::HttpSettings;
@@ -74,7 +73,7 @@ struct Finishing<'a> {
     method: &'static str,
     shape: Shape,
     request_id: String,
-    started: Instant,
+    started: Moment,
 }
 
 impl Finishing<'_> {

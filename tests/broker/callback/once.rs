@@ -26,7 +26,7 @@ async fn cb_03_of_parallel_callbacks_one_proceeds() {
             assert_eq!((through.len(), refused.len()), (1, 7), "{answers:?}");
             refused.iter().for_each(|answer| answer.assert_own_page(400, "invalid_state"));
             assert_eq!(exchanges(&broker), round, "the code is sent once");
-            assert_eq!(broker.rows("sessions"), i64::try_from(round).unwrap());
+            assert_eq!(broker.rows("sessions"), usize::try_from(round).unwrap());
             let key = through[0].parameter("one_time_key").unwrap();
             assert_eq!(broker.redeem(&begun.browser, &key, &begun.login.verifier).await.status, 200);
         }

@@ -23,11 +23,7 @@ impl Demo {
     }
 
     fn login(&self, provider: &str) -> LoginUrl {
-        let redirect_uri = format!("{}/", self.url);
-        LoginUrl::new(
-            &self.url,
-            &[("client_id", "sample"), ("provider", provider), ("redirect_uri", &redirect_uri)],
-        )
+        LoginUrl::at(&self.url, &[("provider", provider)])
     }
 
     /// `localhost` may also name an address at which the demo does not listen.

@@ -233,8 +233,8 @@ impl TestBroker {
     }
 
     /// How many rows a table has.
-    pub fn rows(&self, table: &str) -> i64 {
-        storage::rows(self.config.database.url.expose_secret(), table)
+    pub fn rows(&self, table: &str) -> usize {
+        storage::sql::count(self.config.database.url.expose_secret(), table)
     }
 
     /// Waits until the database schema is there.

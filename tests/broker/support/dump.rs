@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+#[cfg(feature = "postgres")]
+use diesel::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use diesel::{PgConnection, SqliteConnection, sql_query};
+use diesel::{SqliteConnection, sql_query};
 
 use super::redis::ask;
 
@@ -46,6 +48,7 @@ pub fn sqlite(url: &str) -> Dump {
 }
 
 /// Every row of every table as JSON, where bytes are hexadecimal.
+#[cfg(feature = "postgres")]
 pub fn postgres(url: &str) -> Dump {
     let mut server = PgConnection::establish(url).unwrap();
     let mut texts = |query: String| -> Vec<String> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use diesel::prelude::*;
 use tempfile::TempDir;
 use token_broker::domain::api_token::{HandleDigest, TokenFacts, TokenHandle};
 use token_broker::domain::clock::Timestamp;
@@ -56,25 +55,6 @@ impl Database {
     pub fn another_instance(&self) -> Storage {
         Storage::new(&settings(&self.url)).unwrap()
     }
-}
-
-/// How many rows a table of the database at `url` has.
-pub fn rows(url: &str, table: &str) -> i64 {
-    let query = diesel::sql_query(format!("SELECT count(*) AS number FROM {table}"));
-    let count: Count = match url.strip_prefix("sqlite:") {
-        Some(file) => query.get_result(&mut SqliteConnection::establish(file).unwrap()).unwrap(),
-        #[cfg(feature = "postgres")]
-        None => query.get_result(&mut PgConnection::establish(url).unwrap()).unwrap(),
-        #[cfg(not(feature = "postgres"))]
-        None => panic!("this build has no PostgreSQL"),
-    };
-    count.number
-}
-
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    number: i64,
 }
 
 /// When the tests take place.
