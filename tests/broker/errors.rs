@@ -22,10 +22,8 @@ use crate::support::raw;
 use crate::support::redis::RedisServer;
 
 /// Codes that no request gets here within a moment, and why.
-const NOT_REACHED: &[(ErrorCode, &str)] = &[
-    (ErrorCode::RequestTimeout, "after ten seconds of the machine's clock; see http/extract/body.rs"),
-    (ErrorCode::InsufficientScope, "no endpoint asks for a scope yet; see flow/authenticate.rs"),
-];
+const NOT_REACHED: &[(ErrorCode, &str)] =
+    &[(ErrorCode::RequestTimeout, "after ten seconds of the machine's clock; see http/extract/body.rs")];
 
 /// The stable code of an error, whether it is JSON, a page or a redirect to the SPA.
 fn code(answer: &Answer) -> String {
@@ -139,6 +137,9 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
         }
     };
     answers.push((ErrorCode::RateLimited, limited));
+    let narrow = broker.twin_with(|config| config.clients[0].scope = "other".to_owned());
+    let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
+    answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
     spoil_rows(&broker);
     answers.push((ErrorCode::ServerError, broker.call("/api/me", &token).await));
 
