@@ -524,6 +524,7 @@ async fn er_09_no_parameter_adds_a_header() {
 #[actix_web::test]
 async fn er_09_no_header_adds_a_header() {
     let broker = TestBroker::start();
+    broker.ready().await;
     let login = broker.login(&[]).url;
     let login = login.strip_prefix(&broker.url).unwrap();
     let names = [
