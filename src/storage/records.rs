@@ -100,6 +100,15 @@ pub enum Rotation {
     Refused,
 }
 
+/// A session that was ended, or is about to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Which one.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
+}
+
 /// An audit event as it stands in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
