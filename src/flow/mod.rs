@@ -5,6 +5,7 @@
 
 pub mod audit_trail;
 pub mod authenticate;
+pub mod browser_session;
 pub mod callback;
 pub mod health;
 mod issue;
