@@ -5,6 +5,7 @@
 
 pub mod api_token;
 pub mod audit;
+pub mod browser_session;
 pub mod client;
 pub mod clock;
 pub mod credential;

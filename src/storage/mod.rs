@@ -38,13 +38,14 @@ use std::sync::Arc;
 use blocking::{Backends, Bound, Workers, on_backend};
 pub use error::StorageError;
 use records::{
-    AuditRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused, SignedIn,
-    StoredToken, TokenRecord,
+    AuditRecord, BrowserSessionRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused,
+    SignedIn, StoredToken, TokenRecord,
 };
 pub use settings::{StorageSettings, StorageSettingsError};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::AuditEvent;
+use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
@@ -139,6 +140,14 @@ impl Storage {
     /// Revokes a token; says whether it was there and not revoked before.
     pub async fn revoke_token(&self, handle: HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, Bound::Answer, tokens::revoke(&handle, now))
+    }
+
+    /// The session whose cookie has this digest, live or over: one query. Nothing once it was purged.
+    pub async fn find_browser_session(
+        &self,
+        digest: SessionDigest,
+    ) -> Result<Option<Box<BrowserSessionRecord>>, StorageError> {
+        on_backend!(self, Bound::Answer, browser_sessions::find(&digest))
     }
 
     /// Ends a session and its tokens; says whether it was there and not ended before.

@@ -3,7 +3,7 @@
 use crate::domain::api_token::TokenFacts;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, SessionId, UserId};
-use crate::domain::profile::Profile;
+use crate::domain::profile::{Profile, ProfileText};
 use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
@@ -75,6 +75,21 @@ pub struct TokenRecord {
     /// When the session was ended.
     pub session_revoked_at: Option<Timestamp>,
     /// Its user, with the profile of the session's identity.
+    pub user: User,
+    /// When the user was disabled.
+    pub user_disabled_at: Option<Timestamp>,
+}
+
+/// A browser's session, live or over, with everything that decides which.
+#[derive(Debug, Clone)]
+pub struct BrowserSessionRecord {
+    /// The session.
+    pub session: Session,
+    /// When the session was ended.
+    pub session_revoked_at: Option<Timestamp>,
+    /// The provider's own id for its session (`sid` of the ID token), where it has one.
+    pub provider_session: Option<ProfileText>,
+    /// Its user, with provider and subject of the identity that signed in.
     pub user: User,
     /// When the user was disabled.
     pub user_disabled_at: Option<Timestamp>,
