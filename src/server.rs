@@ -277,6 +277,7 @@ fn limit_settings(config: &Config) -> LimitSettings {
         callbacks: limits.callback_per_minute,
         failed_redemptions: limits.failed_redemptions_per_minute,
         failed_tokens: limits.failed_tokens_per_minute,
+        failed_logout_tokens: limits.failed_logout_tokens_per_minute,
     }
 }
 

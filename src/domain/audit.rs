@@ -33,8 +33,12 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
-    /// A session was ended by its owner.
+    /// A session was ended: by its owner, by its provider, or because somebody else has a copy of its token.
     SessionEnded,
+    /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
+    BackchannelLogout,
+    /// A back-channel logout was refused, or could not be carried out.
+    BackchannelLogoutFailed,
     /// A caller was slowed down.
     RateLimited,
 }
@@ -55,6 +59,8 @@ impl AuditKind {
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
             Self::SessionEnded => "session_ended",
+            Self::BackchannelLogout => "backchannel_logout",
+            Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
         }
     }

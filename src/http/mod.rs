@@ -5,6 +5,7 @@
 //! [`admin_app`] are the applications of the two listeners.
 
 mod admin;
+mod backchannel_logout;
 mod callback;
 mod docs;
 mod error_response;

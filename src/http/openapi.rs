@@ -39,6 +39,7 @@ const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
+        (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
         (name = "Service", description = "Health, description, front page."),
     ),
@@ -215,6 +216,7 @@ mod tests {
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",
+                "post /oauth2/backchannel_logout",
             ]
         );
     }

@@ -11,7 +11,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{admin, callback, docs, front, health, login, logout, me, redeem, rotate, sample};
+use super::{
+    admin, backchannel_logout, callback, docs, front, health, login, logout, me, redeem, rotate, sample,
+};
 use crate::error::{Error, ErrorCode, Result};
 
 /// The routes that not every broker has.
@@ -42,6 +44,7 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(callback::oauth2_callback)
         .service(callback::oauth2_callback_of_provider)
         .service(api)
+        .service(backchannel_logout::backchannel_logout)
         .service(health::healthz)
         .service(health::readyz)
         .service(front::front_page);

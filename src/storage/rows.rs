@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StorageError;
-use super::records::{AuditRecord, SignIn, StoredToken, TokenRecord};
+use super::records::{AuditRecord, BrowserSessionRecord, SignIn, StoredToken, TokenRecord};
 use super::schema::{api_tokens, audit_events, identities, sessions, users};
 use super::types::{Id, Time};
 use crate::domain::api_token::{HandleDigest, TokenFacts};
@@ -228,21 +228,53 @@ impl TryFrom<TokenRecordRow> for TokenRecord {
 
     fn try_from(row: TokenRecordRow) -> Result<Self, StorageError> {
         let time = |time: Time| time.0;
-        let session = Session {
-            id: row.session.id.into(),
-            created_at: row.session.created_at.0,
-            expires_at: row.session.expires_at.0,
-            auth_time: row.session.auth_time.map(time),
-        };
         Ok(Self {
             token: row.token.try_into()?,
             superseded_at: row.state.superseded_at.map(time),
             revoked_at: row.state.revoked_at.map(time),
-            session,
             session_revoked_at: row.session.revoked_at.map(time),
+            session: row.session.into(),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
         })
+    }
+}
+
+/// One row of the join that finds a browser's session.
+#[derive(Queryable, Selectable)]
+pub struct BrowserSessionRow {
+    #[diesel(embed)]
+    session: SessionRow,
+    #[diesel(select_expression = sessions::provider_session)]
+    provider_session: Option<String>,
+    #[diesel(embed)]
+    identity: IdentityRow,
+    #[diesel(embed)]
+    user: UserRow,
+}
+
+impl TryFrom<BrowserSessionRow> for BrowserSessionRecord {
+    type Error = StorageError;
+
+    fn try_from(row: BrowserSessionRow) -> Result<Self, StorageError> {
+        Ok(Self {
+            session_revoked_at: row.session.revoked_at.map(|time| time.0),
+            session: row.session.into(),
+            provider_session: profile_text(row.provider_session),
+            user_disabled_at: row.user.disabled_at.map(|time| time.0),
+            user: user(row.user.id, row.identity)?,
+        })
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id.into(),
+            created_at: row.created_at.0,
+            expires_at: row.expires_at.0,
+            auth_time: row.auth_time.map(|time| time.0),
+        }
     }
 }
 
