@@ -33,6 +33,8 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
+    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    TokenIdle,
     /// A session was ended by its owner.
     SessionEnded,
     /// A caller was slowed down.
@@ -54,6 +56,7 @@ impl AuditKind {
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
+            Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
             Self::RateLimited => "rate_limited",
         }

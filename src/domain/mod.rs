@@ -8,6 +8,7 @@ pub mod audit;
 pub mod client;
 pub mod clock;
 pub mod credential;
+pub mod device;
 pub mod entropy;
 pub mod ids;
 pub mod key_ring;

@@ -20,6 +20,7 @@ mod pages;
 mod redeem;
 mod rotate;
 mod routes;
+mod sessions;
 #[cfg(test)]
 mod tests;
 

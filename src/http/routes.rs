@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{admin, callback, docs, front, health, login, logout, me, redeem, rotate};
+use super::{admin, callback, docs, front, health, login, logout, me, redeem, rotate, sessions};
 use crate::error::{Error, ErrorCode, Result};
 
 /// The routes that not every broker has.
@@ -33,7 +33,10 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(me::me)
         .service(me::permissions)
         .service(rotate::rotate)
-        .service(logout::logout);
+        .service(logout::logout)
+        .service(sessions::sessions)
+        .service(sessions::end_other_sessions)
+        .service(sessions::end_session);
     if offered.legacy {
         api = api.service(redeem::get_token_legacy);
     }

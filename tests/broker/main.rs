@@ -34,6 +34,7 @@ mod redeem;
 mod rotate;
 mod secrets_at_rest;
 mod serve;
+mod sessions;
 mod storage;
 mod storage_outages;
 mod storage_schema;
