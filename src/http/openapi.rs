@@ -64,7 +64,7 @@ impl Modify for BearerScheme {
 }
 
 /// The document describes what a production broker offers at most.
-const DESCRIBED: Offered = Offered { legacy: true, docs: true, development: false };
+const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
 
 /// The document of the public listener.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -211,6 +211,8 @@ mod tests {
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
+                "get /sample/{file}",
+                "get /sample/{folder}/{file}",
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",

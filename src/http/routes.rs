@@ -11,7 +11,9 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{admin, backchannel_logout, callback, docs, front, health, login, logout, me, redeem, rotate};
+use super::{
+    admin, backchannel_logout, callback, docs, front, health, login, logout, me, redeem, rotate, sample,
+};
 use crate::error::{Error, ErrorCode, Result};
 
 /// The routes that not every broker has.
@@ -21,8 +23,8 @@ pub struct Offered {
     pub legacy: bool,
     /// The API's description.
     pub docs: bool,
-    /// What only development has.
-    pub development: bool,
+    /// The sample app.
+    pub sample: bool,
 }
 
 /// The public listener. `cors` is wrapped around what SPAs call, and around nothing else.
@@ -49,8 +51,8 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
     if offered.docs {
         config.configure(docs);
     }
-    if offered.development {
-        config.service(front::front_script);
+    if offered.sample {
+        config.service(sample::sample_file).service(sample::sample_file_in_folder);
     }
 }
 

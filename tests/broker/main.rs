@@ -33,6 +33,7 @@ mod provider_people;
 mod readme;
 mod redeem;
 mod rotate;
+mod sample;
 mod secrets_at_rest;
 mod serve;
 mod storage;
