@@ -25,7 +25,7 @@ use crate::storage::Storage;
 pub struct Broker {
     /// The address under which browsers reach the broker: the only source of own absolute URLs.
     pub public_url: Url,
-    /// Whether this is a development broker: sample page, cookies over plain http on loopback.
+    /// Whether this is a development broker: its description is public.
     pub development: bool,
     /// The registered clients.
     pub clients: ClientRegistry,

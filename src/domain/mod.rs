@@ -5,6 +5,7 @@
 
 pub mod api_token;
 pub mod audit;
+pub mod browser_session;
 pub mod client;
 pub mod clock;
 pub mod credential;
@@ -17,5 +18,6 @@ pub mod login_attempt;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
+pub mod provider_logout;
 pub mod session;
 pub mod user;

@@ -21,10 +21,6 @@ const STYLE: &str = include_str!("assets/page.css");
 /// The policy of a page without scripts.
 pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy(""));
 
-/// The policy of a page whose scripts and calls stay at this origin.
-pub static OWN_SCRIPT: LazyLock<HeaderValue> =
-    LazyLock::new(|| policy("script-src 'self'; connect-src 'self'; "));
-
 #[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
 fn policy(more: &str) -> HeaderValue {
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));

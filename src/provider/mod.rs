@@ -16,6 +16,7 @@ mod id_token;
 mod json;
 mod jwks;
 mod jwt;
+mod logout_token;
 mod oauth2;
 mod oidc;
 mod registry;
@@ -263,6 +264,9 @@ pub enum ProviderError {
     /// Its ID token was refused.
     #[error("the ID token was refused: {0}")]
     InvalidIdToken(String),
+    /// Its logout token was refused.
+    #[error("the logout token was refused: {0}")]
+    InvalidLogoutToken(String),
     /// The sign-in was older or weaker than asked for.
     #[error("the sign-in is not fresh or strong enough: {0}")]
     InsufficientAuthentication(String),
@@ -281,6 +285,7 @@ impl From<ProviderError> for Error {
             ProviderError::Timeout(_) => ErrorCode::ProviderTimeout,
             ProviderError::Unusable(_) => ErrorCode::ProviderError,
             ProviderError::InvalidIdToken(_) => ErrorCode::InvalidIdToken,
+            ProviderError::InvalidLogoutToken(_) => ErrorCode::InvalidRequest,
             ProviderError::InsufficientAuthentication(_) => ErrorCode::InsufficientUserAuthentication,
             ProviderError::AccessDenied(_) => ErrorCode::AccessDenied,
             ProviderError::IssuerMismatch => ErrorCode::IssuerMismatch,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -17,7 +18,7 @@ use super::jwks::KeySet;
 use super::jwt::{Refused, UnverifiedJwt, VerifiedJwt, VerifyError};
 use super::settings::OidcSettings;
 use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::profile::Profile;
 
 /// How long a callback without `iss` waits for metadata that no login has fetched here yet. On top of the time
@@ -42,6 +43,21 @@ impl Oidc {
     /// The issuer, exactly as configured.
     pub(super) fn issuer(&self) -> &str {
         &self.settings.issuer
+    }
+
+    /// Signature algorithms that are accepted.
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.settings.algorithms
+    }
+
+    /// Other audiences that may stand in a token beside the broker's client id.
+    pub(super) fn trusted_audiences(&self) -> &[String] {
+        &self.settings.trusted_audiences
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The provider's metadata, from the cache where it is there.
@@ -104,7 +120,8 @@ impl Oidc {
         let http = &registration.http;
         let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
         let id_token = tokens.id_token.ok_or(Refused("there is none"))?;
-        let jwt = self.verified(registration, &metadata, id_token.expose_secret(), deadline).await?;
+        let jwt = UnverifiedJwt::parse(id_token.expose_secret(), &self.settings.algorithms)?;
+        let jwt = self.verify(registration, jwt, deadline).await?;
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &registration.client_id,
@@ -121,14 +138,13 @@ impl Oidc {
 
     /// Verifies a token's signature. A token that no known key can have signed makes the keys be fetched anew,
     /// unless they were fetched for this very token or less than a minute ago for another one.
-    async fn verified(
+    pub(super) async fn verify(
         &self,
         registration: &Registration,
-        metadata: &Metadata,
-        token: &str,
+        token: UnverifiedJwt<'_>,
         deadline: Deadline,
     ) -> Result<VerifiedJwt, ProviderError> {
-        let token = UnverifiedJwt::parse(token, &self.settings.algorithms)?;
+        let metadata = self.metadata(registration, deadline).await?;
         let begun = self.keys.begun();
         let fetch = || KeySet::fetch(&registration.http, &metadata.jwks_uri, deadline);
         let keys = self.keys.get(deadline, fetch()).await?;

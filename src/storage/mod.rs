@@ -39,14 +39,17 @@ use std::sync::Arc;
 use blocking::{Backends, Bound, Workers, on_backend};
 pub use error::StorageError;
 use records::{
-    AuditRecord, Purged, Rotation, RotationLimits, SignIn, SignInRefused, SignedIn, StoredToken, TokenRecord,
+    AuditRecord, BrowserSessionRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused,
+    SignedIn, StoredToken, TokenRecord,
 };
 pub use settings::{StorageSettings, StorageSettingsError};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::AuditEvent;
+use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::provider_logout::ProviderLogout;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +138,14 @@ impl Storage {
         on_backend!(self, Bound::Answer, tokens::revoke(&handle, now))
     }
 
+    /// The session whose cookie has this digest, live or over: one query. Nothing once it was purged.
+    pub async fn find_browser_session(
+        &self,
+        digest: SessionDigest,
+    ) -> Result<Option<Box<BrowserSessionRecord>>, StorageError> {
+        on_backend!(self, Bound::Answer, browser_sessions::find(&digest))
+    }
+
     /// Ends a session and its tokens; says whether it was there and not ended before.
     pub async fn end_session(&self, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end(session, now))
@@ -143,6 +154,23 @@ impl Storage {
     /// Ends every session of a user, with its tokens; says how many were not ended before.
     pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
+    }
+
+    /// The sessions that a provider's logout means and that are not ended yet; changes nothing.
+    pub async fn find_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::find(&logout))
+    }
+
+    /// Ends those sessions, with their tokens, and says which were not ended before.
+    pub async fn end_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+        now: Timestamp,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::end(&logout, now))
     }
 
     /// Disables a user, or enables it again with `None`; says whether there is such a user.

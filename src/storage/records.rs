@@ -3,7 +3,7 @@
 use crate::domain::api_token::{HandleDigest, TokenFacts};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, ProviderId, SessionId, UserId};
-use crate::domain::profile::Profile;
+use crate::domain::profile::{Profile, ProfileText};
 use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
@@ -117,6 +117,21 @@ pub struct OwnSession {
     pub browser: Browser,
 }
 
+/// A browser's session, live or over, with everything that decides which.
+#[derive(Debug, Clone)]
+pub struct BrowserSessionRecord {
+    /// The session.
+    pub session: Session,
+    /// When the session was ended.
+    pub session_revoked_at: Option<Timestamp>,
+    /// The provider's own id for its session (`sid` of the ID token), where it has one.
+    pub provider_session: Option<ProfileText>,
+    /// Its user, with provider and subject of the identity that signed in.
+    pub user: User,
+    /// When the user was disabled.
+    pub user_disabled_at: Option<Timestamp>,
+}
+
 /// How far a rotation may go.
 #[derive(Debug, Clone, Copy)]
 pub struct RotationLimits {
@@ -135,6 +150,15 @@ pub enum Rotation {
     TooManySiblings,
     /// Nothing: the caller's verdict on the locked row was no.
     Refused,
+}
+
+/// A session that was ended, or is about to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Which one.
+    pub session: SessionId,
+    /// Whose.
+    pub user: UserId,
 }
 
 /// An audit event as it stands in the database.

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StorageError;
-use super::records::{AuditRecord, OwnSession, SignIn, StoredToken, TokenRecord};
+use super::records::{AuditRecord, BrowserSessionRecord, OwnSession, SignIn, StoredToken, TokenRecord};
 use super::schema::{api_tokens, audit_events, identities, sessions, users};
 use super::types::{Id, Time};
 use crate::domain::api_token::{HandleDigest, TokenFacts};
@@ -192,17 +192,6 @@ pub struct SessionRow {
     last_used_at: Option<Time>,
 }
 
-impl From<&SessionRow> for Session {
-    fn from(row: &SessionRow) -> Self {
-        Self {
-            id: row.id.into(),
-            created_at: row.created_at.0,
-            expires_at: row.expires_at.0,
-            auth_time: row.auth_time.map(|time| time.0),
-        }
-    }
-}
-
 /// What a token's check needs of `identities`.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = identities)]
@@ -246,12 +235,50 @@ impl TryFrom<TokenRecordRow> for TokenRecord {
             superseded_at: row.state.superseded_at.map(time),
             revoked_at: row.state.revoked_at.map(time),
             last_used_at: row.state.last_used_at.map(time),
-            session: Session::from(&row.session),
             session_revoked_at: row.session.revoked_at.map(time),
             session_last_used_at: row.session.last_used_at.map(time),
+            session: row.session.into(),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
         })
+    }
+}
+
+/// One row of the join that finds a browser's session.
+#[derive(Queryable, Selectable)]
+pub struct BrowserSessionRow {
+    #[diesel(embed)]
+    session: SessionRow,
+    #[diesel(select_expression = sessions::provider_session)]
+    provider_session: Option<String>,
+    #[diesel(embed)]
+    identity: IdentityRow,
+    #[diesel(embed)]
+    user: UserRow,
+}
+
+impl TryFrom<BrowserSessionRow> for BrowserSessionRecord {
+    type Error = StorageError;
+
+    fn try_from(row: BrowserSessionRow) -> Result<Self, StorageError> {
+        Ok(Self {
+            session_revoked_at: row.session.revoked_at.map(|time| time.0),
+            session: row.session.into(),
+            provider_session: profile_text(row.provider_session),
+            user_disabled_at: row.user.disabled_at.map(|time| time.0),
+            user: user(row.user.id, row.identity)?,
+        })
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id.into(),
+            created_at: row.created_at.0,
+            expires_at: row.expires_at.0,
+            auth_time: row.auth_time.map(|time| time.0),
+        }
     }
 }
 
@@ -288,8 +315,8 @@ impl OwnSessionRow {
     /// The session, which was begun at this provider.
     pub fn begun_at(self, provider_id: String) -> Result<OwnSession, StorageError> {
         Ok(OwnSession {
-            session: Session::from(&self.session),
             last_used_at: self.session.last_used_at.map(|time| time.0),
+            session: self.session.into(),
             provider: provider_id
                 .try_into()
                 .map_err(|_| StorageError::unreadable("identities.provider_id"))?,

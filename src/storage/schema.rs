@@ -105,6 +105,7 @@ diesel::table! {
 
 diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(sessions -> identities (identity_id));
+diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(api_tokens -> sessions (session_id));
 diesel::joinable!(api_tokens -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, api_tokens);

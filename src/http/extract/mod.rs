@@ -3,6 +3,7 @@
 pub mod attempt_cookies;
 pub mod bearer;
 pub mod body;
+pub mod browser_session;
 pub mod caller;
 pub mod navigation;
 pub mod parameters;

@@ -66,6 +66,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         callbacks: plenty,
         failed_redemptions: plenty,
         failed_tokens: plenty,
+        failed_logout_tokens: plenty,
     };
     web::Data::new(Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),

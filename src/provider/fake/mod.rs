@@ -149,6 +149,7 @@ pub(super) fn kind<T>(outcome: Result<T, ProviderError>) -> &'static str {
         Err(ProviderError::Timeout(_)) => "timeout",
         Err(ProviderError::Unusable(_)) => "unusable",
         Err(ProviderError::InvalidIdToken(_)) => "invalid_id_token",
+        Err(ProviderError::InvalidLogoutToken(_)) => "invalid_logout_token",
         Err(ProviderError::InsufficientAuthentication(_)) => "insufficient",
         Err(ProviderError::AccessDenied(_)) => "access_denied",
         Err(ProviderError::IssuerMismatch) => "issuer_mismatch",
