@@ -19,6 +19,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::flow::audit_trail::{AuditTrail, audit_trail};
 use crate::flow::health::HealthMemory;
+use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::{LateRevocations, late_revocations};
 use crate::flow::limits::{LimitSettings, RateLimits};
 use crate::http::{self, HttpSettings, Sample};
@@ -225,6 +226,7 @@ fn broker(
         },
         live_tokens_per_user: config.tokens.live_tokens_per_user,
         audit,
+        last_uses: LastUses::default(),
         late_revocations,
         health: HealthMemory::default(),
         limits: RateLimits::new(limit_settings(config), &clock),

@@ -33,6 +33,8 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
+    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    TokenIdle,
     /// A session was ended: by its owner, by its provider, or because somebody else has a copy of its token.
     SessionEnded,
     /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
@@ -58,6 +60,7 @@ impl AuditKind {
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
+            Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",

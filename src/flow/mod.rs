@@ -10,12 +10,14 @@ pub mod browser_session;
 pub mod callback;
 pub mod health;
 mod issue;
+pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
 pub mod login;
 pub mod logout;
 pub mod redeem;
 pub mod rotate;
+pub mod sessions;
 
 use std::net::IpAddr;
 

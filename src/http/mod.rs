@@ -22,6 +22,7 @@ mod redeem;
 mod rotate;
 mod routes;
 mod sample;
+mod sessions;
 #[cfg(test)]
 mod tests;
 

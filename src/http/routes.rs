@@ -13,6 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
     admin, backchannel_logout, callback, docs, front, health, login, logout, me, redeem, rotate, sample,
+    sessions,
 };
 use crate::error::{Error, ErrorCode, Result};
 
@@ -35,7 +36,10 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(me::me)
         .service(me::permissions)
         .service(rotate::rotate)
-        .service(logout::logout);
+        .service(logout::logout)
+        .service(sessions::sessions)
+        .service(sessions::end_other_sessions)
+        .service(sessions::end_session);
     if offered.legacy {
         api = api.service(redeem::get_token_legacy);
     }

@@ -39,6 +39,9 @@ const KNOWN: &[&str] = &[
     "x-request-id",
 ];
 
+/// Stands for the id of something that does not exist.
+const NOBODYS_ID: &str = "00000000-0000-4000-8000-000000000000";
+
 const NOTHING_ALLOWED: [&str; 4] =
     ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"];
 
@@ -170,7 +173,10 @@ pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<
             let methods = methods.filter_map(|name| name.to_uppercase().parse().ok());
             let path =
                 path.replace("/sample/{file}", "/sample/app.js").replace("{folder}/{file}", "views/token.js");
-            let path = path.replace("{provider}", "dev").replace("{file}", "swagger-ui.css");
+            let path = path
+                .replace("{provider}", "dev")
+                .replace("{file}", "swagger-ui.css")
+                .replace("{id}", NOBODYS_ID);
             (path, methods.collect())
         })
         .collect();

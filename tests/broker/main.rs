@@ -36,6 +36,7 @@ mod rotate;
 mod sample;
 mod secrets_at_rest;
 mod serve;
+mod sessions;
 mod storage;
 mod storage_outages;
 mod storage_schema;
