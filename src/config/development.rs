@@ -83,6 +83,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
             "id": "sample",
             "display_name": "Sample app",
             "redirect_uris": [format!("{broker}/")],
+            "post_logout_redirect_uris": [format!("{broker}/")],
         }, {
             "id": "legacy",
             "display_name": "Sample app, old contract",

@@ -6,6 +6,7 @@
 pub mod audit_trail;
 pub mod authenticate;
 pub mod backchannel_logout;
+pub mod browser_logout;
 pub mod browser_session;
 pub mod callback;
 pub mod health;

@@ -160,6 +160,11 @@ impl Storage {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
     }
 
+    /// Takes the sealed ID token of a session out of its row: it is good for one logout.
+    pub async fn take_id_token(&self, session: SessionId) -> Result<Option<Vec<u8>>, StorageError> {
+        on_backend!(self, Bound::Answer, id_tokens::take(session))
+    }
+
     /// The sessions that a provider's logout means and that are not ended yet; changes nothing.
     pub async fn find_provider_sessions(
         &self,

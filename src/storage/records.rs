@@ -24,6 +24,8 @@ pub struct SignIn {
     pub browser: Browser,
     /// When the person last proved who they are, where the provider says so.
     pub auth_time: Option<Timestamp>,
+    /// The ID token that the provider's logout will be given, sealed; where it is kept.
+    pub sealed_id_token: Option<Vec<u8>>,
     /// The time of the login.
     pub now: Timestamp,
     /// When the new session ends, at the latest.

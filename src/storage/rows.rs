@@ -90,6 +90,7 @@ pub struct NewSession {
     expires_at: Time,
     user_agent: Option<String>,
     address_prefix: String,
+    sealed_id_token: Option<Vec<u8>>,
 }
 
 impl NewSession {
@@ -104,6 +105,7 @@ impl NewSession {
             expires_at: login.session_expires_at.into(),
             user_agent: text(login.browser.user_agent.as_ref()),
             address_prefix: login.browser.address_prefix.clone(),
+            sealed_id_token: login.sealed_id_token.clone(),
         }
     }
 }

@@ -56,6 +56,7 @@ diesel::table! {
         revoked_at -> Nullable<SqlTime>,
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
+        sealed_id_token -> Nullable<Binary>,
     }
 }
 

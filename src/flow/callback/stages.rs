@@ -7,6 +7,7 @@ use crate::domain::audit::AuditKind;
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::login_attempt::LoginAttempt;
+use crate::domain::logout_attempt::seal_id_token;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
@@ -82,10 +83,13 @@ impl KnownPerson<'_> {
         let now = broker.clock.now();
         let issue = Issue::new(broker, client, now);
         let fresh = issue.handle().clone();
+        let session_id = SessionId::random(&*broker.entropy);
+        let seal = |token| seal_id_token(token, session_id, &broker.keys, &*broker.entropy);
         let sign_in = SignIn {
+            sealed_id_token: person.id_token.as_ref().filter(|_| !client.legacy).and_then(seal),
             profile: person.profile,
             client_id: client.id.clone(),
-            session_id: SessionId::random(&*broker.entropy),
+            session_id,
             user_id: UserId::random(&*broker.entropy),
             identity_id: IdentityId::random(&*broker.entropy),
             browser: caller.browser(),

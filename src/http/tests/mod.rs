@@ -44,6 +44,7 @@ fn client() -> Client {
         enabled: true,
         scope: "profile".into(),
         login_parameters: vec![],
+        post_logout_redirect_uris: vec![],
     }
 }
 
