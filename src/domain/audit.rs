@@ -15,8 +15,10 @@ pub enum AuditKind {
     LoginStarted,
     /// A callback ended in a one-time key.
     LoginSucceeded,
-    /// A callback failed.
+    /// A callback failed, or `/login` could not continue a session.
     LoginFailed,
+    /// `/login` continued the browser's session: one more token, without the provider.
+    SessionContinued,
     /// A one-time key was exchanged for its token.
     KeyRedeemed,
     /// A redemption was refused.
@@ -33,7 +35,7 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
-    /// A session was ended by its owner.
+    /// A session was ended by its owner, or by another login in its browser.
     SessionEnded,
     /// A caller was slowed down.
     RateLimited,
@@ -46,6 +48,7 @@ impl AuditKind {
             Self::LoginStarted => "login_started",
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
+            Self::SessionContinued => "session_continued",
             Self::KeyRedeemed => "key_redeemed",
             Self::KeyRefused => "key_refused",
             Self::KeyRepeated => "key_repeated",

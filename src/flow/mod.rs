@@ -7,6 +7,8 @@ pub mod audit_trail;
 pub mod authenticate;
 pub mod browser_session;
 pub mod callback;
+mod continue_session;
+mod hand_over;
 pub mod health;
 mod issue;
 pub mod late_revocations;
