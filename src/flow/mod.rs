@@ -9,6 +9,8 @@ pub mod backchannel_logout;
 pub mod browser_logout;
 pub mod browser_session;
 pub mod callback;
+mod continue_session;
+mod hand_over;
 pub mod health;
 mod issue;
 pub mod late_revocations;

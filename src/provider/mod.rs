@@ -116,6 +116,11 @@ impl Provider {
         matches!(self.kind, Kind::Oidc(_))
     }
 
+    /// Whether it answers `prompt=none` without showing a page: a part of OpenID Connect, unknown to plain OAuth 2.
+    pub fn supports_prompt_none(&self) -> bool {
+        matches!(self.kind, Kind::Oidc(_))
+    }
+
     /// The path on which its callbacks arrive.
     pub fn callback_path(&self) -> &str {
         self.registration.redirect_uri.path()

@@ -101,7 +101,8 @@ impl Storage {
 
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates it, brings
     /// the profile up to date, and begins a session with a new token, or, with [`SignIn::reuse`], hands out the
-    /// newest live token of this user and client for which `reusable` says yes.
+    /// newest live token of this user and client for which `reusable` says yes. The session that the browser had
+    /// until now ends with it, whoever's it was.
     ///
     /// `issue` makes the new token for the user and the session; it is called at most once, inside the
     /// transaction. A disabled user is refused, and nothing is changed.
@@ -148,6 +149,24 @@ impl Storage {
         digest: SessionDigest,
     ) -> Result<Option<Box<BrowserSessionRecord>>, StorageError> {
         on_backend!(self, Bound::Answer, browser_sessions::find(&digest))
+    }
+
+    /// Writes one more token into the session whose cookie has this digest, in one transaction. `judge` decides
+    /// on the session while nobody else can change it; says whether it agreed. The token's user and session must
+    /// be those of the session.
+    pub async fn add_token(
+        &self,
+        digest: SessionDigest,
+        token: StoredToken,
+        now: Timestamp,
+        live_tokens: usize,
+        judge: impl FnOnce(&BrowserSessionRecord) -> bool + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        on_backend!(
+            self,
+            Bound::Answer,
+            browser_sessions::add_token(&digest, &token, now, live_tokens, judge)
+        )
     }
 
     /// Ends a session and its tokens; says whether it was there and not ended before.

@@ -90,6 +90,7 @@ pub fn login(subject: &str, now: Timestamp) -> SignIn {
         auth_time: Some(now - TimeDelta::minutes(5)),
         now,
         session_expires_at: now + lifetimes::SESSION,
+        browser_session: None,
         reuse: false,
         live_tokens: lifetimes::LIVE_TOKENS_PER_USER,
     }
