@@ -38,6 +38,8 @@ pub enum Purpose {
     LoginAttempt,
     /// Seals the handle of a `legacy` token, the only kind that is handed out more than once.
     LegacyHandle,
+    /// Makes the stored digest of a resource server's secret.
+    ResourceServerSecret,
 }
 
 impl Purpose {
@@ -48,6 +50,7 @@ impl Purpose {
             Self::OneTimeKey => b"token-broker/v1/one-time-key",
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
             Self::LegacyHandle => b"token-broker/v1/legacy-handle",
+            Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
         }
     }
 }

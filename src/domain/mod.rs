@@ -16,5 +16,6 @@ pub mod login_attempt;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
+pub mod resource_server;
 pub mod session;
 pub mod user;

@@ -6,9 +6,15 @@
 
 use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, is_only_purger, lock_migrations, write};
 
+pub mod administration_audit;
+pub mod administration_purge;
+pub mod administration_sessions;
+pub mod administration_tokens;
+pub mod administration_users;
 pub mod audit;
 pub mod migrations;
 pub mod purge;
+pub mod resource_servers;
 pub mod sessions;
 pub mod sign_in;
 pub mod tokens;
