@@ -24,6 +24,7 @@ mod login;
 mod login_cookies;
 mod login_flood;
 mod login_story;
+mod logout;
 mod logs;
 mod outages;
 mod parallel_logins;

@@ -83,6 +83,9 @@ impl Setup {
             for client in &mut config.clients {
                 let path = if client.legacy { "legacy" } else { "" };
                 client.redirect_uris = vec![format!("{HTTPS_URL}/{path}").parse().unwrap()];
+                if !client.legacy {
+                    client.post_logout_redirect_uris = client.redirect_uris.clone();
+                }
                 client.origins = vec![HTTPS_URL.parse().unwrap()];
             }
         })
@@ -495,7 +498,7 @@ fn move_to(config: &mut Config, public_url: Url) {
         provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();
     }
     for client in &mut config.clients {
-        for uri in &mut client.redirect_uris {
+        for uri in client.redirect_uris.iter_mut().chain(&mut client.post_logout_redirect_uris) {
             let path = uri.as_str().parse::<Url>().unwrap().path().to_owned();
             *uri = public_url.join(&path).unwrap().as_str().parse().unwrap();
         }

@@ -140,7 +140,9 @@ impl Story {
         let login = self.log_in(&browser, &[("provider", provider)], "&user=bob").await;
         let answer = self.redeem(&browser, &login.key(), &login.verifier).await;
         let third = self.token(&answer);
-        assert_eq!(self.call(Method::POST, "/api/logout", &third).await.status, 204);
+        // The plain provider has no logout of its own to go on to.
+        let nothing_more = if provider == "ops" { 204 } else { 200 };
+        assert_eq!(self.call(Method::POST, "/api/logout", &third).await.status, nothing_more);
         // Used again, on the wrong path, in the wrong place.
         let strange = browser.navigate(&login.callback).await;
         self.saw(&strange);
