@@ -7,6 +7,7 @@
 #![allow(missing_docs, reason = "test names say what is tested")]
 
 mod bearer;
+mod browser_session;
 mod callback;
 mod chooser;
 mod contract;

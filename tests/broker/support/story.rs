@@ -72,6 +72,7 @@ impl Story {
     pub async fn log_in(&mut self, browser: &Browser, parameters: &[(&str, &str)], choice: &str) -> Login {
         let parameters = [&[("provider", self.provider)], parameters].concat();
         let begun = LoginUrl::at(&self.base, &parameters);
+        browser.forget_session();
         let authorize = browser.navigate(&begun.url).await;
         self.saw(&authorize);
         let chosen = browser
@@ -81,8 +82,8 @@ impl Story {
         self.remember_cookies(browser);
         let back = browser.navigate(&callback).await;
         self.saw(&back);
-        self.secrets.add("the SPA's verifier", &begun.verifier);
-        self.secrets.add("the SPA's state", &begun.state);
+        self.remember_cookies(browser);
+        self.remember_login(&begun, &back);
         let pairs = url::Url::parse(&callback).unwrap();
         for (name, value) in pairs.query_pairs().filter(|(_, value)| value.len() >= 32) {
             match &*name {
@@ -91,11 +92,26 @@ impl Story {
                 _ => {}
             }
         }
+        Login { back, callback, verifier: begun.verifier, state: begun.state }
+    }
+
+    fn remember_login(&mut self, begun: &LoginUrl, back: &Answer) {
+        self.secrets.add("the SPA's verifier", &begun.verifier);
+        self.secrets.add("the SPA's state", &begun.state);
         if let Some(key) = back.parameter("one_time_key") {
             self.secrets.add("a one-time key", &key);
             self.secrets.add("a one-time key's body", &key[4..48]);
         }
-        Login { back, callback, verifier: begun.verifier, state: begun.state }
+    }
+
+    /// A login of a browser that is signed in: no provider is asked.
+    pub async fn continue_session(&mut self, browser: &Browser) -> Login {
+        let begun = LoginUrl::at(&self.base, &[("provider", self.provider)]);
+        let back = browser.navigate(&begun.url).await;
+        self.saw(&back);
+        self.remember_cookies(browser);
+        self.remember_login(&begun, &back);
+        Login { back, callback: String::new(), verifier: begun.verifier, state: begun.state }
     }
 
     pub async fn redeem(&mut self, browser: &Browser, key: &str, verifier: &str) -> Answer {
