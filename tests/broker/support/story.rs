@@ -105,13 +105,19 @@ impl Story {
     }
 
     /// A login of a browser that is signed in: no provider is asked.
-    pub async fn continue_session(&mut self, browser: &Browser) -> Login {
-        let begun = LoginUrl::at(&self.base, &[("provider", self.provider)]);
-        let back = browser.navigate(&begun.url).await;
-        self.saw(&back);
-        self.remember_cookies(browser);
+    pub async fn continue_session(&mut self, browser: &Browser, provider: &str) -> Login {
+        let (back, begun) = self.begin(browser, provider).await;
         self.remember_login(&begun, &back);
         Login { back, callback: String::new(), verifier: begun.verifier, state: begun.state }
+    }
+
+    /// `/login`, with whatever session the browser has.
+    async fn begin(&mut self, browser: &Browser, provider: &str) -> (Answer, LoginUrl) {
+        let begun = LoginUrl::at(&self.base, &[("provider", provider)]);
+        let answer = browser.navigate(&begun.url).await;
+        self.saw(&answer);
+        self.remember_cookies(browser);
+        (answer, begun)
     }
 
     pub async fn redeem(&mut self, browser: &Browser, key: &str, verifier: &str) -> Answer {
@@ -156,7 +162,12 @@ impl Story {
         let login = self.log_in(&browser, &[("provider", provider)], "&user=bob").await;
         let answer = self.redeem(&browser, &login.key(), &login.verifier).await;
         let third = self.token(&answer);
+        let continued = self.continue_session(&browser, provider).await;
+        let answer = self.redeem(&browser, &continued.key(), &continued.verifier).await;
+        self.token(&answer);
         assert_eq!(self.call(Method::POST, "/api/logout", &third).await.status, 204);
+        let over = self.begin(&browser, provider).await;
+        assert_eq!(over.0.parameter("one_time_key"), None, "{:?}", over.0);
         // Used again, on the wrong path, in the wrong place.
         let strange = browser.navigate(&login.callback).await;
         self.saw(&strange);
