@@ -325,7 +325,8 @@ async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt
         assert_eq!(kept, attributes("Max-Age=600"));
 
         let login = broker.log_in(&browser, "dev", "alice", "").await;
-        let [(gone, empty, forgotten)] = cookies(&login.back).try_into().unwrap();
+        let [(session, _, lasting), (gone, empty, forgotten)] = cookies(&login.back).try_into().unwrap();
+        assert_eq!((session, lasting), (prefix.replace("login_", "session"), attributes("Max-Age=2592000")));
         assert!(gone.starts_with(prefix) && gone != name, "{gone}");
         assert_eq!((empty.as_str(), forgotten), ("", attributes("Max-Age=0")));
         // A key is handed over once and for one browser: no other answer sets a cookie.

@@ -68,6 +68,13 @@ fn assert_asks(page: &Answer) {
     assert_eq!(page.header("clear-site-data"), None);
 }
 
+/// The browser is led nowhere: it is told that nobody is signed in here.
+#[track_caller]
+fn assert_stays(page: &Answer) {
+    assert_eq!((page.status.as_u16(), page.header("location")), (200, None), "{page:?}");
+    assert!(page.body.contains("You are signed out") && refresh(page).is_none(), "{}", page.body);
+}
+
 async fn status(broker: &TestBroker, token: &str) -> u16 {
     broker.call("/api/me", token).await.status.as_u16()
 }
@@ -154,7 +161,7 @@ async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
         assert_eq!(back.header("location"), Some(&*format!("{}?state=spa-state#", broker.at("/"))));
         // Once more, as by the back button: nothing is left of it.
         let again = browser.navigate(callback.as_str()).await;
-        assert_eq!(again.header("location"), Some("/logout"));
+        assert_stays(&again);
     }
 }
 
@@ -376,18 +383,17 @@ async fn se_03_the_way_back_is_for_the_browser_that_left_and_for_ten_minutes() {
         browser.navigate(page.location().unwrap().as_str()).await.location().unwrap().to_string()
     };
     let (mine, theirs) = (leave(&browser, "mine").await, leave(&other, "theirs").await);
-    let to_page = |answer: &Answer| answer.status == 303 && answer.header("location") == Some("/logout");
     let without = mine.split('?').next().unwrap();
     for wrong in [&theirs, without, &format!("{without}?state="), &format!("{without}?state=x")] {
-        assert!(to_page(&browser.navigate(wrong).await), "{wrong}");
+        assert_stays(&browser.navigate(wrong).await);
     }
-    assert!(to_page(&broker.browser().navigate(&mine).await), "another browser");
+    assert_stays(&broker.browser().navigate(&mine).await);
     browser.navigate(&format!("{mine}&state=x")).await.assert_own_page(400, "invalid_request");
     let back = browser.navigate(&mine).await;
     assert_eq!(back.parameter("state").as_deref(), Some("mine"), "what was wrong before used nothing up");
 
     broker.advance(601);
-    assert!(to_page(&other.navigate(&theirs).await), "it is too late");
+    assert_stays(&other.navigate(&theirs).await);
 }
 
 #[actix_web::test]
@@ -403,13 +409,13 @@ async fn se_03_a_changed_or_foreign_cookie_leads_nowhere() {
     let elsewhere = TestBroker::start();
     for bad in ["", "x", &value[1..], &format!("{value}A"), &value.to_lowercase()] {
         browser.set_cookie(&host, "tb_logout", Some(bad));
-        assert_eq!(browser.navigate(callback.as_str()).await.header("location"), Some("/logout"), "{bad}");
+        assert_stays(&browser.navigate(callback.as_str()).await);
     }
     let there = elsewhere.browser();
     there.set_cookie(&host, "tb_logout", Some(&value));
     let state = callback.query().unwrap();
     let foreign = there.navigate(&format!("{}?{state}", elsewhere.at("/logout/callback"))).await;
-    assert_eq!(foreign.header("location"), Some("/logout"), "its key is another broker's");
+    assert_stays(&foreign);
 }
 
 #[actix_web::test]
@@ -586,4 +592,18 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     assert!(location.as_str().starts_with(broker.provider.url()), "{location}");
     let chooser = browser.navigate(location.as_str()).await;
     assert!(chooser.body.contains("alice") && chooser.body.contains("bob"), "{}", chooser.body);
+}
+
+/// Whoever is sent to the way back without having left is asked, like everybody who opens `/logout`.
+#[actix_web::test]
+async fn se_02_the_way_back_ends_nothing() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    for query in ["", "?state=x", "?state=&client_id=sample"] {
+        let page = browser.navigate(&format!("{}{query}", broker.at("/logout/callback"))).await;
+        assert_eq!((page.status.as_u16(), page.header("set-cookie")), (200, None));
+        assert!(page.body.contains("Sign out?"), "{}", page.body);
+    }
+    assert_eq!(status(&broker, &token).await, 200);
 }

@@ -8,6 +8,7 @@
 
 mod backchannel_logout;
 mod bearer;
+mod browser_session;
 mod callback;
 mod chooser;
 mod contract;

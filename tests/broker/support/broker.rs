@@ -402,8 +402,10 @@ impl LoginUrl {
     }
 }
 
-/// Follows a login to the provider and gives the address of the callback, not called yet.
+/// Follows a login to the provider, as a browser that has no session, and gives the address of the callback, not
+/// called yet.
 pub async fn callback_url(browser: &Browser, login: &str, choice: &str) -> String {
+    browser.forget_session();
     let authorize = browser.navigate(login).await;
     let location =
         authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
