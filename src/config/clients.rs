@@ -1,11 +1,14 @@
 //! `[[clients]]`: the registered SPAs, and the addresses that keys may be delivered to.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use super::source::list;
+use super::tokens::seconds;
 use crate::domain::client::{Client, Origin, RedirectUri};
 use crate::domain::ids::ClientId;
+use crate::domain::lifetimes;
 
 /// The registered SPAs and other public clients. At least one.
 #[derive(Debug, Deserialize, Serialize)]
@@ -42,6 +45,10 @@ pub(super) struct RawClient {
     /// permission as long as no provider is asked.
     #[serde(deserialize_with = "list")]
     login_parameters: Vec<String>,
+    /// Seconds without a call after which its tokens are refused and the person signs in again, 600 (ten
+    /// minutes) to 2592000 (thirty days). The last call is known to five minutes, so it ends up to five minutes
+    /// later, never earlier. Default: no limit.
+    inactivity_seconds: Option<u32>,
 }
 
 impl Default for RawClient {
@@ -59,6 +66,7 @@ impl Default for RawClient {
             enabled: true,
             scopes: texts(&["profile", "permissions"]),
             login_parameters: texts(&["prompt", "login_hint", "max_age"]),
+            inactivity_seconds: None,
         }
     }
 }
@@ -85,6 +93,10 @@ impl RawClient {
         let login_parameters = parameters
             .filter_map(|(i, name)| check.choice(&format!("{key}.login_parameters[{i}]"), name))
             .collect();
+        let inactivity = self.inactivity_seconds.and_then(|limit| {
+            let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
+            check.within(&format!("{key}.inactivity_seconds"), limit, range)
+        });
         if self.legacy {
             let text =
                 "is on: no PKCE, and one token for all of a user's browsers; turn it off when the SPA allows";
@@ -103,6 +115,7 @@ impl RawClient {
             enabled: self.enabled,
             scope,
             login_parameters,
+            inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
         })
     }
 }

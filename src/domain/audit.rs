@@ -35,6 +35,8 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
+    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    TokenIdle,
     /// A session was ended: by its owner, by its provider, by another login in its browser, or because somebody
     /// else has a copy of its token.
     SessionEnded,
@@ -62,6 +64,7 @@ impl AuditKind {
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
+            Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",

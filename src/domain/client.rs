@@ -4,10 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::clock::Timestamp;
 use super::ids::ClientId;
+use super::lifetimes::LAST_USE_GRAIN;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
@@ -34,9 +37,20 @@ pub struct Client {
     pub scope: String,
     /// Which optional parameters of `/login` it may use.
     pub login_parameters: Vec<LoginParameter>,
+    /// After how long without a call its tokens are refused, where it says so.
+    pub inactivity: Option<TimeDelta>,
 }
 
 impl Client {
+    /// Whether a session that was last used at `last_used` has been idle for too long (NIST SP 800-63B section
+    /// 5.2).
+    ///
+    /// The last use is written down at most every [`LAST_USE_GRAIN`], so it may have been that much later than
+    /// is known: nobody is signed out too early, and at most that much too late.
+    pub fn is_idle(&self, last_used: Timestamp, now: Timestamp) -> bool {
+        self.inactivity.is_some_and(|limit| now - last_used >= limit + LAST_USE_GRAIN)
+    }
+
     /// The registered address equal to `presented`, byte for byte (RFC 9700 section 2.1).
     pub fn redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
         self.redirect_uris.iter().find(|registered| registered.as_str() == presented)

@@ -9,6 +9,7 @@ pub mod browser_session;
 pub mod client;
 pub mod clock;
 pub mod credential;
+pub mod device;
 pub mod entropy;
 pub mod ids;
 pub mod key_ring;

@@ -13,12 +13,14 @@ mod continue_session;
 mod hand_over;
 pub mod health;
 mod issue;
+pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
 pub mod login;
 pub mod logout;
 pub mod redeem;
 pub mod rotate;
+pub mod sessions;
 
 use std::net::IpAddr;
 

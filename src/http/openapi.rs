@@ -39,6 +39,7 @@ const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
+        (name = "Sessions", description = "Where the person is signed in."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
         (name = "Service", description = "Health, description, front page."),
@@ -64,7 +65,7 @@ impl Modify for BearerScheme {
 }
 
 /// The document describes what a production broker offers at most.
-const DESCRIBED: Offered = Offered { legacy: true, docs: true, development: false };
+const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
 
 /// The document of the public listener.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -199,10 +200,13 @@ mod tests {
         assert_eq!(
             names,
             [
+                "delete /api/sessions",
+                "delete /api/sessions/{id}",
                 "get /",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
+                "get /api/sessions",
                 "get /docs",
                 "get /docs/{file}",
                 "get /healthz",
@@ -213,6 +217,8 @@ mod tests {
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
+                "get /sample/{file}",
+                "get /sample/{folder}/{file}",
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",

@@ -21,10 +21,6 @@ const STYLE: &str = include_str!("assets/page.css");
 /// The policy of a page without scripts.
 pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy("", "'none'"));
 
-/// The policy of a page whose scripts and calls stay at this origin.
-pub static OWN_SCRIPT: LazyLock<HeaderValue> =
-    LazyLock::new(|| policy("script-src 'self'; connect-src 'self'; ", "'none'"));
-
 /// The policy of a page without scripts whose form goes to `form_action`.
 pub fn policy_with_form(form_action: &str) -> HeaderValue {
     policy("", form_action)

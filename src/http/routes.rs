@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
     admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
-    rotate,
+    rotate, sample, sessions,
 };
 use crate::error::{Error, ErrorCode, Result};
 
@@ -24,8 +24,8 @@ pub struct Offered {
     pub legacy: bool,
     /// The API's description.
     pub docs: bool,
-    /// What only development has.
-    pub development: bool,
+    /// The sample app.
+    pub sample: bool,
 }
 
 /// The public listener. `cors` is wrapped around what SPAs call, and around nothing else.
@@ -36,7 +36,10 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(me::me)
         .service(me::permissions)
         .service(rotate::rotate)
-        .service(logout::logout);
+        .service(logout::logout)
+        .service(sessions::sessions)
+        .service(sessions::end_other_sessions)
+        .service(sessions::end_session);
     if offered.legacy {
         api = api.service(redeem::get_token_legacy);
     }
@@ -55,8 +58,8 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
     if offered.docs {
         config.configure(docs);
     }
-    if offered.development {
-        config.service(front::front_script);
+    if offered.sample {
+        config.service(sample::sample_file).service(sample::sample_file_in_folder);
     }
 }
 

@@ -22,6 +22,7 @@
 
 mod blocking;
 mod error;
+mod own_sessions;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -131,11 +132,6 @@ impl Storage {
         issue: impl FnOnce(&TokenRecord) -> StoredToken + Send + 'static,
     ) -> Result<Rotation, StorageError> {
         on_backend!(self, Bound::Answer, tokens::rotate(&handle, now, limits, judge, issue))
-    }
-
-    /// Notes that a token was used, for its owner's list of sessions.
-    pub async fn note_token_use(&self, handle: HandleDigest, now: Timestamp) -> Result<(), StorageError> {
-        on_backend!(self, Bound::Answer, tokens::note_use(&handle, now))
     }
 
     /// Revokes a token; says whether it was there and not revoked before.

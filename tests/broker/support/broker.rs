@@ -76,6 +76,7 @@ impl Setup {
         setup.adjust(|config| {
             config.mode = Mode::Production;
             config.docs.public = false;
+            config.sample.client_id = None;
             for provider in &mut config.providers {
                 let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
                 provider.redirect_uri = callback.parse().unwrap();
