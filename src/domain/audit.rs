@@ -35,8 +35,15 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
-    /// A session was ended by its owner, or by another login in its browser.
+    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    TokenIdle,
+    /// A session was ended: by its owner, by its provider, by another login in its browser, or because somebody
+    /// else has a copy of its token.
     SessionEnded,
+    /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
+    BackchannelLogout,
+    /// A back-channel logout was refused, or could not be carried out.
+    BackchannelLogoutFailed,
     /// A caller was slowed down.
     RateLimited,
 }
@@ -57,7 +64,10 @@ impl AuditKind {
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
+            Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
+            Self::BackchannelLogout => "backchannel_logout",
+            Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
         }
     }

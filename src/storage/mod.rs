@@ -22,6 +22,7 @@
 
 mod blocking;
 mod error;
+mod own_sessions;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -38,8 +39,8 @@ use std::sync::Arc;
 use blocking::{Backends, Bound, Workers, on_backend};
 pub use error::StorageError;
 use records::{
-    AuditRecord, BrowserSessionRecord, Purged, Rotation, RotationLimits, SignIn, SignInRefused, SignedIn,
-    StoredToken, TokenRecord,
+    AuditRecord, BrowserSessionRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused,
+    SignedIn, StoredToken, TokenRecord,
 };
 pub use settings::{StorageSettings, StorageSettingsError};
 
@@ -48,6 +49,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::provider_logout::ProviderLogout;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,11 +134,6 @@ impl Storage {
         on_backend!(self, Bound::Answer, tokens::rotate(&handle, now, limits, judge, issue))
     }
 
-    /// Notes that a token was used, for its owner's list of sessions.
-    pub async fn note_token_use(&self, handle: HandleDigest, now: Timestamp) -> Result<(), StorageError> {
-        on_backend!(self, Bound::Answer, tokens::note_use(&handle, now))
-    }
-
     /// Revokes a token; says whether it was there and not revoked before.
     pub async fn revoke_token(&self, handle: HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, Bound::Answer, tokens::revoke(&handle, now))
@@ -176,6 +173,28 @@ impl Storage {
     /// Ends every session of a user, with its tokens; says how many were not ended before.
     pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
+    }
+
+    /// Takes the sealed ID token of a session out of its row: it is good for one logout.
+    pub async fn take_id_token(&self, session: SessionId) -> Result<Option<Vec<u8>>, StorageError> {
+        on_backend!(self, Bound::Answer, id_tokens::take(session))
+    }
+
+    /// The sessions that a provider's logout means and that are not ended yet; changes nothing.
+    pub async fn find_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::find(&logout))
+    }
+
+    /// Ends those sessions, with their tokens, and says which were not ended before.
+    pub async fn end_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+        now: Timestamp,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::end(&logout, now))
     }
 
     /// Disables a user, or enables it again with `None`; says whether there is such a user.

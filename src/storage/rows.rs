@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StorageError;
-use super::records::{AuditRecord, BrowserSessionRecord, SignIn, StoredToken, TokenRecord};
+use super::records::{AuditRecord, BrowserSessionRecord, OwnSession, SignIn, StoredToken, TokenRecord};
 use super::schema::{api_tokens, audit_events, identities, sessions, users};
 use super::types::{Id, Time};
 use crate::domain::api_token::{HandleDigest, TokenFacts};
@@ -11,7 +11,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::KeyId;
 use crate::domain::profile::{NameList, Profile, ProfileText};
-use crate::domain::session::Session;
+use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
 fn text(text: Option<&ProfileText>) -> Option<String> {
@@ -91,6 +91,7 @@ pub struct NewSession {
     expires_at: Time,
     user_agent: Option<String>,
     address_prefix: String,
+    sealed_id_token: Option<Vec<u8>>,
 }
 
 impl NewSession {
@@ -106,6 +107,7 @@ impl NewSession {
             expires_at: login.session_expires_at.into(),
             user_agent: text(login.browser.user_agent.as_ref()),
             address_prefix: login.browser.address_prefix.clone(),
+            sealed_id_token: login.sealed_id_token.clone(),
         }
     }
 }
@@ -179,9 +181,10 @@ impl TryFrom<TokenRow> for StoredToken {
 pub struct TokenState {
     superseded_at: Option<Time>,
     revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
-/// What a token's check needs of `sessions`.
+/// What a token's check, or the session's owner, sees of `sessions`.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sessions)]
 pub struct SessionRow {
@@ -190,6 +193,7 @@ pub struct SessionRow {
     created_at: Time,
     expires_at: Time,
     revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
 /// What a token's check needs of `identities`.
@@ -234,7 +238,9 @@ impl TryFrom<TokenRecordRow> for TokenRecord {
             token: row.token.try_into()?,
             superseded_at: row.state.superseded_at.map(time),
             revoked_at: row.state.revoked_at.map(time),
+            last_used_at: row.state.last_used_at.map(time),
             session_revoked_at: row.session.revoked_at.map(time),
+            session_last_used_at: row.session.last_used_at.map(time),
             session: row.session.into(),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
@@ -297,6 +303,33 @@ fn user(id: Id, identity: IdentityRow) -> Result<User, StorageError> {
         email_verified: profile.email_verified,
         profile_as_of: profile.as_of.0,
     })
+}
+
+/// One row of an owner's list of sessions.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+pub struct OwnSessionRow {
+    #[diesel(embed)]
+    session: SessionRow,
+    user_agent: Option<String>,
+    address_prefix: String,
+}
+
+impl OwnSessionRow {
+    /// The session, which was begun at this provider.
+    pub fn begun_at(self, provider_id: String) -> Result<OwnSession, StorageError> {
+        Ok(OwnSession {
+            last_used_at: self.session.last_used_at.map(|time| time.0),
+            session: self.session.into(),
+            provider: provider_id
+                .try_into()
+                .map_err(|_| StorageError::unreadable("identities.provider_id"))?,
+            browser: Browser {
+                user_agent: profile_text(self.user_agent),
+                address_prefix: self.address_prefix,
+            },
+        })
+    }
 }
 
 /// A row of `audit_events`; the id is the database's.

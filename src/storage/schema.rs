@@ -56,6 +56,8 @@ diesel::table! {
         revoked_at -> Nullable<SqlTime>,
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
+        last_used_at -> Nullable<SqlTime>,
+        sealed_id_token -> Nullable<Binary>,
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod backchannel_logout;
 mod bearer;
 mod browser_session;
 mod callback;
@@ -33,8 +34,10 @@ mod provider_people;
 mod readme;
 mod redeem;
 mod rotate;
+mod sample;
 mod secrets_at_rest;
 mod serve;
+mod sessions;
 mod storage;
 mod storage_outages;
 mod storage_schema;

@@ -6,6 +6,7 @@ use crate::domain::browser_session::{BrowserSession, SessionSecret};
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::login_attempt::LoginAttempt;
+use crate::domain::logout_attempt::seal_id_token;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
@@ -84,6 +85,8 @@ impl KnownPerson<'_> {
         let now = broker.clock.now();
         let issue = Issue::new(broker, client, now);
         let fresh = issue.handle().clone();
+        let session_id = SessionId::random(&*broker.entropy);
+        let seal = |token| seal_id_token(token, session_id, &broker.keys, &*broker.entropy);
         let secret = SessionSecret::random(&*broker.entropy);
         // A `legacy` client's sessions share one token over all browsers: none of them is the browser's own.
         let browser_session = (!client.legacy).then(|| NewBrowserSession {
@@ -91,9 +94,10 @@ impl KnownPerson<'_> {
             previous: previous.map(|previous| previous.secret.digest()),
         });
         let sign_in = SignIn {
+            sealed_id_token: person.id_token.as_ref().filter(|_| !client.legacy).and_then(seal),
             profile: person.profile,
             client_id: client.id.clone(),
-            session_id: SessionId::random(&*broker.entropy),
+            session_id,
             user_id: UserId::random(&*broker.entropy),
             identity_id: IdentityId::random(&*broker.entropy),
             browser: caller.browser(),

@@ -70,6 +70,7 @@ pub fn after(seconds: i64) -> Timestamp {
 /// The login of `subject` at the provider "corp" for the client "web".
 pub fn login(subject: &str, now: Timestamp) -> SignIn {
     SignIn {
+        sealed_id_token: None,
         profile: Profile {
             provider: "corp".parse().unwrap(),
             subject: subject.parse().unwrap(),
