@@ -4,7 +4,7 @@
 
 mod check_config;
 mod demo;
-mod generate_key;
+mod keys;
 mod migrate;
 mod openapi;
 mod private_file;
@@ -24,7 +24,7 @@ use crate::config::{self, Loaded, Mode, Problems};
 #[derive(Debug, Parser)]
 #[command(name = "token-broker", version, max_term_width = 100)]
 #[command(after_help = "To try it out: token-broker demo\n\n\
-    In production: make keys (generate-key), write token-broker.toml (see \
+    In production: make keys (keys generate), write token-broker.toml (see \
     token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
     Exit codes: 0 success, 1 failed while running, 2 wrong command line or configuration.")]
 struct Cli {
@@ -38,7 +38,7 @@ enum Command {
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Migrate(migrate::Migrate),
-    GenerateKey(generate_key::GenerateKey),
+    Keys(keys::Keys),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
 }
@@ -114,7 +114,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
         Command::Migrate(command) => command.run(out),
-        Command::GenerateKey(command) => command.run(out),
+        Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),
     };
     match done {

@@ -14,7 +14,7 @@ use crate::storage::records::BrowserSessionRecord;
 /// `temporarily_unavailable` while the database is away: then nothing is known about the session, and its cookie
 /// must stay.
 pub async fn find(broker: &Broker, cookie: &str) -> Result<Option<Box<BrowserSessionRecord>>> {
-    let Some(presented) = BrowserSession::open(cookie, &broker.keys) else { return Ok(None) };
+    let Some(presented) = BrowserSession::open(cookie, &broker.keys.current()) else { return Ok(None) };
     let found = broker.storage.find_browser_session(presented.secret.digest()).await?;
     // The seal says whose session it was when it began: a row that says otherwise was tampered with.
     Ok(found.filter(|found| found.session.id == presented.session_id && found.user.id == presented.user_id))

@@ -6,6 +6,7 @@ use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
+use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
 use crate::error::{Error, ErrorCode, Result};
@@ -96,28 +97,29 @@ impl KnownPerson<'_> {
             live_tokens: broker.live_tokens_per_user,
         };
         let session_ends = sign_in.session_expires_at;
-        let keys = broker.keys.clone();
+        let keys = issue.keys();
+        let opening = keys.clone();
         let signed_in = broker
             .storage
             .sign_in(
                 sign_in,
                 move |user, session| issue.row(user, session, session_ends),
-                move |stored| reopen_handle(&keys, stored).is_some(),
+                move |stored| reopen_handle(&opening, stored).is_some(),
             )
             .await?
             .map_err(|SignInRefused::UserDisabled| Error::new(ErrorCode::AccessDenied))?;
-        let handle = handle(broker, &signed_in, fresh)?;
+        let handle = handle(&keys, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
         Ok(SignedInUser { attempt, token: signed_in.token, handle })
     }
 }
 
 /// The handle of the row that was written, or of the `legacy` token that lives already.
-fn handle(broker: &Broker, signed_in: &SignedIn, fresh: TokenHandle) -> Result<TokenHandle> {
+fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<TokenHandle> {
     if signed_in.token.facts.handle == fresh.digest() {
         return Ok(fresh);
     }
-    reopen_handle(&broker.keys, &signed_in.token)
+    reopen_handle(keys, &signed_in.token)
         .ok_or_else(|| Error::new(ErrorCode::ServerError).caused_by("a reused token does not open"))
 }
 
@@ -157,9 +159,10 @@ impl SignedInUser {
             token_expires_at: facts.expires_at,
             key_expires_at: broker.clock.now() + life,
         };
+        let keys = broker.keys.current();
         let entry = NewEntry {
-            grant: grant.seal(&name, &broker.keys, &*broker.entropy),
-            receipt: receipt.seal(&name, &broker.keys, &*broker.entropy),
+            grant: grant.seal(&name, &keys, &*broker.entropy),
+            receipt: receipt.seal(&name, &keys, &*broker.entropy),
         };
         broker.key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
         Ok(ParkedKey { key })
