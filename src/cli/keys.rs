@@ -21,7 +21,7 @@ use crate::domain::entropy::SystemEntropy;
 ///
 /// All brokers of one service share the file that [server_keys] file names, and read it again when it changes. To
 /// replace a key without signing anybody out: add, wait until every broker knows the new key, issue, and retire the
-/// old one seven days later. To make everything that a key has made worthless at once: add, issue, retire --yes.
+/// old one thirty days later. To make everything that a key has made worthless at once: add, issue, retire --yes.
 #[derive(Debug, Args)]
 pub(super) struct Keys {
     #[command(subcommand)]
@@ -62,7 +62,7 @@ enum Command {
     },
     /// Remove a key: everything that it has made is refused at once
     ///
-    /// Refuses the key that issues. Asks for --yes while tokens that the key made can still live.
+    /// Refuses the key that issues. Asks for --yes while tokens and sessions that the key made can still live.
     Retire {
         /// The key's id.
         #[arg(value_name = "ID")]
@@ -183,7 +183,7 @@ fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) 
     keys.retire(id).map_err(refused)?;
     if !yes && !key.is_over(now) {
         let why = match key.needed_until {
-            Some(until) => format!("tokens that it made can live until {}", time(Some(until))),
+            Some(until) => format!("what it made can live until {}", time(Some(until))),
             None => "the file does not say when it stopped issuing".to_owned(),
         };
         return Err(Failure::Runtime(format!(

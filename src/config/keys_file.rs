@@ -66,7 +66,7 @@ pub struct KeyEntry {
     pub added_at: Option<Timestamp>,
     /// When another key took over, where the file says so.
     pub stopped_issuing_at: Option<Timestamp>,
-    /// Until when a token that it issued can live, where that is known.
+    /// Until when something that it made can live, where that is known.
     pub needed_until: Option<Timestamp>,
 }
 
@@ -177,7 +177,8 @@ impl KeysFile {
             issues: key.id == self.issuing,
             added_at: key.added_at,
             stopped_issuing_at: key.stopped_issuing_at,
-            needed_until: key.stopped_issuing_at.map(|at| at + lifetimes::API_TOKEN),
+            // What lives longest of what a key makes is the cookie of a browser's session.
+            needed_until: key.stopped_issuing_at.map(|at| at + lifetimes::SESSION),
         })
     }
 
@@ -280,7 +281,7 @@ mod tests {
         let file = again(&file);
         let old = file.entry(1).unwrap();
         assert_eq!(old.stopped_issuing_at, Some(switched), "the second time nothing changed");
-        let dead = switched + TimeDelta::days(7);
+        let dead = switched + TimeDelta::days(30);
         assert_eq!(old.needed_until, Some(dead));
         assert!(!old.is_over(dead - TimeDelta::seconds(1)) && old.is_over(dead));
         assert_eq!(file.entry(2).unwrap().needed_until, None);

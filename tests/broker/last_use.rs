@@ -156,6 +156,23 @@ async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again
     }
 }
 
+/// Otherwise a reload would lift the limit: the browser's session lives on.
+#[actix_web::test]
+async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
+    let broker = impatient(Setup::default());
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let back = browser.navigate(&broker.login(&[]).url).await;
+    assert!(back.parameter("one_time_key").is_some(), "in use: {back:?}");
+    broker.advance(901);
+    assert_eq!(status(&broker, &token).await, 401);
+    let to_the_provider = browser.navigate(&broker.login(&[]).url).await;
+    assert!(to_the_provider.parameter("one_time_key").is_none(), "{to_the_provider:?}");
+    assert!(to_the_provider.location().unwrap().as_str().starts_with(broker.provider.url()));
+    let silent = browser.navigate(&broker.login(&[("prompt", "none")]).url).await;
+    assert!(silent.parameter("one_time_key").is_none(), "{silent:?}");
+}
+
 #[actix_web::test]
 async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
     let broker = impatient(Setup::default());

@@ -84,14 +84,14 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
 /// Calls, rotates and signs in, at one instance and the other; every answer must be good.
 async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
     let [here, there] = instances;
-    let browser = here.browser();
-    let mut token = here.sign_in(&browser, "dev", "alice").await;
+    let mut token = here.sign_in(&here.browser(), "dev", "alice").await;
     while !stop.load(Ordering::Relaxed) {
         assert_eq!(status(there, &token).await, 200);
         let successor = token_of(&rotate(there, &token).await);
         assert_eq!([status(here, &token).await, status(here, &successor).await], [200, 200]);
         token = successor;
         if rounds.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            let browser = here.browser();
             let login = here.log_in(&browser, "ops", "bob", "").await;
             let redeemed = here.redeem(&browser, &login.key(), &login.verifier).await;
             assert_eq!(status(there, &token_of(&redeemed)).await, 200);
