@@ -166,6 +166,11 @@ impl KeyRing {
         &self.keys[&self.issuing]
     }
 
+    /// The ids of all keys, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.keys().copied()
+    }
+
     /// The key named `id`, unless it was removed: then nothing it made is valid any more.
     pub fn get(&self, id: KeyId) -> Option<&ServerKey> {
         self.keys.get(&id)

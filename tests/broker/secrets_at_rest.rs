@@ -230,7 +230,7 @@ async fn er_03_ok_02_tk_02_nothing_that_opens_anything_is_left_in_postgresql_red
 async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    let handle = GenuineToken::parse(&token, &broker.config.server_keys).unwrap().handle;
+    let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
     let url = secrecy::ExposeSecret::expose_secret(&broker.config.database.url);
     let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM api_tokens");
     let digest: String = handle.digest().as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();

@@ -96,7 +96,7 @@ async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
     let mut stored: BTreeSet<Vec<u8>> = rows::database_dump(&broker).into_iter().collect();
     stored.extend(rows::redis_dump(&url));
     assert!(stored.len() > 60, "{}", stored.len());
-    let handle = GenuineToken::parse(&token, &broker.config.server_keys).unwrap().handle;
+    let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
     for secret in [token.as_bytes(), key.as_bytes(), legacy_key.as_bytes(), handle.expose()] {
         let holds = |value: &&Vec<u8>| value.windows(secret.len()).any(|window| window == secret);
         assert_eq!(stored.iter().find(holds), None);
@@ -288,7 +288,7 @@ async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
         assert_eq!(status(instance, token).await, 200);
     }
     let storage = broker.storage();
-    let handle = GenuineToken::parse(&revoked, &broker.config.server_keys).unwrap().handle.digest();
+    let handle = GenuineToken::parse(&revoked, &broker.config.server_keys.ring).unwrap().handle.digest();
     assert!(storage.revoke_token(handle, broker.now()).await.unwrap());
     assert_eq!([status(&broker, &revoked).await, status(&twin, &revoked).await], [401, 401]);
     assert_eq!([status(&broker, &alice).await, status(&twin, &alice).await], [200, 200]);

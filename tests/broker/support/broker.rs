@@ -10,9 +10,9 @@ use actix_web::dev::ServerHandle;
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
-use token_broker::config::{self, Config, DevelopmentSetup, Mode};
+use token_broker::config::{self, Config, DevelopmentSetup, KeysFile, Mode};
 use token_broker::domain::client::RedirectUri;
-use token_broker::domain::clock::{Clock, MovableClock, Timestamp};
+use token_broker::domain::clock::{Clock, MovableClock, SystemClock, Timestamp};
 use token_broker::domain::entropy::{Entropy, SystemEntropy};
 use token_broker::domain::login_attempt::State;
 use token_broker::domain::pkce::CodeVerifier;
@@ -459,7 +459,7 @@ pub fn provider(clock: &Arc<MovableClock>) -> DevProvider {
 
 fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     let file = |name: &str| -> PathBuf { folder.path().join(name) };
-    let keys = config::generate_keys_file(None, &SystemEntropy).unwrap();
+    let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now()).text();
     std::fs::write(file("server_keys.toml"), keys.expose_secret()).unwrap();
     let loaded = config::development(DevelopmentSetup {
         port: free_port(),
