@@ -114,7 +114,7 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
         &["purge", "--yes", "--now"],
     ];
     for command in misused {
-        assert!(desk.refused(2, command).contains("Usage"), "{command:?}");
+        assert!(desk.refused(2, command).contains("--help"), "{command:?}");
     }
     assert_eq!(desk.json(&["tokens", "list", "--session", ID]), serde_json::json!([]));
 }
@@ -128,8 +128,8 @@ async fn every_command_explains_itself_with_its_exit_codes() {
         let help = desk.done(&[command, "--help"]);
         let commands =
             help.split("Commands:\n").nth(1).and_then(|list| list.split("\n\n").next()).unwrap_or_default();
-        let names = commands.lines().filter_map(|line| line.split_whitespace().next());
-        let inner: Vec<&str> = names.filter(|name| *name != "help").collect();
+        let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        let inner: Vec<&str> = names.filter(|name| !["", "help"].contains(name)).collect();
         for path in inner.iter().map(|name| vec![command, name]).chain([vec![command]]) {
             let help = desk.done(&[&path[..], &["--help"]].concat());
             assert!(help.contains("Exit codes: 0 done"), "{path:?}: {help}");
@@ -137,7 +137,7 @@ async fn every_command_explains_itself_with_its_exit_codes() {
             found += 1;
         }
     }
-    assert_eq!(found, 26 - 2, "a command more or less than this test knows");
+    assert_eq!(found, 26, "a command more or less than this test knows");
 }
 
 #[actix_web::test]

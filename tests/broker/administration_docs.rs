@@ -16,7 +16,7 @@ const COMMANDS: &str = "```sh\n";
 const OUTPUT: &str = "```\n```text\n";
 const END: &str = "```\n";
 
-/// What differs from one run to the next, as something of the same width.
+/// The text without what differs from one run, or one machine, to the next.
 fn likeness(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, stand_in) in [
@@ -27,9 +27,9 @@ fn likeness(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "(time)"),
         (r"\b[0-9a-f]{8}\b", "(log id)"),
         (r"tbs_[0-9A-Za-z]{50}", "(secret)"),
-        (r"by [^,\n]+(, )?", "by (somebody), "),
+        (r"\bby \w+( \(sudo \w+\))?,", "by (somebody),"),
         (r"\d+ events written", "(number) events written"),
-        (r"(?m) +$", ""),
+        (r"\s+", " "),
     ] {
         text = Regex::new(pattern).unwrap().replace_all(&text, stand_in).into_owned();
     }
@@ -59,15 +59,13 @@ async fn the_commands_of_the_page_print_what_it_shows() {
     let broker = TestBroker::start();
     broker.sign_in(&broker.browser(), "dev", "bob").await;
     let leaked = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    broker.sign_in(&broker.browser(), "dev", "alice").await;
-    broker.sign_in(&broker.browser(), "ops", "alice").await;
+    for _ in 0..2 {
+        broker.sign_in(&broker.browser(), "dev", "alice").await;
+    }
     let desk = Desk::of(&broker);
-    // The page speaks of one alice.
-    let people = desk.json(&["users", "list", "--provider", "ops"]);
-    desk.done(&["users", "delete", people[0]["id"].as_str().unwrap(), "--yes"]);
     let live = desk.json(&["tokens", "list", "--user", "alice"]);
     let id = |index: usize, name: &str| live[index][name].as_str().unwrap().to_owned();
-    let ids = [("TOKEN_ID", id(0, "id")), ("SESSION", id(1, "session"))];
+    let ids = [("TOKEN_ID", id(0, "id")), ("SESSION", id(0, "session"))];
     desk.file("leaked.txt", &leaked);
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
