@@ -1,18 +1,19 @@
 /**
- * What differs from one installation to the next. The broker may serve its own version of this file.
+ * What differs from one installation to the next. The broker serves its own version of this file, made of its
+ * configuration; this one stands here for the types.
  *
  * @typedef {{ id: string, displayName: string }} Provider
- * @type {{ clientId: string, providers: Provider[], development: boolean }}
+ * @type {{ clientId: string, providers: Provider[], demoUsers: boolean }}
  */
 const config = {
   clientId: 'sample',
-  // Buttons. With none, one button goes to the broker, which lets the person choose.
+  // A button each.
   providers: [
-    { id: 'dev', displayName: 'OpenID provider' },
-    { id: 'ops', displayName: 'OAuth 2 provider' },
+    { id: 'dev', displayName: 'Development provider' },
+    { id: 'ops', displayName: 'Development provider, plain OAuth 2' },
   ],
-  // Whether the built-in provider with its two users is there.
-  development: true,
+  // Whether the first provider is the built-in one with its two users.
+  demoUsers: true,
 };
 
 export default config;

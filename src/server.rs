@@ -19,9 +19,10 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::flow::audit_trail::{AuditTrail, audit_trail};
 use crate::flow::health::HealthMemory;
+use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::{LateRevocations, late_revocations};
 use crate::flow::limits::{LimitSettings, RateLimits};
-use crate::http::{self, HttpSettings};
+use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
 use crate::state::{Broker, ClientRegistry, Lifetimes};
@@ -225,6 +226,7 @@ fn broker(
         },
         live_tokens_per_user: config.tokens.live_tokens_per_user,
         audit,
+        last_uses: LastUses::default(),
         late_revocations,
         health: HealthMemory::default(),
         limits: RateLimits::new(limit_settings(config), &clock),
@@ -239,7 +241,16 @@ fn http_settings(config: &Config) -> HttpSettings {
         trusted_proxies: config.server.trusted_proxies.clone(),
         host_names: config.server.host_names.clone(),
         docs_public: config.docs.public,
+        sample: sample(config),
     }
+}
+
+fn sample(config: &Config) -> Option<Sample> {
+    let client = config.sample.client_id.as_ref()?;
+    let providers =
+        config.providers.iter().map(|provider| (provider.id.as_str(), provider.display_name.as_str()));
+    let demo_users = config.mode == Mode::Development;
+    Some(Sample::new(client, providers, demo_users, config.sample.folder.clone()))
 }
 
 /// What the storage must be told; how long it may wait is no setting.
@@ -268,6 +279,7 @@ fn limit_settings(config: &Config) -> LimitSettings {
         callbacks: limits.callback_per_minute,
         failed_redemptions: limits.failed_redemptions_per_minute,
         failed_tokens: limits.failed_tokens_per_minute,
+        failed_logout_tokens: limits.failed_logout_tokens_per_minute,
     }
 }
 

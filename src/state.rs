@@ -14,6 +14,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::key_ring::KeyRing;
 use crate::flow::audit_trail::AuditTrail;
 use crate::flow::health::HealthMemory;
+use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::LateRevocations;
 use crate::flow::limits::RateLimits;
 use crate::key_store::KeyStore;
@@ -24,7 +25,7 @@ use crate::storage::Storage;
 pub struct Broker {
     /// The address under which browsers reach the broker: the only source of own absolute URLs.
     pub public_url: Url,
-    /// Whether this is a development broker: sample page, cookies over plain http on loopback.
+    /// Whether this is a development broker: its description is public.
     pub development: bool,
     /// The registered clients.
     pub clients: ClientRegistry,
@@ -46,6 +47,8 @@ pub struct Broker {
     pub live_tokens_per_user: usize,
     /// What is remembered.
     pub audit: AuditTrail,
+    /// When tokens were last used, waiting to be written.
+    pub last_uses: LastUses,
     /// Sessions that end as soon as the database is back.
     pub late_revocations: LateRevocations,
     /// Who is slowed down.

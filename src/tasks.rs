@@ -40,6 +40,7 @@ pub(crate) struct Tasks {
 
 /// The tasks, under way.
 pub(crate) struct RunningTasks {
+    broker: web::Data<Broker>,
     endless: Vec<JoinHandle<()>>,
     audit_writer: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -59,29 +60,34 @@ impl Tasks {
         let storage = self.broker.storage.clone();
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
-        let (broker, purge) = (self.broker, self.purge);
+        let (broker, purge) = (self.broker.clone(), self.purge);
         let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
         let watch = watch_stores(broker.clone());
         let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
         };
+        let notes = self.broker.clone();
+        let last_uses = async move { notes.last_uses.write_for_ever(&notes.storage).await };
         let endless = vec![
+            rt::spawn(last_uses),
             rt::spawn(late_revoker),
             rt::spawn(watch),
             rt::spawn(database),
             rt::spawn(keep_metrics_small()),
         ];
-        RunningTasks { endless, audit_writer, stop }
+        RunningTasks { broker: self.broker, endless, audit_writer, stop }
     }
 }
 
 impl RunningTasks {
-    /// Ends the tasks; the audit rows that wait are written first, for a bounded time.
+    /// Ends the tasks; the rows and notes that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
         self.endless.iter().for_each(JoinHandle::abort);
         let _ = self.stop.send(());
-        let _ = tokio::time::timeout(LAST_ROWS, self.audit_writer).await;
+        let last_uses = self.broker.last_uses.write(&self.broker.storage);
+        let last = async { tokio::join!(self.audit_writer, last_uses) };
+        let _ = tokio::time::timeout(LAST_ROWS, last).await;
     }
 }
 

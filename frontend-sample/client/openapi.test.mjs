@@ -18,15 +18,20 @@ test('types: the client and the OpenAPI document agree', (t) => {
   const compare = (user) => {
     writeFileSync(join(folder, 'compare.ts'), `
       import type { components, paths } from './broker';
-      import type { Session, User } from '${root}client/token-broker-types';
+      import type { Session, SessionEntry, User } from '${root}client/token-broker-types';
       type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true : false;
       type Plain<T> = { [K in keyof T]: T[K] };
       type Me = components['schemas']['Me'];
       export const user: Same<Plain<${user}>, Plain<Me['user']>> = true;
       export const session: Same<Plain<Session>, Plain<Me['session']>> = true;
-      const paths: Record<'get' | 'post', (keyof paths)[]> = {
-        get: ['/login', '/api/me'],
+      type List = paths['/api/sessions']['get']['responses'][200]['content']['application/json'];
+      type Deep<T> = T extends object ? { [K in keyof T]: Deep<T[K]> } : T;
+      export const entry: Same<Deep<SessionEntry>, Deep<List['sessions'][number]>> = true;
+      type With<M extends string> = { [P in keyof paths]: paths[P] extends { [K in M]: { responses: unknown } } ? P : never }[keyof paths];
+      const called: { get: With<'get'>[], post: With<'post'>[], delete: With<'delete'>[] } = {
+        get: ['/login', '/api/me', '/api/sessions'],
         post: ['/api/get_token', '/api/token/rotate', '/api/logout'],
+        delete: ['/api/sessions', '/api/sessions/{id}'],
       };
       type Body<P extends keyof paths> = paths[P] extends { post: { requestBody?: { content: { 'application/json': infer B } } } } ? B : never;
       export const redeem: Body<'/api/get_token'> = { one_time_key: '', code_verifier: '', client_id: '' };
@@ -35,7 +40,7 @@ test('types: the client and the OpenAPI document agree', (t) => {
       type Next = paths['/api/token/rotate']['post']['responses'][200]['content']['application/json'];
       export const needed = (token: Token, next: Next): [string, number, string, number] =>
         [token.access_token, token.expires_in, next.access_token, next.expires_in];
-      export { paths };
+      export { called };
     `);
     return run('typescript/bin/tsc', '--noEmit', '--strict', '--skipLibCheck', '--moduleResolution', 'bundler',
       '--module', 'esnext', '--target', 'es2022', join(folder, 'compare.ts'));

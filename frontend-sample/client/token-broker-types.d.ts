@@ -25,16 +25,21 @@ export interface Session {
   auth_time: string | null;
 }
 
-/** A session in the list of all sessions of the user. */
+/** A session in the list of all sessions of the user: the current one first, then the newest. */
 export interface SessionEntry {
   id: string;
   /** Whether it is the session that asks. */
   current: boolean;
+  /** The browser and its machine as they name themselves: good for recognising, no proof. */
+  device: { name: string | null; kind: 'computer' | 'mobile' | 'other' | 'unknown' };
   created_at: string;
+  /** When one of its tokens was last used, to within five minutes. */
   last_used_at: string | null;
-  user_agent: string | null;
+  expires_at: string;
+  /** The provider that the person signed in at. */
+  provider: string;
   /** The network it was begun in, not the full address. */
-  address_prefix: string | null;
+  address_prefix: string;
 }
 
 /** Milliseconds since 1970 by this browser's clock, counted from the moment the token arrived. */

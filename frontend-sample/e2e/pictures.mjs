@@ -16,7 +16,7 @@ try {
     const picture = (name) => page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`) });
     await page.getByRole('heading', { name: 'Sign in', exact: true }).waitFor();
     await picture('signed-out');
-    await page.getByRole('button', { name: 'Continue with the OpenID provider' }).click();
+    await page.getByRole('button', { name: 'Continue with Development provider', exact: true }).click();
     await answerProvider(page);
     await page.getByRole('button', { name: 'Who am I' }).click();
     await page.getByText('"username": "alice"').waitFor();

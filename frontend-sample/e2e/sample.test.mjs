@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -9,6 +10,8 @@ import { startBroker } from './support/broker.mjs';
 import { answerProvider, openBrowser, openSample } from './support/browser.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const pictures = process.env.SCREENS;
 
 let broker;
 let browser;
@@ -45,7 +48,7 @@ function watch(page, trouble) {
 const heading = (page, name) => page.getByRole('heading', { level: 1, name }).waitFor();
 const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
 async function signIn(page, name = 'Alice') {
-  await press(page, 'Continue with the OpenID provider');
+  await press(page, 'Continue with Development provider');
   await page.getByRole('link', { name: name === 'Alice' ? /Alice/ : /鲍勃/ }).first().click();
   await heading(page, /^Hello/);
 }
@@ -60,12 +63,12 @@ const screens = {
   'signed out': ['Sign in', async () => {}],
   'going to the provider': ['Sign in', async (page) => {
     await page.route('**/login?*', (route) => route.fulfill({ status: 204 })); // so that the page stays as it is
-    await press(page, 'Continue with the OpenID provider');
+    await press(page, 'Continue with Development provider');
     await page.locator('[aria-busy]').waitFor();
   }],
   'signing in': ['Signing you in', async (page) => {
     await page.route('**/api/get_token', () => {});
-    await press(page, 'Continue with the OpenID provider');
+    await press(page, 'Continue with Development provider');
     await answerProvider(page);
   }],
   'signed in': ['Hello, Alice Example', (page) => signIn(page)],
@@ -76,7 +79,7 @@ const screens = {
   }],
   'a person without groups in other letters': ['Hello, 鲍勃', (page) => signIn(page, 'Bob')],
   denied: ['That sign-in did not work', async (page) => {
-    await press(page, 'Continue with the OpenID provider');
+    await press(page, 'Continue with Development provider');
     await page.getByRole('link', { name: 'Deny' }).click();
   }],
   'key used twice': ['Hello, Alice Example', async (page) => {
@@ -99,7 +102,7 @@ const screens = {
     await cause(page, 'revoked');
   }],
   'provider down': ['That sign-in did not work', async (page) => {
-    await press(page, 'Continue with the OpenID provider');
+    await press(page, 'Continue with Development provider');
     await answerProvider(page, { user: 'alice', fault: 'token_500' });
   }],
   'signed out by hand': ['You are signed out', async (page) => {
@@ -114,32 +117,36 @@ const screens = {
   }],
 };
 
+/** Each screen at both widths in both schemes; `SCREENS=FOLDER` keeps pictures of them all. */
 for (const [name, [title, go]] of Object.entries(screens)) {
-  for (const colorScheme of ['light', 'dark']) {
-    test(`screen: ${name}, ${colorScheme}`, async (t) => {
-      const { page, trouble } = await open(t, { colorScheme, reducedMotion: 'reduce' });
-      await heading(page, 'Sign in');
-      await go(page);
-      await heading(page, title);
-      assert.equal(await page.locator('h1').count(), 1);
-      assert.match(await page.title(), / · token-broker sample$/);
-      for (const width of [1200, 320]) {
-        await page.setViewportSize({ width, height: 800 });
-        await page.evaluate(axe);
-        const { violations, passes } = await page.evaluate(() => window.axe.run());
-        assert.ok(passes.length > 10);
-        assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], `at ${width} px`);
-        const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(wider <= 0, `${wider} px too wide at ${width} px`);
-      }
-      assert.deepEqual(trouble, []);
-    });
-  }
+  test(`screen: ${name}`, async (t) => {
+    const { page, trouble } = await open(t, { reducedMotion: 'reduce' });
+    await heading(page, 'Sign in');
+    await go(page);
+    await heading(page, title);
+    assert.equal(await page.locator('h1').count(), 1);
+    assert.match(await page.title(), / · token-broker sample$/);
+    await page.evaluate(axe);
+    for (const [colorScheme, width] of [['light', 1200], ['dark', 1200], ['light', 320], ['dark', 320]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 800 });
+      const where = `${colorScheme}, ${width} px`;
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.ok(wider <= 0, `${wider} px too wide: ${where}`);
+      if (pictures) await page.screenshot({ path: join(pictures, `${name} ${where}.png`), fullPage: true });
+      // Every rule once in each scheme, at one of the widths.
+      if ((colorScheme === 'light') !== (width > 600)) continue;
+      const { violations, passes } = await page.evaluate(() => window.axe.run());
+      assert.ok(passes.length > 10);
+      assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], where);
+    }
+    assert.deepEqual(trouble, []);
+  });
 }
 
 test('two clicks sign in: the address is clean, and everything about the session is there', async (t) => {
   const { page, trouble } = await open(t);
-  await press(page, 'Continue with the OpenID provider');
+  await press(page, 'Continue with Development provider');
   await page.getByRole('link', { name: /Alice/ }).first().click();
   await heading(page, 'Hello, Alice Example');
   assert.equal(page.url(), `${broker.origin}/`);
@@ -303,7 +310,7 @@ test('broker stopped: a clear message, still signed in; back again: one press', 
 
 test('a login that is abandoned by the back button can be begun again', async (t) => {
   const { page } = await open(t);
-  await press(page, 'Continue with the OpenID provider');
+  await press(page, 'Continue with Development provider');
   await page.waitForURL(/\/authorize/);
   await page.goBack();
   await heading(page, 'Sign in');
@@ -354,10 +361,10 @@ test('a page that cannot sign in says what to change', async (t) => {
   t.after(() => page.close());
   await page.route('http://app.internal/**', (route) => {
     const { pathname } = new URL(route.request().url());
-    return route.fulfill({ path: fileURLToPath(new URL(`..${pathname === '/' ? '/index.html' : pathname}`, import.meta.url)) });
+    return route.fulfill({ path: fileURLToPath(new URL(`..${pathname === '/' ? '/index.html' : pathname.replace(/^\/sample/, '')}`, import.meta.url)) });
   });
   await page.goto('http://app.internal/');
-  await press(page, 'Continue with the OpenID provider');
+  await press(page, 'Continue with Development provider');
   await page.locator('#notice', { hasText: /https:.*localhost.*insecure_context/ }).waitFor();
   assert.equal(await page.locator('[aria-busy]').count(), 0);
 });

@@ -19,6 +19,7 @@ export const callTheApi = (broker) => {
   /** @param {typeof calls[number]} one */
   const run = async (one) => {
     const { call } = one;
+    for (const [index, each] of buttons.entries()) each.toggleAttribute('data-shown', calls[index] === one);
     code.textContent = sourceOf(one);
     const started = performance.now();
     try {
@@ -33,9 +34,8 @@ export const callTheApi = (broker) => {
       answer.replaceChildren(h('p', {}, h('span', { class: 'badge bad' }, 'no answer'), ' The broker cannot be reached.'));
     }
   };
-  return card('calls', 'Call the API',
-    h('div', { class: 'row' }, calls.map((one) => button(one.title, () => run(one)))),
-    code, answer);
+  const buttons = calls.map((one) => button(one.title, () => run(one)));
+  return card('calls', 'Call the API', h('div', { class: 'row' }, buttons), code, answer);
 };
 
 /** @param {typeof calls[number] | undefined} one */

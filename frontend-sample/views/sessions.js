@@ -27,12 +27,15 @@ export const sessions = (broker) => {
     }
   };
   /** @param {Entry} entry */
-  const row = ({ id, current, user_agent, address_prefix, created_at, last_used_at }) => h('li', {},
-    h('div', {},
-      h('strong', {}, browserOf(user_agent)), current && h('span', { class: 'badge good' }, 'this one'),
-      h('small', {}, [address_prefix, 'since '].filter(Boolean).join(' · '), when(created_at),
-        last_used_at && h('span', {}, ' · used ', when(last_used_at)))),
-    button('End', () => end(id, current), { 'aria-label': `End the session of ${browserOf(user_agent)}`, class: 'small' }));
+  const row = ({ id, current, device, provider, address_prefix, created_at, last_used_at }) => {
+    const name = device.name ?? 'An unknown browser';
+    return h('li', {},
+      h('div', {},
+        h('strong', {}, name), current && h('span', { class: 'badge good' }, 'this one'),
+        h('small', {}, 'Since ', when(created_at), last_used_at && h('span', {}, ' · used ', when(last_used_at))),
+        h('small', {}, `${address_prefix} · by ${provider}`)),
+      button('End', () => end(id, current), { 'aria-label': current ? 'End this session' : `End the session of ${name}`, class: 'small' }));
+  };
   /** @param {string} id @param {boolean} current */
   const end = async (id, current) => {
     try {
@@ -66,11 +69,4 @@ const explain = (error) => {
   if (!isBrokerError(error)) return 'Something went wrong on this page.';
   if (error.status === 404) return 'This broker does not offer a list of sessions.';
   return error.name === 'NetworkError' ? 'The broker cannot be reached.' : error.message;
-};
-
-/** @param {string | null} agent */
-const browserOf = (agent) => {
-  const browser = /(Firefox|Edg|Chrome|Safari)\//.exec(agent ?? '')?.[1]?.replace('Edg', 'Edge');
-  const system = /(Android|iPhone|iPad|Windows|Mac OS|Linux)/.exec(agent ?? '')?.[1];
-  return browser ? [browser, system].filter(Boolean).join(' on ') : agent ?? 'An unknown browser';
 };

@@ -31,7 +31,7 @@ export const signedOut = (broker, state) => [
         : h('p', { class: 'lead' }, 'This page never sees a password, a client secret or a provider’s token. '
           + 'It gets a one-time key and trades it for a token of its own.'),
       ways(broker, !state.error),
-      config.development && demoUsers(broker)),
+      config.demoUsers && demoUsers(broker)),
     relay()),
   h('section', { 'aria-labelledby': 'steps-title' },
     h('h2', { id: 'steps-title', class: 'quiet-title' }, 'What happens when you press a button'),
@@ -42,7 +42,7 @@ export const signedOut = (broker, state) => [
 /** @param {BrokerClient} broker @param {boolean} first whether they are the first thing to do here */
 const ways = (broker, first) => h('div', { class: 'ways' },
   config.providers.map(({ id, displayName }, index) =>
-    button(`Continue with the ${displayName}`, () => leaveFor(broker, { provider: id }),
+    button(`Continue with ${displayName}`, () => leaveFor(broker, { provider: id }),
       { class: first && index === 0 ? 'big primary' : 'big' })),
   button(config.providers.length ? 'Let the broker ask which one' : 'Sign in', () => leaveFor(broker),
     { class: config.providers.length ? 'link' : 'big primary' }));

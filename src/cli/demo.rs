@@ -34,6 +34,9 @@ pub(super) struct Demo {
     /// The folder of the database and the server keys; made where it is missing.
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
     data: PathBuf,
+    /// Takes the sample app from this folder instead of from the program, to work on it.
+    #[arg(long, value_name = "DIR")]
+    sample_from: Option<PathBuf>,
     /// Which events are logged, as in `info` or `token_broker=debug`.
     #[arg(long, value_name = "FILTER", default_value = "warn")]
     log: String,
@@ -42,6 +45,7 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         self.check_port()?;
+        self.check_sample()?;
         let keys = self.prepare_data().map_err(|error| {
             Failure::Runtime(format!("{}: {error}: choose another folder with --data", self.data.display()))
         })?;
@@ -66,6 +70,17 @@ impl Demo {
         };
         let other = if port == 8080 { 8081 } else { 8080 };
         Err(Failure::Runtime(format!("port {port} {mend}: choose another, as in --port {other}")))
+    }
+
+    fn check_sample(&self) -> Result<(), Failure> {
+        match &self.sample_from {
+            Some(folder) if !folder.join("index.html").is_file() => {
+                let text =
+                    format!("{}: has no index.html: name the folder frontend-sample", folder.display());
+                Err(Failure::Runtime(text))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn database(&self) -> PathBuf {
@@ -112,7 +127,9 @@ impl Demo {
             provider_client_secret: secret,
             log_filter: &self.log,
         };
-        Ok(development(setup)?.config)
+        let mut config = development(setup)?.config;
+        config.sample.folder = self.sample_from.clone();
+        Ok(config)
     }
 
     fn welcome(&self, provider: &str, out: &mut dyn Write) -> Result<(), Failure> {
@@ -138,7 +155,7 @@ mod tests {
     use super::*;
 
     fn demo(data: &Path) -> Demo {
-        Demo { port: 8080, data: data.to_owned(), log: "warn".to_owned() }
+        Demo { port: 8080, data: data.to_owned(), sample_from: None, log: "warn".to_owned() }
     }
 
     #[test]

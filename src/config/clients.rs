@@ -1,11 +1,14 @@
 //! `[[clients]]`: the registered SPAs, and the addresses that keys may be delivered to.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use super::source::list;
+use super::tokens::seconds;
 use crate::domain::client::{Client, Origin, RedirectUri};
 use crate::domain::ids::ClientId;
+use crate::domain::lifetimes;
 
 /// The registered SPAs and other public clients. At least one.
 #[derive(Debug, Deserialize, Serialize)]
@@ -19,6 +22,9 @@ pub(super) struct RawClient {
     /// The addresses that one-time keys may be delivered to, compared byte for byte. Required, https.
     #[serde(deserialize_with = "list")]
     redirect_uris: Vec<String>,
+    /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.
+    #[serde(deserialize_with = "list")]
+    post_logout_redirect_uris: Vec<String>,
     /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
     #[serde(deserialize_with = "list")]
     origins: Vec<String>,
@@ -38,6 +44,10 @@ pub(super) struct RawClient {
     /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`.
     #[serde(deserialize_with = "list")]
     login_parameters: Vec<String>,
+    /// Seconds without a call after which its tokens are refused and the person signs in again, 600 (ten
+    /// minutes) to 2592000 (thirty days). The last call is known to five minutes, so it ends up to five minutes
+    /// later, never earlier. Default: no limit.
+    inactivity_seconds: Option<u32>,
 }
 
 impl Default for RawClient {
@@ -47,6 +57,7 @@ impl Default for RawClient {
             id: None,
             display_name: None,
             redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
             origins: Vec::new(),
             key_delivery: "query".to_owned(),
             key_parameter: "one_time_key".to_owned(),
@@ -54,6 +65,7 @@ impl Default for RawClient {
             enabled: true,
             scopes: texts(&["profile", "permissions"]),
             login_parameters: texts(&["prompt", "login_hint", "max_age"]),
+            inactivity_seconds: None,
         }
     }
 }
@@ -64,7 +76,14 @@ impl RawClient {
         let id_key = format!("{key}.id");
         let id = check.required(&id_key, self.id, "name the client");
         let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
-        let redirect_uris = redirect_uris(&format!("{key}.redirect_uris"), &self.redirect_uris, check);
+        let uris_key = format!("{key}.redirect_uris");
+        if self.redirect_uris.is_empty() {
+            let text = "is missing: name at least one address of the SPA, as in https://app.example.com/";
+            check.problem(&uris_key, text);
+        }
+        let redirect_uris = addresses(&uris_key, &self.redirect_uris, check);
+        let logout_key = format!("{key}.post_logout_redirect_uris");
+        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, check);
         let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
@@ -73,6 +92,10 @@ impl RawClient {
         let login_parameters = parameters
             .filter_map(|(i, name)| check.choice(&format!("{key}.login_parameters[{i}]"), name))
             .collect();
+        let inactivity = self.inactivity_seconds.and_then(|limit| {
+            let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
+            check.within(&format!("{key}.inactivity_seconds"), limit, range)
+        });
         if self.legacy {
             let text =
                 "is on: no PKCE, and one token for all of a user's browsers; turn it off when the SPA allows";
@@ -83,6 +106,7 @@ impl RawClient {
             display_name: self.display_name.unwrap_or_else(|| id.to_string()),
             id,
             redirect_uris,
+            post_logout_redirect_uris,
             origins,
             key_delivery: key_delivery?,
             key_parameter: key_parameter?,
@@ -90,15 +114,13 @@ impl RawClient {
             enabled: self.enabled,
             scope,
             login_parameters,
+            inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
         })
     }
 }
 
-fn redirect_uris(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
-    if texts.is_empty() {
-        check
-            .problem(key, "is missing: name at least one address of the SPA, as in https://app.example.com/");
-    }
+/// Addresses of the SPA that browsers are sent to.
+fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let key = format!("{key}[{i}]");

@@ -33,8 +33,11 @@ impl fmt::Debug for DevelopmentSetup<'_> {
     }
 }
 
-/// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2), clients `sample` and
-/// `legacy`.
+/// Where Vite's development server shows `frontend-sample/examples/vite-react`.
+const VITE_ADDRESS: &str = "http://localhost:5173/";
+
+/// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2); clients `sample`,
+/// `vite-react` (on another origin) and `legacy`.
 ///
 /// # Errors
 ///
@@ -50,6 +53,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
         "server_keys": { "file": setup.server_keys },
         "log": { "format": "pretty", "filter": setup.log_filter },
         "docs": { "public": true },
+        "sample": { "client_id": "sample" },
         "providers": [{
             "id": "dev",
             "kind": "oidc",
@@ -83,6 +87,11 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
             "id": "sample",
             "display_name": "Sample app",
             "redirect_uris": [format!("{broker}/")],
+            "post_logout_redirect_uris": [format!("{broker}/")],
+        }, {
+            "id": "vite-react",
+            "display_name": "Sample app on another origin",
+            "redirect_uris": [VITE_ADDRESS],
         }, {
             "id": "legacy",
             "display_name": "Sample app, old contract",

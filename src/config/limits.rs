@@ -17,6 +17,8 @@ pub struct LimitsConfig {
     pub failed_redemptions_per_minute: NonZeroU32,
     /// Bearer tokens refused.
     pub failed_tokens_per_minute: NonZeroU32,
+    /// Logout tokens refused.
+    pub failed_logout_tokens_per_minute: NonZeroU32,
 }
 
 /// How often one address may ask, per minute. Offices and mobile networks share an address among many people.
@@ -32,6 +34,8 @@ pub(super) struct RawLimits {
     failed_redemptions_per_minute: u32,
     /// Bearer tokens that were refused, 1 to 1000000.
     failed_tokens_per_minute: u32,
+    /// Logout tokens of a provider that were refused, 1 to 1000000.
+    failed_logout_tokens_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -41,6 +45,7 @@ impl Default for RawLimits {
             callback_per_minute: 120,
             failed_redemptions_per_minute: 30,
             failed_tokens_per_minute: 60,
+            failed_logout_tokens_per_minute: 60,
         }
     }
 }
@@ -53,11 +58,14 @@ impl RawLimits {
         let callback = limit("limits.callback_per_minute", self.callback_per_minute);
         let redemptions = limit("limits.failed_redemptions_per_minute", self.failed_redemptions_per_minute);
         let tokens = limit("limits.failed_tokens_per_minute", self.failed_tokens_per_minute);
+        let logout_tokens =
+            limit("limits.failed_logout_tokens_per_minute", self.failed_logout_tokens_per_minute);
         Some(LimitsConfig {
             login_per_minute: login?,
             callback_per_minute: callback?,
             failed_redemptions_per_minute: redemptions?,
             failed_tokens_per_minute: tokens?,
+            failed_logout_tokens_per_minute: logout_tokens?,
         })
     }
 }

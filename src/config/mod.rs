@@ -18,6 +18,7 @@ mod providers;
 mod purge;
 #[cfg(test)]
 mod reference;
+mod sample;
 mod secret;
 mod server;
 mod server_keys;
@@ -43,6 +44,7 @@ pub use self::key_store::KeyStoreConfig;
 pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::purge::PurgeConfig;
+pub use self::sample::SampleConfig;
 pub use self::server::ServerConfig;
 pub use self::server_keys::{NotAKeysFile, generate_keys_file, issue_with_newest};
 pub use self::tokens::TokensConfig;
@@ -88,6 +90,8 @@ pub struct Config {
     pub docs: DocsConfig,
     /// When rows that are over are deleted.
     pub purge: PurgeConfig,
+    /// Whether the sample app is at `/`.
+    pub sample: SampleConfig,
 }
 
 /// A configuration that can be used, and what an operator should know about it.
@@ -117,6 +121,7 @@ struct RawConfig {
     log: log::RawLog,
     docs: DocsConfig,
     purge: purge::RawPurge,
+    sample: sample::RawSample,
     providers: Vec<providers::RawProvider>,
     clients: Vec<clients::RawClient>,
 }
@@ -166,6 +171,7 @@ fn sections(raw: RawConfig, check: &mut Check) -> Option<Config> {
     let purge = raw.purge.check(check);
     let providers = providers(raw.providers, public_url.as_ref(), check);
     let clients = clients(raw.clients, check);
+    let sample = raw.sample.check(public_url.as_ref(), &clients, check);
     Some(Config {
         mode: check.mode,
         public_url: public_url?,
@@ -180,6 +186,7 @@ fn sections(raw: RawConfig, check: &mut Check) -> Option<Config> {
         log: log?,
         docs: raw.docs,
         purge: purge?,
+        sample,
     })
 }
 

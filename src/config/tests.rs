@@ -537,6 +537,33 @@ fn the_demo_has_a_configuration_of_its_own() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     let ids: Vec<_> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
     assert_eq!(ids, ["dev", "ops"]);
-    assert_eq!(config.clients[0].redirect_uris[0].as_str(), "http://localhost:8080/");
-    assert!(config.clients[1].legacy);
+    let clients: Vec<_> =
+        config.clients.iter().map(|client| (client.id.as_str(), client.redirect_uris[0].as_str())).collect();
+    let expected = [
+        ("sample", "http://localhost:8080/"),
+        ("vite-react", "http://localhost:5173/"),
+        ("legacy", "http://localhost:8080/legacy"),
+    ];
+    assert_eq!(clients, expected);
+    assert_eq!(config.sample.client_id.unwrap().as_str(), "sample");
+    assert!(config.clients[2].legacy);
+}
+
+#[test]
+fn ad_10_the_sample_is_off_in_production_unless_a_client_of_this_address_is_named() {
+    assert_eq!(load(EXAMPLE, &[]).unwrap().config.sample.client_id, None);
+    let on = EXAMPLE.replace("#client_id = \"sample\"", "client_id = \"web\"");
+    let problems = load(&on, &[]).unwrap_err();
+    assert_eq!(keys(&problems), ["sample.client_id"]);
+    assert!(problems.to_string().contains("public_url with a / at its end"), "{problems}");
+    let here = on.replace("https://app.example.com/signed-in", "https://auth.example.com/");
+    let Loaded { config, warnings, .. } = load(&here, &[]).unwrap();
+    assert_eq!(config.sample.client_id.unwrap().as_str(), "web");
+    assert!(warnings.iter().any(|warning| warning.key == "sample.client_id"), "{warnings:?}");
+    for unfit in ["enabled = false\n", "legacy = true\n"] {
+        let text = here.replace("\nid = \"web\"", &format!("\n{unfit}id = \"web\""));
+        assert!(keys(&load(&text, &[]).unwrap_err()).contains(&"sample.client_id"), "{unfit}");
+    }
+    let unknown = here.replace("client_id = \"web\"", "client_id = \"nobody\"");
+    assert_eq!(keys(&load(&unknown, &[]).unwrap_err()), ["sample.client_id"]);
 }

@@ -44,7 +44,8 @@ impl Default for RawTokens {
     }
 }
 
-fn seconds(time: chrono::TimeDelta) -> u32 {
+/// Whole seconds, as settings are written.
+pub(super) fn seconds(time: chrono::TimeDelta) -> u32 {
     u32::try_from(time.num_seconds()).unwrap_or(u32::MAX)
 }
 

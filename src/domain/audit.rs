@@ -16,8 +16,10 @@ pub enum AuditKind {
     LoginStarted,
     /// A callback ended in a one-time key.
     LoginSucceeded,
-    /// A callback failed.
+    /// A callback failed, or `/login` could not continue a session.
     LoginFailed,
+    /// `/login` continued the browser's session: one more token, without the provider.
+    SessionContinued,
     /// A one-time key was exchanged for its token.
     KeyRedeemed,
     /// A redemption was refused.
@@ -34,8 +36,15 @@ pub enum AuditKind {
     TokenRefused,
     /// A token was used after it had been rotated away: its session was ended.
     TokenReused,
-    /// A session was ended by its owner.
+    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    TokenIdle,
+    /// A session was ended: by its owner, by its provider, by another login in its browser, or because somebody
+    /// else has a copy of its token.
     SessionEnded,
+    /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
+    BackchannelLogout,
+    /// A back-channel logout was refused, or could not be carried out.
+    BackchannelLogoutFailed,
     /// A caller was slowed down.
     RateLimited,
     /// An administrator disabled a user and ended their sessions.
@@ -73,6 +82,7 @@ impl AuditKind {
             Self::LoginStarted => "login_started",
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
+            Self::SessionContinued => "session_continued",
             Self::KeyRedeemed => "key_redeemed",
             Self::KeyRefused => "key_refused",
             Self::KeyRepeated => "key_repeated",
@@ -81,7 +91,10 @@ impl AuditKind {
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
+            Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
+            Self::BackchannelLogout => "backchannel_logout",
+            Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
             Self::AdminUserDisabled => "admin_user_disabled",
             Self::AdminUserEnabled => "admin_user_enabled",

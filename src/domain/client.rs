@@ -4,10 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::clock::Timestamp;
 use super::ids::ClientId;
+use super::lifetimes::LAST_USE_GRAIN;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Client {
     pub display_name: String,
     /// The addresses that one-time keys may be delivered to, compared byte for byte.
     pub redirect_uris: Vec<RedirectUri>,
+    /// The addresses that the browser may return to after a logout, compared byte for byte.
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
     /// The origins that may call the API from a browser.
     pub origins: Vec<Origin>,
     /// Where in the redirect the key travels.
@@ -32,9 +37,20 @@ pub struct Client {
     pub scope: String,
     /// Which optional parameters of `/login` it may use.
     pub login_parameters: Vec<LoginParameter>,
+    /// After how long without a call its tokens are refused, where it says so.
+    pub inactivity: Option<TimeDelta>,
 }
 
 impl Client {
+    /// Whether a session that was last used at `last_used` has been idle for too long (NIST SP 800-63B section
+    /// 5.2).
+    ///
+    /// The last use is written down at most every [`LAST_USE_GRAIN`], so it may have been that much later than
+    /// is known: nobody is signed out too early, and at most that much too late.
+    pub fn is_idle(&self, last_used: Timestamp, now: Timestamp) -> bool {
+        self.inactivity.is_some_and(|limit| now - last_used >= limit + LAST_USE_GRAIN)
+    }
+
     /// The registered address equal to `presented`, byte for byte (RFC 9700 section 2.1).
     pub fn redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
         self.redirect_uris.iter().find(|registered| registered.as_str() == presented)
@@ -43,6 +59,25 @@ impl Client {
     /// The registered address with this digest.
     pub fn redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
         self.redirect_uris.iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
+    }
+
+    /// The address that is registered for returning to after a logout and equals `presented`, byte for byte.
+    pub fn post_logout_redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
+        self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == presented)
+    }
+
+    /// The address for returning to after a logout that has this digest.
+    pub fn post_logout_redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
+        let registered = self.post_logout_redirect_uris.iter();
+        registered.into_iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
+    }
+
+    /// The only address for returning to after a logout, where there is just one.
+    pub fn only_post_logout_redirect_uri(&self) -> Option<&RedirectUri> {
+        match self.post_logout_redirect_uris.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
     }
 
     /// Whether `origin` is one of the client's own.

@@ -40,6 +40,12 @@ pub enum Purpose {
     LegacyHandle,
     /// Makes the stored digest of a resource server's secret.
     ResourceServerSecret,
+    /// Seals a browser's session into its cookie.
+    BrowserSession,
+    /// Seals a logout that has gone on to the provider into its cookie.
+    LogoutAttempt,
+    /// Seals the ID token that is kept with a session for the provider's logout.
+    IdToken,
 }
 
 impl Purpose {
@@ -51,6 +57,9 @@ impl Purpose {
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
             Self::LegacyHandle => b"token-broker/v1/legacy-handle",
             Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
+            Self::LogoutAttempt => b"token-broker/v1/logout-attempt",
+            Self::IdToken => b"token-broker/v1/id-token",
+            Self::BrowserSession => b"token-broker/v1/browser-session",
         }
     }
 }

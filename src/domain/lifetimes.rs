@@ -26,5 +26,18 @@ pub const ROTATION_SIBLINGS: usize = 5;
 /// A session, at most: thirty days from the login.
 pub const SESSION: TimeDelta = TimeDelta::seconds(2_592_000);
 
+/// How fine it is known when a session was last used: so often its row is written at most.
+pub const LAST_USE_GRAIN: TimeDelta = TimeDelta::minutes(5);
+
+/// The shortest inactivity limit that a client can have: what is known to five minutes cannot be judged finer.
+pub const INACTIVITY_MIN: TimeDelta = TimeDelta::minutes(10);
+
 /// The live tokens a user can have; the oldest are revoked beyond it.
 pub const LIVE_TOKENS_PER_USER: usize = 50;
+
+/// A logout that has gone on to the provider, until it comes back.
+pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
+
+/// How long a logout token is remembered as used: longer than the three minutes in which it can be fresh by any
+/// instance's clock.
+pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);

@@ -5,17 +5,21 @@
 
 pub mod api_token;
 pub mod audit;
+pub mod browser_session;
 pub mod client;
 pub mod clock;
 pub mod credential;
+pub mod device;
 pub mod entropy;
 pub mod ids;
 pub mod key_ring;
 pub mod lifetimes;
 pub mod login_attempt;
+pub mod logout_attempt;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
+pub mod provider_logout;
 pub mod resource_server;
 pub mod session;
 pub mod user;

@@ -62,12 +62,24 @@ pub(super) async fn live_token<'a>(
     let Some(client) = broker.clients.get(&record.token.facts.client_id) else {
         return Err(refused(broker, caller, Some(&record)));
     };
-    match liveness(&broker.keys, &record, genuine.key_id, broker.clock.now()) {
-        Liveness::Usable => Ok(LiveToken { genuine, record, client }),
+    let now = broker.clock.now();
+    match liveness(&broker.keys, &record, genuine.key_id, now) {
+        // Flagged, so that no later use of the session revives it.
+        Liveness::Usable if client.is_idle(record.session_last_used(), now) => {
+            let facts = &record.token.facts;
+            if broker.storage.revoke_token(facts.handle, now).await? {
+                about(Event::new(broker, caller, AuditKind::TokenIdle), facts).record();
+            }
+            Err(refused(broker, caller, Some(&record)))
+        }
+        Liveness::Usable => {
+            broker.last_uses.note(&record, now);
+            Ok(LiveToken { genuine, record, client })
+        }
         // A `legacy` token is shared by all the person's browsers: nobody has stolen it.
         Liveness::Reused if !client.legacy => {
             let facts = &record.token.facts;
-            broker.storage.end_session(facts.session_id, broker.clock.now()).await?;
+            broker.storage.end_session(facts.session_id, now).await?;
             for kind in [AuditKind::TokenReused, AuditKind::SessionEnded] {
                 about(Event::new(broker, caller, kind), facts).record();
             }
@@ -128,6 +140,7 @@ pub(super) fn refused(broker: &Broker, caller: &Caller, record: Option<&TokenRec
     ErrorCode::InvalidToken.into()
 }
 
-fn about<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {
+/// An event about a token.
+pub(super) fn about<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {
     event.client(&facts.client_id).user(facts.user_id).session(facts.session_id).token(facts.handle)
 }

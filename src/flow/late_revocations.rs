@@ -1,6 +1,7 @@
 //! Sessions that must end although the database is away: they are ended as soon as it is back.
 //!
-//! Redeeming needs no database, so a replayed key may show that a session is stolen while none can be ended.
+//! Redeeming needs no database, so a replayed key may show that a session is stolen while none can be ended; and
+//! a provider's logout must not be lost when the database goes away in the middle of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub fn late_revocations() -> (LateRevocations, LateRevoker) {
 impl LateRevocations {
     pub(super) fn add(&self, session: SessionId) {
         if self.queue.try_send(session).is_err() {
-            tracing::error!(session_id = %session, "a stolen session could not be noted: end it by hand");
+            tracing::error!(session_id = %session, "a session could not be noted: end it by hand");
         }
     }
 }
@@ -45,10 +46,10 @@ impl LateRevoker {
     pub async fn run(mut self, storage: Storage, clock: Arc<dyn Clock>) {
         while let Some(session) = self.queue.recv().await {
             while let Err(error) = storage.end_session(session, clock.now()).await {
-                tracing::warn!(%error, session_id = %session, "a stolen session waits for the database");
+                tracing::warn!(%error, session_id = %session, "a session that must end waits for the database");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            tracing::info!(session_id = %session, "a stolen session was ended");
+            tracing::info!(session_id = %session, "a session that had to end was ended");
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct LimitSettings {
     pub failed_redemptions: NonZeroU32,
     /// Token checks that failed.
     pub failed_tokens: NonZeroU32,
+    /// Logout tokens that were refused.
+    pub failed_logout_tokens: NonZeroU32,
 }
 
 /// What is counted.
@@ -53,6 +55,8 @@ pub(super) enum Counted {
     FailedRedemption,
     /// A token check that failed.
     FailedToken,
+    /// A provider's logout token that was refused.
+    FailedLogoutToken,
 }
 
 /// So many redemptions of one address may succeed for each that may fail: many people can share an address.
@@ -65,6 +69,7 @@ pub struct RateLimits {
     redemptions: Limit,
     failed_redemptions: Limit,
     failed_tokens: Limit,
+    failed_logout_tokens: Limit,
     notices: Limit,
 }
 
@@ -79,6 +84,7 @@ impl RateLimits {
             redemptions: limit(failed.saturating_mul(REDEMPTIONS_PER_FAILURE)),
             failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
+            failed_logout_tokens: limit(settings.failed_logout_tokens),
             notices: limit(NonZeroU32::MIN),
         }
     }
@@ -90,6 +96,7 @@ impl RateLimits {
             Counted::Redemption => &self.redemptions,
             Counted::FailedRedemption => &self.failed_redemptions,
             Counted::FailedToken => &self.failed_tokens,
+            Counted::FailedLogoutToken => &self.failed_logout_tokens,
         }
     }
 }

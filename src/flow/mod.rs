@@ -6,15 +6,22 @@
 pub mod administration;
 pub mod audit_trail;
 pub mod authenticate;
+pub mod backchannel_logout;
+pub mod browser_logout;
+pub mod browser_session;
 pub mod callback;
+mod continue_session;
+mod hand_over;
 pub mod health;
 mod issue;
+pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
 pub mod login;
 pub mod logout;
 pub mod redeem;
 pub mod rotate;
+pub mod sessions;
 
 use std::net::IpAddr;
 

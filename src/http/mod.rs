@@ -5,6 +5,8 @@
 //! [`admin_app`] are the applications of the two listeners.
 
 mod admin;
+mod backchannel_logout;
+mod browser_logout;
 mod callback;
 mod docs;
 mod error_response;
@@ -13,6 +15,7 @@ mod front;
 mod health;
 mod login;
 mod logout;
+mod logout_pages;
 mod me;
 mod middleware;
 pub mod openapi;
@@ -20,6 +23,8 @@ mod pages;
 mod redeem;
 mod rotate;
 mod routes;
+mod sample;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +40,7 @@ use crate::state::Broker;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors};
 use routes::Offered;
+pub use sample::Sample;
 
 /// What the listeners need beyond the [`Broker`].
 #[derive(Debug, Clone, Default)]
@@ -45,6 +51,8 @@ pub struct HttpSettings {
     pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
+    /// The sample app, where it is offered.
+    pub sample: Option<Sample>,
 }
 
 /// The application of the public listener.
@@ -58,7 +66,7 @@ pub fn public_app(
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
         docs: broker.development || settings.docs_public,
-        development: broker.development,
+        sample: settings.sample.is_some(),
     };
     let cors = cors::layer(broker.clone());
     app(broker, settings, names, move |config| routes::public(config, cors, offered))
@@ -89,6 +97,7 @@ fn app(
     let own_names = web::Data::new(own_names);
     let (admitting, answering) = (broker.clone(), broker.clone());
     app.app_data(broker)
+        .app_data(settings.clone())
         .app_data(routes::Methods::of(&document))
         .default_service(web::to(routes::no_route))
         .wrap(NormalizePath::trim())

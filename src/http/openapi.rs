@@ -39,6 +39,8 @@ const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
+        (name = "Sessions", description = "Where the person is signed in."),
+        (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
         (name = "Service", description = "Health, description, front page."),
     ),
@@ -63,7 +65,7 @@ impl Modify for BearerScheme {
 }
 
 /// The document describes what a production broker offers at most.
-const DESCRIBED: Offered = Offered { legacy: true, docs: true, development: false };
+const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
 
 /// The document of the public listener.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -125,7 +127,7 @@ fn error_response(shape: Shape, codes: &[ErrorCode]) -> Response {
     let lines: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.public_text())).collect();
     let mut content = ContentBuilder::new();
     content = match shape {
-        Shape::Page => content.schema(Some(Object::with_type(Type::String))),
+        Shape::Page | Shape::SignOutPage => content.schema(Some(Object::with_type(Type::String))),
         Shape::OAuth => content.schema(Some(Ref::from_schema_name("OAuthError"))),
         Shape::Problem => content.schema(Some(Ref::from_schema_name("Problem"))),
     };
@@ -146,7 +148,7 @@ fn error_response(shape: Shape, codes: &[ErrorCode]) -> Response {
 fn example(shape: Shape, code: ErrorCode) -> Value {
     let text = code.public_text();
     match shape {
-        Shape::Page => Value::String(format!("<!DOCTYPE html>… {text} …")),
+        Shape::Page | Shape::SignOutPage => Value::String(format!("<!DOCTYPE html>… {text} …")),
         Shape::OAuth => json!(OAuthError::new(code, text, EXAMPLE_REQUEST_ID)),
         Shape::Problem => json!(Problem::new(code, text, EXAMPLE_REQUEST_ID)),
     }
@@ -198,21 +200,30 @@ mod tests {
         assert_eq!(
             names,
             [
+                "delete /api/sessions",
+                "delete /api/sessions/{id}",
                 "get /",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
+                "get /api/sessions",
                 "get /docs",
                 "get /docs/{file}",
                 "get /healthz",
                 "get /login",
+                "get /logout",
+                "get /logout/callback",
                 "get /oauth2_callback",
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
+                "get /sample/{file}",
+                "get /sample/{folder}/{file}",
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",
+                "post /logout",
+                "post /oauth2/backchannel_logout",
             ]
         );
     }

@@ -11,7 +11,10 @@ use utoipa::openapi::OpenApi;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{admin, callback, docs, front, health, login, logout, me, redeem, rotate};
+use super::{
+    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
+    rotate, sample, sessions,
+};
 use crate::error::{Error, ErrorCode, Result};
 
 /// The routes that not every broker has.
@@ -21,8 +24,8 @@ pub struct Offered {
     pub legacy: bool,
     /// The API's description.
     pub docs: bool,
-    /// What only development has.
-    pub development: bool,
+    /// The sample app.
+    pub sample: bool,
 }
 
 /// The public listener. `cors` is wrapped around what SPAs call, and around nothing else.
@@ -33,7 +36,10 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(me::me)
         .service(me::permissions)
         .service(rotate::rotate)
-        .service(logout::logout);
+        .service(logout::logout)
+        .service(sessions::sessions)
+        .service(sessions::end_other_sessions)
+        .service(sessions::end_session);
     if offered.legacy {
         api = api.service(redeem::get_token_legacy);
     }
@@ -42,14 +48,18 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(callback::oauth2_callback)
         .service(callback::oauth2_callback_of_provider)
         .service(api)
+        .service(browser_logout::logout_page)
+        .service(browser_logout::end_browser_session)
+        .service(browser_logout::logout_callback)
+        .service(backchannel_logout::backchannel_logout)
         .service(health::healthz)
         .service(health::readyz)
         .service(front::front_page);
     if offered.docs {
         config.configure(docs);
     }
-    if offered.development {
-        config.service(front::front_script);
+    if offered.sample {
+        config.service(sample::sample_file).service(sample::sample_file_in_folder);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::domain::login_attempt::OidcNonce;
 use crate::domain::profile::Subject;
 
 /// How far the provider's clock may be from ours, in seconds.
-const SKEW: f64 = 60.0;
+pub(super) const SKEW: f64 = 60.0;
 
 /// The end of the year 9999, in seconds since 1970: a later time is a mistake, or somebody trying something.
 const LAST_TIME: f64 = 253_402_300_799.0;
@@ -54,6 +54,8 @@ pub(super) struct IdToken {
     pub(super) session: Option<String>,
     /// When the person last proved who they are.
     pub(super) auth_time: Option<Timestamp>,
+    /// The token itself, where it is kept for the logout.
+    pub(super) kept: Option<SecretString>,
     /// All claims, for the mapping.
     pub(super) claims: Object,
 }
@@ -75,7 +77,7 @@ impl Expected<'_> {
         let subject = subject.parse().map_err(|_| Refused("sub is not a usable subject"))?;
         let session = claims.text("sid")?.map(str::to_owned);
         let auth_time = self.check_strength(claims)?;
-        Ok(IdToken { subject, session, auth_time, claims: token.claims })
+        Ok(IdToken { subject, session, auth_time, kept: None, claims: token.claims })
     }
 
     fn check_times(&self, claims: Claims<'_>) -> Result<(), Refused> {
@@ -193,7 +195,8 @@ impl<'a> Claims<'a> {
         }
     }
 
-    fn audiences(self) -> Result<Vec<&'a str>, Refused> {
+    /// Whom the token is for: one text or a list of texts.
+    pub(super) fn audiences(self) -> Result<Vec<&'a str>, Refused> {
         const WRONG: Refused = Refused("aud is neither text nor a list of texts");
         match self.0.get("aud") {
             Some(Value::String(one)) => Ok(vec![one]),
@@ -210,7 +213,7 @@ impl From<Refused> for ProviderError {
 }
 
 /// Seconds since 1970, as claims count them.
-fn seconds(at: Timestamp) -> f64 {
+pub(super) fn seconds(at: Timestamp) -> f64 {
     at.timestamp_micros() as f64 / 1e6
 }
 

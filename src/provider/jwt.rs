@@ -1,5 +1,6 @@
 //! Signed tokens of a provider (JWS compact form, RFC 7515), as far as they are the same for every kind:
-//! shape, algorithm, signature. What the claims must say stands in [`super::id_token`].
+//! shape, algorithm, signature. What the claims must say stands in [`super::id_token`] and
+//! [`super::logout_token`].
 //!
 //! Only the signature check comes from `jsonwebtoken`: its own claim checks pass what is absent, read the
 //! clock themselves and accept repeated names.
@@ -55,12 +56,26 @@ pub(super) enum VerifyError {
 }
 
 impl<'a> UnverifiedJwt<'a> {
+    /// Takes an ID token apart and checks its header: see [`Self::parse_typed`].
+    pub(super) fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, Refused> {
+        Self::parse_typed(token, allowed, is_id_token)
+    }
+
+    /// Takes a logout token apart and checks its header: see [`Self::parse_typed`].
+    pub(super) fn parse_logout_token(token: &'a str, allowed: &[Algorithm]) -> Result<Self, Refused> {
+        Self::parse_typed(token, allowed, is_logout_token)
+    }
+
     /// Takes a token apart and checks its header.
     ///
     /// `allowed` is the provider's list of algorithms; HMAC is refused even there, because its "key" would be
     /// public. A `crit` is refused, since no extension is understood; keys and addresses of keys in the header
     /// (`jwk`, `jku`, `x5u`, `x5c`) are never read (RFC 8725 sections 3.1 and 3.10).
-    pub(super) fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, Refused> {
+    fn parse_typed(
+        token: &'a str,
+        allowed: &[Algorithm],
+        is_wanted: impl FnOnce(&str) -> bool,
+    ) -> Result<Self, Refused> {
         if token.len() > TOKEN_LIMIT {
             return Err(Refused("longer than 16 KiB"));
         }
@@ -84,7 +99,11 @@ impl<'a> UnverifiedJwt<'a> {
             Some(Value::String(key_id)) => Some(key_id.clone()),
             Some(_) => return Err(Refused("kid is not a string")),
         };
-        check_type(header.get("typ"))?;
+        match header.get("typ") {
+            None => {}
+            Some(Value::String(typ)) if is_wanted(&typ.to_ascii_lowercase()) => {}
+            Some(_) => return Err(Refused("typ names another kind of token")),
+        }
         Ok(Self { algorithm, key_id, message, payload, signature })
     }
 
@@ -115,13 +134,23 @@ fn decoded_object(part: &str) -> Option<Object> {
     json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-/// Refuses tokens that say they are of another kind, such as `at+jwt` (RFC 8725 section 3.11).
-fn check_type(typ: Option<&Value>) -> Result<(), Refused> {
-    match typ {
-        None => Ok(()),
-        Some(Value::String(typ)) if !typ.to_ascii_lowercase().ends_with("+jwt") => Ok(()),
-        Some(_) => Err(Refused("typ names another kind of token")),
+/// Whether a `typ` in lower case does not name another kind, such as `at+jwt` (RFC 8725 section 3.11).
+fn is_id_token(typ: &str) -> bool {
+    !typ.ends_with("+jwt")
+}
+
+/// Whether a `typ` in lower case names logout tokens (Back-Channel Logout 1.0 section 2.4), with or without the
+/// prefix that RFC 7515 section 4.1.9 lets a sender leave out.
+fn is_logout_token(typ: &str) -> bool {
+    matches!(typ, "logout+jwt" | "application/logout+jwt")
+}
+
+/// What a token says of itself, verified by nobody: good only for finding out whose keys must verify it.
+pub(super) fn unverified_claims(token: &str) -> Option<Object> {
+    if token.len() > TOKEN_LIMIT {
+        return None;
     }
+    decoded_object(token.split('.').nth(1)?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jsonwebtoken::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -17,7 +18,7 @@ use super::jwks::KeySet;
 use super::jwt::{Refused, UnverifiedJwt, VerifiedJwt, VerifyError};
 use super::settings::OidcSettings;
 use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::profile::Profile;
 
 /// How long a callback without `iss` waits for metadata that no login has fetched here yet. On top of the time
@@ -42,6 +43,26 @@ impl Oidc {
     /// The issuer, exactly as configured.
     pub(super) fn issuer(&self) -> &str {
         &self.settings.issuer
+    }
+
+    /// Signature algorithms that are accepted.
+    pub(super) fn algorithms(&self) -> &[Algorithm] {
+        &self.settings.algorithms
+    }
+
+    /// Other audiences that may stand in a token beside the broker's client id.
+    pub(super) fn trusted_audiences(&self) -> &[String] {
+        &self.settings.trusted_audiences
+    }
+
+    /// Whether ID tokens are kept for the logout.
+    pub(super) fn keeps_id_tokens(&self) -> bool {
+        self.settings.id_token_hint
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The provider's metadata, from the cache where it is there.
@@ -104,7 +125,8 @@ impl Oidc {
         let http = &registration.http;
         let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
         let id_token = tokens.id_token.ok_or(Refused("there is none"))?;
-        let jwt = self.verified(registration, &metadata, id_token.expose_secret(), deadline).await?;
+        let jwt = UnverifiedJwt::parse(id_token.expose_secret(), &self.settings.algorithms)?;
+        let jwt = self.verify(registration, jwt, deadline).await?;
         let expected = Expected {
             issuer: &self.settings.issuer,
             client_id: &registration.client_id,
@@ -115,20 +137,20 @@ impl Oidc {
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
-        let id_token = expected.check(jwt)?;
-        Ok((tokens.access_token, id_token))
+        let mut checked = expected.check(jwt)?;
+        checked.kept = self.settings.id_token_hint.then_some(id_token);
+        Ok((tokens.access_token, checked))
     }
 
     /// Verifies a token's signature. A token that no known key can have signed makes the keys be fetched anew,
     /// unless they were fetched for this very token or less than a minute ago for another one.
-    async fn verified(
+    pub(super) async fn verify(
         &self,
         registration: &Registration,
-        metadata: &Metadata,
-        token: &str,
+        token: UnverifiedJwt<'_>,
         deadline: Deadline,
     ) -> Result<VerifiedJwt, ProviderError> {
-        let token = UnverifiedJwt::parse(token, &self.settings.algorithms)?;
+        let metadata = self.metadata(registration, deadline).await?;
         let begun = self.keys.begun();
         let fetch = || KeySet::fetch(&registration.http, &metadata.jwks_uri, deadline);
         let keys = self.keys.get(deadline, fetch()).await?;
@@ -200,7 +222,7 @@ mod tests {
         let provider = provider(fake.settings(|_| {}));
         let url = provider.authorization_url(&Attempt::new().request()).await.unwrap();
         assert!(url.as_str().starts_with(&format!("{}/authorize?tenant=1&", fake.issuer())), "{url}");
-        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        let SignedInProfile { profile, auth_time, .. } = sign_in(&provider).await.unwrap();
         assert_eq!((profile.provider.as_str(), profile.subject.as_str()), ("corp", "alice-1"));
         assert_eq!(profile.username.unwrap().as_str(), "alice");
         assert_eq!(profile.provider_session.unwrap().as_str(), "s1");
@@ -271,7 +293,7 @@ mod tests {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "sid": "s2", "auth_time": 1})));
-        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        let SignedInProfile { profile, auth_time, .. } = sign_in(&provider).await.unwrap();
         assert_eq!((profile.provider_session, auth_time), (None, None));
     }
 
@@ -413,7 +435,8 @@ mod tests {
         fake.reply(METADATA, Reply::status(500));
         assert_eq!(kind(provider.ready().await), "ok");
         assert_eq!(fake.server.count(METADATA), 4);
-        assert_eq!(provider.end_session_endpoint().await.unwrap(), Some(fake.server.url("/logout")));
+        let endpoint = provider.end_session_endpoint(Duration::from_secs(3)).await.unwrap();
+        assert_eq!(endpoint, Some(fake.server.url("/logout")));
     }
 
     #[tokio::test]

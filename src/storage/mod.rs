@@ -23,6 +23,7 @@
 pub mod administration;
 mod blocking;
 mod error;
+mod own_sessions;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -39,14 +40,17 @@ use std::sync::Arc;
 use blocking::{Backends, Bound, Workers, on_backend};
 pub use error::StorageError;
 use records::{
-    AuditRecord, Purged, Rotation, RotationLimits, SignIn, SignInRefused, SignedIn, StoredToken, TokenRecord,
+    AuditRecord, BrowserSessionRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused,
+    SignedIn, StoredToken, TokenRecord,
 };
 pub use settings::{StorageSettings, StorageSettingsError};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::AuditEvent;
+use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::provider_logout::ProviderLogout;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +103,8 @@ impl Storage {
 
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates it, brings
     /// the profile up to date, and begins a session with a new token, or, with [`SignIn::reuse`], hands out the
-    /// newest live token of this user and client for which `reusable` says yes.
+    /// newest live token of this user and client for which `reusable` says yes. The session that the browser had
+    /// until now ends with it, whoever's it was.
     ///
     /// `issue` makes the new token for the user and the session; it is called at most once, inside the
     /// transaction. A disabled user is refused, and nothing is changed.
@@ -130,14 +135,35 @@ impl Storage {
         on_backend!(self, Bound::Answer, tokens::rotate(&handle, now, limits, judge, issue))
     }
 
-    /// Notes that a token was used, for its owner's list of sessions.
-    pub async fn note_token_use(&self, handle: HandleDigest, now: Timestamp) -> Result<(), StorageError> {
-        on_backend!(self, Bound::Answer, tokens::note_use(&handle, now))
-    }
-
     /// Revokes a token; says whether it was there and not revoked before.
     pub async fn revoke_token(&self, handle: HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, Bound::Answer, tokens::revoke(&handle, now))
+    }
+
+    /// The session whose cookie has this digest, live or over: one query. Nothing once it was purged.
+    pub async fn find_browser_session(
+        &self,
+        digest: SessionDigest,
+    ) -> Result<Option<Box<BrowserSessionRecord>>, StorageError> {
+        on_backend!(self, Bound::Answer, browser_sessions::find(&digest))
+    }
+
+    /// Writes one more token into the session whose cookie has this digest, in one transaction. `judge` decides
+    /// on the session while nobody else can change it; says whether it agreed. The token's user and session must
+    /// be those of the session.
+    pub async fn add_token(
+        &self,
+        digest: SessionDigest,
+        token: StoredToken,
+        now: Timestamp,
+        live_tokens: usize,
+        judge: impl FnOnce(&BrowserSessionRecord) -> bool + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        on_backend!(
+            self,
+            Bound::Answer,
+            browser_sessions::add_token(&digest, &token, now, live_tokens, judge)
+        )
     }
 
     /// Ends a session and its tokens; says whether it was there and not ended before.
@@ -148,6 +174,28 @@ impl Storage {
     /// Ends every session of a user, with its tokens; says how many were not ended before.
     pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
+    }
+
+    /// Takes the sealed ID token of a session out of its row: it is good for one logout.
+    pub async fn take_id_token(&self, session: SessionId) -> Result<Option<Vec<u8>>, StorageError> {
+        on_backend!(self, Bound::Answer, id_tokens::take(session))
+    }
+
+    /// The sessions that a provider's logout means and that are not ended yet; changes nothing.
+    pub async fn find_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::find(&logout))
+    }
+
+    /// Ends those sessions, with their tokens, and says which were not ended before.
+    pub async fn end_provider_sessions(
+        &self,
+        logout: ProviderLogout,
+        now: Timestamp,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, Bound::Answer, provider_logout::end(&logout, now))
     }
 
     /// Disables a user, or enables it again with `None`; says whether there is such a user.

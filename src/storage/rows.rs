@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::error::StorageError;
-use super::records::{AuditRecord, SignIn, StoredToken, TokenRecord};
+use super::records::{AuditRecord, BrowserSessionRecord, OwnSession, SignIn, StoredToken, TokenRecord};
 use super::schema::{api_tokens, audit_events, identities, sessions, users};
 use super::types::{Id, Time};
 use crate::domain::api_token::{HandleDigest, TokenFacts};
@@ -11,7 +11,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::KeyId;
 use crate::domain::profile::{NameList, Profile, ProfileText};
-use crate::domain::session::Session;
+use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
 fn text(text: Option<&ProfileText>) -> Option<String> {
@@ -84,12 +84,14 @@ pub struct NewSession {
     id: Id,
     user_id: Id,
     identity_id: Id,
+    cookie_digest: Option<Vec<u8>>,
     provider_session: Option<String>,
     auth_time: Option<Time>,
     created_at: Time,
     expires_at: Time,
     user_agent: Option<String>,
     address_prefix: String,
+    sealed_id_token: Option<Vec<u8>>,
 }
 
 impl NewSession {
@@ -98,12 +100,14 @@ impl NewSession {
             id: login.session_id.into(),
             user_id,
             identity_id,
+            cookie_digest: login.browser_session.map(|browser| browser.digest.as_bytes().to_vec()),
             provider_session: text(login.profile.provider_session.as_ref()),
             auth_time: login.auth_time.map(Time),
             created_at: login.now.into(),
             expires_at: login.session_expires_at.into(),
             user_agent: text(login.browser.user_agent.as_ref()),
             address_prefix: login.browser.address_prefix.clone(),
+            sealed_id_token: login.sealed_id_token.clone(),
         }
     }
 }
@@ -177,9 +181,10 @@ impl TryFrom<TokenRow> for StoredToken {
 pub struct TokenState {
     superseded_at: Option<Time>,
     revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
-/// What a token's check needs of `sessions`.
+/// What a token's check, or the session's owner, sees of `sessions`.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sessions)]
 pub struct SessionRow {
@@ -188,6 +193,7 @@ pub struct SessionRow {
     created_at: Time,
     expires_at: Time,
     revoked_at: Option<Time>,
+    last_used_at: Option<Time>,
 }
 
 /// What a token's check needs of `identities`.
@@ -228,21 +234,55 @@ impl TryFrom<TokenRecordRow> for TokenRecord {
 
     fn try_from(row: TokenRecordRow) -> Result<Self, StorageError> {
         let time = |time: Time| time.0;
-        let session = Session {
-            id: row.session.id.into(),
-            created_at: row.session.created_at.0,
-            expires_at: row.session.expires_at.0,
-            auth_time: row.session.auth_time.map(time),
-        };
         Ok(Self {
             token: row.token.try_into()?,
             superseded_at: row.state.superseded_at.map(time),
             revoked_at: row.state.revoked_at.map(time),
-            session,
+            last_used_at: row.state.last_used_at.map(time),
             session_revoked_at: row.session.revoked_at.map(time),
+            session_last_used_at: row.session.last_used_at.map(time),
+            session: row.session.into(),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
         })
+    }
+}
+
+/// One row of the join that finds a browser's session.
+#[derive(Queryable, Selectable)]
+pub struct BrowserSessionRow {
+    #[diesel(embed)]
+    session: SessionRow,
+    #[diesel(select_expression = sessions::provider_session)]
+    provider_session: Option<String>,
+    #[diesel(embed)]
+    identity: IdentityRow,
+    #[diesel(embed)]
+    user: UserRow,
+}
+
+impl TryFrom<BrowserSessionRow> for BrowserSessionRecord {
+    type Error = StorageError;
+
+    fn try_from(row: BrowserSessionRow) -> Result<Self, StorageError> {
+        Ok(Self {
+            session_revoked_at: row.session.revoked_at.map(|time| time.0),
+            session: row.session.into(),
+            provider_session: profile_text(row.provider_session),
+            user_disabled_at: row.user.disabled_at.map(|time| time.0),
+            user: user(row.user.id, row.identity)?,
+        })
+    }
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id.into(),
+            created_at: row.created_at.0,
+            expires_at: row.expires_at.0,
+            auth_time: row.auth_time.map(|time| time.0),
+        }
     }
 }
 
@@ -263,6 +303,33 @@ fn user(id: Id, identity: IdentityRow) -> Result<User, StorageError> {
         email_verified: profile.email_verified,
         profile_as_of: profile.as_of.0,
     })
+}
+
+/// One row of an owner's list of sessions.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+pub struct OwnSessionRow {
+    #[diesel(embed)]
+    session: SessionRow,
+    user_agent: Option<String>,
+    address_prefix: String,
+}
+
+impl OwnSessionRow {
+    /// The session, which was begun at this provider.
+    pub fn begun_at(self, provider_id: String) -> Result<OwnSession, StorageError> {
+        Ok(OwnSession {
+            last_used_at: self.session.last_used_at.map(|time| time.0),
+            session: self.session.into(),
+            provider: provider_id
+                .try_into()
+                .map_err(|_| StorageError::unreadable("identities.provider_id"))?,
+            browser: Browser {
+                user_agent: profile_text(self.user_agent),
+                address_prefix: self.address_prefix,
+            },
+        })
+    }
 }
 
 /// A row of `audit_events`; the id is the database's.

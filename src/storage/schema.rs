@@ -56,6 +56,8 @@ diesel::table! {
         revoked_at -> Nullable<SqlTime>,
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
+        last_used_at -> Nullable<SqlTime>,
+        sealed_id_token -> Nullable<Binary>,
     }
 }
 
@@ -131,6 +133,7 @@ diesel::table! {
 
 diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(sessions -> identities (identity_id));
+diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(api_tokens -> sessions (session_id));
 diesel::joinable!(api_tokens -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, api_tokens);

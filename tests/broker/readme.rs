@@ -8,15 +8,22 @@ use crate::support::process::free_port;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_token-broker");
 
-/// The `sh` blocks of the README, in order.
-fn blocks() -> Vec<String> {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let pieces = readme.split("```sh\n").skip(1);
-    pieces.map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
+fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The blocks of this language in the README, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = file("README.md");
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
 }
 
 fn block_with(text: &str) -> String {
-    blocks().into_iter().find(|block| block.contains(text)).unwrap_or_else(|| panic!("no block has {text}"))
+    blocks("sh")
+        .into_iter()
+        .find(|block| block.contains(text))
+        .unwrap_or_else(|| panic!("no block has {text}"))
 }
 
 /// Runs a block with `sh -e` in `folder`; gives what it printed.
@@ -61,16 +68,46 @@ impl Drop for Demo {
 
 #[test]
 fn the_first_command_is_the_demo_and_prints_what_the_readme_shows() {
-    assert_eq!(blocks()[0], "cargo run --release -- demo");
+    assert_eq!(blocks("sh")[0], "cargo run --release -- demo");
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let demo = Demo::start(port, folder.path());
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme = file("README.md");
     assert!(demo.printed.len() <= 12);
     for line in &demo.printed {
         // What differs from one start to the next: the broker's port, the provider's port, the folder.
         let label: String = line.split("http").next().unwrap().split("  /").next().unwrap().to_owned();
         assert!(readme.contains(label.trim_end()), "the README does not show {line:?}");
+    }
+}
+
+/// The file itself is run by `frontend-sample/e2e/examples.test.mjs`.
+#[test]
+fn the_spa_in_12_lines_is_the_file_that_a_browser_test_runs() {
+    let app = file("frontend-sample/examples/minimal/app.js");
+    assert_eq!(blocks("js"), [app.trim_end()]);
+    assert_eq!(app.lines().count(), 12);
+}
+
+#[test]
+fn what_the_readme_links_to_is_there() {
+    let readme = file("README.md");
+    let target = regex::Regex::new(r#"\]\(([^)]+)\)|(?:src|srcset)="([^"]+)""#).unwrap();
+    let anchors: Vec<String> = readme
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')))
+        .map(|title| title.to_lowercase().replace(' ', "-"))
+        .collect();
+    for captures in target.captures_iter(&readme) {
+        let target = captures.get(1).or(captures.get(2)).unwrap().as_str();
+        let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists();
+        assert!(there || path.starts_with("https://"), "{target} is not there");
+        assert!(!path.is_empty() || anchors.iter().any(|known| known == anchor), "#{anchor} is no heading");
+    }
+    for picture in ["docs/pictures/signed-in-light.png", "docs/pictures/signed-in-dark.png"] {
+        let size = Path::new(env!("CARGO_MANIFEST_DIR")).join(picture).metadata().unwrap().len();
+        assert!(size < 150_000, "{picture} has {size} bytes");
     }
 }
 

@@ -73,7 +73,6 @@ async fn what_is_written_is_read_back(database: Database) {
 
     let unknown = token(user_id, session_id, noon()).facts.handle;
     assert!(storage.find_token(unknown).await.unwrap().is_none());
-    storage.note_token_use(signed_in.token.facts.handle, after(1)).await.unwrap();
 }
 
 async fn pr_15_a_user_is_found_by_provider_and_subject_only(database: Database) {

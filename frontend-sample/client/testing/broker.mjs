@@ -76,6 +76,10 @@ export class FakeBroker {
     }
     if (path === 'api/sessions') {
       const own = [...this.#sessions.values()].filter((other) => other.live && other.user === session.user);
+      if (method === 'DELETE') {
+        for (const other of own) if (other !== session) other.live = false;
+        return json(204, null);
+      }
       return json(200, { sessions: own.map(({ id }) => ({ id, current: id === session.id })) });
     }
     if (method === 'DELETE') {

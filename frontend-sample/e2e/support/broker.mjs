@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url';
 const program = process.env.TOKEN_BROKER_BIN
   ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
 
+const sample = fileURLToPath(new URL('../..', import.meta.url));
+
 async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -20,18 +22,23 @@ async function freePort() {
   return port;
 }
 
-/** Starts it; `stop()` and `start()` again keep port, database and keys. */
+/** Starts it. `stop()` and `start()` keep port, database and keys, and do nothing where there is nothing to do. */
 export async function startBroker() {
   if (!existsSync(program)) {
-    throw new Error(`${program} is missing: build it with "cargo build", or name another in TOKEN_BROKER_BIN`);
+    throw new Error(`${program} is missing: build it with "cargo build --features postgres", or name another in TOKEN_BROKER_BIN`);
   }
   const data = mkdtempSync(join(tmpdir(), 'token-broker-e2e-'));
   const port = await freePort();
   const broker = { origin: `http://localhost:${port}`, start, stop, end };
   let child = null;
+  const runs = () => child !== null && child.exitCode === null && child.signalCode === null;
+  process.once('exit', () => child?.kill('SIGKILL')); // also after a test run that broke off
 
   async function start() {
-    child = spawn(program, ['demo', '--port', String(port), '--data', data], { stdio: ['ignore', 'pipe', 'pipe'] });
+    if (runs()) return;
+    const from = process.env.TOKEN_BROKER_SAMPLE === 'disk' ? ['--sample-from', sample] : [];
+    const args = ['demo', '--port', String(port), '--data', data, ...from];
+    child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const heard = [];
     child.stderr.on('data', (bytes) => heard.push(bytes));
     for await (const line of createInterface({ input: child.stdout })) {
@@ -41,7 +48,7 @@ export async function startBroker() {
     throw new Error(`token-broker demo ended before it was ready:\n${heard.join('')}`);
   }
   async function stop() {
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
+    if (!runs()) return;
     const gone = once(child, 'exit');
     child.kill('SIGKILL');
     await gone;

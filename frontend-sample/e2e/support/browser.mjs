@@ -23,9 +23,7 @@ export async function openBrowser() {
   });
 }
 
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
-
-const policy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const types = { '.html': 'text/html', '.js': 'text/javascript' };
 
 /** A file of this folder as an answer. */
 const file = (path) => ({ type: types[extname(path)], body: readFileSync(join(folder, path)) });
@@ -43,8 +41,7 @@ async function answerFor(page, origin, answer) {
       ? devtools.send('Fetch.fulfillRequest', {
         requestId,
         responseCode: 200,
-        responseHeaders: [{ name: 'content-type', value: `${found.type}; charset=utf-8` },
-          ...(found.policy ? [{ name: 'content-security-policy', value: found.policy }] : [])],
+        responseHeaders: [{ name: 'content-type', value: `${found.type}; charset=utf-8` }],
         body: Buffer.from(found.body).toString('base64'),
       })
       : devtools.send('Fetch.continueRequest', { requestId });
@@ -53,18 +50,9 @@ async function answerFor(page, origin, answer) {
   await devtools.send('Fetch.enable', { patterns: [{ urlPattern: `${origin}/*` }] });
 }
 
-/**
- * A tab on the sample. `TOKEN_BROKER_SAMPLE=disk` takes its files from this folder instead of from the broker,
- * to work on them without building it.
- */
+/** A tab on the sample, as the broker serves it. */
 export async function openSample(context, broker) {
   const page = await context.newPage();
-  if (process.env.TOKEN_BROKER_SAMPLE === 'disk') {
-    await answerFor(page, broker.origin, (path) => {
-      if (path === '/') return { ...file('index.html'), policy };
-      return extname(path) in types ? { ...file(path), policy } : undefined;
-    });
-  }
   await page.goto(broker.origin);
   return page;
 }

@@ -1,6 +1,6 @@
 /**
  * The example in Vite's development server, on another origin than the broker: proof of CORS, and that
- * StrictMode, which mounts everything twice, redeems once. Run by `npm test`.
+ * StrictMode, which mounts everything twice, redeems once. Run by `npm run e2e`.
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

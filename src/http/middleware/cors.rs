@@ -21,7 +21,7 @@ pub fn layer(broker: web::Data<Broker>) -> Cors {
     };
     Cors::default()
         .allowed_origin_fn(registered)
-        .allowed_methods(["GET", "POST"])
+        .allowed_methods(["GET", "POST", "DELETE"])
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
         .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
         .max_age(PREFLIGHT_MAX_AGE)

@@ -1,5 +1,6 @@
 //! Headers of every answer, errors and redirects included (HD-05, HD-06). A page that needs more than nothing
-//! has set its own Content-Security-Policy before; that one stays.
+//! has set its own Content-Security-Policy before; that one stays. So does the `no-cache` of the sample's files,
+//! which are the same for everybody.
 
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -21,13 +22,14 @@ pub fn add(headers: &mut HeaderMap, https: bool) {
     };
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(REFERRER_POLICY, "no-referrer");
-    set(CACHE_CONTROL, "no-store");
     set(HeaderName::from_static("permissions-policy"), PERMISSIONS);
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     if https {
         set(STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
     }
-    if !headers.contains_key(CONTENT_SECURITY_POLICY) {
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(NOTHING));
+    for (name, value) in [(CACHE_CONTROL, "no-store"), (CONTENT_SECURITY_POLICY, NOTHING)] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
 }

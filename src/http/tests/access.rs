@@ -165,12 +165,19 @@ async fn er_08_a_production_broker_shows_its_docs_only_where_allowed() {
 }
 
 #[actix_web::test]
-async fn ad_10_the_development_page_is_not_served_in_production() {
-    assert_eq!(public(get_from("/try.js")).await.status, 404);
-    assert!(!public(get_from("/")).await.body.contains("script"));
-    let development = ask(public_app(broker(true), web::Data::default()), get_from("/")).await;
-    assert!(development.body.contains("/try.js"));
-    assert!(development.header("content-security-policy").contains("script-src 'self'"));
+async fn ad_10_the_sample_is_served_only_where_it_is_switched_on() {
+    for broker in [broker(false), broker(true)] {
+        let off = |uri| ask(public_app(broker.clone(), web::Data::default()), get_from(uri));
+        assert!(!off("/").await.body.contains("script"));
+        for uri in ["/sample/app.js", "/sample/config.js", "/sample/client/token-broker.js"] {
+            assert_eq!(off(uri).await.status, 404, "{uri}");
+        }
+    }
+    let sample = Sample::new(&"web".parse().unwrap(), std::iter::once(("corp", "Corp")), false, None);
+    let settings = web::Data::new(HttpSettings { sample: Some(sample), ..HttpSettings::default() });
+    let on = |uri| ask(public_app(broker(false), settings.clone()), get_from(uri));
+    assert!(on("/").await.body.contains("/sample/app.js"));
+    assert_eq!(on("/sample/client/token-broker.js").await.status, 200);
 }
 
 #[actix_web::test]

@@ -20,6 +20,7 @@ use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
 use crate::flow::audit_trail::audit_trail;
 use crate::flow::health::HealthMemory;
+use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::late_revocations;
 use crate::flow::limits::{LimitSettings, RateLimits};
 use crate::key_store::{KeyStore, KeyStoreSettings};
@@ -44,6 +45,8 @@ fn client() -> Client {
         enabled: true,
         scope: "profile".into(),
         login_parameters: vec![],
+        inactivity: None,
+        post_logout_redirect_uris: vec![],
     }
 }
 
@@ -65,6 +68,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         callbacks: plenty,
         failed_redemptions: plenty,
         failed_tokens: plenty,
+        failed_logout_tokens: plenty,
     };
     web::Data::new(Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),
@@ -81,6 +85,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         },
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
+        last_uses: LastUses::default(),
         late_revocations: late_revocations().0,
         stopping: false.into(),
         health: HealthMemory::default(),

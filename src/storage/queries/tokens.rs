@@ -110,9 +110,3 @@ pub fn revoke(db: &mut Db, handle: &HandleDigest, now: Timestamp) -> Result<bool
         Ok(diesel::update(unrevoked).set(api_tokens::revoked_at.eq(Time(now))).execute(db)? > 0)
     })
 }
-
-pub fn note_use(db: &mut Db, handle: &HandleDigest, now: Timestamp) -> Result<(), StorageError> {
-    let token = api_tokens::table.filter(api_tokens::handle_digest.eq(handle.as_bytes().as_slice()));
-    diesel::update(token).set(api_tokens::last_used_at.eq(Time(now))).execute(db)?;
-    Ok(())
-}

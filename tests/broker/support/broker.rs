@@ -76,6 +76,7 @@ impl Setup {
         setup.adjust(|config| {
             config.mode = Mode::Production;
             config.docs.public = false;
+            config.sample.client_id = None;
             for provider in &mut config.providers {
                 let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
                 provider.redirect_uri = callback.parse().unwrap();
@@ -470,6 +471,7 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     config.limits.callback_per_minute = plenty;
     config.limits.failed_redemptions_per_minute = plenty;
     config.limits.failed_tokens_per_minute = plenty;
+    config.limits.failed_logout_tokens_per_minute = plenty;
     config.server.workers = Some(2);
     config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
     config.database.synchronous_full = false;

@@ -1,0 +1,56 @@
+//! `[sample]`: whether the sample app is at `/`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::check::Check;
+use crate::domain::client::Client;
+use crate::domain::ids::ClientId;
+
+/// `[sample]`, validated.
+#[derive(Debug, Clone, Default)]
+pub struct SampleConfig {
+    /// The client that the sample signs in as; without one there is no sample.
+    pub client_id: Option<ClientId>,
+    /// Where its files are read from instead of from the program; `demo --sample-from` sets it, no key does.
+    pub folder: Option<PathBuf>,
+}
+
+/// The sample app, which shows what the broker can do. `demo` has it at `/`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSample {
+    /// The client that the sample signs in as; its `redirect_uris` must hold the `public_url` with a `/` at the end.
+    /// Without it the front page is a plain one.
+    client_id: Option<String>,
+}
+
+impl RawSample {
+    /// Checks it against the clients that there are.
+    pub(super) fn check(
+        self,
+        public_url: Option<&Url>,
+        clients: &[Client],
+        check: &mut Check,
+    ) -> SampleConfig {
+        let key = "sample.client_id";
+        let Some(id) = self.client_id else { return SampleConfig::default() };
+        let client =
+            clients.iter().find(|client| client.id.as_str() == id && client.enabled && !client.legacy);
+        match (client, public_url) {
+            (None, _) => check.problem(key, "must be the id of an enabled client that is not a legacy one"),
+            (Some(client), Some(url)) if client.redirect_uri(url.as_str()).is_none() => {
+                check.problem(
+                    key,
+                    "needs the public_url with a / at its end among that client's redirect_uris",
+                );
+            }
+            _ if check.production() => check.warn(key, "puts the sample app at /: it is for trying out"),
+            _ => {}
+        }
+        SampleConfig { client_id: client.map(|client| client.id.clone()), folder: None }
+    }
+}

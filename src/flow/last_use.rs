@@ -1,0 +1,92 @@
+//! Notes when tokens were last used, off the request's path: for their owner's list of sessions, and for the
+//! inactivity limit of a client.
+//!
+//! A check that finds an old note leaves a new one here and goes on; a task writes it. Of any number of checks
+//! within the grain one row change comes: notes that wait are not doubled, and the database takes none that is
+//! too close to the one before, whichever instance wrote that. While the database is away notes wait, up to a
+//! bound; no request waits for them or fails with them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::domain::api_token::HandleDigest;
+use crate::domain::clock::Timestamp;
+use crate::domain::lifetimes::LAST_USE_GRAIN;
+use crate::storage::records::{TokenRecord, TokenUse};
+use crate::storage::{Storage, StorageError};
+
+/// Notes that wait, at most.
+const WAITING: usize = 4096;
+
+/// Notes written at a time: each is a transaction, and all of them must fit into the time for one answer.
+const BATCH: usize = 64;
+
+/// How long to collect notes, so that they are written together.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long to wait before asking a database again that was away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The notes that wait.
+#[derive(Debug, Default)]
+pub struct LastUses {
+    waiting: Mutex<HashMap<HandleDigest, TokenUse>>,
+    some: Notify,
+}
+
+impl LastUses {
+    /// Notes that the token of this row, which was just read, is used now.
+    pub(super) fn note(&self, record: &TokenRecord, now: Timestamp) {
+        let known = [record.last_used_at, record.session_last_used_at];
+        if known.iter().all(|at| at.is_some_and(|at| now - at < LAST_USE_GRAIN)) {
+            return;
+        }
+        let facts = &record.token.facts;
+        let mut waiting = self.waiting();
+        if waiting.len() >= WAITING && !waiting.contains_key(&facts.handle) {
+            metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
+            return;
+        }
+        let used = TokenUse { handle: facts.handle, session: facts.session_id, at: now };
+        waiting.entry(facts.handle).or_insert(used);
+        drop(waiting);
+        self.some.notify_one();
+    }
+
+    /// Writes notes as they come.
+    pub async fn write_for_ever(&self, storage: &Storage) {
+        loop {
+            self.some.notified().await;
+            tokio::time::sleep(PAUSE).await;
+            while let Err(error) = self.write(storage).await {
+                tracing::debug!(%error, "notes of last use wait for the database");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    /// Writes the notes that wait. Those that were not written wait on.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn write(&self, storage: &Storage) -> Result<(), StorageError> {
+        loop {
+            let batch: Vec<TokenUse> = self.waiting().values().take(BATCH).copied().collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            storage.note_token_uses(batch.clone()).await?;
+            let mut waiting = self.waiting();
+            for used in batch {
+                waiting.remove(&used.handle);
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<HandleDigest, TokenUse>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

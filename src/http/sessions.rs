@@ -1,0 +1,177 @@
+//! `/api/sessions`: where the person is signed in, and ending it there.
+
+use actix_web::{HttpResponse, delete, get, web};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::extract::bearer::SignedIn;
+use super::openapi::errors;
+use crate::domain::device::DeviceKind;
+use crate::error::Result;
+use crate::flow::authenticate::require_scope;
+use crate::flow::sessions::ListedSession;
+use crate::flow::{self, Caller};
+use crate::state::Broker;
+
+/// Where the person is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Sessions {
+    /// The current session first, then the newest; two hundred at most.
+    sessions: Vec<OneSession>,
+}
+
+/// One browser in which the person is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+struct OneSession {
+    /// Its id; opens nothing.
+    id: Uuid,
+    /// Whether it is the session of the token that asks.
+    #[schema(example = true)]
+    current: bool,
+    /// The browser and its machine, as far as it says.
+    device: SessionDevice,
+    /// When the login was.
+    created_at: DateTime<Utc>,
+    /// When its token was last used, to within five minutes; null where it never was.
+    #[schema(required)]
+    last_used_at: Option<DateTime<Utc>>,
+    /// When it ends, at the latest.
+    expires_at: DateTime<Utc>,
+    /// The provider that the person signed in at.
+    #[schema(example = "corp")]
+    provider: String,
+    /// The network of the login, not the full address.
+    #[schema(example = "192.0.2.0/24")]
+    address_prefix: String,
+}
+
+/// A browser and its machine, by the `User-Agent` header of the login: good for recognising, no proof.
+#[derive(Debug, Serialize, ToSchema)]
+struct SessionDevice {
+    /// As far as it is known.
+    #[schema(required, example = "Firefox on Linux")]
+    name: Option<String>,
+    /// What kind of machine it is.
+    kind: SessionDeviceKind,
+}
+
+/// A kind of machine: `mobile` is a phone or a tablet, `other` anything that is neither that nor a computer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SessionDeviceKind {
+    Computer,
+    Mobile,
+    Other,
+    Unknown,
+}
+
+impl From<DeviceKind> for SessionDeviceKind {
+    fn from(kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Computer => Self::Computer,
+            DeviceKind::Mobile => Self::Mobile,
+            DeviceKind::Other => Self::Other,
+            DeviceKind::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<ListedSession> for OneSession {
+    fn from(listed: ListedSession) -> Self {
+        Self {
+            id: listed.session.id.as_uuid(),
+            current: listed.current,
+            device: SessionDevice { name: listed.device.name, kind: listed.device.kind.into() },
+            created_at: listed.session.created_at,
+            last_used_at: listed.last_used_at,
+            expires_at: listed.session.expires_at,
+            provider: listed.provider.into(),
+            address_prefix: listed.address_prefix,
+        }
+    }
+}
+
+errors!(
+    ListErrors,
+    Problem,
+    [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable]
+);
+
+errors!(
+    EndErrors,
+    Problem,
+    [
+        InvalidRequest,
+        InvalidToken,
+        MissingToken,
+        OriginNotAllowed,
+        NotFound,
+        RateLimited,
+        TemporarilyUnavailable
+    ]
+);
+
+errors!(
+    EndOthersErrors,
+    Problem,
+    [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable]
+);
+
+/// Where the person is signed in
+///
+/// The live sessions of the person behind the token, never another's. Needs the scope `profile`.
+#[utoipa::path(
+    tag = "Sessions",
+    security(("bearer" = [])),
+    responses((status = 200, description = "The live sessions.", body = Sessions), ListErrors),
+)]
+#[get("/sessions")]
+pub async fn sessions(
+    broker: web::Data<Broker>,
+    SignedIn(signed_in): SignedIn,
+) -> Result<web::Json<Sessions>> {
+    require_scope(&signed_in, "profile")?;
+    let listed = flow::sessions::list(&broker, &signed_in).await?;
+    Ok(web::Json(Sessions { sessions: listed.into_iter().map(OneSession::from).collect() }))
+}
+
+/// End one session
+///
+/// At once: no token of it works any more. It may be the current one. A session of somebody else is not found.
+#[utoipa::path(
+    tag = "Sessions",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The id of one of the person's live sessions.")),
+    responses((status = 204, description = "The session has ended."), EndErrors),
+)]
+#[delete("/sessions/{id}")]
+pub async fn end_session(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    SignedIn(signed_in): SignedIn,
+    id: web::Path<String>,
+) -> Result<HttpResponse> {
+    flow::sessions::end(&broker, &caller, &signed_in, &id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// End all other sessions
+///
+/// At once; the session of the token that asks goes on. To end that one too: `POST /api/logout` with
+/// `{"everywhere": true}`.
+#[utoipa::path(
+    tag = "Sessions",
+    security(("bearer" = [])),
+    responses((status = 204, description = "The other sessions have ended."), EndOthersErrors),
+)]
+#[delete("/sessions")]
+pub async fn end_other_sessions(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    SignedIn(signed_in): SignedIn,
+) -> Result<HttpResponse> {
+    flow::sessions::end_others(&broker, &caller, &signed_in).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

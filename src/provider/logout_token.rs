@@ -1,0 +1,385 @@
+//! Logout tokens: the provider tells that a person has signed out there (OpenID Connect Back-Channel Logout 1.0,
+//! sections 2.4 and 2.6). Header, signature, issuer and audience are checked as for ID tokens.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::id_token::{Claims, SKEW, check_parties, seconds};
+use super::json::Object;
+use super::jwt::{Refused, UnverifiedJwt, unverified_claims};
+use super::oidc::Oidc;
+use super::{Kind, Provider, ProviderError, Providers, Registration};
+use crate::domain::clock::Timestamp;
+use crate::domain::profile::ProfileText;
+use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
+
+/// The member of `events` that makes a token a logout token.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// How old a logout token may be when it arrives, in seconds.
+const OLDEST: f64 = 120.0;
+
+/// The longest `jti`, in bytes.
+const JTI_LIMIT: usize = 512;
+
+/// What a verified logout token says.
+#[derive(Debug, PartialEq, Eq)]
+struct LogoutToken {
+    scope: LogoutScope,
+    used_name: String,
+}
+
+impl Providers {
+    /// Verifies a logout token of any of the providers. Whose it is, its `iss` and `aud` say; that they say the
+    /// truth, the signature does. Whether it was used before is for the caller to find out.
+    ///
+    /// # Errors
+    /// InvalidLogoutToken for a token that nobody may act upon; the errors of fetching metadata and keys, which
+    /// say nothing about the token.
+    pub async fn verify_logout_token(&self, token: &str) -> Result<ProviderLogout, ProviderError> {
+        let claimed = unverified_claims(token).ok_or(Refused("not a signed token with claims"));
+        let claimed = claimed.map_err(invalid)?;
+        let mut providers = Vec::new();
+        let mut verified = None;
+        let mut refusal = invalid(Refused("iss and aud are none of a configured provider"));
+        for provider in self.iter() {
+            let Kind::Oidc(oidc) = &provider.kind else { continue };
+            if !is_addressed(&claimed, oidc.issuer(), &provider.registration.client_id) {
+                continue;
+            }
+            match provider.verify_logout_token(oidc, token).await {
+                Ok(logout) => {
+                    providers.push(provider.id().clone());
+                    verified = Some(logout);
+                }
+                Err(error @ ProviderError::InvalidLogoutToken(_)) => refusal = error,
+                Err(outage) => return Err(outage),
+            }
+        }
+        let LogoutToken { scope, used_name } = verified.ok_or(refusal)?;
+        Ok(ProviderLogout { providers, scope, used_name })
+    }
+}
+
+/// Whether the unverified claims ask for this provider: what costs nothing comes before what costs a fetch.
+fn is_addressed(claims: &Object, issuer: &str, client_id: &str) -> bool {
+    let claims = Claims(claims);
+    let to_us = claims.audiences().is_ok_and(|audiences| audiences.contains(&client_id));
+    to_us && claims.text("iss").is_ok_and(|iss| iss == Some(issuer))
+}
+
+impl Provider {
+    async fn verify_logout_token(&self, oidc: &Oidc, token: &str) -> Result<LogoutToken, ProviderError> {
+        let registration = &self.registration;
+        let jwt = UnverifiedJwt::parse_logout_token(token, oidc.algorithms()).map_err(invalid)?;
+        let verified = oidc.verify(registration, jwt, registration.http.deadline()).await;
+        let verified = verified.map_err(|error| match error {
+            ProviderError::InvalidIdToken(text) => ProviderError::InvalidLogoutToken(text),
+            outage => outage,
+        })?;
+        let trusted_audiences = oidc.trusted_audiences();
+        check(&verified.claims, oidc.issuer(), registration, trusted_audiences, oidc.now()).map_err(invalid)
+    }
+}
+
+fn invalid(refused: Refused) -> ProviderError {
+    ProviderError::InvalidLogoutToken(refused.0.to_owned())
+}
+
+/// Checks the claims of a token whose signature was verified.
+fn check(
+    claims: &Object,
+    issuer: &str,
+    registration: &Registration,
+    trusted_audiences: &[String],
+    now: Timestamp,
+) -> Result<LogoutToken, Refused> {
+    // An ID token has a nonce, whatever is in it: it must never pass for a logout token.
+    if claims.contains_key("nonce") {
+        return Err(Refused("it has a nonce, as only ID tokens have"));
+    }
+    let claims = Claims(claims);
+    check_parties(claims, issuer, &registration.client_id, trusted_audiences)?;
+    check_times(claims, seconds(now))?;
+    check_event(claims)?;
+    let jti = claims.text("jti")?.filter(|jti| (1..=JTI_LIMIT).contains(&jti.len()));
+    let jti = jti.ok_or(Refused("jti is missing, empty or too long"))?;
+    Ok(LogoutToken { scope: scope(claims)?, used_name: used_name(issuer, jti) })
+}
+
+/// Fresh, and not expired where it says when it expires.
+fn check_times(claims: Claims<'_>, now: f64) -> Result<(), Refused> {
+    let issued = claims.time("iat")?.ok_or(Refused("iat is missing"))?;
+    if now - issued > OLDEST {
+        return Err(Refused("it was issued more than two minutes ago"));
+    }
+    if issued - now > SKEW {
+        return Err(Refused("it was issued in the future"));
+    }
+    if claims.time("exp")?.is_some_and(|expires| now >= expires + SKEW) {
+        return Err(Refused("it has expired"));
+    }
+    if claims.time("nbf")?.is_some_and(|not_before| not_before - now > SKEW) {
+        return Err(Refused("it is not valid yet"));
+    }
+    Ok(())
+}
+
+fn check_event(claims: Claims<'_>) -> Result<(), Refused> {
+    let event = claims.0.get("events").and_then(|events| events.get(LOGOUT_EVENT));
+    match event {
+        Some(Value::Object(_)) => Ok(()),
+        _ => Err(Refused("events does not tell of a logout")),
+    }
+}
+
+fn scope(claims: Claims<'_>) -> Result<LogoutScope, Refused> {
+    let subject = claims.text("sub")?.map(str::parse).transpose();
+    let subject = subject.map_err(|_| Refused("sub is not a usable subject"))?;
+    match (claims.text("sid")?, subject) {
+        // As it was written down at the sign-in.
+        (Some(sid), subject) => {
+            let id = ProfileText::clean(sid).ok_or(Refused("sid is empty"))?;
+            Ok(LogoutScope::Session { id, subject })
+        }
+        (None, Some(subject)) => Ok(LogoutScope::Person(subject)),
+        (None, None) => Err(Refused("it names neither sid nor sub")),
+    }
+}
+
+/// `jti` is unique at its issuer only. A digest, so that no foreign text becomes a name in the key store.
+fn used_name(issuer: &str, jti: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{}:{issuer}{jti}", issuer.len()).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fake::keys::{RSA, SigningKey, changed};
+    use super::super::fake::oidc::{FakeOidc, JWKS, METADATA};
+    use super::super::fake::server::Reply;
+    use super::super::fake::{CLIENT_ID, NOW, clock, kind};
+    use super::super::settings::ProviderSettings;
+    use super::*;
+
+    fn providers(settings: Vec<ProviderSettings>) -> Providers {
+        Providers::new(settings, clock()).unwrap()
+    }
+
+    /// A good logout token's claims with these changes.
+    fn claims(fake: &FakeOidc, changes: Value) -> Value {
+        let good = json!({
+            "iss": fake.issuer(), "aud": CLIENT_ID, "iat": NOW, "exp": NOW + 120, "jti": "once",
+            "sub": "alice-1", "sid": "s1", "events": {LOGOUT_EVENT: {}},
+        });
+        changed(&good, changes)
+    }
+
+    fn signed(fake: &FakeOidc, changes: Value) -> String {
+        RSA.sign_with(json!({"typ": "logout+jwt"}), &claims(fake, changes).to_string())
+    }
+
+    async fn scope_of(changes: Value) -> Result<LogoutScope, ProviderError> {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        providers.verify_logout_token(&signed(&fake, changes)).await.map(|logout| logout.scope)
+    }
+
+    #[tokio::test]
+    async fn se_06_every_claim_is_checked() {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        let good = [
+            json!({}),
+            json!({"exp": null}),
+            json!({"exp": NOW - 59}),
+            json!({"iat": NOW - 120}),
+            json!({"iat": NOW + 60}),
+            json!({"aud": [CLIENT_ID]}),
+            json!({"azp": CLIENT_ID}),
+            json!({"sid": null}),
+            json!({"sub": null}),
+            json!({"events": {LOGOUT_EVENT: {"more": 1}, "urn:other": 1}}),
+            json!({"jti": "x".repeat(JTI_LIMIT)}),
+            json!({"unknown": [1]}),
+        ];
+        for changes in good {
+            let outcome = providers.verify_logout_token(&signed(&fake, changes.clone())).await;
+            assert_eq!(kind(outcome), "ok", "{changes}");
+        }
+        let list = |value: &str| json!([CLIENT_ID, value]);
+        let event = |value: Value| json!({"events": {LOGOUT_EVENT: value}});
+        let bad = [
+            json!({"iss": null}),
+            json!({"iss": "https://evil.example"}),
+            json!({"iss": format!("{}/", fake.issuer())}),
+            json!({"aud": null}),
+            json!({"aud": "other"}),
+            json!({"aud": []}),
+            json!({"aud": list("other")}),
+            json!({"aud": 1}),
+            json!({"azp": "other"}),
+            json!({"azp": 1}),
+            json!({"iat": null}),
+            json!({"iat": NOW - 121}),
+            json!({"iat": NOW + 61}),
+            json!({"iat": NOW.to_string()}),
+            json!({"exp": NOW - 60}),
+            json!({"exp": "never"}),
+            json!({"exp": 1e300}),
+            json!({"nbf": NOW + 61}),
+            json!({"nbf": "now"}),
+            json!({"jti": null}),
+            json!({"jti": ""}),
+            json!({"jti": 1}),
+            json!({"jti": "x".repeat(JTI_LIMIT + 1)}),
+            json!({"nonce": "n"}),
+            json!({"nonce": ""}),
+            json!({"nonce": 1}),
+            json!({"events": null}),
+            json!({"events": {}}),
+            json!({"events": LOGOUT_EVENT}),
+            json!({"events": [LOGOUT_EVENT]}),
+            event(json!(true)),
+            event(json!("")),
+            event(json!([])),
+            json!({"events": {"urn:other": {}}}),
+            json!({"sub": null, "sid": null}),
+            json!({"sub": ""}),
+            json!({"sub": 1}),
+            json!({"sub": "x".repeat(256)}),
+            json!({"sid": ""}),
+            json!({"sid": 1}),
+            json!({"sid": "\u{0}"}),
+        ];
+        for changes in bad {
+            let outcome = providers.verify_logout_token(&signed(&fake, changes.clone())).await;
+            assert_eq!(kind(outcome), "invalid_logout_token", "{changes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn se_06_a_nonce_of_any_kind_makes_it_no_logout_token() {
+        let fake = FakeOidc::start(&RSA);
+        let claims = claims(&fake, json!({})).to_string().replacen('{', r#"{"nonce":null,"#, 1);
+        let token = RSA.sign_with(json!({"typ": "logout+jwt"}), &claims);
+        let outcome = providers(vec![fake.settings(|_| {})]).verify_logout_token(&token).await;
+        assert_eq!(kind(outcome), "invalid_logout_token");
+    }
+
+    #[tokio::test]
+    async fn se_06_the_type_is_absent_or_logout_jwt() {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        let claims = claims(&fake, json!({})).to_string();
+        for (typ, expected) in [
+            (json!(null), "ok"),
+            (json!("logout+jwt"), "ok"),
+            (json!("Logout+JWT"), "ok"),
+            (json!("application/logout+jwt"), "ok"),
+            (json!("JWT"), "invalid_logout_token"),
+            (json!("at+jwt"), "invalid_logout_token"),
+            (json!("logout"), "invalid_logout_token"),
+            (json!(""), "invalid_logout_token"),
+            (json!(1), "invalid_logout_token"),
+        ] {
+            let token = RSA.sign_with(json!({"typ": typ}), &claims);
+            assert_eq!(kind(providers.verify_logout_token(&token).await), expected, "{typ}");
+        }
+    }
+
+    #[tokio::test]
+    async fn se_06_the_signature_is_checked_as_that_of_an_id_token() {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        let (claims, good) = (claims(&fake, json!({})), signed(&fake, json!({})));
+        let (message, signature) = good.rsplit_once('.').unwrap();
+        let stranger = SigningKey::rsa("rsa").sign_with(json!({"typ": "logout+jwt"}), &claims.to_string());
+        let none = RSA.sign_with(json!({"alg": "none", "typ": "logout+jwt"}), &claims.to_string());
+        let hmac = RSA.sign_with(json!({"alg": "HS256", "typ": "logout+jwt"}), &claims.to_string());
+        let critical = RSA.sign_with(json!({"crit": ["x"], "typ": "logout+jwt"}), &claims.to_string());
+        let unknown = RSA.sign_with(json!({"kid": "other", "typ": "logout+jwt"}), &claims.to_string());
+        let unsigned = format!("{}.", none.rsplit_once('.').unwrap().0);
+        let twice = claims.to_string().replacen('{', r#"{"sub":"bob-1","#, 1);
+        let twice = RSA.sign_with(json!({"typ": "logout+jwt"}), &twice);
+        let [cut, five] = [format!("{message}."), format!("{message}.{signature}.a.b")];
+        let long = format!("{message}{}.{signature}", "A".repeat(16 * 1024));
+        for bad in [
+            "", "x", "..", &stranger, &none, &hmac, &critical, &unknown, &unsigned, &twice, &cut, &five,
+            &long,
+        ] {
+            assert_eq!(kind(providers.verify_logout_token(bad).await), "invalid_logout_token", "{bad}");
+        }
+        assert_eq!(kind(providers.verify_logout_token(&good).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn se_07_sid_names_a_session_and_sub_alone_a_person() {
+        let session = |subject: Option<&str>| LogoutScope::Session {
+            id: ProfileText::clean("s1").unwrap(),
+            subject: subject.map(|subject| subject.parse().unwrap()),
+        };
+        assert_eq!(scope_of(json!({})).await.unwrap(), session(Some("alice-1")));
+        assert_eq!(scope_of(json!({"sub": null})).await.unwrap(), session(None));
+        let person = LogoutScope::Person("alice-1".parse().unwrap());
+        assert_eq!(scope_of(json!({"sid": null})).await.unwrap(), person);
+    }
+
+    #[tokio::test]
+    async fn se_06_a_token_is_the_same_token_by_issuer_and_jti() {
+        let (one, other) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
+        let mut names = std::collections::HashSet::new();
+        for (fake, jti) in [(&one, "a"), (&one, "b"), (&other, "a"), (&one, "a")] {
+            let providers = providers(vec![fake.settings(|_| {})]);
+            let logout = providers.verify_logout_token(&signed(fake, json!({"jti": jti}))).await.unwrap();
+            names.insert(logout.used_name);
+        }
+        assert_eq!(names.len(), 3);
+    }
+
+    /// One issuer may be configured twice, for logins of different strength.
+    #[tokio::test]
+    async fn se_07_it_is_for_every_provider_that_it_is_addressed_to_and_for_no_other() {
+        let (fake, stranger) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
+        let named = |id: &str, mut settings: ProviderSettings| {
+            settings.id = id.parse().unwrap();
+            settings.redirect_uri.set_path(&format!("/oauth2_callback/{id}"));
+            settings
+        };
+        let mut other_client = named("client", fake.settings(|_| {}));
+        other_client.client_id = "another".to_owned();
+        let providers = providers(vec![
+            named("one", fake.settings(|_| {})),
+            named("two", fake.settings(|_| {})),
+            other_client,
+            named("stranger", stranger.settings(|_| {})),
+        ]);
+        let logout = providers.verify_logout_token(&signed(&fake, json!({}))).await.unwrap();
+        assert_eq!(logout.providers.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(stranger.server.count(METADATA), 0, "nobody else is asked");
+    }
+
+    #[tokio::test]
+    async fn se_06_keys_that_cannot_be_fetched_say_nothing_about_the_token() {
+        let fake = FakeOidc::start(&RSA);
+        fake.reply(JWKS, Reply::status(503));
+        let providers = providers(vec![fake.settings(|_| {})]);
+        assert_eq!(kind(providers.verify_logout_token(&signed(&fake, json!({}))).await), "unavailable");
+        fake.keys(&[&RSA.jwk]);
+        assert_eq!(kind(providers.verify_logout_token(&signed(&fake, json!({}))).await), "ok");
+    }
+
+    #[tokio::test]
+    async fn se_06_a_token_that_is_not_for_us_costs_no_fetch() {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        for changes in [json!({"iss": "https://evil.example"}), json!({"aud": "other"})] {
+            let outcome = providers.verify_logout_token(&signed(&fake, changes)).await;
+            assert_eq!(kind(outcome), "invalid_logout_token");
+        }
+        assert_eq!(fake.server.count(METADATA), 0);
+    }
+}

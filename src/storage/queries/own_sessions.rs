@@ -1,0 +1,90 @@
+//! A user's own sessions: listing them, and ending one or all others.
+
+use diesel::dsl::{auto_type, exists};
+use diesel::prelude::*;
+
+use super::tokens::lock_user;
+use super::{Db, write};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{SessionId, UserId};
+use crate::storage::error::StorageError;
+use crate::storage::records::OwnSession;
+use crate::storage::rows::OwnSessionRow;
+use crate::storage::schema::{api_tokens, identities, sessions};
+use crate::storage::types::{Id, Time};
+
+/// Whether a session of this user is neither ended nor over.
+#[auto_type]
+fn is_open(user: Id, now: Time) -> _ {
+    sessions::user_id.eq(user).and(sessions::revoked_at.is_null()).and(sessions::expires_at.gt(now))
+}
+
+/// The user's sessions by which somebody is signed in, or could be: those with a live token or a browser's
+/// cookie. The newest come first, `limit` at most.
+pub fn list(
+    db: &mut Db,
+    user_id: UserId,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<OwnSession>, StorageError> {
+    let (user_id, now) = (Id::from(user_id), Time(now));
+    let live_token = api_tokens::table
+        .filter(api_tokens::session_id.eq(sessions::id))
+        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
+    let rows: Vec<(OwnSessionRow, String)> = sessions::table
+        .inner_join(identities::table)
+        .filter(is_open(user_id, now))
+        .filter(sessions::cookie_digest.is_not_null().or(exists(live_token)))
+        .order((sessions::created_at.desc(), sessions::id))
+        .limit(limit)
+        .select((OwnSessionRow::as_select(), identities::provider_id))
+        .load(db)?;
+    rows.into_iter().map(|(row, provider)| row.begun_at(provider)).collect()
+}
+
+/// Ends a session, if it is an open one of this user.
+pub fn end(
+    db: &mut Db,
+    user_id: UserId,
+    session_id: SessionId,
+    now: Timestamp,
+) -> Result<bool, StorageError> {
+    let (user_id, session_id, now) = (Id::from(user_id), Id::from(session_id), Time(now));
+    write(db, |db| {
+        lock_user(db, user_id)?;
+        Ok(end_these(db, user_id, &[session_id], now)? > 0)
+    })
+}
+
+/// Ends every open session of this user but `kept`; names those that it ended.
+pub fn end_others(
+    db: &mut Db,
+    user_id: UserId,
+    kept: SessionId,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, StorageError> {
+    let (user_id, kept, now) = (Id::from(user_id), Id::from(kept), Time(now));
+    write(db, |db| {
+        lock_user(db, user_id)?;
+        let others: Vec<Id> = sessions::table
+            .filter(is_open(user_id, now))
+            .filter(sessions::id.ne(kept))
+            .select(sessions::id)
+            .load(db)?;
+        // SQLite takes 32 766 parameters in a statement; a user with so many sessions is not expected, but met.
+        for some in others.chunks(1_000) {
+            end_these(db, user_id, some, now)?;
+        }
+        Ok(others.into_iter().map(Into::into).collect())
+    })
+}
+
+fn end_these(db: &mut Db, user_id: Id, ids: &[Id], now: Time) -> QueryResult<usize> {
+    let open = sessions::table.filter(is_open(user_id, now)).filter(sessions::id.eq_any(ids));
+    let ended = diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
+    let tokens = api_tokens::table
+        .filter(api_tokens::user_id.eq(user_id).and(api_tokens::session_id.eq_any(ids)))
+        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
+    diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
+    Ok(ended)
+}

@@ -1,0 +1,63 @@
+//! Ending what a provider says is over: sessions by its `sid`, or all of a `sub`.
+
+use std::collections::BTreeSet;
+
+use diesel::prelude::*;
+
+use super::tokens::lock_user;
+use super::{Db, write};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
+use crate::storage::error::StorageError;
+use crate::storage::records::EndedSession;
+use crate::storage::schema::{api_tokens, identities, sessions};
+use crate::storage::types::{Id, Time};
+
+/// The sessions that it means and that nobody has ended yet.
+pub fn find(db: &mut Db, logout: &ProviderLogout) -> Result<Vec<EndedSession>, StorageError> {
+    let providers = logout.providers.iter().map(|provider| provider.as_str());
+    let mut meant = sessions::table
+        .inner_join(identities::table)
+        .filter(identities::provider_id.eq_any(providers))
+        .filter(sessions::revoked_at.is_null())
+        .order((sessions::user_id, sessions::id))
+        .select((sessions::id, sessions::user_id))
+        .into_boxed();
+    let subject = match &logout.scope {
+        LogoutScope::Session { id, subject } => {
+            meant = meant.filter(sessions::provider_session.eq(id.as_str()));
+            subject.as_ref()
+        }
+        LogoutScope::Person(subject) => Some(subject),
+    };
+    if let Some(subject) = subject {
+        meant = meant.filter(identities::subject.eq(subject.as_str()));
+    }
+    let rows: Vec<(Id, Id)> = meant.load(db)?;
+    let ended =
+        |(session, user)| EndedSession { session: SessionId::from(session), user: UserId::from(user) };
+    Ok(rows.into_iter().map(ended).collect())
+}
+
+/// Ends those sessions, with their tokens.
+pub fn end(db: &mut Db, logout: &ProviderLogout, now: Timestamp) -> Result<Vec<EndedSession>, StorageError> {
+    write(db, |db| {
+        // A `sid` alone may belong to several people: always locked in the same order.
+        let users: BTreeSet<UserId> = find(db, logout)?.iter().map(|ended| ended.user).collect();
+        for user in users {
+            lock_user(db, user.into())?;
+        }
+        let ended = find(db, logout)?;
+        let ids: Vec<Id> = ended.iter().map(|ended| ended.session.into()).collect();
+        let (open, now) = (sessions::table.filter(sessions::id.eq_any(&ids)), Time(now));
+        // The provider's logout is done: nobody will ask for it with the ID token.
+        let over = (sessions::revoked_at.eq(now), sessions::sealed_id_token.eq(None::<Vec<u8>>));
+        diesel::update(open).set(over).execute(db)?;
+        let tokens = api_tokens::table
+            .filter(api_tokens::session_id.eq_any(&ids))
+            .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
+        diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
+        Ok(ended)
+    })
+}
