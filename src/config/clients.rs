@@ -22,6 +22,9 @@ pub(super) struct RawClient {
     /// The addresses that one-time keys may be delivered to, compared byte for byte. Required, https.
     #[serde(deserialize_with = "list")]
     redirect_uris: Vec<String>,
+    /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.
+    #[serde(deserialize_with = "list")]
+    post_logout_redirect_uris: Vec<String>,
     /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
     #[serde(deserialize_with = "list")]
     origins: Vec<String>,
@@ -54,6 +57,7 @@ impl Default for RawClient {
             id: None,
             display_name: None,
             redirect_uris: Vec::new(),
+            post_logout_redirect_uris: Vec::new(),
             origins: Vec::new(),
             key_delivery: "query".to_owned(),
             key_parameter: "one_time_key".to_owned(),
@@ -72,7 +76,14 @@ impl RawClient {
         let id_key = format!("{key}.id");
         let id = check.required(&id_key, self.id, "name the client");
         let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
-        let redirect_uris = redirect_uris(&format!("{key}.redirect_uris"), &self.redirect_uris, check);
+        let uris_key = format!("{key}.redirect_uris");
+        if self.redirect_uris.is_empty() {
+            let text = "is missing: name at least one address of the SPA, as in https://app.example.com/";
+            check.problem(&uris_key, text);
+        }
+        let redirect_uris = addresses(&uris_key, &self.redirect_uris, check);
+        let logout_key = format!("{key}.post_logout_redirect_uris");
+        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, check);
         let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
@@ -95,6 +106,7 @@ impl RawClient {
             display_name: self.display_name.unwrap_or_else(|| id.to_string()),
             id,
             redirect_uris,
+            post_logout_redirect_uris,
             origins,
             key_delivery: key_delivery?,
             key_parameter: key_parameter?,
@@ -107,11 +119,8 @@ impl RawClient {
     }
 }
 
-fn redirect_uris(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
-    if texts.is_empty() {
-        check
-            .problem(key, "is missing: name at least one address of the SPA, as in https://app.example.com/");
-    }
+/// Addresses of the SPA that browsers are sent to.
+fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let key = format!("{key}[{i}]");

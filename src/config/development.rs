@@ -87,6 +87,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
             "id": "sample",
             "display_name": "Sample app",
             "redirect_uris": [format!("{broker}/")],
+            "post_logout_redirect_uris": [format!("{broker}/")],
         }, {
             "id": "vite-react",
             "display_name": "Sample app on another origin",

@@ -69,10 +69,15 @@ pub(super) struct RawProvider {
     acr_values: Vec<String>,
     /// `oidc`: whether the UserInfo endpoint is asked in addition to the ID token. Default: true.
     userinfo: Option<bool>,
+    /// `oidc`: whether the ID token is kept with the session, sealed, and given to the provider at the logout
+    /// (`id_token_hint`), so that it need not ask the person. Default: false.
+    id_token_hint: Option<bool>,
     /// `oauth2`: where the browser is sent. Required.
     authorize_url: Option<String>,
     /// `oauth2`: where the code is exchanged. Required.
     token_url: Option<String>,
+    /// `oauth2`: where the browser is sent to sign out there, too. Default: nowhere.
+    end_session_url: Option<String>,
     /// `oauth2`: the JSON documents about the person, merged in this order. Required.
     profile: Vec<RawDocument>,
 }
@@ -108,8 +113,10 @@ impl Default for RawProvider {
             trusted_audiences: Vec::new(),
             acr_values: Vec::new(),
             userinfo: None,
+            id_token_hint: None,
             authorize_url: None,
             token_url: None,
+            end_session_url: None,
             profile: Vec::new(),
         }
     }
@@ -200,6 +207,7 @@ impl RawProvider {
         for (name, set) in [
             ("authorize_url", self.authorize_url.is_some()),
             ("token_url", self.token_url.is_some()),
+            ("end_session_url", self.end_session_url.is_some()),
             ("profile", !self.profile.is_empty()),
         ] {
             if set {
@@ -223,6 +231,7 @@ impl RawProvider {
             trusted_audiences: self.trusted_audiences,
             acr_values: self.acr_values,
             userinfo: self.userinfo.unwrap_or(true),
+            id_token_hint: self.id_token_hint.unwrap_or(false),
             claims: self.claims.check(&claims_key, check),
             issuer: issuer?,
         }))
@@ -234,6 +243,7 @@ impl RawProvider {
             ("trusted_audiences", !self.trusted_audiences.is_empty()),
             ("acr_values", !self.acr_values.is_empty()),
             ("userinfo", self.userinfo.is_some()),
+            ("id_token_hint", self.id_token_hint.is_some()),
         ] {
             if set {
                 check.problem(format!("{key}.{name}"), "is for kind = \"oidc\"");
@@ -241,6 +251,10 @@ impl RawProvider {
         }
         let authorize_url = endpoint(&format!("{key}.authorize_url"), self.authorize_url, check);
         let token_url = endpoint(&format!("{key}.token_url"), self.token_url, check);
+        let end_session_url = match self.end_session_url {
+            Some(text) => check.url(&format!("{key}.end_session_url"), &text).map(Some),
+            None => Some(None),
+        };
         if let Some(issuer) = &self.issuer {
             is_issuer(&format!("{key}.issuer"), issuer, check);
         }
@@ -261,8 +275,14 @@ impl RawProvider {
         }
         let claims = self.claims.check(&format!("{key}.claims"), check);
         let issuer = self.issuer;
-        let (authorize_url, token_url) = (authorize_url?, token_url?);
-        Some(KindSettings::OAuth2(OAuth2Settings { authorize_url, token_url, issuer, profile, claims }))
+        Some(KindSettings::OAuth2(OAuth2Settings {
+            authorize_url: authorize_url?,
+            token_url: token_url?,
+            end_session_url: end_session_url?,
+            issuer,
+            profile,
+            claims,
+        }))
     }
 }
 

@@ -15,8 +15,10 @@ pub enum AuditKind {
     LoginStarted,
     /// A callback ended in a one-time key.
     LoginSucceeded,
-    /// A callback failed.
+    /// A callback failed, or `/login` could not continue a session.
     LoginFailed,
+    /// `/login` continued the browser's session: one more token, without the provider.
+    SessionContinued,
     /// A one-time key was exchanged for its token.
     KeyRedeemed,
     /// A redemption was refused.
@@ -35,7 +37,8 @@ pub enum AuditKind {
     TokenReused,
     /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
     TokenIdle,
-    /// A session was ended: by its owner, by its provider, or because somebody else has a copy of its token.
+    /// A session was ended: by its owner, by its provider, by another login in its browser, or because somebody
+    /// else has a copy of its token.
     SessionEnded,
     /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
     BackchannelLogout,
@@ -52,6 +55,7 @@ impl AuditKind {
             Self::LoginStarted => "login_started",
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
+            Self::SessionContinued => "session_continued",
             Self::KeyRedeemed => "key_redeemed",
             Self::KeyRefused => "key_refused",
             Self::KeyRepeated => "key_repeated",

@@ -21,6 +21,8 @@ pub struct Client {
     pub display_name: String,
     /// The addresses that one-time keys may be delivered to, compared byte for byte.
     pub redirect_uris: Vec<RedirectUri>,
+    /// The addresses that the browser may return to after a logout, compared byte for byte.
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
     /// The origins that may call the API from a browser.
     pub origins: Vec<Origin>,
     /// Where in the redirect the key travels.
@@ -57,6 +59,25 @@ impl Client {
     /// The registered address with this digest.
     pub fn redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
         self.redirect_uris.iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
+    }
+
+    /// The address that is registered for returning to after a logout and equals `presented`, byte for byte.
+    pub fn post_logout_redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
+        self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == presented)
+    }
+
+    /// The address for returning to after a logout that has this digest.
+    pub fn post_logout_redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
+        let registered = self.post_logout_redirect_uris.iter();
+        registered.into_iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
+    }
+
+    /// The only address for returning to after a logout, where there is just one.
+    pub fn only_post_logout_redirect_uri(&self) -> Option<&RedirectUri> {
+        match self.post_logout_redirect_uris.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
     }
 
     /// Whether `origin` is one of the client's own.

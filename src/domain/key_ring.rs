@@ -40,6 +40,10 @@ pub enum Purpose {
     LegacyHandle,
     /// Seals a browser's session into its cookie.
     BrowserSession,
+    /// Seals a logout that has gone on to the provider into its cookie.
+    LogoutAttempt,
+    /// Seals the ID token that is kept with a session for the provider's logout.
+    IdToken,
 }
 
 impl Purpose {
@@ -50,6 +54,8 @@ impl Purpose {
             Self::OneTimeKey => b"token-broker/v1/one-time-key",
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
             Self::LegacyHandle => b"token-broker/v1/legacy-handle",
+            Self::LogoutAttempt => b"token-broker/v1/logout-attempt",
+            Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
         }
     }

@@ -35,6 +35,9 @@ pub const INACTIVITY_MIN: TimeDelta = TimeDelta::minutes(10);
 /// The live tokens a user can have; the oldest are revoked beyond it.
 pub const LIVE_TOKENS_PER_USER: usize = 50;
 
+/// A logout that has gone on to the provider, until it comes back.
+pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
+
 /// How long a logout token is remembered as used: longer than the three minutes in which it can be fresh by any
 /// instance's clock.
 pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);

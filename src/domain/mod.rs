@@ -15,6 +15,7 @@ pub mod ids;
 pub mod key_ring;
 pub mod lifetimes;
 pub mod login_attempt;
+pub mod logout_attempt;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;

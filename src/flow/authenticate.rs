@@ -140,6 +140,7 @@ pub(super) fn refused(broker: &Broker, caller: &Caller, record: Option<&TokenRec
     ErrorCode::InvalidToken.into()
 }
 
-fn about<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {
+/// An event about a token.
+pub(super) fn about<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {
     event.client(&facts.client_id).user(facts.user_id).session(facts.session_id).token(facts.handle)
 }

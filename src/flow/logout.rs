@@ -1,5 +1,9 @@
 //! Step 5, `/api/logout`: ends the caller's session, or all of the user's, at once and everywhere.
 
+use std::time::Duration;
+
+use url::Url;
+
 use crate::domain::audit::AuditKind;
 use crate::error::Result;
 use crate::flow::Caller;
@@ -7,7 +11,11 @@ use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::Authenticated;
 use crate::state::Broker;
 
+/// How long the answer waits for a provider that has not said yet where its logout is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Ends this session, or `everywhere` all sessions of the user. Other instances see it with their next query.
+/// Where the session's provider can end its own, too, it says where the browser goes for it.
 ///
 /// # Errors
 /// `temporarily_unavailable` while the database is away: then nothing was ended.
@@ -16,7 +24,7 @@ pub async fn logout(
     caller: &Caller,
     signed_in: &Authenticated,
     everywhere: bool,
-) -> Result<()> {
+) -> Result<Option<Url>> {
     let now = broker.clock.now();
     if everywhere {
         broker.storage.end_sessions_of(signed_in.user.id, now).await?;
@@ -28,5 +36,16 @@ pub async fn logout(
         .user(signed_in.user.id)
         .session(signed_in.session.id)
         .record();
-    Ok(())
+    Ok(provider_logout_url(broker, signed_in).await)
+}
+
+/// The broker's own `/logout`, which goes on to the provider. A provider that does not answer now has none: the
+/// person is signed out here, and that is what was asked for.
+async fn provider_logout_url(broker: &Broker, signed_in: &Authenticated) -> Option<Url> {
+    let client = broker.clients.get(&signed_in.token.client_id).filter(|client| !client.legacy)?;
+    let provider = broker.providers.get(&signed_in.user.provider)?;
+    provider.end_session_endpoint(PATIENCE).await.ok()??;
+    let mut url = broker.public_url.join("/logout").ok()?;
+    url.query_pairs_mut().append_pair("client_id", client.id.as_str());
+    Some(url)
 }

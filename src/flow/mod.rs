@@ -6,8 +6,11 @@
 pub mod audit_trail;
 pub mod authenticate;
 pub mod backchannel_logout;
+pub mod browser_logout;
 pub mod browser_session;
 pub mod callback;
+mod continue_session;
+mod hand_over;
 pub mod health;
 mod issue;
 pub mod last_use;

@@ -4,6 +4,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use super::extract::attempt_cookies::{self, AttemptCookies};
+use super::extract::browser_session::{self, SessionCookie};
 use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
 use crate::error::{Error, ErrorCode, Result};
@@ -19,7 +20,8 @@ errors!(
 
 /// Complete a login
 ///
-/// Where the provider sends the browser back to. With a valid attempt the browser always goes on to the SPA, with
+/// Where the provider sends the browser back to. Whoever signs in here begins a new session; the one that the
+/// browser had until then ends. With a valid attempt the browser always goes on to the SPA, with
 /// `one_time_key` and `state`, or with `error`, `error_description` and `state`. Without one it stays here, on a
 /// page that says what happened.
 #[utoipa::path(
@@ -33,7 +35,7 @@ errors!(
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(
             ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "Makes the browser forget the attempt."),
+            ("Set-Cookie" = String, description = "Makes the browser forget the attempt and, in success, keep its session: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
     ),
@@ -43,9 +45,10 @@ pub async fn oauth2_callback(
     broker: web::Data<Broker>,
     caller: Caller,
     cookies: AttemptCookies,
+    session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    complete(&broker, &caller, cookies, &request).await
+    complete(&broker, &caller, cookies, session, &request).await
 }
 
 /// Complete a login at one of several providers
@@ -64,7 +67,7 @@ pub async fn oauth2_callback(
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(
             ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "Makes the browser forget the attempt."),
+            ("Set-Cookie" = String, description = "Makes the browser forget the attempt and, in success, keep its session: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
     ),
@@ -74,15 +77,17 @@ pub async fn oauth2_callback_of_provider(
     broker: web::Data<Broker>,
     caller: Caller,
     cookies: AttemptCookies,
+    session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    complete(&broker, &caller, cookies, &request).await
+    complete(&broker, &caller, cookies, session, &request).await
 }
 
 async fn complete(
     broker: &Broker,
     caller: &Caller,
     cookies: AttemptCookies,
+    session: SessionCookie,
     request: &HttpRequest,
 ) -> Result<HttpResponse> {
     let query = request.query_string().as_bytes();
@@ -95,15 +100,20 @@ async fn complete(
     };
     let AttemptCookies { attempts, conflicting } = cookies;
     let path = request.path().to_owned();
-    let callback = CallbackRequest { path, code, state, iss, error, attempts, conflicting, malformed };
+    let session_cookie = session.value();
+    let callback =
+        CallbackRequest { path, code, state, iss, error, attempts, conflicting, session_cookie, malformed };
+    let secure = broker.secure_cookies();
     let (mut response, forget) = match flow::callback(broker, caller, callback).await {
-        Ok(CallbackEnd { location, forget }) => {
-            (HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(), forget)
+        Ok(CallbackEnd { location, forget, session_cookie }) => {
+            let mut response = HttpResponse::SeeOther().insert_header((LOCATION, location)).finish();
+            browser_session::change(&mut response, session_cookie, secure)?;
+            (response, forget)
         }
         Err(CallbackFailure { error, forget }) => (HttpResponse::from_error(error), forget),
     };
     if let Some(id) = &forget {
-        let cookie = attempt_cookies::forget(id, broker.secure_cookies());
+        let cookie = attempt_cookies::forget(id, secure);
         response.add_cookie(&cookie).map_err(|cause| Error::new(ErrorCode::ServerError).caused_by(cause))?;
     }
     Ok(response)

@@ -19,8 +19,10 @@ use crate::error::{Error, ErrorCode};
 pub enum Shape {
     /// `{"error", "error_description", "request_id"}` (RFC 6749 section 5.2).
     OAuth,
-    /// The broker's own page, for people.
+    /// The broker's own page, for people who sign in.
     Page,
+    /// The same for people who sign out.
+    SignOutPage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -32,6 +34,7 @@ impl Shape {
         match segments.as_slice() {
             ["api", "get_token"] | ["oauth2", _, ..] => Self::OAuth,
             ["login"] | ["oauth2_callback", ..] => Self::Page,
+            ["logout", ..] => Self::SignOutPage,
             _ => Self::Problem,
         }
     }
@@ -40,7 +43,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
         }
     }
@@ -199,13 +202,14 @@ pub fn render(
     let body = match shape {
         Shape::OAuth => serde_json::to_string(&OAuthError::new(code, text, request_id)).unwrap_or_default(),
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
-        Shape::Page => pages::error(code, text, request_id, start_again).into_string(),
+        Shape::Page => pages::error("Sign-in", code, text, request_id, start_again).into_string(),
+        Shape::SignOutPage => pages::error("Sign-out", code, text, request_id, start_again).into_string(),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if shape == Shape::Page {
+    if matches!(shape, Shape::Page | Shape::SignOutPage) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use url::form_urlencoded;
 
 use super::extract::attempt_cookies::{self, AttemptCookies};
+use super::extract::browser_session::{self, SessionCookie};
 use super::extract::navigation::Navigation;
 use super::extract::parameters::{self, Parameter, parameter};
 use super::openapi::errors;
@@ -12,7 +13,7 @@ use super::pages;
 use crate::error::Result;
 use crate::flow::Caller;
 use crate::flow::login as flow;
-use crate::flow::login::{LoginRequest, LoginStep, ProviderChoice};
+use crate::flow::login::{LoginAnswer, LoginRequest, LoginStep, ProviderChoice};
 use crate::state::Broker;
 
 /// In the order of the fields of [`LoginRequest`]; `provider` last, because the chooser adds it.
@@ -75,6 +76,7 @@ pub async fn login(
     caller: Caller,
     _navigation: Navigation,
     cookies: AttemptCookies,
+    session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let values = parameters::read(request.query_string().as_bytes(), PARAMETERS)?;
@@ -90,7 +92,7 @@ pub async fn login(
         max_age,
         provider,
     ] = values;
-    let step = flow::login(
+    let LoginAnswer { step, session_cookie } = flow::login(
         &broker,
         &caller,
         LoginRequest {
@@ -104,14 +106,18 @@ pub async fn login(
             login_hint,
             max_age,
             open_attempts: cookies.attempts,
+            session_cookie: session.value(),
         },
     )
     .await?;
-    Ok(answer(step, &same_login, broker.secure_cookies()))
+    let mut response = answer(step, &same_login, broker.secure_cookies());
+    browser_session::change(&mut response, session_cookie, broker.secure_cookies())?;
+    Ok(response)
 }
 
 fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
     match step {
+        LoginStep::Back { location } => HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(),
         LoginStep::Redirect { location, attempt, forget } => {
             let mut response = HttpResponse::SeeOther();
             response.insert_header((LOCATION, location.as_str()));

@@ -1,7 +1,8 @@
 //! `POST /api/logout`: ends the session, or all sessions, of the caller.
 
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use url::Url;
 use utoipa::ToSchema;
 
 use super::extract::bearer::SignedIn;
@@ -19,6 +20,14 @@ pub struct LogoutBody {
     #[serde(default)]
     #[schema(example = false)]
     everywhere: bool,
+}
+
+/// What is left to do.
+#[derive(Serialize, ToSchema)]
+pub struct LogoutAnswer {
+    /// Where to send the browser's window, to sign out at the provider, too.
+    #[schema(value_type = String, example = "https://auth.example.com/logout?client_id=web")]
+    provider_logout_url: Url,
 }
 
 errors!(
@@ -39,12 +48,17 @@ errors!(
 
 /// Sign out
 ///
-/// Ends the session of the token at once: no token of it works any more. The body may be left out.
+/// Ends the session of the token at once: no token of it works any more. The body may be left out. Where the
+/// session's provider can end its own session, too, the answer says where to send the browser's window for it.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),
     request_body(content = Option<LogoutBody>, description = "Optional.", content_type = "application/json"),
-    responses((status = 204, description = "The session has ended."), LogoutErrors),
+    responses(
+        (status = 204, description = "The session has ended, and there is no more to do."),
+        (status = 200, description = "The session has ended here; the provider's own has not.", body = LogoutAnswer),
+        LogoutErrors,
+    ),
 )]
 #[post("/logout")]
 pub async fn logout(
@@ -55,8 +69,11 @@ pub async fn logout(
     payload: web::Payload,
 ) -> Result<HttpResponse> {
     let body = read(&request, payload).await?;
-    flow::logout::logout(&broker, &caller, &signed_in, body.everywhere).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let logout_url = flow::logout::logout(&broker, &caller, &signed_in, body.everywhere).await?;
+    Ok(match logout_url {
+        Some(provider_logout_url) => HttpResponse::Ok().json(LogoutAnswer { provider_logout_url }),
+        None => HttpResponse::NoContent().finish(),
+    })
 }
 
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<LogoutBody> {

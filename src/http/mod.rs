@@ -6,6 +6,7 @@
 
 mod admin;
 mod backchannel_logout;
+mod browser_logout;
 mod callback;
 mod docs;
 mod error_response;
@@ -14,6 +15,7 @@ mod front;
 mod health;
 mod login;
 mod logout;
+mod logout_pages;
 mod me;
 mod middleware;
 pub mod openapi;

@@ -127,7 +127,7 @@ fn error_response(shape: Shape, codes: &[ErrorCode]) -> Response {
     let lines: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.public_text())).collect();
     let mut content = ContentBuilder::new();
     content = match shape {
-        Shape::Page => content.schema(Some(Object::with_type(Type::String))),
+        Shape::Page | Shape::SignOutPage => content.schema(Some(Object::with_type(Type::String))),
         Shape::OAuth => content.schema(Some(Ref::from_schema_name("OAuthError"))),
         Shape::Problem => content.schema(Some(Ref::from_schema_name("Problem"))),
     };
@@ -148,7 +148,7 @@ fn error_response(shape: Shape, codes: &[ErrorCode]) -> Response {
 fn example(shape: Shape, code: ErrorCode) -> Value {
     let text = code.public_text();
     match shape {
-        Shape::Page => Value::String(format!("<!DOCTYPE html>… {text} …")),
+        Shape::Page | Shape::SignOutPage => Value::String(format!("<!DOCTYPE html>… {text} …")),
         Shape::OAuth => json!(OAuthError::new(code, text, EXAMPLE_REQUEST_ID)),
         Shape::Problem => json!(Problem::new(code, text, EXAMPLE_REQUEST_ID)),
     }
@@ -211,6 +211,8 @@ mod tests {
                 "get /docs/{file}",
                 "get /healthz",
                 "get /login",
+                "get /logout",
+                "get /logout/callback",
                 "get /oauth2_callback",
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
@@ -220,6 +222,7 @@ mod tests {
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",
+                "post /logout",
                 "post /oauth2/backchannel_logout",
             ]
         );

@@ -19,14 +19,19 @@ use crate::state::Broker;
 const STYLE: &str = include_str!("assets/page.css");
 
 /// The policy of a page without scripts.
-pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy(""));
+pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy("", "'none'"));
+
+/// The policy of a page without scripts whose form goes to `form_action`.
+pub fn policy_with_form(form_action: &str) -> HeaderValue {
+    policy("", form_action)
+}
 
 #[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
-fn policy(more: &str) -> HeaderValue {
+fn policy(more: &str, form_action: &str) -> HeaderValue {
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; {more}\
-         frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+         frame-ancestors 'none'; base-uri 'none'; form-action {form_action}"
     );
     HeaderValue::from_str(&policy).expect("a policy is visible ASCII")
 }
@@ -65,11 +70,12 @@ pub fn layout(title: &str, head: Markup, body: Markup) -> Markup {
     }
 }
 
-/// The page that says what went wrong with a sign-in.
-pub fn error(code: ErrorCode, text: &str, request_id: &str, start_again: &str) -> Markup {
-    let title = if code.status() >= 500 { "Signing in is not possible right now" } else { "Sign-in failed" };
+/// The page that says what went wrong with what the person did: `Sign-in` or `Sign-out`.
+pub fn error(what: &str, code: ErrorCode, text: &str, request_id: &str, start_again: &str) -> Markup {
+    let failed = if code.status() >= 500 { "is not possible right now" } else { "failed" };
+    let title = format!("{what} {failed}");
     layout(
-        title,
+        &title,
         html! {},
         html! {
             main role="alert" {

@@ -12,8 +12,8 @@ use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    admin, backchannel_logout, callback, docs, front, health, login, logout, me, redeem, rotate, sample,
-    sessions,
+    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
+    rotate, sample, sessions,
 };
 use crate::error::{Error, ErrorCode, Result};
 
@@ -48,6 +48,9 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(callback::oauth2_callback)
         .service(callback::oauth2_callback_of_provider)
         .service(api)
+        .service(browser_logout::logout_page)
+        .service(browser_logout::end_browser_session)
+        .service(browser_logout::logout_callback)
         .service(backchannel_logout::backchannel_logout)
         .service(health::healthz)
         .service(health::readyz)

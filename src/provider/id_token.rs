@@ -54,6 +54,8 @@ pub(super) struct IdToken {
     pub(super) session: Option<String>,
     /// When the person last proved who they are.
     pub(super) auth_time: Option<Timestamp>,
+    /// The token itself, where it is kept for the logout.
+    pub(super) kept: Option<SecretString>,
     /// All claims, for the mapping.
     pub(super) claims: Object,
 }
@@ -75,7 +77,7 @@ impl Expected<'_> {
         let subject = subject.parse().map_err(|_| Refused("sub is not a usable subject"))?;
         let session = claims.text("sid")?.map(str::to_owned);
         let auth_time = self.check_strength(claims)?;
-        Ok(IdToken { subject, session, auth_time, claims: token.claims })
+        Ok(IdToken { subject, session, auth_time, kept: None, claims: token.claims })
     }
 
     fn check_times(&self, claims: Claims<'_>) -> Result<(), Refused> {

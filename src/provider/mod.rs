@@ -9,6 +9,7 @@ mod cached;
 mod claims;
 pub mod dev;
 mod discovery;
+mod end_session;
 #[cfg(test)]
 mod fake;
 mod http_client;
@@ -26,6 +27,7 @@ mod token_endpoint;
 use secrecy::SecretString;
 use url::Url;
 
+pub use self::end_session::EndSessionRequest;
 use self::http_client::{Deadline, HttpClient};
 use self::id_token::IdToken;
 use self::oauth2::OAuth2;
@@ -114,6 +116,11 @@ impl Provider {
         matches!(self.kind, Kind::Oidc(_))
     }
 
+    /// Whether it answers `prompt=none` without showing a page: a part of OpenID Connect, unknown to plain OAuth 2.
+    pub fn supports_prompt_none(&self) -> bool {
+        matches!(self.kind, Kind::Oidc(_))
+    }
+
     /// The path on which its callbacks arrive.
     pub fn callback_path(&self) -> &str {
         self.registration.redirect_uri.path()
@@ -173,12 +180,13 @@ impl Provider {
         match (&self.kind, id_token) {
             (Kind::Oidc(oidc), Some(id_token)) => {
                 let auth_time = id_token.auth_time;
+                let kept = id_token.kept.clone();
                 let profile = oidc.profile(registration, &access_token, id_token, deadline).await?;
-                Ok(SignedInProfile { profile, auth_time })
+                Ok(SignedInProfile { profile, auth_time, id_token: kept })
             }
             (Kind::OAuth2(oauth2), None) => {
                 let profile = oauth2.profile(registration, &access_token, deadline).await?;
-                Ok(SignedInProfile { profile, auth_time: None })
+                Ok(SignedInProfile { profile, auth_time: None, id_token: None })
             }
             _ => Err(ProviderError::Unusable("the grant is another provider's".to_owned())),
         }
@@ -189,18 +197,6 @@ impl Provider {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.ready(&self.registration).await,
             Kind::OAuth2(_) => Ok(()),
-        }
-    }
-
-    /// Where the person can sign out at the provider (RP-Initiated Logout 1.0), where it says so.
-    pub async fn end_session_endpoint(&self) -> Result<Option<Url>, ProviderError> {
-        match &self.kind {
-            Kind::Oidc(oidc) => {
-                let deadline = self.registration.http.deadline();
-                let metadata = oidc.metadata(&self.registration, deadline).await?;
-                Ok(metadata.end_session_endpoint.clone())
-            }
-            Kind::OAuth2(_) => Ok(None),
         }
     }
 }
@@ -247,6 +243,8 @@ pub struct SignedInProfile {
     pub profile: Profile,
     /// When the person last proved who they are, where the provider says so.
     pub auth_time: Option<Timestamp>,
+    /// The verified ID token, where it is kept for the logout.
+    pub id_token: Option<SecretString>,
 }
 
 /// Why a provider call failed. Holds nothing of the answer: no token, no body, no URL.

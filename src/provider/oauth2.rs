@@ -31,6 +31,11 @@ impl OAuth2 {
         &self.settings.authorize_url
     }
 
+    /// Where the browser is sent to sign out.
+    pub(super) fn end_session_url(&self) -> Option<&Url> {
+        self.settings.end_session_url.as_ref()
+    }
+
     /// # Errors
     ///
     /// InsufficientAuthentication where `max_age` is asked for: nothing here could prove it. A second line, behind

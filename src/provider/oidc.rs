@@ -55,6 +55,11 @@ impl Oidc {
         &self.settings.trusted_audiences
     }
 
+    /// Whether ID tokens are kept for the logout.
+    pub(super) fn keeps_id_tokens(&self) -> bool {
+        self.settings.id_token_hint
+    }
+
     /// The time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -132,8 +137,9 @@ impl Oidc {
             access_token: &tokens.access_token,
             now: self.clock.now(),
         };
-        let id_token = expected.check(jwt)?;
-        Ok((tokens.access_token, id_token))
+        let mut checked = expected.check(jwt)?;
+        checked.kept = self.settings.id_token_hint.then_some(id_token);
+        Ok((tokens.access_token, checked))
     }
 
     /// Verifies a token's signature. A token that no known key can have signed makes the keys be fetched anew,
@@ -216,7 +222,7 @@ mod tests {
         let provider = provider(fake.settings(|_| {}));
         let url = provider.authorization_url(&Attempt::new().request()).await.unwrap();
         assert!(url.as_str().starts_with(&format!("{}/authorize?tenant=1&", fake.issuer())), "{url}");
-        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        let SignedInProfile { profile, auth_time, .. } = sign_in(&provider).await.unwrap();
         assert_eq!((profile.provider.as_str(), profile.subject.as_str()), ("corp", "alice-1"));
         assert_eq!(profile.username.unwrap().as_str(), "alice");
         assert_eq!(profile.provider_session.unwrap().as_str(), "s1");
@@ -287,7 +293,7 @@ mod tests {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "sid": "s2", "auth_time": 1})));
-        let SignedInProfile { profile, auth_time } = sign_in(&provider).await.unwrap();
+        let SignedInProfile { profile, auth_time, .. } = sign_in(&provider).await.unwrap();
         assert_eq!((profile.provider_session, auth_time), (None, None));
     }
 
@@ -429,7 +435,8 @@ mod tests {
         fake.reply(METADATA, Reply::status(500));
         assert_eq!(kind(provider.ready().await), "ok");
         assert_eq!(fake.server.count(METADATA), 4);
-        assert_eq!(provider.end_session_endpoint().await.unwrap(), Some(fake.server.url("/logout")));
+        let endpoint = provider.end_session_endpoint(Duration::from_secs(3)).await.unwrap();
+        assert_eq!(endpoint, Some(fake.server.url("/logout")));
     }
 
     #[tokio::test]

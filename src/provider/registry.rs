@@ -133,7 +133,8 @@ fn check_oauth2(settings: &OAuth2Settings) -> Result<Vec<Url>, &'static str> {
         return Err("authorize_url must not have a query with parameters that the request sets itself");
     }
     let profile = settings.profile.iter().map(|document| document.url.clone());
-    Ok([settings.authorize_url.clone(), settings.token_url.clone()].into_iter().chain(profile).collect())
+    let endpoints = [settings.authorize_url.clone(), settings.token_url.clone()];
+    Ok(endpoints.into_iter().chain(settings.end_session_url.clone()).chain(profile).collect())
 }
 
 #[cfg(test)]

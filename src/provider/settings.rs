@@ -83,6 +83,8 @@ pub struct OidcSettings {
     pub acr_values: Vec<String>,
     /// Whether the UserInfo endpoint is asked in addition to the ID token.
     pub userinfo: bool,
+    /// Whether the ID token is kept, sealed, so that the provider can be given it at the logout.
+    pub id_token_hint: bool,
     /// Claims that are mapped otherwise than by their standard names.
     pub claims: ClaimMapping,
 }
@@ -94,6 +96,8 @@ pub struct OAuth2Settings {
     pub authorize_url: Url,
     /// Where the code is exchanged.
     pub token_url: Url,
+    /// Where the person signs out there, too.
+    pub end_session_url: Option<Url>,
     /// Its issuer, where it sends `iss` in the callback (RFC 9207).
     pub issuer: Option<String>,
     /// The JSON documents about the person, merged in this order.

@@ -102,7 +102,8 @@ impl Storage {
 
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates it, brings
     /// the profile up to date, and begins a session with a new token, or, with [`SignIn::reuse`], hands out the
-    /// newest live token of this user and client for which `reusable` says yes.
+    /// newest live token of this user and client for which `reusable` says yes. The session that the browser had
+    /// until now ends with it, whoever's it was.
     ///
     /// `issue` makes the new token for the user and the session; it is called at most once, inside the
     /// transaction. A disabled user is refused, and nothing is changed.
@@ -146,6 +147,24 @@ impl Storage {
         on_backend!(self, Bound::Answer, browser_sessions::find(&digest))
     }
 
+    /// Writes one more token into the session whose cookie has this digest, in one transaction. `judge` decides
+    /// on the session while nobody else can change it; says whether it agreed. The token's user and session must
+    /// be those of the session.
+    pub async fn add_token(
+        &self,
+        digest: SessionDigest,
+        token: StoredToken,
+        now: Timestamp,
+        live_tokens: usize,
+        judge: impl FnOnce(&BrowserSessionRecord) -> bool + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        on_backend!(
+            self,
+            Bound::Answer,
+            browser_sessions::add_token(&digest, &token, now, live_tokens, judge)
+        )
+    }
+
     /// Ends a session and its tokens; says whether it was there and not ended before.
     pub async fn end_session(&self, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end(session, now))
@@ -154,6 +173,11 @@ impl Storage {
     /// Ends every session of a user, with its tokens; says how many were not ended before.
     pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
+    }
+
+    /// Takes the sealed ID token of a session out of its row: it is good for one logout.
+    pub async fn take_id_token(&self, session: SessionId) -> Result<Option<Vec<u8>>, StorageError> {
+        on_backend!(self, Bound::Answer, id_tokens::take(session))
     }
 
     /// The sessions that a provider's logout means and that are not ended yet; changes nothing.

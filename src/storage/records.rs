@@ -1,6 +1,7 @@
 //! What goes into the database and what comes out, in domain types.
 
 use crate::domain::api_token::{HandleDigest, TokenFacts};
+use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, ProviderId, SessionId, UserId};
 use crate::domain::profile::{Profile, ProfileText};
@@ -24,19 +25,34 @@ pub struct SignIn {
     pub browser: Browser,
     /// When the person last proved who they are, where the provider says so.
     pub auth_time: Option<Timestamp>,
+    /// The ID token that the provider's logout will be given, sealed; where it is kept.
+    pub sealed_id_token: Option<Vec<u8>>,
     /// The time of the login.
     pub now: Timestamp,
     /// When the new session ends, at the latest.
     pub session_expires_at: Timestamp,
+    /// What becomes of the browser's session; nothing for a client that does without.
+    pub browser_session: Option<NewBrowserSession>,
     /// Whether a live token of this user and client is handed out again.
     pub reuse: bool,
     /// The live tokens a user can have; the oldest are revoked beyond it.
     pub live_tokens: usize,
 }
 
+/// The session cookie of a browser that signs in.
+#[derive(Debug, Clone, Copy)]
+pub struct NewBrowserSession {
+    /// Of the cookie that the browser is given.
+    pub digest: SessionDigest,
+    /// Of the cookie that it had until now: its session ends.
+    pub previous: Option<SessionDigest>,
+}
+
 /// What a login wrote.
 #[derive(Debug)]
 pub struct SignedIn {
+    /// The session that the browser had until now, and its user, where it was not over before.
+    pub ended: Option<(SessionId, UserId)>,
     /// Whether this was the user's first login.
     pub first_login: bool,
     /// The token: new, or, where `reuse` was asked for, the one that lives already.

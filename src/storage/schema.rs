@@ -57,6 +57,7 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
         last_used_at -> Nullable<SqlTime>,
+        sealed_id_token -> Nullable<Binary>,
     }
 }
 

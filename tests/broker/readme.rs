@@ -15,8 +15,8 @@ fn file(name: &str) -> String {
 /// The blocks of this language in the README, in order.
 fn blocks(language: &str) -> Vec<String> {
     let readme = file("README.md");
-    let pieces = readme.split(&format!("```{language}\n")).skip(1);
-    pieces.map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
+    let fence = format!("```{language}\n");
+    readme.split(&fence).skip(1).map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
 }
 
 fn block_with(text: &str) -> String {

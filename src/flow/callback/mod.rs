@@ -4,24 +4,23 @@
 //!
 //! [`VerifiedCallback`](verify::VerifiedCallback) → [`ExchangedCode`](stages::ExchangedCode) →
 //! [`KnownPerson`](stages::KnownPerson) → [`SignedInUser`](stages::SignedInUser) →
-//! [`ParkedKey`](stages::ParkedKey).
+//! [`ParkedKey`].
 //!
 //! Until the callback is verified a failure ends on the broker's own page; afterwards it goes back to the SPA.
 
 mod stages;
 mod verify;
 
-use crate::domain::audit::AuditKind;
-use crate::domain::client::{Client, RedirectUri};
+use crate::domain::browser_session::BrowserSession;
 use crate::domain::ids::ProviderId;
-use crate::domain::login_attempt::{AttemptId, ClientState};
+use crate::domain::login_attempt::AttemptId;
 use crate::error::{Error, Result};
-use crate::flow::audit_trail::Event;
+use crate::flow::browser_session::SessionCookieChange;
+use crate::flow::hand_over::{ParkedKey, WayBack, failed};
 use crate::flow::limits::{Counted, count};
 use crate::flow::{AttemptCookie, Caller};
 use crate::state::Broker;
 
-use stages::ParkedKey;
 use verify::VerifiedCallback;
 
 /// What the provider's redirect brought; each parameter at most once, as it was sent.
@@ -41,6 +40,8 @@ pub struct CallbackRequest {
     pub attempts: Vec<AttemptCookie>,
     /// Attempts whose cookie came twice with different values.
     pub conflicting: Vec<AttemptId>,
+    /// The browser's session cookie, if it has one.
+    pub session_cookie: Option<String>,
     /// What is wrong with the query, where it could not be read whole; the attempt is used up all the same.
     pub malformed: Option<Error>,
 }
@@ -51,6 +52,8 @@ pub struct CallbackEnd {
     pub location: String,
     /// The attempt whose cookie goes; none when nothing was consumed.
     pub forget: Option<AttemptId>,
+    /// What becomes of the browser's session cookie: nothing, unless somebody signed in.
+    pub session_cookie: SessionCookieChange,
 }
 
 /// The callback ends on the broker's own page.
@@ -76,27 +79,30 @@ impl From<Error> for CallbackFailure {
 pub async fn callback(
     broker: &Broker,
     caller: &Caller,
-    request: CallbackRequest,
+    mut request: CallbackRequest,
 ) -> Result<CallbackEnd, CallbackFailure> {
     count(broker, caller, Counted::Callback)?;
-    let (way_back, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
+    let session_cookie = request.session_cookie.take();
+    let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys));
+    let (began, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
         failed(broker, caller, &failure.error).record();
     })?;
     let outcome = match verified {
-        Ok(verified) => complete(broker, caller, verified).await.map_err(Incomplete::used_up),
+        Ok(verified) => complete(broker, caller, verified, previous).await.map_err(Incomplete::used_up),
         Err(incomplete) => Err(incomplete),
     };
+    let Began { way_back, provider, attempt } = began;
     match outcome {
-        Ok(ParkedKey { key }) => {
-            let pair = (way_back.client.key_parameter.as_str(), key.expose());
-            Ok(way_back.end(&[(pair.0, pair.1.as_str())], true))
+        Ok((key, session_cookie)) => {
+            Ok(CallbackEnd { location: way_back.with_key(&key), forget: Some(attempt), session_cookie })
         }
         Err(Incomplete { error, used_up }) => {
-            failed(broker, caller, &error).client(&way_back.client.id).provider(&way_back.provider).record();
-            let description =
-                format!("{} ({}, request {})", error.public_text(), error.code(), caller.request_id);
-            let code = error.code().redirect_code();
-            Ok(way_back.end(&[("error", code), ("error_description", &description)], used_up))
+            failed(broker, caller, &error).client(&way_back.client.id).provider(&provider).record();
+            Ok(CallbackEnd {
+                location: way_back.with_error(caller, &error),
+                forget: used_up.then_some(attempt),
+                session_cookie: SessionCookieChange::None,
+            })
         }
     }
 }
@@ -114,32 +120,20 @@ impl Incomplete {
     }
 }
 
-/// Where the answer to a valid attempt goes: fixed at `/login`.
-struct WayBack<'a> {
-    client: &'a Client,
-    redirect_uri: &'a RedirectUri,
-    client_state: Option<ClientState>,
+/// What `/login` fixed about a valid attempt.
+struct Began<'a> {
+    way_back: WayBack<'a>,
     provider: ProviderId,
     attempt: AttemptId,
 }
 
-impl WayBack<'_> {
-    fn end(self, answer: &[(&str, &str)], used_up: bool) -> CallbackEnd {
-        let mut pairs = answer.to_vec();
-        if let Some(state) = &self.client_state {
-            pairs.push(("state", state.as_str()));
-        }
-        let location = self.redirect_uri.with(self.client.key_delivery, &pairs);
-        CallbackEnd { location, forget: used_up.then_some(self.attempt) }
-    }
-}
-
-async fn complete(broker: &Broker, caller: &Caller, verified: VerifiedCallback<'_>) -> Result<ParkedKey> {
-    verified.exchange().await?.profile().await?.sign_in(broker, caller).await?.park_key(broker).await
-}
-
-fn failed<'a>(broker: &'a Broker, caller: &Caller, error: &Error) -> Event<'a> {
-    let cause = error.cause_chain();
-    tracing::info!(code = error.code().as_str(), cause, "a sign-in was not completed");
-    Event::new(broker, caller, AuditKind::LoginFailed).reason(error.code())
+/// From the provider's answer to a parked key. `previous` is the session that the browser had until now.
+async fn complete(
+    broker: &Broker,
+    caller: &Caller,
+    verified: VerifiedCallback<'_>,
+    previous: Option<BrowserSession>,
+) -> Result<(ParkedKey, SessionCookieChange)> {
+    let person = verified.exchange().await?.profile().await?;
+    person.sign_in(broker, caller, previous).await?.park_key(broker).await
 }

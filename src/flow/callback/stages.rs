@@ -1,21 +1,22 @@
 //! Stages two to five: code, person, user, key.
 
-use chrono::TimeDelta;
-
 use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
+use crate::domain::browser_session::{BrowserSession, SessionSecret};
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::login_attempt::LoginAttempt;
-use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
+use crate::domain::logout_attempt::seal_id_token;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
 use crate::flow::audit_trail::Event;
+use crate::flow::authenticate::about;
+use crate::flow::browser_session::SessionCookieChange;
+use crate::flow::hand_over::{ParkedKey, park_key};
 use crate::flow::issue::{Issue, reopen_handle};
-use crate::key_store::NewEntry;
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
-use crate::storage::records::{SignIn, SignInRefused, SignedIn, StoredToken};
+use crate::storage::records::{NewBrowserSession, SignIn, SignInRefused, SignedIn, StoredToken};
 
 use super::verify::{Answer, VerifiedCallback};
 
@@ -39,11 +40,7 @@ pub(super) struct SignedInUser {
     attempt: LoginAttempt,
     token: StoredToken,
     handle: TokenHandle,
-}
-
-/// The key that the SPA will redeem is in the key store.
-pub(super) struct ParkedKey {
-    pub(super) key: OneTimeKey,
+    session_cookie: SessionCookieChange,
 }
 
 impl<'a> VerifiedCallback<'a> {
@@ -76,40 +73,67 @@ impl<'a> ExchangedCode<'a> {
 }
 
 impl KnownPerson<'_> {
-    /// Finds or creates the user, begins the session and writes the token's row, in one transaction.
-    pub(super) async fn sign_in(self, broker: &Broker, caller: &Caller) -> Result<SignedInUser> {
+    /// Finds or creates the user, begins the session and writes the token's row, in one transaction, which ends
+    /// the session that the browser had before. The cookie's secret is always a new one (ASVS 7.2.4).
+    pub(super) async fn sign_in(
+        self,
+        broker: &Broker,
+        caller: &Caller,
+        previous: Option<BrowserSession>,
+    ) -> Result<SignedInUser> {
         let Self { attempt, client, person } = self;
         let now = broker.clock.now();
         let issue = Issue::new(broker, client, now);
         let fresh = issue.handle().clone();
+        let session_id = SessionId::random(&*broker.entropy);
+        let seal = |token| seal_id_token(token, session_id, &broker.keys, &*broker.entropy);
+        let secret = SessionSecret::random(&*broker.entropy);
+        // A `legacy` client's sessions share one token over all browsers: none of them is the browser's own.
+        let browser_session = (!client.legacy).then(|| NewBrowserSession {
+            digest: secret.digest(),
+            previous: previous.map(|previous| previous.secret.digest()),
+        });
         let sign_in = SignIn {
+            sealed_id_token: person.id_token.as_ref().filter(|_| !client.legacy).and_then(seal),
             profile: person.profile,
             client_id: client.id.clone(),
-            session_id: SessionId::random(&*broker.entropy),
+            session_id,
             user_id: UserId::random(&*broker.entropy),
             identity_id: IdentityId::random(&*broker.entropy),
             browser: caller.browser(),
             auth_time: person.auth_time,
             now,
             session_expires_at: now + broker.lifetimes.session,
+            browser_session,
             reuse: client.legacy,
             live_tokens: broker.live_tokens_per_user,
         };
         let session_ends = sign_in.session_expires_at;
-        let keys = broker.keys.clone();
-        let signed_in = broker
-            .storage
-            .sign_in(
-                sign_in,
-                move |user, session| issue.row(user, session, session_ends),
-                move |stored| reopen_handle(&keys, stored).is_some(),
-            )
-            .await?
-            .map_err(|SignInRefused::UserDisabled| Error::new(ErrorCode::AccessDenied))?;
+        let signed_in = write(broker, issue, sign_in).await?;
         let handle = handle(broker, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
-        Ok(SignedInUser { attempt, token: signed_in.token, handle })
+        let SignedIn { token, .. } = signed_in;
+        let session_cookie = match browser_session {
+            Some(_) => {
+                let (session_id, user_id) = (token.facts.session_id, token.facts.user_id);
+                let session = BrowserSession { secret, session_id, user_id };
+                SessionCookieChange::keep(broker, &session, session_ends, now)
+            }
+            None => SessionCookieChange::None,
+        };
+        Ok(SignedInUser { attempt, token, handle, session_cookie })
     }
+}
+
+async fn write(broker: &Broker, issue: Issue, sign_in: SignIn) -> Result<SignedIn> {
+    let session_ends = sign_in.session_expires_at;
+    let keys = broker.keys.clone();
+    let written = broker.storage.sign_in(
+        sign_in,
+        move |user, session| issue.row(user, session, session_ends),
+        move |stored| reopen_handle(&keys, stored).is_some(),
+    );
+    written.await?.map_err(|SignInRefused::UserDisabled| Error::new(ErrorCode::AccessDenied))
 }
 
 /// The handle of the row that was written, or of the `legacy` token that lives already.
@@ -122,46 +146,20 @@ fn handle(broker: &Broker, signed_in: &SignedIn, fresh: TokenHandle) -> Result<T
 }
 
 fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in: &SignedIn) {
-    let facts = &signed_in.token.facts;
+    if let Some((session, user)) = signed_in.ended {
+        Event::new(broker, caller, AuditKind::SessionEnded).session(session).user(user).record();
+    }
     for kind in [AuditKind::LoginSucceeded, AuditKind::TokenIssued] {
-        Event::new(broker, caller, kind)
-            .client(&attempt.client)
-            .provider(&attempt.provider)
-            .user(facts.user_id)
-            .session(facts.session_id)
-            .token(facts.handle)
-            .record();
+        let event = Event::new(broker, caller, kind).provider(&attempt.provider);
+        about(event, &signed_in.token.facts).record();
     }
 }
 
 impl SignedInUser {
-    /// Parks the sealed grant under a name that only key and verifier together lead to.
-    pub(super) async fn park_key(self, broker: &Broker) -> Result<ParkedKey> {
-        let Self { attempt, token, handle } = self;
-        let facts = token.facts;
-        let life: TimeDelta = broker.lifetimes.one_time_key;
-        let key = OneTimeKey::random(&*broker.entropy);
-        let name = key.entry_name(attempt.challenge.as_ref());
-        let receipt = Receipt {
-            user_id: facts.user_id,
-            session_id: facts.session_id,
-            client_id: facts.client_id.clone(),
-        };
-        let grant = Grant {
-            handle,
-            key_id: facts.key_id,
-            user_id: facts.user_id,
-            session_id: facts.session_id,
-            client_id: facts.client_id,
-            scope: facts.scope,
-            token_expires_at: facts.expires_at,
-            key_expires_at: broker.clock.now() + life,
-        };
-        let entry = NewEntry {
-            grant: grant.seal(&name, &broker.keys, &*broker.entropy),
-            receipt: receipt.seal(&name, &broker.keys, &*broker.entropy),
-        };
-        broker.key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
-        Ok(ParkedKey { key })
+    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it.
+    pub(super) async fn park_key(self, broker: &Broker) -> Result<(ParkedKey, SessionCookieChange)> {
+        let Self { attempt, token, handle, session_cookie } = self;
+        let key = park_key(broker, &token, handle, attempt.challenge.as_ref()).await?;
+        Ok((key, session_cookie))
     }
 }

@@ -4,10 +4,11 @@ use crate::domain::client::{Client, ShortDigest};
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{LoginAttempt, State};
 use crate::error::{Error, ErrorCode, Result};
+use crate::flow::hand_over::WayBack;
 use crate::provider::{Provider, ProviderError};
 use crate::state::Broker;
 
-use super::{CallbackFailure, CallbackRequest, Incomplete, WayBack};
+use super::{Began, CallbackFailure, CallbackRequest, Incomplete};
 
 /// A callback that belongs to a login of this browser, came from the right provider, and is the first one.
 pub(super) struct VerifiedCallback<'a> {
@@ -26,7 +27,7 @@ pub(super) enum Answer {
 }
 
 /// A valid attempt leads back to its SPA, verified or with the outage that kept it from being verified.
-pub(super) type Verified<'a> = (WayBack<'a>, Result<VerifiedCallback<'a>, Incomplete>);
+pub(super) type Verified<'a> = (Began<'a>, Result<VerifiedCallback<'a>, Incomplete>);
 
 /// Verifies a callback and uses its attempt up, whatever comes of it.
 ///
@@ -46,11 +47,11 @@ pub(super) async fn verify(
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
         (Err(error), Err(_)) => Err(error.into()),
-        (Ok((way_back, _)), Err(error)) => Ok((way_back, Err(Incomplete { error, used_up: false }))),
-        (Ok((way_back, verified)), Ok(true)) => match verified.provider.check_issuer(iss.as_deref()).await {
-            Ok(()) => Ok((way_back, Ok(verified))),
+        (Ok((began, _)), Err(error)) => Ok((began, Err(Incomplete { error, used_up: false }))),
+        (Ok((began, verified)), Ok(true)) => match verified.provider.check_issuer(iss.as_deref()).await {
+            Ok(()) => Ok((began, Ok(verified))),
             Err(mismatch @ ProviderError::IssuerMismatch) => Err(own_page(mismatch.into())),
-            Err(outage) => Ok((way_back, Err(Incomplete::used_up(outage.into())))),
+            Err(outage) => Ok((began, Err(Incomplete::used_up(outage.into())))),
         },
     }
 }
@@ -79,7 +80,7 @@ fn judge(
     broker: &Broker,
     request: CallbackRequest,
     attempt: LoginAttempt,
-) -> Result<(WayBack<'_>, VerifiedCallback<'_>)> {
+) -> Result<(Began<'_>, VerifiedCallback<'_>)> {
     let invalid_state = || Error::new(ErrorCode::InvalidState);
     let provider = broker.providers.get(&attempt.provider).ok_or_else(invalid_state)?;
     let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
@@ -89,15 +90,10 @@ fn judge(
     if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    let way_back = WayBack {
-        client,
-        redirect_uri,
-        client_state: attempt.client_state.clone(),
-        provider: attempt.provider.clone(),
-        attempt: attempt.state.attempt_id(),
-    };
+    let way_back = WayBack { client, redirect_uri, client_state: attempt.client_state.clone() };
+    let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
     let answer = answer(request)?;
-    Ok((way_back, VerifiedCallback { attempt, client, provider, answer }))
+    Ok((began, VerifiedCallback { attempt, client, provider, answer }))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.

@@ -6,10 +6,11 @@ use std::future::{Ready, ready};
 use actix_web::cookie::{Cookie, SameSite, time};
 use actix_web::dev::Payload;
 use actix_web::http::header::{COOKIE, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use chrono::TimeDelta;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::browser_session::SessionCookieChange;
 use crate::state::Broker;
 
 /// Refused by browsers unless Secure, HttpOnly, of `Path=/`, without Domain and set by an HTTP answer.
@@ -75,8 +76,18 @@ impl FromRequest for SessionCookie {
     }
 }
 
+/// Tells the browser what becomes of its session cookie.
+pub fn change(response: &mut HttpResponse, change: SessionCookieChange, secure: bool) -> Result<()> {
+    let cookie = match change {
+        SessionCookieChange::None => return Ok(()),
+        SessionCookieChange::Keep { value, lives } => keep(value, lives, secure),
+        SessionCookieChange::Forget => forget(secure),
+    };
+    response.add_cookie(&cookie).map_err(|cause| Error::new(ErrorCode::ServerError).caused_by(cause))
+}
+
 /// The cookie that keeps a session for as long as it `lives`.
-pub fn keep(value: String, lives: TimeDelta, secure: bool) -> Cookie<'static> {
+fn keep(value: String, lives: TimeDelta, secure: bool) -> Cookie<'static> {
     build(value, time::Duration::seconds(lives.num_seconds()), secure)
 }
 

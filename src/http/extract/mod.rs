@@ -5,5 +5,7 @@ pub mod bearer;
 pub mod body;
 pub mod browser_session;
 pub mod caller;
+pub mod logout_cookie;
 pub mod navigation;
+pub mod own_page;
 pub mod parameters;

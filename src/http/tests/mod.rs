@@ -46,6 +46,7 @@ fn client() -> Client {
         scope: "profile".into(),
         login_parameters: vec![],
         inactivity: None,
+        post_logout_redirect_uris: vec![],
     }
 }
 

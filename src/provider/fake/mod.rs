@@ -67,6 +67,7 @@ pub(super) fn oidc(issuer: &str) -> OidcSettings {
         trusted_audiences: Vec::new(),
         acr_values: Vec::new(),
         userinfo: false,
+        id_token_hint: false,
         claims: ClaimMapping::default(),
     }
 }
@@ -80,6 +81,7 @@ pub(super) fn oauth2(base: &str, profile: &[(&str, Option<&str>)]) -> OAuth2Sett
     OAuth2Settings {
         authorize_url: url(&format!("{base}/authorize/")),
         token_url: url(&format!("{base}/token/")),
+        end_session_url: None,
         issuer: None,
         profile: profile.iter().map(document).collect(),
         claims: ClaimMapping { subject: Some(path("$.name")), ..ClaimMapping::default() },

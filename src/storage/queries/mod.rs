@@ -8,6 +8,7 @@ use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, is_only_purger, lock_migrati
 
 pub mod audit;
 pub mod browser_sessions;
+pub mod id_tokens;
 pub mod last_use;
 pub mod migrations;
 pub mod own_sessions;

@@ -51,7 +51,9 @@ pub fn end(db: &mut Db, logout: &ProviderLogout, now: Timestamp) -> Result<Vec<E
         let ended = find(db, logout)?;
         let ids: Vec<Id> = ended.iter().map(|ended| ended.session.into()).collect();
         let (open, now) = (sessions::table.filter(sessions::id.eq_any(&ids)), Time(now));
-        diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
+        // The provider's logout is done: nobody will ask for it with the ID token.
+        let over = (sessions::revoked_at.eq(now), sessions::sealed_id_token.eq(None::<Vec<u8>>));
+        diesel::update(open).set(over).execute(db)?;
         let tokens = api_tokens::table
             .filter(api_tokens::session_id.eq_any(&ids))
             .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::browser_sessions::end_previous;
 use super::tokens::{insert, is_live, revoke_oldest};
 use super::{Db, write};
 use crate::domain::ids::{SessionId, UserId};
@@ -33,14 +34,17 @@ pub fn sign_in(
         if login.reuse
             && let Some(token) = newest_reusable(db, login, account.user_id, reusable)?
         {
-            return Ok(Ok(SignedIn { first_login, token }));
+            return Ok(Ok(SignedIn { ended: None, first_login, token }));
         }
         let session = NewSession::new(login, account.user_id, account.identity_id);
         diesel::insert_into(sessions::table).values(session).execute(db)?;
         let token = issue(account.user_id.into(), login.session_id);
         insert(db, &token, None)?;
+        let previous = login.browser_session.and_then(|browser| browser.previous);
+        let ended =
+            previous.map(|digest| end_previous(db, &digest, account.user_id, login.now)).transpose()?;
         revoke_oldest(db, &token, login.now, login.live_tokens)?;
-        Ok(Ok(SignedIn { first_login, token }))
+        Ok(Ok(SignedIn { ended: ended.flatten(), first_login, token }))
     })
 }
 

@@ -70,6 +70,7 @@ pub fn after(seconds: i64) -> Timestamp {
 /// The login of `subject` at the provider "corp" for the client "web".
 pub fn login(subject: &str, now: Timestamp) -> SignIn {
     SignIn {
+        sealed_id_token: None,
         profile: Profile {
             provider: "corp".parse().unwrap(),
             subject: subject.parse().unwrap(),
@@ -89,6 +90,7 @@ pub fn login(subject: &str, now: Timestamp) -> SignIn {
         auth_time: Some(now - TimeDelta::minutes(5)),
         now,
         session_expires_at: now + lifetimes::SESSION,
+        browser_session: None,
         reuse: false,
         live_tokens: lifetimes::LIVE_TOKENS_PER_USER,
     }

@@ -1,0 +1,269 @@
+//! Signing out in the browser: `/logout`, on to the provider's own logout, and back to the SPA (OpenID Connect
+//! RP-Initiated Logout 1.0).
+//!
+//! Opening the page ends nothing, whoever caused it: with a live session it asks, and the answer is a form that
+//! only this page can send. Without one there is nothing to ask, and the browser goes straight on.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::domain::audit::AuditKind;
+use crate::domain::client::{Client, KeyDelivery, RedirectUri, ShortDigest};
+use crate::domain::login_attempt::{ClientState, State};
+use crate::domain::logout_attempt::{LogoutAttempt, open_id_token};
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::Caller;
+use crate::flow::audit_trail::Event;
+use crate::flow::browser_session::{find, is_live};
+use crate::provider::{EndSessionRequest, Provider};
+use crate::state::Broker;
+use crate::storage::records::BrowserSessionRecord;
+
+/// How long a browser waits for a provider that has not said yet where its logout is.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the browser asks for; each parameter at most once, as it was sent.
+#[derive(Default)]
+pub struct LogoutRequest {
+    /// The client; may be omitted where there is only one, and where the browser need not return anywhere.
+    pub client_id: Option<String>,
+    /// Where the browser returns to; may be omitted where the client has registered only one address for it.
+    pub post_logout_redirect_uri: Option<String>,
+    /// Handed back unchanged.
+    pub state: Option<String>,
+    /// The cookie of the browser's session.
+    pub session_cookie: Option<String>,
+}
+
+/// What `/logout` answers.
+pub enum LogoutStep {
+    /// The browser has a live session: the person is asked.
+    Ask(Question),
+    /// Nothing is live here: the browser goes on.
+    GoOn(Onward),
+}
+
+/// Whose session would end.
+pub struct Question {
+    /// The client's name, where there is one.
+    pub client: Option<String>,
+    /// The person's name, as far as the provider told.
+    pub person: Option<String>,
+    /// The provider's name, where it is still configured.
+    pub provider: Option<String>,
+    /// Where the browser goes if the person says no: the SPA, where there is one.
+    pub stay: Option<String>,
+}
+
+/// Where the browser goes once nothing is live here.
+pub enum Onward {
+    /// To the provider, to sign out there, too.
+    Provider {
+        /// The logout request.
+        location: Url,
+        /// The sealed attempt, for the way back.
+        attempt: String,
+        /// The provider's name.
+        provider: String,
+    },
+    /// Back to the SPA.
+    Client(String),
+    /// Nowhere.
+    Stay {
+        /// The provider that could not be reached: the person may still be signed in there.
+        unreachable: Option<String>,
+        /// The SPA's address, where there is one.
+        back: Option<String>,
+    },
+}
+
+/// Where a logout ends, checked.
+struct Destination<'a> {
+    client: Option<&'a Client>,
+    target: Option<&'a RedirectUri>,
+    client_state: Option<ClientState>,
+}
+
+/// `GET /logout`: ends nothing.
+///
+/// # Errors
+/// `invalid_client` and `invalid_request` for a client or address that is not registered;
+/// `temporarily_unavailable` while the database is away: nobody knows then whether a session lives.
+pub async fn open(broker: &Broker, request: LogoutRequest) -> Result<LogoutStep> {
+    let destination = Destination::of(broker, &request)?;
+    let session = session(broker, &request).await?;
+    match &session {
+        Some(session) if is_live(session, broker.clock.now()) => {
+            Ok(LogoutStep::Ask(question(broker, &destination, session)))
+        }
+        _ => Ok(LogoutStep::GoOn(go_on(broker, destination, session.as_deref()).await)),
+    }
+}
+
+/// `POST /logout`: ends the browser's session with all its tokens.
+///
+/// # Errors
+/// As [`open`]; after an error nothing was ended.
+pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Result<Onward> {
+    let destination = Destination::of(broker, &request)?;
+    let session = session(broker, &request).await?;
+    if let Some(found) = &session
+        && broker.storage.end_session(found.session.id, broker.clock.now()).await?
+    {
+        let event = Event::new(broker, caller, AuditKind::SessionEnded)
+            .provider(&found.user.provider)
+            .user(found.user.id)
+            .session(found.session.id);
+        match destination.client {
+            Some(client) => event.client(&client.id).record(),
+            None => event.record(),
+        }
+    }
+    Ok(go_on(broker, destination, session.as_deref()).await)
+}
+
+/// `GET /logout/callback`: where the SPA waits, if this is the way back of a logout that this browser began.
+pub fn return_to_client(broker: &Broker, state: Option<&str>, cookie: Option<&str>) -> Option<Onward> {
+    let state: State = state?.parse().ok()?;
+    let attempt = LogoutAttempt::open(cookie?, &broker.keys)?;
+    // Compared in constant time: see `State`.
+    if attempt.state != state || !attempt.is_live(broker.clock.now()) {
+        return None;
+    }
+    let Some((client, digest)) = &attempt.target else {
+        return Some(Onward::Stay { unreachable: None, back: None });
+    };
+    let target = broker.clients.get(client)?.post_logout_redirect_uri_by_digest(*digest)?;
+    Some(Onward::Client(address(target, attempt.client_state.as_ref())))
+}
+
+async fn session(broker: &Broker, request: &LogoutRequest) -> Result<Option<Box<BrowserSessionRecord>>> {
+    match &request.session_cookie {
+        Some(cookie) => find(broker, cookie).await,
+        None => Ok(None),
+    }
+}
+
+impl<'a> Destination<'a> {
+    fn of(broker: &'a Broker, request: &LogoutRequest) -> Result<Self> {
+        let client = match &request.client_id {
+            Some(id) => Some(broker.clients.find(id).ok_or_else(|| Error::new(ErrorCode::InvalidClient))?),
+            None => broker.clients.only(),
+        };
+        let target = match (&request.post_logout_redirect_uri, client) {
+            (None, client) => client.and_then(Client::only_post_logout_redirect_uri),
+            (Some(presented), Some(client)) => {
+                let registered = client.post_logout_redirect_uri(presented);
+                let problem = "post_logout_redirect_uri is not registered for this client";
+                Some(registered.ok_or_else(|| Error::invalid_request(problem))?)
+            }
+            (Some(_), None) => {
+                return Err(Error::invalid_request("post_logout_redirect_uri needs client_id beside it"));
+            }
+        };
+        let client_state = request.state.as_deref().map(str::parse::<ClientState>).transpose();
+        let client_state = client_state.map_err(|_| {
+            Error::invalid_request("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")
+        })?;
+        Ok(Self { client, target, client_state })
+    }
+
+    /// The address with the SPA's state, where there is one.
+    fn address(&self) -> Option<String> {
+        self.target.map(|target| address(target, self.client_state.as_ref()))
+    }
+
+    fn end(&self) -> Onward {
+        match self.address() {
+            Some(address) => Onward::Client(address),
+            None => Onward::Stay { unreachable: None, back: None },
+        }
+    }
+}
+
+fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
+    match state {
+        Some(state) => target.with(KeyDelivery::Query, &[("state", state.as_str())]),
+        None => target.as_str().to_owned(),
+    }
+}
+
+fn question(broker: &Broker, destination: &Destination<'_>, record: &BrowserSessionRecord) -> Question {
+    let user = &record.user;
+    let name = user.display_name.as_ref().or(user.username.as_ref()).or(user.email.as_ref());
+    let home = destination.client.and_then(|client| client.redirect_uris.first());
+    Question {
+        client: destination.client.map(|client| client.display_name.clone()),
+        person: name.map(|name| name.as_str().to_owned()),
+        provider: broker.providers.get(&user.provider).map(|provider| provider.display_name().to_owned()),
+        stay: home.map(|home| format!("{}/", home.origin())),
+    }
+}
+
+/// On to the provider, where the session's provider has a logout; otherwise to the end. A provider that is away
+/// is not waited for: here the person is signed out already.
+async fn go_on(
+    broker: &Broker,
+    destination: Destination<'_>,
+    session: Option<&BrowserSessionRecord>,
+) -> Onward {
+    let Some((provider, session)) = session
+        .and_then(|session| broker.providers.get(&session.user.provider).map(|provider| (provider, session)))
+    else {
+        return destination.end();
+    };
+    match provider.end_session_endpoint(PATIENCE).await {
+        Ok(Some(endpoint)) => to_provider(broker, &destination, provider, session, &endpoint).await,
+        Ok(None) => destination.end(),
+        Err(error) => {
+            tracing::warn!(%error, provider = %provider.id(), "a logout did not go on to the provider");
+            let unreachable = Some(provider.display_name().to_owned());
+            Onward::Stay { unreachable, back: destination.address() }
+        }
+    }
+}
+
+async fn to_provider(
+    broker: &Broker,
+    destination: &Destination<'_>,
+    provider: &Provider,
+    session: &BrowserSessionRecord,
+    endpoint: &Url,
+) -> Onward {
+    let Ok(return_to) = broker.public_url.join("/logout/callback") else { return destination.end() };
+    let hint = id_token_hint(broker, provider, session).await;
+    let attempt = LogoutAttempt {
+        state: State::random(&*broker.entropy),
+        started_at: broker.clock.now(),
+        target: destination
+            .client
+            .zip(destination.target)
+            .map(|(client, target)| (client.id.clone(), ShortDigest::of(target.as_str()))),
+        client_state: destination.client_state.clone(),
+    };
+    let request =
+        EndSessionRequest { state: &attempt.state, return_to: &return_to, id_token_hint: hint.as_ref() };
+    Onward::Provider {
+        location: provider.end_session_url(endpoint, &request),
+        attempt: attempt.seal(&broker.keys, &*broker.entropy),
+        provider: provider.display_name().to_owned(),
+    }
+}
+
+/// The ID token of the session, where it is kept. Without it the provider may ask the person: no reason to fail.
+async fn id_token_hint(
+    broker: &Broker,
+    provider: &Provider,
+    session: &BrowserSessionRecord,
+) -> Option<SecretString> {
+    if !provider.keeps_id_tokens() {
+        return None;
+    }
+    let sealed = broker.storage.take_id_token(session.session.id).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the ID token of a session could not be read");
+        None
+    });
+    open_id_token(&sealed?, session.session.id, &broker.keys)
+}
