@@ -170,7 +170,7 @@ async fn se_03_a_plain_provider_is_gone_to_where_its_logout_is_configured() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let base = match &config.providers[0].kind {
             KindSettings::Oidc(oidc) => oidc.issuer.clone(),
-            KindSettings::OAuth2(_) => unreachable!("the first is the OpenID provider"),
+            KindSettings::OAuth2(_) => panic!("the first is the OpenID provider"),
         };
         if let KindSettings::OAuth2(plain) = &mut config.providers[1].kind {
             plain.end_session_url = Some(format!("{base}/end-session?from=broker").parse().unwrap());
