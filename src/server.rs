@@ -22,6 +22,7 @@ use crate::flow::health::HealthMemory;
 use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::{LateRevocations, late_revocations};
 use crate::flow::limits::{LimitSettings, RateLimits};
+use crate::flow::server_keys::ServerKeys;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
@@ -218,7 +219,7 @@ fn broker(
             .map_err(|cause| setting("database.url")(cause.into()))?,
         key_store: KeyStore::new(&key_store_settings(config), clock.clone())
             .map_err(|cause| setting("key_store.url")(cause.into()))?,
-        keys: config.server_keys.clone(),
+        keys: ServerKeys::new(config.server_keys.ring.clone()),
         lifetimes: Lifetimes {
             one_time_key: seconds(config.tokens.one_time_key_seconds),
             api_token: seconds(config.tokens.api_token_seconds),

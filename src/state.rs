@@ -11,12 +11,12 @@ use crate::domain::client::Client;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
-use crate::domain::key_ring::KeyRing;
 use crate::flow::audit_trail::AuditTrail;
 use crate::flow::health::HealthMemory;
 use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::LateRevocations;
 use crate::flow::limits::RateLimits;
+use crate::flow::server_keys::ServerKeys;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::storage::Storage;
@@ -35,8 +35,8 @@ pub struct Broker {
     pub storage: Storage,
     /// Where one-time keys wait.
     pub key_store: KeyStore,
-    /// The server's own keys.
-    pub keys: Arc<KeyRing>,
+    /// The server's own keys; a request takes one snapshot.
+    pub keys: ServerKeys,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Random bytes.

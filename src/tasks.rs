@@ -7,10 +7,11 @@ use std::time::Duration;
 use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
 use chrono::TimeDelta;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::config::{Config, PurgeConfig};
+use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
 use crate::flow::audit_trail::AuditWriter;
 use crate::flow::health::{Part, stores};
 use crate::flow::late_revocations::LateRevoker;
@@ -24,6 +25,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// How often the stores are asked whether they work.
 const WATCH: Duration = Duration::from_secs(5);
 
+/// How often the file of the server keys is looked at.
+const SERVER_KEYS: Duration = Duration::from_secs(1);
+
 /// Rows deleted in one transaction.
 const PURGE_BATCH: i64 = 500;
 
@@ -34,6 +38,7 @@ const LAST_ROWS: Duration = Duration::from_secs(3);
 pub(crate) struct Tasks {
     broker: web::Data<Broker>,
     purge: PurgeConfig,
+    server_keys: Option<ServerKeysFile>,
     audit_writer: AuditWriter,
     late_revoker: LateRevoker,
 }
@@ -53,7 +58,8 @@ impl Tasks {
         audit_writer: AuditWriter,
         late_revoker: LateRevoker,
     ) -> Self {
-        Self { broker, purge: config.purge.clone(), audit_writer, late_revoker }
+        let (purge, server_keys) = (config.purge.clone(), config.server_keys.file.clone());
+        Self { broker, purge, server_keys, audit_writer, late_revoker }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -71,6 +77,7 @@ impl Tasks {
         let last_uses = async move { notes.last_uses.write_for_ever(&notes.storage).await };
         let endless = vec![
             rt::spawn(last_uses),
+            rt::spawn(watch_server_keys(self.broker.clone(), self.server_keys)),
             rt::spawn(late_revoker),
             rt::spawn(watch),
             rt::spawn(database),
@@ -118,6 +125,67 @@ async fn watch_stores(broker: web::Data<Broker>) {
                 _ => {}
             }
         }
+    }
+}
+
+/// Reads the server keys again when their file has changed, and when SIGHUP asks for it.
+async fn watch_server_keys(broker: web::Data<Broker>, file: Option<ServerKeysFile>) {
+    let mut every = tokio::time::interval(SERVER_KEYS);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hang_up = HangUp::listen();
+    let mut seen: Option<Result<SecretString, Problems>> = None;
+    loop {
+        let asked = tokio::select! {
+            _ = every.tick(), if file.is_some() => false,
+            () = hang_up.heard() => true,
+        };
+        let Some(file) = file.clone() else {
+            tracing::warn!("the server keys come from the environment: they change with the next start only");
+            continue;
+        };
+        let known = file.clone();
+        let Ok(read) = tokio::task::spawn_blocking(move || known.read()).await else { continue };
+        if !asked && seen.as_ref().is_some_and(|seen| is_same(seen, &read)) {
+            continue;
+        }
+        match read.as_ref().map_err(Problems::clone).and_then(|text| file.ring(text)) {
+            Ok(ring) => broker.keys.replace(ring),
+            Err(problems) => broker.keys.refuse(problems.in_one_line()),
+        }
+        seen = Some(read);
+    }
+}
+
+fn is_same(one: &Result<SecretString, Problems>, other: &Result<SecretString, Problems>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => one.expose_secret() == other.expose_secret(),
+        (Err(one), Err(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// SIGHUP, which would end the process if nobody listened.
+struct HangUp {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl HangUp {
+    fn listen() -> Self {
+        Self {
+            #[cfg(unix)]
+            signal: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    async fn heard(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.signal
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }
 

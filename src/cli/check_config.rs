@@ -35,7 +35,7 @@ mod tests {
     fn ad_01_what_is_in_effect_is_printed_with_secrets_masked() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
-        assert_eq!(run(&["generate-key", "--output", &file("server_keys.toml")]).0, 0);
+        assert_eq!(run(&["keys", "generate", "--output", &file("server_keys.toml")]).0, 0);
         for (name, secret) in [("corp", "hidden-1"), ("ops", "hidden-2"), ("database_url", "sqlite:hidden-3")]
         {
             super::super::private_file::create(folder.path().join(name).as_path(), secret).unwrap();

@@ -13,8 +13,8 @@ use secrecy::ExposeSecret;
 
 use super::serve::{runtime, start_log};
 use super::{Failure, migrate, private_file};
-use crate::config::{Config, DevelopmentSetup, development, generate_keys_file};
-use crate::domain::clock::SystemClock;
+use crate::config::{Config, DevelopmentSetup, KeysFile, development};
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{self, SystemEntropy};
 use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
 use crate::server::{self, Environment};
@@ -92,7 +92,7 @@ impl Demo {
         private_file::folder(&self.data)?;
         let keys = self.data.join("server_keys.toml");
         if !keys.exists() {
-            let fresh = generate_keys_file(None, &SystemEntropy).map_err(io::Error::other)?;
+            let fresh = KeysFile::fresh(&SystemEntropy, SystemClock.now()).text();
             private_file::create(&keys, fresh.expose_secret())?;
         }
         Ok(keys)
@@ -114,7 +114,10 @@ impl Demo {
             clients: vec![client],
             open_registration: false,
         });
-        Ok((provider.map_err(runtime)?, secret))
+        let provider = provider.map_err(runtime)?;
+        let logout = format!("http://127.0.0.1:{}/oauth2/backchannel_logout", self.port);
+        provider.tell_of_logouts(CLIENT_ID, logout);
+        Ok((provider, secret))
     }
 
     fn configuration(&self, provider: &DevProvider, secret: &str, keys: &Path) -> Result<Config, Failure> {

@@ -61,7 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let keys = path("server_keys.toml").display().to_string();
-        assert_eq!(run(&["generate-key", "--output", &keys]).0, 0);
+        assert_eq!(run(&["keys", "generate", "--output", &keys]).0, 0);
         let url = format!("sqlite:{}", path("broker.sqlite").display());
         for (name, secret) in [("corp", "x"), ("ops", "x"), ("database_url", url.as_str())] {
             super::super::private_file::create(&path(name), secret).unwrap();

@@ -7,7 +7,7 @@ mod administration;
 mod audit;
 mod check_config;
 mod demo;
-mod generate_key;
+mod keys;
 mod migrate;
 mod openapi;
 mod operator;
@@ -36,7 +36,7 @@ use crate::domain::{api_token, one_time_key, resource_server};
 #[derive(Debug, Parser)]
 #[command(name = "token-broker", version, max_term_width = 100)]
 #[command(after_help = "To try it out: token-broker demo\n\n\
-    In production: make keys (generate-key), write token-broker.toml (see \
+    In production: make keys (keys generate), write token-broker.toml (see \
     token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
     To administer it: users, sessions, tokens, resource-servers, audit, purge; on the live database, \
     while brokers are running.\n\n\
@@ -53,7 +53,7 @@ enum Command {
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Migrate(migrate::Migrate),
-    GenerateKey(generate_key::GenerateKey),
+    Keys(keys::Keys),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
     Users(users::Users),
@@ -149,7 +149,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
         Command::Migrate(command) => command.run(out),
-        Command::GenerateKey(command) => command.run(out),
+        Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),
         Command::Users(command) => command.run(&mut Console::new(out, err)),
         Command::Sessions(command) => command.run(&mut Console::new(out, err)),

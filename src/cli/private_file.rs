@@ -15,13 +15,32 @@ pub(super) fn create(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Replaces a file in one step: whoever reads it gets the old text or the new one.
+/// Replaces a file in one step: whoever reads it gets the old text or the new one. It keeps its owner, so that a
+/// broker that runs as another user can still read what root has changed; a link to it stays a link.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let beside = Path::new(&name);
     create(beside, text)?;
-    fs::rename(beside, path)
+    keep_owner(&path, beside).and_then(|()| fs::rename(beside, &path)).inspect_err(|_| {
+        let _ = fs::remove_file(beside);
+    })
+}
+
+#[cfg(unix)]
+fn keep_owner(old: &Path, new: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (old, made) = (fs::metadata(old)?, fs::metadata(new)?);
+    if (old.uid(), old.gid()) == (made.uid(), made.gid()) {
+        return Ok(());
+    }
+    chown(new, Some(old.uid()), Some(old.gid()))
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes a folder where there is none.

@@ -39,6 +39,12 @@ impl Problems {
         Self(vec![Problem { key: key.to_owned(), text: text.to_owned() }])
     }
 
+    /// The problems as a part of a log line.
+    pub fn in_one_line(&self) -> String {
+        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
+        lines.join("; ")
+    }
+
     /// The problems, in the order in which they were found.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.iter()
@@ -190,9 +196,14 @@ impl Check {
         Some(secret)
     }
 
+    /// Where the file that a setting names is.
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// The text of a file; a `private` one must not be readable by other users (AD-01).
     pub(super) fn file(&mut self, key: &str, path: &Path, private: bool) -> Option<SecretString> {
-        let path = self.folder.join(path);
+        let path = self.path(path);
         match secret::read(&path) {
             Ok((text, exposed)) => {
                 if private && exposed {

@@ -12,6 +12,7 @@ mod database;
 mod development;
 mod docs;
 mod key_store;
+mod keys_file;
 mod limits;
 mod log;
 mod providers;
@@ -30,7 +31,6 @@ mod tokens;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -41,15 +41,15 @@ pub use self::database::DatabaseConfig;
 pub use self::development::{DevelopmentSetup, development};
 pub use self::docs::DocsConfig;
 pub use self::key_store::KeyStoreConfig;
+pub use self::keys_file::{KeyEntry, KeysFile, KeysFileError};
 pub use self::limits::LimitsConfig;
 pub use self::log::{LogConfig, LogFormat};
 pub use self::purge::PurgeConfig;
 pub use self::sample::SampleConfig;
 pub use self::server::ServerConfig;
-pub use self::server_keys::{NotAKeysFile, generate_keys_file, issue_with_newest};
+pub use self::server_keys::{ServerKeysConfig, ServerKeysFile};
 pub use self::tokens::TokensConfig;
 use crate::domain::client::Client;
-use crate::domain::key_ring::KeyRing;
 use crate::provider::settings::ProviderSettings;
 
 /// Which rules hold. The command decides, never a key.
@@ -74,8 +74,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where one-time keys wait.
     pub key_store: KeyStoreConfig,
-    /// The server's own keys.
-    pub server_keys: Arc<KeyRing>,
+    /// The server's own keys, and the file that they came from.
+    pub server_keys: ServerKeysConfig,
     /// The identity providers, in the order of the chooser page; at least one.
     pub providers: Vec<ProviderSettings>,
     /// The registered clients; at least one is enabled.

@@ -1,11 +1,10 @@
 //! `[server_keys]`: the secrets that everything the broker issues is proved with.
 //!
-//! `token-broker generate-key` writes them. To replace a key, while any broker is up: `generate-key --add-to FILE`
-//! and start every broker again, so that each of them knows the new key; then `generate-key --issue-newest FILE`
-//! and start every broker again, so that the new key issues; and remove the old key seven days later.
+//! `token-broker keys` writes them into a file, which a running broker reads again when it changes: see
+//! `docs/keys.md`. Keys of the environment change with the next start only.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -14,10 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::check::Check;
+use super::Mode;
+use super::check::{Check, Problems};
+use super::keys_file::{RawFileKey, RawKeysFile};
 use super::secret::Secret;
-use crate::domain::entropy::{self, Entropy};
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
+
+/// The setting that names the file.
+const FILE: &str = "server_keys.file";
 
 /// The key of the documentation, which everybody knows.
 const SAMPLE: &[u8] = b"token-broker-example-key-do-not-use";
@@ -30,12 +33,13 @@ const FEWEST_DIFFERENT_BYTES: usize = 16;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServerKeys {
-    /// The file that holds `issuing` and `keys`, as `token-broker generate-key` writes it. Required, unless the
-    /// environment has the keys.
+    /// The file that holds `issuing` and `keys`, as `token-broker keys` writes it. A running broker reads it again
+    /// when it changes. Required, unless the environment has the keys.
     file: Option<PathBuf>,
     /// The id of the key that makes everything new; the others still verify. From the environment only.
     issuing: Option<u32>,
-    /// The keys. From the environment only: `TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET`.
+    /// The keys. From the environment only: `TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET`. They change with the next
+    /// start only.
     keys: Vec<RawKey>,
 }
 
@@ -50,55 +54,113 @@ struct RawKey {
     secret: Option<Secret>,
 }
 
-/// What the file holds.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct KeysFile {
-    issuing: Option<u32>,
-    keys: Vec<RawKey>,
-}
-
-impl RawServerKeys {
-    pub(super) fn check(self, check: &mut Check) -> Option<Arc<KeyRing>> {
-        let inline = self.issuing.is_some() || !self.keys.is_empty();
-        let (entries, issuing, keys) = match self.file {
-            Some(_) if inline => {
-                check.problem("server_keys.file", "and server_keys.keys are both set: keep one");
-                return None;
-            }
-            Some(file) => {
-                let text = check.file("server_keys.file", &file, true)?;
-                let Some(file) = parse(&text) else {
-                    check.problem("server_keys.file", "names a file that is not as generate-key writes it");
-                    return None;
-                };
-                ("server_keys.file.keys", file.issuing, file.keys)
-            }
-            None if inline => ("server_keys.keys", self.issuing, self.keys),
-            None => {
-                let mend =
-                    "is missing: make one with token-broker generate-key --output FILE and name it here";
-                check.problem("server_keys.file", mend);
-                return None;
-            }
-        };
-        let count = keys.len();
-        let keys: Vec<ServerKey> = keys
-            .into_iter()
-            .enumerate()
-            .filter_map(|(i, raw)| raw.check(&format!("{entries}[{i}]"), check))
-            .collect();
-        let issuing =
-            check.required("server_keys.issuing", issuing, "set issuing to the id of the key that issues")?;
-        if keys.len() < count {
-            return None;
-        }
-        KeyRing::new(KeyId(issuing), keys).map(Arc::new).map_err(|error| check.problem(entries, error)).ok()
+impl From<RawFileKey> for RawKey {
+    fn from(key: RawFileKey) -> Self {
+        Self { id: key.id, secret: key.secret }
     }
 }
 
-fn parse(text: &SecretString) -> Option<KeysFile> {
-    toml::from_str(text.expose_secret()).ok()
+/// The server keys, checked.
+#[derive(Debug, Clone)]
+pub struct ServerKeysConfig {
+    /// The ring as it was at the start.
+    pub ring: Arc<KeyRing>,
+    /// Where it came from, unless from the environment.
+    pub file: Option<ServerKeysFile>,
+}
+
+impl From<KeyRing> for ServerKeysConfig {
+    /// Keys that no file holds.
+    fn from(ring: KeyRing) -> Self {
+        Self { ring: Arc::new(ring), file: None }
+    }
+}
+
+/// The file of the server keys, to be read again while the broker runs, by the rules of the start.
+#[derive(Debug, Clone)]
+pub struct ServerKeysFile {
+    /// Its path.
+    pub path: PathBuf,
+    mode: Mode,
+}
+
+impl ServerKeysFile {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// It cannot be read, or others can read it, too.
+    pub fn read(&self) -> Result<SecretString, Problems> {
+        let mut check = Check::new(self.mode, Path::new(""));
+        let text = check.file(FILE, &self.path, true);
+        finish(check, text)
+    }
+
+    /// The ring that the text of the file describes.
+    ///
+    /// # Errors
+    /// Everything that has to be mended first.
+    pub fn ring(&self, text: &SecretString) -> Result<Arc<KeyRing>, Problems> {
+        let mut check = Check::new(self.mode, Path::new(""));
+        let ring = ring_of_file(text, &mut check);
+        finish(check, ring)
+    }
+}
+
+fn finish<T>(check: Check, value: Option<T>) -> Result<T, Problems> {
+    check.finish()?;
+    value.ok_or_else(|| Problems::one(FILE, "cannot be used"))
+}
+
+impl RawServerKeys {
+    pub(super) fn check(self, check: &mut Check) -> Option<ServerKeysConfig> {
+        let inline = self.issuing.is_some() || !self.keys.is_empty();
+        match self.file {
+            Some(_) if inline => {
+                check.problem(FILE, "and server_keys.keys are both set: keep one");
+                None
+            }
+            Some(file) => {
+                let text = check.file(FILE, &file, true)?;
+                let ring = ring_of_file(&text, check)?;
+                let file = ServerKeysFile { path: check.path(&file), mode: check.mode };
+                Some(ServerKeysConfig { ring, file: Some(file) })
+            }
+            None if inline => {
+                let ring = ring("server_keys.keys", self.issuing, self.keys, check)?;
+                Some(ServerKeysConfig { ring, file: None })
+            }
+            None => {
+                let mend =
+                    "is missing: make one with token-broker keys generate --output FILE and name it here";
+                check.problem(FILE, mend);
+                None
+            }
+        }
+    }
+}
+
+fn ring_of_file(text: &SecretString, check: &mut Check) -> Option<Arc<KeyRing>> {
+    let Some(file) = RawKeysFile::parse(text) else {
+        check.problem(FILE, "names a file that is not as token-broker keys writes it");
+        return None;
+    };
+    let keys = file.keys.into_iter().map(RawKey::from).collect();
+    ring("server_keys.file.keys", file.issuing, keys, check)
+}
+
+fn ring(entries: &str, issuing: Option<u32>, keys: Vec<RawKey>, check: &mut Check) -> Option<Arc<KeyRing>> {
+    let count = keys.len();
+    let keys: Vec<ServerKey> = keys
+        .into_iter()
+        .enumerate()
+        .filter_map(|(i, raw)| raw.check(&format!("{entries}[{i}]"), check))
+        .collect();
+    let issuing =
+        check.required("server_keys.issuing", issuing, "set issuing to the id of the key that issues")?;
+    if keys.len() < count {
+        return None;
+    }
+    KeyRing::new(KeyId(issuing), keys).map(Arc::new).map_err(|error| check.problem(entries, error)).ok()
 }
 
 impl RawKey {
@@ -107,133 +169,18 @@ impl RawKey {
         let secret = check.required(key, self.secret, "give every key a secret")?;
         let text = secret.0.expose_secret().trim_end_matches('=');
         let Ok(bytes) = BASE64_URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new) else {
-            check.problem(key, "has a secret that is not base64url: make one with token-broker generate-key");
+            check
+                .problem(key, "has a secret that is not base64url: make one with token-broker keys generate");
             return None;
         };
         let different = bytes.iter().collect::<HashSet<_>>().len();
         if check.production() && (bytes.as_slice() == SAMPLE || different < FEWEST_DIFFERENT_BYTES) {
             check.problem(
                 key,
-                "has a secret that is a sample, not random: make one with token-broker generate-key",
+                "has a secret that is a sample, not random: make one with token-broker keys generate",
             );
             return None;
         }
         ServerKey::new(KeyId(id?), bytes.to_vec()).map_err(|error| check.problem(key, error)).ok()
-    }
-}
-
-/// The text of a keys file with one fresh key. Without `existing` the key issues. Otherwise the keys of `existing`
-/// stand in front of it, and the one that issues goes on issuing: what a key makes is refused by every broker that
-/// does not know the key yet.
-///
-/// # Errors
-///
-/// `existing` is not a keys file.
-pub fn generate_keys_file(
-    existing: Option<&SecretString>,
-    entropy: &dyn Entropy,
-) -> Result<SecretString, NotAKeysFile> {
-    let (issuing, mut keys) = match existing {
-        Some(text) => complete(text).map(|(issuing, keys)| (Some(issuing), keys))?,
-        None => (None, Vec::new()),
-    };
-    let fresh = newest(&keys).unwrap_or(0).checked_add(1).ok_or(NotAKeysFile)?;
-    let secret = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(Zeroizing::new(entropy::bytes::<32>(entropy))));
-    keys.push((fresh, secret.as_str().into()));
-    Ok(keys_file(issuing.unwrap_or(fresh), &keys))
-}
-
-/// The text of a keys file with the keys of `existing`, of which the newest issues from now on.
-///
-/// # Errors
-///
-/// `existing` is not a keys file.
-pub fn issue_with_newest(existing: &SecretString) -> Result<SecretString, NotAKeysFile> {
-    let (_, keys) = complete(existing)?;
-    Ok(keys_file(newest(&keys).ok_or(NotAKeysFile)?, &keys))
-}
-
-type Keys = Vec<(u32, SecretString)>;
-
-/// The id of the issuing key and all keys, where the file has them.
-fn complete(text: &SecretString) -> Result<(u32, Keys), NotAKeysFile> {
-    let file = parse(text).ok_or(NotAKeysFile)?;
-    let keys = file.keys.into_iter().map(|key| Some((key.id?, key.secret?.0)));
-    let keys = keys.collect::<Option<Keys>>().ok_or(NotAKeysFile)?;
-    let issuing = file.issuing.filter(|issuing| keys.iter().any(|(id, _)| id == issuing));
-    Ok((issuing.ok_or(NotAKeysFile)?, keys))
-}
-
-fn newest(keys: &Keys) -> Option<u32> {
-    keys.iter().map(|(id, _)| *id).max()
-}
-
-fn keys_file(issuing: u32, keys: &Keys) -> SecretString {
-    let mut text = Zeroizing::new(format!("issuing = {issuing}\n"));
-    for (id, secret) in keys {
-        let secret = secret.expose_secret();
-        let entry = Zeroizing::new(format!("\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n"));
-        text.push_str(&entry);
-    }
-    text.as_str().into()
-}
-
-/// The file that should be changed is not as `generate-key` writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the file is not a keys file as generate-key writes it")]
-pub struct NotAKeysFile;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::entropy::SeededEntropy;
-
-    #[test]
-    fn ad_11_a_key_is_added_and_the_old_ones_stay_and_issue() {
-        let first = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
-        let second = generate_keys_file(Some(&first), &SeededEntropy::new(2)).unwrap();
-        let (first, second) = (parse(&first).unwrap(), parse(&second).unwrap());
-        assert_eq!((first.issuing, second.issuing), (Some(1), Some(1)));
-        let secret = |key: &RawKey| key.secret.as_ref().unwrap().0.expose_secret().to_owned();
-        assert_eq!(second.keys.iter().map(|key| key.id).collect::<Vec<_>>(), [Some(1), Some(2)]);
-        assert_eq!(secret(&second.keys[0]), secret(&first.keys[0]));
-        assert_ne!(secret(&second.keys[1]), secret(&second.keys[0]));
-        assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(secret(&second.keys[1])).unwrap().len(), 32);
-    }
-
-    /// Two brokers during a rotation: one still has the file of the step before.
-    #[test]
-    fn tk_06_ad_11_at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
-        let first = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
-        let added = generate_keys_file(Some(&first), &SeededEntropy::new(2)).unwrap();
-        let promoted = issue_with_newest(&added).unwrap();
-        let ids = |text| {
-            let (issuing, keys) = complete(text).unwrap();
-            (issuing, keys.into_iter().map(|(id, _)| id).collect::<Vec<_>>())
-        };
-        assert_eq!((ids(&added), ids(&promoted)), ((1, vec![1, 2]), (2, vec![1, 2])));
-        for (before, after) in [(&first, &added), (&added, &promoted)] {
-            let ((issuing, known), (issuing_next, known_next)) = (ids(before), ids(after));
-            assert!(known_next.contains(&issuing) && known.contains(&issuing_next));
-        }
-        let again = issue_with_newest(&promoted).unwrap();
-        assert_eq!(again.expose_secret(), promoted.expose_secret());
-        let back = added.expose_secret().replacen("issuing = 1", "issuing = 2", 1);
-        assert_eq!(promoted.expose_secret(), back, "nothing but issuing changes");
-    }
-
-    #[test]
-    fn another_file_is_not_taken_for_keys() {
-        let key = "[[keys]]\nid = 1";
-        let stranger = format!("issuing = 2\n{key}\nsecret = \"x\"");
-        let unnamed = format!("{key}\nsecret = \"x\"");
-        let no_secret = format!("issuing = 1\n{key}");
-        for text in ["", "public_url = 1", "issuing = \"x\"", "issuing = 1", &stranger, &unnamed, &no_secret]
-        {
-            let text = SecretString::from(text);
-            let added = generate_keys_file(Some(&text), &SeededEntropy::new(1));
-            assert_eq!(added.unwrap_err(), NotAKeysFile, "{}", text.expose_secret());
-            assert_eq!(issue_with_newest(&text).unwrap_err(), NotAKeysFile, "{}", text.expose_secret());
-        }
     }
 }

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SeededEntropy;
 use crate::domain::key_ring::KeyId;
 use crate::provider::settings::{ClientAuth, KindSettings};
@@ -19,7 +20,7 @@ struct Folder(TempDir);
 impl Folder {
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
-        let keys = generate_keys_file(None, &SeededEntropy::new(1)).unwrap();
+        let keys = KeysFile::fresh(&SeededEntropy::new(1), SystemClock.now()).text();
         folder.write("server_keys.toml", keys.expose_secret());
         folder.write("database_url", "sqlite:/var/lib/token-broker/broker.sqlite\n");
         folder.write("key_store_url", "memory:");
@@ -70,7 +71,7 @@ fn the_example_is_a_production_configuration() {
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(config.database.url.expose_secret(), "sqlite:/var/lib/token-broker/broker.sqlite");
-    assert_eq!(config.server_keys.issuing().id(), KeyId(1));
+    assert_eq!(config.server_keys.ring.issuing().id(), KeyId(1));
     assert_eq!(config.tokens.api_token_seconds, 604_800);
     assert_eq!(config.limits.failed_redemptions_per_minute.get(), 30);
 
@@ -95,7 +96,7 @@ fn the_example_is_a_production_configuration() {
 /// The example with one thing changed, the key that must be named, and a word of the mend.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 85, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 86, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -383,7 +384,7 @@ fn server_keys_can_come_from_the_environment() {
         ("TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET", one.as_str()),
         ("TOKEN_BROKER__SERVER_KEYS__KEYS__2__SECRET", two.as_str()),
     ];
-    let ring = load(&text, &environment).unwrap().config.server_keys;
+    let ring = load(&text, &environment).unwrap().config.server_keys.ring;
     assert_eq!(ring.issuing().id(), KeyId(2));
     assert!(ring.get(KeyId(1)).is_some());
 }
@@ -404,7 +405,7 @@ fn ad_02_weak_and_sample_server_keys_stop_the_start() {
         (key(1, random) + "[[keys]]\nid = 1\nsecret = \"" + random + "\"", "server_keys.file.keys", "twice"),
         (key(1, random).replace("issuing = 1", ""), "server_keys.issuing", "issuing"),
         ("issuing = 1".to_owned(), "server_keys.file.keys", "no key"),
-        (random.to_owned(), "server_keys.file", "generate-key"),
+        (random.to_owned(), "server_keys.file", "token-broker keys"),
     ] {
         folder.write("server_keys.toml", &text);
         let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();

@@ -38,14 +38,14 @@ pub enum Purpose {
     LoginAttempt,
     /// Seals the handle of a `legacy` token, the only kind that is handed out more than once.
     LegacyHandle,
-    /// Makes the stored digest of a resource server's secret.
-    ResourceServerSecret,
     /// Seals a browser's session into its cookie.
     BrowserSession,
     /// Seals a logout that has gone on to the provider into its cookie.
     LogoutAttempt,
     /// Seals the ID token that is kept with a session for the provider's logout.
     IdToken,
+    /// Makes the stored digest of a resource server's secret.
+    ResourceServerSecret,
 }
 
 impl Purpose {
@@ -56,10 +56,10 @@ impl Purpose {
             Self::OneTimeKey => b"token-broker/v1/one-time-key",
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
             Self::LegacyHandle => b"token-broker/v1/legacy-handle",
-            Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
             Self::LogoutAttempt => b"token-broker/v1/logout-attempt",
             Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
+            Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
         }
     }
 }
@@ -164,6 +164,11 @@ impl KeyRing {
     /// The key that makes everything new.
     pub fn issuing(&self) -> &ServerKey {
         &self.keys[&self.issuing]
+    }
+
+    /// The ids of all keys, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.keys.keys().copied()
     }
 
     /// The key named `id`, unless it was removed: then nothing it made is valid any more.

@@ -3,6 +3,8 @@
 //! A valid MAC is never enough: the row must exist and be live, its session live, its user enabled, its client
 //! registered. No verdict is cached; each call asks the database once, and a forged token never does.
 
+use std::sync::Arc;
+
 use crate::domain::api_token::{GenuineToken, TokenFacts};
 use crate::domain::audit::AuditKind;
 use crate::domain::client::Client;
@@ -42,6 +44,8 @@ pub async fn authenticate(broker: &Broker, caller: &Caller, presented: &str) -> 
 
 /// A token that may be used, with its row and its client.
 pub(super) struct LiveToken<'a> {
+    /// By which it was judged.
+    pub(super) keys: Arc<KeyRing>,
     pub(super) genuine: GenuineToken,
     pub(super) record: Box<TokenRecord>,
     pub(super) client: &'a Client,
@@ -53,7 +57,8 @@ pub(super) async fn live_token<'a>(
     caller: &Caller,
     presented: &str,
 ) -> Result<LiveToken<'a>> {
-    let Ok(genuine) = GenuineToken::parse(presented, &broker.keys) else {
+    let keys = broker.keys.current();
+    let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
         return Err(refused(broker, caller, None));
     };
     let Some(record) = broker.storage.find_token(genuine.handle.digest()).await? else {
@@ -63,7 +68,7 @@ pub(super) async fn live_token<'a>(
         return Err(refused(broker, caller, Some(&record)));
     };
     let now = broker.clock.now();
-    match liveness(&broker.keys, &record, genuine.key_id, now) {
+    match liveness(&keys, &record, genuine.key_id, now) {
         // Flagged, so that no later use of the session revives it.
         Liveness::Usable if client.is_idle(record.session_last_used(), now) => {
             let facts = &record.token.facts;
@@ -74,7 +79,7 @@ pub(super) async fn live_token<'a>(
         }
         Liveness::Usable => {
             broker.last_uses.note(&record, now);
-            Ok(LiveToken { genuine, record, client })
+            Ok(LiveToken { keys, genuine, record, client })
         }
         // A `legacy` token is shared by all the person's browsers: nobody has stolen it.
         Liveness::Reused if !client.legacy => {

@@ -127,7 +127,7 @@ pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Re
 /// `GET /logout/callback`: where the SPA waits, if this is the way back of a logout that this browser began.
 pub fn return_to_client(broker: &Broker, state: Option<&str>, cookie: Option<&str>) -> Option<Onward> {
     let state: State = state?.parse().ok()?;
-    let attempt = LogoutAttempt::open(cookie?, &broker.keys)?;
+    let attempt = LogoutAttempt::open(cookie?, &broker.keys.current())?;
     // Compared in constant time: see `State`.
     if attempt.state != state || !attempt.is_live(broker.clock.now()) {
         return None;
@@ -247,7 +247,7 @@ async fn to_provider(
         EndSessionRequest { state: &attempt.state, return_to: &return_to, id_token_hint: hint.as_ref() };
     Onward::Provider {
         location: provider.end_session_url(endpoint, &request),
-        attempt: attempt.seal(&broker.keys, &*broker.entropy),
+        attempt: attempt.seal(&broker.keys.current(), &*broker.entropy),
         provider: provider.display_name().to_owned(),
     }
 }
@@ -265,5 +265,5 @@ async fn id_token_hint(
         tracing::warn!(%error, "the ID token of a session could not be read");
         None
     });
-    open_id_token(&sealed?, session.session.id, &broker.keys)
+    open_id_token(&sealed?, session.session.id, &broker.keys.current())
 }

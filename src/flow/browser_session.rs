@@ -28,7 +28,7 @@ pub enum SessionCookieChange {
 impl SessionCookieChange {
     /// Gives the browser a cookie for a session that ends at `ends`.
     pub(super) fn keep(broker: &Broker, session: &BrowserSession, ends: Timestamp, now: Timestamp) -> Self {
-        Self::Keep { value: session.seal(&broker.keys, &*broker.entropy), lives: ends - now }
+        Self::Keep { value: session.seal(&broker.keys.current(), &*broker.entropy), lives: ends - now }
     }
 }
 
@@ -39,7 +39,7 @@ impl SessionCookieChange {
 /// `temporarily_unavailable` while the database is away: then nothing is known about the session, and its cookie
 /// must stay.
 pub async fn find(broker: &Broker, cookie: &str) -> Result<Option<Box<BrowserSessionRecord>>> {
-    match BrowserSession::open(cookie, &broker.keys) {
+    match BrowserSession::open(cookie, &broker.keys.current()) {
         Some(presented) => find_opened(broker, &presented).await,
         None => Ok(None),
     }

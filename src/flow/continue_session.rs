@@ -54,7 +54,7 @@ pub(super) async fn continue_session<'a>(
     let Some(cookie) = cookie.filter(|_| !asked.way_back.client.legacy) else {
         return ask(asked.provider, SessionCookieChange::None);
     };
-    let Some(presented) = BrowserSession::open(cookie, &broker.keys) else {
+    let Some(presented) = BrowserSession::open(cookie, &broker.keys.current()) else {
         return ask(asked.provider, SessionCookieChange::Forget);
     };
     let now = broker.clock.now();
@@ -78,18 +78,22 @@ pub(super) async fn continue_session<'a>(
     }
 }
 
-/// Whether a live session is what was asked for: the provider, the person, and how fresh the sign-in is.
+/// Whether a live session is what was asked for: the provider, the person, how fresh the sign-in is, and for a
+/// client that sets a limit that it was used lately.
 fn suits(broker: &Broker, asked: &Asked<'_>, session: &BrowserSessionRecord, now: Timestamp) -> bool {
     let provider = &session.user.provider;
     let its_provider = broker.providers.get(provider).is_some()
         && asked.provider.is_none_or(|wanted| wanted.id() == provider);
+    // Otherwise the limit would be one that a reload of the page lifts.
+    let last_used = session.session_last_used_at.unwrap_or(session.session.created_at);
+    let idle = asked.way_back.client.is_idle(last_used, now);
     let need_not_ask = asked.prompt.is_none_or(|prompt| prompt.is_none());
     let fresh = asked.max_age.is_none_or(|seconds| {
         // Where the provider did not say when the person signed in, only it can tell.
         let age = session.session.auth_time.map(|at| now - at);
         age.is_some_and(|age| age < TimeDelta::seconds(seconds.into()))
     });
-    its_provider && need_not_ask && fresh && is_expected(asked, &session.user)
+    its_provider && need_not_ask && fresh && !idle && is_expected(asked, &session.user)
 }
 
 /// Whether the user is the one that `login_hint` names, if it names one.

@@ -42,9 +42,10 @@ pub(super) async fn park_key(
         token_expires_at: facts.expires_at,
         key_expires_at: broker.clock.now() + life,
     };
+    let keys = broker.keys.current();
     let entry = NewEntry {
-        grant: grant.seal(&name, &broker.keys, &*broker.entropy),
-        receipt: receipt.seal(&name, &broker.keys, &*broker.entropy),
+        grant: grant.seal(&name, &keys, &*broker.entropy),
+        receipt: receipt.seal(&name, &keys, &*broker.entropy),
     };
     broker.key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
     Ok(ParkedKey(key))

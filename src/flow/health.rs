@@ -94,7 +94,8 @@ async fn examine(broker: &Broker) -> Health {
     let ([database, key_store], providers) = tokio::join!(stores(broker), providers);
     let (redeem, verify) = (key_store.works(), database.works());
     let log_in = redeem && verify && providers.iter().any(Part::works);
-    let mut parts = vec![database, key_store];
+    let server_keys = Part { name: "server keys".to_owned(), problem: broker.keys.file_problem() };
+    let mut parts = vec![database, key_store, server_keys];
     parts.extend(providers);
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
 }

@@ -41,7 +41,7 @@ impl Issue {
     /// A new token of `client` that begins `now`.
     pub(super) fn new(broker: &Broker, client: &Client, now: Timestamp) -> Self {
         Self {
-            keys: broker.keys.clone(),
+            keys: broker.keys.current(),
             entropy: broker.entropy.clone(),
             handle: TokenHandle::random(&*broker.entropy),
             client_id: client.id.clone(),
@@ -58,6 +58,11 @@ impl Issue {
         self.audience.clone_from(&facts.audience);
         self.scope.clone_from(&facts.scope);
         self
+    }
+
+    /// The server keys that the token is made with.
+    pub(super) fn keys(&self) -> Arc<KeyRing> {
+        self.keys.clone()
     }
 
     /// The random part, known before the row is written.

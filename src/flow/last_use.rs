@@ -45,13 +45,16 @@ impl LastUses {
             return;
         }
         let facts = &record.token.facts;
+        self.add(TokenUse { handle: facts.handle, session: facts.session_id, at: now });
+    }
+
+    fn add(&self, used: TokenUse) {
         let mut waiting = self.waiting();
-        if waiting.len() >= WAITING && !waiting.contains_key(&facts.handle) {
+        if waiting.len() >= WAITING && !waiting.contains_key(&used.handle) {
             metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
             return;
         }
-        let used = TokenUse { handle: facts.handle, session: facts.session_id, at: now };
-        waiting.entry(facts.handle).or_insert(used);
+        waiting.entry(used.handle).or_insert(used);
         drop(waiting);
         self.some.notify_one();
     }
@@ -88,5 +91,31 @@ impl LastUses {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<HandleDigest, TokenUse>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::api_token::TokenHandle;
+    use crate::domain::entropy::SeededEntropy;
+    use crate::domain::ids::SessionId;
+
+    #[test]
+    fn ds_07_notes_that_wait_are_bounded_and_not_doubled() {
+        let entropy = SeededEntropy::new(1);
+        let uses = LastUses::default();
+        let mut last = None;
+        for _ in 0..WAITING + 100 {
+            let handle = TokenHandle::random(&entropy).digest();
+            let at = Timestamp::UNIX_EPOCH;
+            let used = TokenUse { handle, session: SessionId::random(&entropy), at };
+            uses.add(used);
+            uses.add(TokenUse { at: at + LAST_USE_GRAIN, ..used });
+            last = Some(used);
+        }
+        assert_eq!(uses.waiting().len(), WAITING);
+        assert!(uses.waiting().values().all(|used| used.at == Timestamp::UNIX_EPOCH), "the first one counts");
+        assert!(!uses.waiting().contains_key(&last.unwrap().handle), "dropped: the next call notes it");
     }
 }

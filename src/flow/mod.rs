@@ -21,6 +21,7 @@ pub mod login;
 pub mod logout;
 pub mod redeem;
 pub mod rotate;
+pub mod server_keys;
 pub mod sessions;
 
 use std::net::IpAddr;

@@ -5,6 +5,7 @@
 
 use crate::domain::audit::AuditKind;
 use crate::domain::client::Client;
+use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::CodeVerifier;
@@ -104,16 +105,17 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
     }
     let name = key.entry_name(challenge.as_ref());
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
-    let mark = redemption.seal(&name, &broker.keys, &*broker.entropy);
+    let keys = broker.keys.current();
+    let mark = redemption.seal(&name, &keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
-        Taken::First { grant } => match Grant::open(&grant, &name, &broker.keys) {
-            Some(grant) => Ok(hand_out(broker, caller, request, &grant)),
+        Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
+            Some(grant) => Ok(hand_out(broker, caller, request, &keys, &grant)),
             // A grant that does not open was planted by somebody who can write to the store.
             None => unknown(),
         },
         Taken::Again { receipt, redemption: first } => {
-            let receipt = Receipt::open(&receipt, &name, &broker.keys);
-            let first = Redemption::open(&first, &name, &broker.keys);
+            let receipt = Receipt::open(&receipt, &name, &keys);
+            let first = Redemption::open(&first, &name, &keys);
             Ok(receipt.zip(first).map_or_else(
                 || Refusal::invalid(AuditKind::KeyRefused, None),
                 |(receipt, first)| again(broker, receipt, &first, &redemption),
@@ -123,7 +125,13 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
     }
 }
 
-fn hand_out(broker: &Broker, caller: &Caller, request: &RedeemRequest, grant: &Grant) -> Outcome {
+fn hand_out(
+    broker: &Broker,
+    caller: &Caller,
+    request: &RedeemRequest,
+    keys: &KeyRing,
+    grant: &Grant,
+) -> Outcome {
     let about =
         Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() };
     let now = broker.clock.now();
@@ -140,7 +148,7 @@ fn hand_out(broker: &Broker, caller: &Caller, request: &RedeemRequest, grant: &G
         expires_at: grant.token_expires_at,
         scope: &grant.scope,
     };
-    let Some(issued) = IssuedToken::of(&broker.keys, parts, now) else {
+    let Some(issued) = IssuedToken::of(keys, parts, now) else {
         return Refusal::invalid(AuditKind::KeyRefused, Some(about));
     };
     Event::new(broker, caller, AuditKind::KeyRedeemed)

@@ -6,6 +6,7 @@
 use crate::domain::api_token::{TokenFacts, TokenHandle};
 use crate::domain::audit::AuditKind;
 use crate::domain::clock::Timestamp;
+use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::Caller;
@@ -21,7 +22,7 @@ use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
 /// `invalid_token` as for every call; `invalid_request` for `legacy` clients; `rate_limited` when it already has its siblings: the old token still
 /// works until its overlap ends.
 pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result<IssuedToken> {
-    let LiveToken { genuine, record, client } = live_token(broker, caller, presented).await?;
+    let LiveToken { keys, genuine, record, client } = live_token(broker, caller, presented).await?;
     if client.legacy {
         // Every browser of the person shares the token: rotating it in one would sign the others out.
         return Err(Error::invalid_request("tokens of a legacy client are not rotated: sign in again"));
@@ -29,7 +30,7 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
     let now = broker.clock.now();
     let issue = Issue::new(broker, client, now).with_binding_of(&record.token.facts);
     let handle = issue.handle().clone();
-    let keys = broker.keys.clone();
+    let issuing = issue.keys();
     let digest = genuine.handle.digest();
     // Judged again on the locked row: between reading and locking the session may have ended.
     let judge = move |locked: &TokenRecord| liveness(&keys, locked, genuine.key_id, now) == Liveness::Usable;
@@ -40,7 +41,7 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
     let limits =
         RotationLimits { siblings: lifetimes::ROTATION_SIBLINGS, live_tokens: broker.live_tokens_per_user };
     match broker.storage.rotate(digest, now, limits, judge, row).await? {
-        Rotation::Rotated(successor) => hand_out(broker, caller, &successor.facts, &handle, now),
+        Rotation::Rotated(successor) => hand_out(broker, caller, &issuing, &successor.facts, &handle, now),
         Rotation::Refused => Err(refused(broker, caller, Some(&record))),
         Rotation::TooManySiblings => Err(Error::new(ErrorCode::RateLimited).retry_after(1)),
     }
@@ -49,6 +50,7 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
 fn hand_out(
     broker: &Broker,
     caller: &Caller,
+    keys: &KeyRing,
     facts: &TokenFacts,
     handle: &TokenHandle,
     now: Timestamp,
@@ -61,5 +63,5 @@ fn hand_out(
         .record();
     let parts =
         TokenParts { key_id: facts.key_id, handle, expires_at: facts.expires_at, scope: &facts.scope };
-    IssuedToken::of(&broker.keys, parts, now).ok_or_else(|| ErrorCode::ServerError.into())
+    IssuedToken::of(keys, parts, now).ok_or_else(|| ErrorCode::ServerError.into())
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::health::Ready;
 use super::openapi::errors;
 use crate::flow::health::{Part, health};
+use crate::flow::server_keys::KnownKeys;
 use crate::state::Broker;
 
 errors!(AdminErrors, Problem, []);
@@ -31,6 +32,25 @@ pub struct DetailedHealth {
     ready: Ready,
     /// What the broker needs, and what is wrong with it.
     parts: Vec<HealthPart>,
+    /// The server keys that this instance knows.
+    server_keys: HealthKeys,
+}
+
+/// The server keys by their ids: all instances must know a key before it issues.
+#[derive(Debug, Serialize, ToSchema)]
+struct HealthKeys {
+    /// The key that makes everything new.
+    #[schema(example = 2)]
+    issuing: u32,
+    /// All keys whose work is accepted.
+    #[schema(example = json!([1, 2]))]
+    known: Vec<u32>,
+}
+
+impl From<KnownKeys> for HealthKeys {
+    fn from(keys: KnownKeys) -> Self {
+        Self { issuing: keys.issuing.0, known: keys.known.iter().map(|id| id.0).collect() }
+    }
 }
 
 /// Something that the broker needs.
@@ -70,5 +90,5 @@ pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
     let parts = health.parts.iter().map(HealthPart::from).collect();
     let mut answer =
         if health.readiness.all() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(DetailedHealth { ready, parts })
+    answer.json(DetailedHealth { ready, parts, server_keys: broker.keys.known().into() })
 }

@@ -142,6 +142,9 @@ pub struct BrowserSessionRecord {
     pub session: Session,
     /// When the session was ended.
     pub session_revoked_at: Option<Timestamp>,
+    /// When any token of the session was last used, to within
+    /// [`LAST_USE_GRAIN`](crate::domain::lifetimes::LAST_USE_GRAIN).
+    pub session_last_used_at: Option<Timestamp>,
     /// The provider's own id for its session (`sid` of the ID token), where it has one.
     pub provider_session: Option<ProfileText>,
     /// Its user, with provider and subject of the identity that signed in.

@@ -267,6 +267,7 @@ impl TryFrom<BrowserSessionRow> for BrowserSessionRecord {
     fn try_from(row: BrowserSessionRow) -> Result<Self, StorageError> {
         Ok(Self {
             session_revoked_at: row.session.revoked_at.map(|time| time.0),
+            session_last_used_at: row.session.last_used_at.map(|time| time.0),
             session: row.session.into(),
             provider_session: profile_text(row.provider_session),
             user_disabled_at: row.user.disabled_at.map(|time| time.0),

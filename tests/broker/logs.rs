@@ -319,7 +319,7 @@ async fn er_07_a_token_appears_under_its_short_id_only() {
     let login = broker.log_in(&browser, "dev", "alice", "").await;
     let redeemed = broker.redeem(&browser, &login.key(), &login.verifier).await;
     let token = redeemed.json()["access_token"].as_str().unwrap().to_owned();
-    let digest = GenuineToken::parse(&token, &broker.config.server_keys).unwrap().handle.digest();
+    let digest = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle.digest();
     assert!(Regex::new("^[0-9a-f]{8}$").unwrap().is_match(&digest.short_id()));
     for answer in [&login.back, &redeemed] {
         let ids: Vec<_> = events(&log, answer).iter().map(|line| line["token"].clone()).collect();

@@ -96,7 +96,7 @@ async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
     let mut stored: BTreeSet<Vec<u8>> = rows::database_dump(&broker).into_iter().collect();
     stored.extend(rows::redis_dump(&url));
     assert!(stored.len() > 60, "{}", stored.len());
-    let handle = GenuineToken::parse(&token, &broker.config.server_keys).unwrap().handle;
+    let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
     for secret in [token.as_bytes(), key.as_bytes(), legacy_key.as_bytes(), handle.expose()] {
         let holds = |value: &&Vec<u8>| value.windows(secret.len()).any(|window| window == secret);
         assert_eq!(stored.iter().find(holds), None);
@@ -257,7 +257,7 @@ async fn tk_08_each_login_gives_a_token_of_its_own() {
     }
     let distinct: BTreeSet<&String> = tokens.iter().collect();
     assert_eq!(distinct.len(), 3);
-    assert_eq!(broker.post("/api/logout", &tokens[0], &json!({})).await.status, 204);
+    assert_eq!(broker.post("/api/logout", &tokens[0], &json!({})).await.status, 200);
     let elsewhere = sign_in(&broker, "alice").await;
     assert_eq!(status(&broker, &elsewhere).await, 200, "logging out here logs nobody out there");
 }
@@ -288,7 +288,7 @@ async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
         assert_eq!(status(instance, token).await, 200);
     }
     let storage = broker.storage();
-    let handle = GenuineToken::parse(&revoked, &broker.config.server_keys).unwrap().handle.digest();
+    let handle = GenuineToken::parse(&revoked, &broker.config.server_keys.ring).unwrap().handle.digest();
     assert!(storage.revoke_token(handle, broker.now()).await.unwrap());
     assert_eq!([status(&broker, &revoked).await, status(&twin, &revoked).await], [401, 401]);
     assert_eq!([status(&broker, &alice).await, status(&twin, &alice).await], [200, 200]);
@@ -314,7 +314,7 @@ async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
     for _ in 0..5 {
         assert_eq!(status(&twin, &token).await, 200);
     }
-    assert_eq!(broker.post("/api/logout", &token, &json!({})).await.status, 204);
+    assert_eq!(broker.post("/api/logout", &token, &json!({})).await.status, 200);
     assert_eq!(status(&twin, &token).await, 401);
 }
 
@@ -434,7 +434,7 @@ async fn tk_19_a_clock_that_is_set_back_revives_nothing() {
     let stays = sign_in(&broker, "bob").await;
     assert_eq!(broker.redeem(&broker.browser(), &login.key(), &login.verifier).await.status, 200);
     broker.advance(86_400);
-    assert_eq!(broker.post("/api/logout", &logged_out, &json!({})).await.status, 204);
+    assert_eq!(broker.post("/api/logout", &logged_out, &json!({})).await.status, 200);
     let successor = broker.post("/api/token/rotate", &replaced, &json!({})).await.json();
     let successor = successor["access_token"].as_str().unwrap().to_owned();
 

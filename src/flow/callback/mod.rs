@@ -83,7 +83,7 @@ pub async fn callback(
 ) -> Result<CallbackEnd, CallbackFailure> {
     count(broker, caller, Counted::Callback)?;
     let session_cookie = request.session_cookie.take();
-    let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys));
+    let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys.current()));
     let (began, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
         failed(broker, caller, &failure.error).record();
     })?;

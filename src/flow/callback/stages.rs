@@ -5,6 +5,7 @@ use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::{BrowserSession, SessionSecret};
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
+use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::logout_attempt::seal_id_token;
 use crate::error::{Error, ErrorCode, Result};
@@ -84,9 +85,9 @@ impl KnownPerson<'_> {
         let Self { attempt, client, person } = self;
         let now = broker.clock.now();
         let issue = Issue::new(broker, client, now);
-        let fresh = issue.handle().clone();
+        let (keys, fresh) = (issue.keys(), issue.handle().clone());
         let session_id = SessionId::random(&*broker.entropy);
-        let seal = |token| seal_id_token(token, session_id, &broker.keys, &*broker.entropy);
+        let seal = |token| seal_id_token(token, session_id, &keys, &*broker.entropy);
         let secret = SessionSecret::random(&*broker.entropy);
         // A `legacy` client's sessions share one token over all browsers: none of them is the browser's own.
         let browser_session = (!client.legacy).then(|| NewBrowserSession {
@@ -110,7 +111,7 @@ impl KnownPerson<'_> {
         };
         let session_ends = sign_in.session_expires_at;
         let signed_in = write(broker, issue, sign_in).await?;
-        let handle = handle(broker, &signed_in, fresh)?;
+        let handle = handle(&keys, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
         let SignedIn { token, .. } = signed_in;
         let session_cookie = match browser_session {
@@ -127,7 +128,7 @@ impl KnownPerson<'_> {
 
 async fn write(broker: &Broker, issue: Issue, sign_in: SignIn) -> Result<SignedIn> {
     let session_ends = sign_in.session_expires_at;
-    let keys = broker.keys.clone();
+    let keys = issue.keys();
     let written = broker.storage.sign_in(
         sign_in,
         move |user, session| issue.row(user, session, session_ends),
@@ -137,11 +138,11 @@ async fn write(broker: &Broker, issue: Issue, sign_in: SignIn) -> Result<SignedI
 }
 
 /// The handle of the row that was written, or of the `legacy` token that lives already.
-fn handle(broker: &Broker, signed_in: &SignedIn, fresh: TokenHandle) -> Result<TokenHandle> {
+fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<TokenHandle> {
     if signed_in.token.facts.handle == fresh.digest() {
         return Ok(fresh);
     }
-    reopen_handle(&broker.keys, &signed_in.token)
+    reopen_handle(keys, &signed_in.token)
         .ok_or_else(|| Error::new(ErrorCode::ServerError).caused_by("a reused token does not open"))
 }
 

@@ -69,7 +69,7 @@ fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
     }
     let cookie = request.attempts.iter().find(|cookie| cookie.id == id);
     cookie
-        .and_then(|cookie| LoginAttempt::open(&id, &cookie.value, &broker.keys))
+        .and_then(|cookie| LoginAttempt::open(&id, &cookie.value, &broker.keys.current()))
         // Compared in constant time: see `State`.
         .filter(|attempt| attempt.state == state && attempt.is_live(broker.clock.now()))
         .ok_or_else(|| ErrorCode::InvalidState.into())

@@ -167,7 +167,7 @@ async fn begin(
         provider_identity: ShortDigest::of(provider.identity()),
         client: asked.way_back.client.id.clone(),
         redirect_uri: ShortDigest::of(asked.way_back.redirect_uri.as_str()),
-        challenge: asked.challenge.clone(),
+        challenge: asked.challenge,
         client_state: asked.way_back.client_state.clone(),
         nonce: OidcNonce::random(&*broker.entropy),
         verifier_seed: entropy::bytes(&*broker.entropy),
@@ -190,7 +190,7 @@ async fn begin(
         location,
         attempt: AttemptCookie {
             id: attempt.state.attempt_id(),
-            value: attempt.seal(&broker.keys, &*broker.entropy),
+            value: attempt.seal(&broker.keys.current(), &*broker.entropy),
         },
         forget: surplus(broker, open_attempts),
     })
@@ -209,9 +209,9 @@ fn choose(broker: &Broker, client: &Client) -> LoginStep {
 
 /// The cookies that must go so that the browser holds no more than it may: dead ones and the oldest.
 fn surplus(broker: &Broker, cookies: &[AttemptCookie]) -> Vec<AttemptId> {
-    let now = broker.clock.now();
+    let (now, keys) = (broker.clock.now(), broker.keys.current());
     let started = |cookie: &AttemptCookie| {
-        LoginAttempt::open(&cookie.id, &cookie.value, &broker.keys)
+        LoginAttempt::open(&cookie.id, &cookie.value, &keys)
             .filter(|attempt| attempt.is_live(now))
             .map(|attempt| attempt.started_at)
     };

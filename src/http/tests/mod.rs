@@ -23,6 +23,7 @@ use crate::flow::health::HealthMemory;
 use crate::flow::last_use::LastUses;
 use crate::flow::late_revocations::late_revocations;
 use crate::flow::limits::{LimitSettings, RateLimits};
+use crate::flow::server_keys::ServerKeys;
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
 use crate::state::{ClientRegistry, Lifetimes};
@@ -77,7 +78,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
         storage: Storage::new(&storage).unwrap(),
         key_store: KeyStore::new(&KeyStoreSettings::new("memory:".into()), clock.clone()).unwrap(),
-        keys: Arc::new(KeyRing::new(KeyId(1), vec![key]).unwrap()),
+        keys: ServerKeys::new(Arc::new(KeyRing::new(KeyId(1), vec![key]).unwrap())),
         lifetimes: Lifetimes {
             one_time_key: lifetimes::ONE_TIME_KEY,
             api_token: lifetimes::API_TOKEN,

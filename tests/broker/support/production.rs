@@ -41,7 +41,7 @@ impl Production {
         new.private("database_url", database);
         new.private("key_store_url", key_store);
         new.private("corp", SECRETS[2]);
-        let made = Program::run(new.folder(), &["generate-key", "--output", "server_keys.toml"]).await;
+        let made = Program::run(new.folder(), &["keys", "generate", "--output", "server_keys.toml"]).await;
         assert_eq!(made.code, Some(0), "{made:?}");
         new.write(&Self::text(provider));
         new

@@ -27,7 +27,7 @@ pub fn count(broker: &TestBroker, table: &str, condition: &str) -> usize {
 
 /// The SQL condition that is true for the row of a token.
 pub fn row_of(broker: &TestBroker, token: &str) -> String {
-    let genuine = GenuineToken::parse(token, &broker.config.server_keys).unwrap();
+    let genuine = GenuineToken::parse(token, &broker.config.server_keys.ring).unwrap();
     let digest = genuine.handle.digest();
     format!("handle_digest = x'{}'", hex(digest.as_bytes()))
 }

@@ -1,0 +1,346 @@
+//! `keys`: the server's own keys, in their file.
+//!
+//! The brokers need not be asked or stopped: they read the file again when it changes. `docs/keys.md` tells the
+//! whole of a planned and of an emergency replacement.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+
+use super::{Failure, private_file};
+use crate::config::{KeyEntry, KeysFile, KeysFileError};
+use crate::domain::clock::{Clock, SystemClock, Timestamp};
+use crate::domain::entropy::SystemEntropy;
+
+/// Make, list and replace the server's own keys, while the brokers run
+///
+/// All brokers of one service share the file that [server_keys] file names, and read it again when it changes. To
+/// replace a key without signing anybody out: add, wait until every broker knows the new key, issue, and retire the
+/// old one thirty days later. To make everything that a key has made worthless at once: add, issue, retire --yes.
+#[derive(Debug, Args)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a fresh file with one key
+    Generate {
+        /// Write to this new file, readable by its owner only, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show which keys there are, without their secrets
+    List {
+        #[command(flatten)]
+        file: File,
+        /// Write JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a fresh key; it only verifies, until it is told to issue
+    Add {
+        #[command(flatten)]
+        file: File,
+    },
+    /// Let a key make everything new from now on
+    ///
+    /// Only when every broker knows it: one that does not refuses what it makes. Which keys a broker knows stands in
+    /// GET /healthz of its admin listener and in the metric token_broker_server_key_known.
+    Issue {
+        /// The key's id, or `newest`.
+        #[arg(value_name = "ID", default_value = "newest")]
+        id: Which,
+        #[command(flatten)]
+        file: File,
+    },
+    /// Remove a key: everything that it has made is refused at once
+    ///
+    /// Refuses the key that issues. Asks for --yes while tokens and sessions that the key made can still live.
+    Retire {
+        /// The key's id.
+        #[arg(value_name = "ID")]
+        id: u32,
+        #[command(flatten)]
+        file: File,
+        /// Sign everybody out whose token the key made, as when its secret has leaked.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// The keys file.
+#[derive(Debug, Args)]
+struct File {
+    /// The keys file, as [server_keys] file names it.
+    #[arg(long = "file", value_name = "FILE", env = "TOKEN_BROKER__SERVER_KEYS__FILE")]
+    path: PathBuf,
+}
+
+/// A key by its id, or the newest one.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    Newest,
+    Id(u32),
+}
+
+impl FromStr for Which {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "newest" { Ok(Self::Newest) } else { text.parse().map(Self::Id) }
+    }
+}
+
+impl Keys {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+        let now = SystemClock.now();
+        match self.command {
+            Command::Generate { output } => generate(output.as_deref(), now, out),
+            Command::List { file, json } => list(&file.read()?, json, out),
+            Command::Add { file } => add(&file, now, out),
+            Command::Issue { id, file } => issue(id, &file, now, out),
+            Command::Retire { id, file, yes } => retire(id, &file, yes, now, out),
+        }
+    }
+}
+
+fn generate(output: Option<&Path>, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+    let text = KeysFile::fresh(&SystemEntropy, now).text();
+    match output {
+        Some(path) => {
+            private_file::create(path, text.expose_secret()).map_err(|error| failed(path, &error))?
+        }
+        None => write!(out, "{}", text.expose_secret())?,
+    }
+    Ok(())
+}
+
+fn list(keys: &KeysFile, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let entries: Vec<KeyEntry> = keys.entries().collect();
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &entries).map_err(io::Error::from)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(out, "{:<6}{:<10}{:<22}{:<22}NEEDED UNTIL", "KEY", "STATE", "ADDED", "STOPPED ISSUING")?;
+    for key in entries {
+        let state = if key.issues { "issues" } else { "verifies" };
+        let [added, stopped, until] = [key.added_at, key.stopped_issuing_at, key.needed_until].map(time);
+        writeln!(out, "{:<6}{state:<10}{added:<22}{stopped:<22}{until}", key.id)?;
+    }
+    Ok(())
+}
+
+fn time(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut keys = file.read()?;
+    let id = keys.add(&SystemEntropy, now).map_err(refused)?;
+    file.write(&keys)?;
+    let path = file.path.display();
+    writeln!(
+        out,
+        "Key {id} is added and verifies. When every broker knows it (GET /healthz of each admin listener):\n  \
+         token-broker keys issue {id} --file {path}"
+    )?;
+    Ok(())
+}
+
+fn issue(which: Which, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut keys = file.read()?;
+    let id = match which {
+        Which::Newest => keys.newest(),
+        Which::Id(id) => id,
+    };
+    let before = keys.issue(id, now).map_err(refused)?;
+    if before == id {
+        writeln!(out, "Key {id} issues already.")?;
+        return Ok(());
+    }
+    file.write(&keys)?;
+    let until = time(keys.entry(before).map_err(refused)?.needed_until);
+    let path = file.path.display();
+    writeln!(
+        out,
+        "Key {id} issues now. When what key {before} made is dead, after {until}:\n  \
+         token-broker keys retire {before} --file {path}"
+    )?;
+    Ok(())
+}
+
+fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut keys = file.read()?;
+    let key = keys.entry(id).map_err(refused)?;
+    keys.retire(id).map_err(refused)?;
+    if !yes && !key.is_over(now) {
+        let why = match key.needed_until {
+            Some(until) => format!("what it made can live until {}", time(Some(until))),
+            None => "the file does not say when it stopped issuing".to_owned(),
+        };
+        return Err(Failure::Runtime(format!(
+            "key {id} stays: {why}; to refuse all that it has made and sign these people out, add --yes"
+        )));
+    }
+    file.write(&keys)?;
+    writeln!(out, "Key {id} is gone. Brokers refuse what it made as soon as they have read the file.")?;
+    Ok(())
+}
+
+impl File {
+    fn read(&self) -> Result<KeysFile, Failure> {
+        let text = fs::read_to_string(&self.path).map_err(|error| failed(&self.path, &error))?;
+        KeysFile::parse(&text.into())
+            .map_err(|error| Failure::Configuration(format!("{}: {error}", self.path.display())))
+    }
+
+    fn write(&self, keys: &KeysFile) -> Result<(), Failure> {
+        private_file::replace(&self.path, keys.text().expose_secret())
+            .map_err(|error| failed(&self.path, &error))
+    }
+}
+
+fn refused(error: KeysFileError) -> Failure {
+    Failure::Runtime(error.to_string())
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::Runtime(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::super::tests::run;
+
+    fn ids(text: &str) -> (i64, Vec<i64>) {
+        let file: toml::Table = text.parse().unwrap();
+        let ids = file["keys"].as_array().unwrap().iter().map(|key| key["id"].as_integer().unwrap());
+        (file["issuing"].as_integer().unwrap(), ids.collect())
+    }
+
+    fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn every_fresh_key_is_another() {
+        let (code, first, err) = run(&["keys", "generate"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert_eq!(ids(&first), (1, vec![1]));
+        assert_ne!(first, run(&["keys", "generate"]).1);
+    }
+
+    #[test]
+    fn ad_11_a_key_is_added_first_issues_later_and_goes_last_and_the_file_stays_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server_keys.toml");
+        let file = path.to_str().unwrap();
+        assert_eq!(run(&["keys", "generate", "--output", file]), (0, String::new(), String::new()));
+        let (code, _, err) = run(&["keys", "generate", "--output", file]);
+        assert_eq!(code, 1, "an existing file is not overwritten");
+        assert!(err.contains(file), "{err}");
+        for (step, expected, next) in [
+            (&["add"][..], (1, vec![1, 2]), "keys issue 2"),
+            (&["issue"], (2, vec![1, 2]), "keys retire 1"),
+            (&["issue", "2"], (2, vec![1, 2]), "issues already"),
+            (&["issue", "1"], (1, vec![1, 2]), "keys retire 2"),
+            (&["issue", "newest"], (2, vec![1, 2]), "keys retire 1"),
+            (&["retire", "1", "--yes"], (2, vec![2]), "is gone"),
+        ] {
+            let (code, out, err) = run(&[&["keys"], step, &["--file", file]].concat());
+            assert_eq!((code, err.as_str()), (0, ""), "{step:?}");
+            assert!(out.contains(next), "{out}");
+            assert_eq!(ids(&read(&path)), expected, "{step:?}");
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{step:?}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn tk_06_a_key_that_is_needed_does_not_go_by_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server_keys.toml");
+        let file = path.to_str().unwrap();
+        run(&["keys", "generate", "--output", file]);
+        run(&["keys", "add", "--file", file]);
+        let refuses = |arguments: &[&str], mend: &str| {
+            let before = read(&path);
+            let (code, out, err) = run(&[&["keys", "retire"], arguments, &["--file", file]].concat());
+            assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+            assert!(err.contains(mend), "{err}");
+            assert_eq!(read(&path), before, "{arguments:?}");
+        };
+        refuses(&["1"], "keys issue");
+        refuses(&["1", "--yes"], "keys issue");
+        refuses(&["3", "--yes"], "keys list");
+        refuses(&["2"], "does not say when it stopped issuing");
+        run(&["keys", "issue", "2", "--file", file]);
+        refuses(&["1"], "can live until");
+        let stopped = read(&path).lines().find(|line| line.starts_with("stopped")).unwrap().to_owned();
+        let long_ago = read(&path).replace(&stopped, "stopped_issuing_at = \"2020-01-01T00:00:00Z\"");
+        std::fs::write(&path, long_ago).unwrap();
+        assert_eq!(run(&["keys", "retire", "1", "--file", file]).0, 0, "everything it made is dead");
+        assert_eq!(ids(&read(&path)), (2, vec![2]));
+    }
+
+    #[test]
+    fn ad_01_the_list_shows_everything_but_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server_keys.toml");
+        let file = path.to_str().unwrap();
+        run(&["keys", "generate", "--output", file]);
+        run(&["keys", "add", "--file", file]);
+        run(&["keys", "issue", "--file", file]);
+        let (code, table, _) = run(&["keys", "list", "--file", file]);
+        let (_, json, _) = run(&["keys", "list", "--file", file, "--json"]);
+        assert_eq!((code, table.lines().count()), (0, 3), "{table}");
+        assert!(table.lines().nth(1).unwrap().starts_with("1     verifies  20"), "{table}");
+        assert!(table.lines().nth(2).unwrap().starts_with("2     issues    20"), "{table}");
+        let keys: Vec<Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!((&keys[0]["id"], &keys[0]["issues"]), (&1.into(), &false.into()));
+        assert!(keys[0]["needed_until"].is_string() && keys[1]["needed_until"].is_null(), "{json}");
+        for line in read(&path).lines().filter(|line| line.starts_with("secret")) {
+            let secret = line.split('"').nth(1).unwrap();
+            assert!(secret.len() == 43 && !table.contains(secret) && !json.contains(secret));
+        }
+    }
+
+    #[test]
+    fn another_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token-broker.toml");
+        let file = path.to_str().unwrap();
+        std::fs::write(&path, "public_url = \"x\"").unwrap();
+        for step in [&["add"][..], &["issue"], &["retire", "1"], &["list"]] {
+            let (code, _, err) = run(&[&["keys"], step, &["--file", file]].concat());
+            assert_eq!(code, 2, "{step:?}");
+            assert!(err.contains("not a keys file"), "{err}");
+            assert_eq!(read(&path), "public_url = \"x\"", "{step:?}");
+        }
+        assert_eq!(run(&["keys", "issue", "x", "--file", file]).0, 2);
+    }
+
+    #[test]
+    fn a_link_to_the_file_stays_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real.toml"), folder.path().join("link.toml"));
+        run(&["keys", "generate", "--output", real.to_str().unwrap()]);
+        std::os::unix::fs::symlink("real.toml", &link).unwrap();
+        assert_eq!(run(&["keys", "add", "--file", link.to_str().unwrap()]).0, 0);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(ids(&read(&real)), (1, vec![1, 2]));
+    }
+}

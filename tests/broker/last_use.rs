@@ -1,0 +1,212 @@
+//! When a session was last used: noted off the request's path, and what an inactivity limit is judged by.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::outage::{SOON, within};
+use crate::support::storage::sql;
+
+const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens BEGIN INSERT INTO noted VALUES (1); END;
+    CREATE TABLE noted_sessions (n INTEGER);
+    CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
+    BEGIN INSERT INTO noted_sessions VALUES (1); END;";
+
+const POSTGRES_TRIGGER: &str = "CREATE TABLE noted (n integer);
+    CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO noted VALUES (1); RETURN NULL; END';
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens FOR EACH ROW EXECUTE FUNCTION noted();
+    CREATE TABLE noted_sessions (n integer);
+    CREATE FUNCTION noted_sessions() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO noted_sessions VALUES (1); RETURN NULL; END';
+    CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
+    FOR EACH ROW EXECUTE FUNCTION noted_sessions();";
+
+/// Counts from now on how often a last use is written.
+fn count_notes(broker: &TestBroker) {
+    let url = broker.config.database.url.expose_secret();
+    let trigger = if url.starts_with("sqlite:") { SQLITE_TRIGGER } else { POSTGRES_TRIGGER };
+    sql::execute(url, trigger);
+}
+
+/// How often the last use of tokens, and of sessions, was written.
+fn notes(broker: &TestBroker) -> (usize, usize) {
+    (broker.rows("noted"), broker.rows("noted_sessions"))
+}
+
+/// Waits until so many notes are written.
+async fn written(broker: &TestBroker, expected: usize) {
+    for _ in 0..500 {
+        if notes(broker).0 >= expected {
+            assert_eq!(notes(broker), (expected, expected));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{:?} instead of {expected}", notes(broker));
+}
+
+async fn status(broker: &TestBroker, token: &str) -> u16 {
+    broker.call("/api/me", token).await.status.as_u16()
+}
+
+#[actix_web::test]
+async fn se_04_a_thousand_checks_write_one_row_change() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let twin = broker.twin();
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        count_notes(&broker);
+        for _ in 0..20 {
+            let checks = (0..50).map(|n| status([&broker, &twin][n % 2], &token));
+            assert!(join_all(checks).await.iter().all(|status| *status == 200));
+        }
+        written(&broker, 1).await;
+        // Two more turns of the writers: nothing is left to be written.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(notes(&broker), (1, 1));
+
+        broker.advance(299);
+        assert_eq!(status(&twin, &token).await, 200);
+        broker.advance(2);
+        assert_eq!(status(&broker, &token).await, 200);
+        written(&broker, 2).await;
+    }
+}
+
+#[actix_web::test]
+async fn se_04_the_list_tells_when_another_session_was_last_used() {
+    let broker = TestBroker::start();
+    let here = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    count_notes(&broker);
+    broker.advance(3600);
+    let used = broker.now();
+    let rotated = broker.post("/api/token/rotate", &other, &json!({})).await;
+    assert_eq!(rotated.status, 200);
+    written(&broker, 1).await;
+    broker.advance(86_400);
+    let listed = broker.call("/api/sessions", &here).await.json();
+    let last_used = listed["sessions"][1]["last_used_at"].as_str().unwrap();
+    let off = last_used.parse::<chrono::DateTime<chrono::Utc>>().unwrap() - used;
+    assert!(off >= TimeDelta::zero() && off < TimeDelta::seconds(10), "{off}");
+}
+
+/// Notes wait for the database, and no request waits for them.
+#[actix_web::test]
+async fn ds_09_a_locked_database_delays_the_note_and_no_request() {
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    count_notes(&broker);
+    let lock = sql::SqliteLock::of(broker.config.database.url.expose_secret());
+    for _ in 0..3 {
+        assert_eq!(within(SOON, "/api/me", status(&broker, &token)).await, 200);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    drop(lock);
+    written(&broker, 1).await;
+}
+
+/// A broker whose client `sample` is signed out after ten idle minutes, and another whose client is not.
+fn impatient(setup: Setup) -> TestBroker {
+    TestBroker::with(setup.adjust(|config| config.clients[0].inactivity = Some(TimeDelta::minutes(10))))
+}
+
+#[actix_web::test]
+async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again() {
+    for setup in Setup::each_database().await {
+        let broker = impatient(setup);
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let idle = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let other_way = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        count_notes(&broker);
+        // Nine minutes, three times: known to five minutes, never too early.
+        for round in 1..=3 {
+            broker.advance(540);
+            assert_eq!(status(&broker, &token).await, 200, "round {round}");
+            written(&broker, round).await;
+        }
+        for answer in [
+            broker.call("/api/me", &idle).await,
+            broker.post("/api/token/rotate", &other_way, &json!({})).await,
+        ] {
+            assert_eq!(
+                (answer.status.as_u16(), answer.error_code().as_deref()),
+                (401, Some("invalid_token"))
+            );
+        }
+        let event = broker.audited("token_idle").await;
+        assert!(
+            event.token.is_some() && event.session.is_some() && event.client.as_deref() == Some("sample")
+        );
+        assert_eq!(status(&broker, &token).await, 200);
+
+        // At the latest after the limit and the grain.
+        broker.advance(895);
+        broker.advance(6);
+        assert_eq!(status(&broker, &token).await, 401);
+        // Neither a clock that was set back nor a use of another token brings it back (TK-19).
+        broker.advance(-900);
+        assert_eq!(status(&broker, &token).await, 401);
+    }
+}
+
+/// Otherwise a reload would lift the limit: the browser's session lives on.
+#[actix_web::test]
+async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
+    let broker = impatient(Setup::default());
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let back = browser.navigate(&broker.login(&[]).url).await;
+    assert!(back.parameter("one_time_key").is_some(), "in use: {back:?}");
+    broker.advance(901);
+    assert_eq!(status(&broker, &token).await, 401);
+    let to_the_provider = browser.navigate(&broker.login(&[]).url).await;
+    assert!(to_the_provider.parameter("one_time_key").is_none(), "{to_the_provider:?}");
+    assert!(to_the_provider.location().unwrap().as_str().starts_with(broker.provider.url()));
+    let silent = browser.navigate(&broker.login(&[("prompt", "none")]).url).await;
+    assert!(silent.parameter("one_time_key").is_none(), "{silent:?}");
+}
+
+#[actix_web::test]
+async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
+    let broker = impatient(Setup::default());
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let siblings = join_all((0..2).map(|_| async {
+        let answer = broker.post("/api/token/rotate", &token, &json!({})).await;
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }))
+    .await;
+    for _ in 0..4 {
+        broker.advance(400);
+        assert_eq!(status(&broker, &siblings[0]).await, 200);
+        for _ in 0..100 {
+            if broker.storage().list_sessions(user(&broker, &siblings[0]).await, broker.now()).await.unwrap()
+                [0]
+            .last_used_at
+            .is_some_and(|at| broker.now() - at < TimeDelta::seconds(60))
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(status(&broker, &siblings[1]).await, 200, "1600 seconds after its only other moment");
+}
+
+async fn user(broker: &TestBroker, token: &str) -> token_broker::domain::ids::UserId {
+    broker.call("/api/me", token).await.json()["user"]["id"].as_str().unwrap().parse().unwrap()
+}
+
+#[actix_web::test]
+async fn tk_12_there_is_no_limit_unless_a_client_has_one() {
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    broker.advance(604_700);
+    assert_eq!(status(&broker, &token).await, 200);
+}

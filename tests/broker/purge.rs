@@ -1,0 +1,97 @@
+//! The purge beside people who work: it deletes what is dead and nothing else, however many instances purge.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use token_broker::storage::records::Purged;
+
+use crate::support::broker::{Setup, TestBroker};
+
+/// People of each kind that are long gone: logged out, never came back, never redeemed their key.
+const GONE: usize = 6;
+
+async fn token_of(broker: &TestBroker, path: &str, token: &str) -> String {
+    let answer = broker.post(path, token, &json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+/// What will be dead: three tokens and three sessions a turn, one of them of a key that nobody redeems, and a
+/// rotated token.
+async fn people_who_leave(broker: &TestBroker) {
+    for _ in 0..GONE {
+        let logged_out = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        assert!(broker.post("/api/logout", &logged_out, &json!({})).await.status.is_success());
+        let left = broker.sign_in(&broker.browser(), "ops", "bob").await;
+        token_of(broker, "/api/token/rotate", &left).await;
+        assert_eq!(broker.log_in(&broker.browser(), "dev", "bob", "").await.key().len(), 54);
+    }
+}
+
+/// Signs in, calls and rotates until it is told to stop; gives the tokens that must live.
+async fn somebody_works(broker: &TestBroker, user: &str, stop: &AtomicBool) -> Vec<String> {
+    let mut tokens = vec![broker.sign_in(&broker.browser(), "dev", user).await];
+    while !stop.load(Ordering::Relaxed) {
+        let newest = tokens.last().unwrap();
+        assert_eq!(broker.call("/api/me", newest).await.status, 200);
+        let rotated = token_of(broker, "/api/token/rotate", newest).await;
+        tokens.pop();
+        tokens.push(rotated);
+        if tokens.len() < 4 {
+            tokens.insert(0, broker.sign_in(&broker.browser(), "dev", user).await);
+        }
+    }
+    tokens
+}
+
+/// Purges in small steps, until there was nothing to do a few times.
+async fn purge(broker: &TestBroker) -> Purged {
+    let storage = broker.storage();
+    let (mut total, mut idle) = (Purged::default(), 0);
+    while idle < 5 {
+        let now = broker.now();
+        let part = storage.purge(now, now - chrono::TimeDelta::days(90), 2).await.unwrap();
+        total.tokens += part.tokens;
+        total.sessions += part.sessions;
+        idle += usize::from(part == Purged::default());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    total
+}
+
+#[actix_web::test]
+async fn tk_15_two_purges_beside_people_who_work_delete_only_what_is_dead() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let twin = broker.twin();
+        broker.ready().await;
+        people_who_leave(&broker).await;
+        let dead = (broker.rows("api_tokens"), broker.rows("sessions"));
+        assert_eq!(dead, (4 * GONE, 3 * GONE));
+        // Beyond the longest session and the day for which dead rows are kept.
+        broker.advance(32 * 86_400);
+
+        let stop = AtomicBool::new(false);
+        let working = join_all([
+            somebody_works(&broker, "alice", &stop),
+            somebody_works(&twin, "alice", &stop),
+            somebody_works(&twin, "bob", &stop),
+        ]);
+        let purging = async {
+            let purged = tokio::join!(purge(&broker), purge(&twin));
+            stop.store(true, Ordering::Relaxed);
+            purged
+        };
+        let (living, (one, other)) = tokio::join!(working, purging);
+        let purged = (one.tokens + other.tokens, one.sessions + other.sessions);
+        assert_eq!(purged, dead, "all of it, and each row once");
+        let living: Vec<String> = living.into_iter().flatten().collect();
+        assert!(living.len() >= 3);
+        for token in &living {
+            assert_eq!(twin.call("/api/me", token).await.status, 200);
+        }
+        assert_eq!(broker.rows("sessions"), living.len(), "those that live, and no other");
+        assert_eq!(broker.rows("users"), 3, "people stay");
+    }
+}

@@ -1,0 +1,69 @@
+//! Two tabs that rotate at the same moment, again and again: nobody is thrown out, nothing piles up.
+//!
+//! Twenty-five rounds, or as many as `TOKEN_BROKER_TEST_ROUNDS` says; a thousand are meant.
+
+use serde_json::json;
+use token_broker::domain::clock::monotonic;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::outage::report;
+
+fn rounds() -> usize {
+    std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(25, |text| text.parse().unwrap())
+}
+
+async fn rotate(broker: &TestBroker, token: &str) -> String {
+    let answer = broker.post("/api/token/rotate", token, &json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn status(broker: &TestBroker, token: &str) -> u16 {
+    broker.call("/api/me", token).await.status.as_u16()
+}
+
+async fn two_tabs(what: &str, instances: [&TestBroker; 2]) {
+    let [first, second] = instances;
+    let token = first.sign_in(&first.browser(), "dev", "alice").await;
+    let session = first.call("/api/me", &token).await.json()["session"].clone();
+    let mut tabs = [token.clone(), token];
+    let begun = monotonic();
+    for round in 0..rounds() {
+        let (one, other) = tokio::join!(rotate(first, &tabs[0]), rotate(second, &tabs[1]));
+        assert_ne!(one, other);
+        // Each is good at the other instance, at once, and so are requests that are still under way.
+        let seen = tokio::join!(status(second, &one), status(first, &other), status(first, &tabs[0]));
+        assert_eq!(seen, (200, 200, 200), "round {round}");
+        // Tabs share their storage: the one that wrote last wins. Or each of them keeps its own.
+        tabs = if round % 3 == 2 { [one, other] } else { [other.clone(), other] };
+        // The overlap passes: whoever was rotated away is dead, and nobody asks for it.
+        if round % 20 == 19 {
+            first.advance(61);
+        }
+    }
+    let took = begun.elapsed();
+    report(&format!("{what}: {} rounds of two parallel rotations in {took:?}", rounds()));
+    let me = second.call("/api/me", &tabs[0]).await.json();
+    assert_eq!(me["session"], session, "the same session to the end, and not a second longer");
+    let listed = first.call("/api/sessions", &tabs[1]).await.json();
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn tk_09_two_tabs_rotate_in_parallel_and_nobody_is_thrown_out_on_sqlite() {
+    let broker = TestBroker::start();
+    two_tabs("SQLite, one instance", [&broker, &broker]).await;
+}
+
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn tk_09_two_tabs_rotate_in_parallel_and_nobody_is_thrown_out_on_two_instances() {
+    use crate::support::redis;
+    use crate::support::storage::Database;
+
+    let database = Some(Database::postgres().migrated().await.url);
+    let broker = TestBroker::with(Setup { database, key_store: Some(redis::url()), ..Setup::default() });
+    let twin = broker.twin();
+    twin.ready().await;
+    two_tabs("PostgreSQL and Redis, two instances", [&broker, &twin]).await;
+}

@@ -1,0 +1,333 @@
+//! The server keys are replaced while brokers run: nobody notices a planned replacement, and an emergency signs
+//! everybody out at once.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use token_broker::config::KeysFile;
+use token_broker::domain::entropy::SystemEntropy;
+
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::Answer;
+use crate::support::log::Listener;
+use crate::support::outage::problems;
+use crate::support::production::Production;
+use crate::support::program::Program;
+use crate::support::redis;
+
+fn path(broker: &TestBroker) -> PathBuf {
+    broker.config.server_keys.file.as_ref().unwrap().path.clone()
+}
+
+fn read(broker: &TestBroker) -> String {
+    std::fs::read_to_string(path(broker)).unwrap()
+}
+
+/// Replaces the keys file in one step, as `token-broker keys` does.
+fn write(broker: &TestBroker, text: &str) {
+    let new = path(broker).with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path(broker)).unwrap();
+}
+
+fn change(broker: &TestBroker, change: impl FnOnce(&mut KeysFile)) {
+    let mut keys = KeysFile::parse(&read(broker).into()).unwrap();
+    change(&mut keys);
+    write(broker, keys.text().expose_secret());
+}
+
+fn add(broker: &TestBroker) {
+    change(broker, |keys| assert!(keys.add(&SystemEntropy, broker.now()).is_ok()));
+}
+
+fn issue(broker: &TestBroker, id: u32) {
+    change(broker, |keys| assert!(keys.issue(id, broker.now()).is_ok()));
+}
+
+fn retire(broker: &TestBroker, id: u32) {
+    change(broker, |keys| keys.retire(id).unwrap());
+}
+
+/// What an operator looks at: (issuing, known).
+async fn keys(broker: &TestBroker) -> Value {
+    broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await.json()["server_keys"].clone()
+}
+
+async fn knows(broker: &TestBroker, issuing: u32, known: &[u32]) {
+    let expected = json!({"issuing": issuing, "known": known});
+    for _ in 0..500 {
+        if keys(broker).await == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} instead of {expected}", keys(broker).await);
+}
+
+fn token_of(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn rotate(broker: &TestBroker, token: &str) -> Answer {
+    broker.post("/api/token/rotate", token, &json!({})).await
+}
+
+async fn status(broker: &TestBroker, token: &str) -> u16 {
+    broker.call("/api/me", token).await.status.as_u16()
+}
+
+/// Calls, rotates and signs in, at one instance and the other; every answer must be good.
+async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
+    let [here, there] = instances;
+    let mut token = here.sign_in(&here.browser(), "dev", "alice").await;
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(status(there, &token).await, 200);
+        let successor = token_of(&rotate(there, &token).await);
+        assert_eq!([status(here, &token).await, status(here, &successor).await], [200, 200]);
+        token = successor;
+        if rounds.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            let browser = here.browser();
+            let login = here.log_in(&browser, "ops", "bob", "").await;
+            let redeemed = here.redeem(&browser, &login.key(), &login.verifier).await;
+            assert_eq!(status(there, &token_of(&redeemed)).await, 200);
+        }
+    }
+}
+
+async fn all_go_on(rounds: &[AtomicUsize]) {
+    let before: Vec<usize> = rounds.iter().map(|rounds| rounds.load(Ordering::Relaxed)).collect();
+    while rounds.iter().zip(&before).any(|(now, before)| now.load(Ordering::Relaxed) < before + 2) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn planned(setup: Setup) {
+    let broker = TestBroker::with(setup);
+    let twin = broker.twin();
+    twin.ready().await;
+    let (stop, rounds) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 4]);
+    let pairs = [[&broker, &twin], [&twin, &broker], [&broker, &broker], [&twin, &twin]];
+    let working =
+        join_all(pairs.iter().zip(&rounds).map(|(pair, rounds)| somebody_works(*pair, &stop, rounds)));
+    let replacing = async {
+        all_go_on(&rounds).await;
+        for (issuing, known) in [(1, &[1, 2][..]), (2, &[1, 2]), (2, &[2])] {
+            match (issuing, known.len()) {
+                (1, _) => add(&broker),
+                (_, 2) => issue(&broker, 2),
+                // What key 1 made is not used any more: here after two rotations, elsewhere after seven days.
+                _ => retire(&broker, 1),
+            }
+            tokio::join!(knows(&broker, issuing, known), knows(&twin, issuing, known));
+            all_go_on(&rounds).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(working, replacing);
+    assert!(problems(&broker).await.is_empty());
+}
+
+#[actix_web::test]
+async fn tk_06_nobody_notices_a_planned_replacement_on_sqlite() {
+    planned(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
+}
+
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn tk_06_nobody_notices_a_planned_replacement_on_postgresql_and_redis() {
+    let database = Some(crate::support::storage::Database::postgres().migrated().await.url);
+    planned(Setup { database, key_store: Some(redis::url()), ..Setup::default() }).await;
+}
+
+#[actix_web::test]
+async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_way_ends_cleanly() {
+    let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
+    let twin = broker.twin();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let successor = token_of(&rotate(&broker, &token).await);
+    let other = twin.sign_in(&twin.browser(), "ops", "bob").await;
+    let parked = broker.log_in(&broker.browser(), "dev", "alice", "").await;
+    let underway_browser = broker.browser();
+    let underway = broker.login(&[]);
+    let callback = broker.callback_url(&underway_browser, &underway.url, "&user=alice").await;
+    let legacy_token = || async {
+        let login = broker.complete(&broker.browser(), broker.legacy_login(), "&user=alice").await;
+        let url = format!("{}/?one_time_key={}", broker.at("/api/get_token"), login.key());
+        broker.browser().get(&url, &[]).await.json()["token"].as_str().unwrap().to_owned()
+    };
+    let legacy = legacy_token().await;
+    assert_eq!(legacy_token().await, legacy);
+
+    add(&broker);
+    issue(&broker, 2);
+    retire(&broker, 1);
+    tokio::join!(knows(&broker, 2, &[2]), knows(&twin, 2, &[2]));
+
+    for instance in [&broker, &twin] {
+        for token in [&token, &successor, &other, &legacy] {
+            let refused = instance.call("/api/me", token).await;
+            assert_eq!(
+                (refused.status.as_u16(), refused.error_code().as_deref()),
+                (401, Some("invalid_token"))
+            );
+            assert_eq!(rotate(instance, token).await.status, 401);
+        }
+    }
+    let redeemed = broker.redeem(&broker.browser(), &parked.key(), &parked.verifier).await;
+    assert_eq!((redeemed.status.as_u16(), redeemed.error_code().as_deref()), (400, Some("invalid_grant")));
+    underway_browser.navigate(&callback).await.assert_own_page(400, "invalid_state");
+
+    // The browsers of before sign in as ever, and a legacy user gets another token.
+    let again = broker.sign_in(&browser, "dev", "alice").await;
+    assert_eq!(status(&twin, &again).await, 200);
+    let new = legacy_token().await;
+    assert_ne!(new, legacy);
+    assert_eq!(legacy_token().await, new);
+    assert_eq!(status(&broker, &new).await, 200);
+}
+
+/// An instance whose file comes later, as when each machine has its own.
+#[actix_web::test]
+async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_ones_tokens() {
+    let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
+    let late = broker.twin_with(|config| {
+        let file = config.server_keys.file.as_mut().unwrap();
+        let copy = file.path.with_file_name("late_keys.toml");
+        std::fs::copy(&file.path, &copy).unwrap();
+        file.path = copy;
+    });
+    late.ready().await;
+    let before = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    add(&broker);
+    knows(&broker, 1, &[1, 2]).await;
+    knows(&late, 1, &[1]).await;
+    let between = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    for token in [&before, &between] {
+        assert_eq!(
+            [status(&broker, token).await, status(&late, token).await],
+            [200, 200],
+            "nothing issues yet"
+        );
+    }
+
+    // Too early: what the new key makes is refused where it is not known, and is good again as soon as it is.
+    issue(&broker, 2);
+    knows(&broker, 2, &[1, 2]).await;
+    let after = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    assert_eq!([status(&broker, &after).await, status(&late, &after).await], [200, 401]);
+    assert_eq!(status(&broker, &late.sign_in(&late.browser(), "dev", "bob").await).await, 200);
+    write(&late, &read(&broker));
+    knows(&late, 2, &[1, 2]).await;
+    for token in [&before, &between, &after] {
+        assert_eq!([status(&broker, token).await, status(&late, token).await], [200, 200]);
+    }
+}
+
+#[actix_web::test]
+async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_to_mend() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let good = read(&broker);
+    let secret = good.split("secret = \"").nth(1).unwrap()[..43].to_owned();
+    let stranger = good.replace("issuing = 1", "issuing = 7");
+    let short = good.replace(&secret, &secret[..20]);
+    let twice = format!("{good}{}", &good[good.find("[[keys]]").unwrap()..]);
+    for (text, mend) in [
+        ("", "issuing"),
+        (&good[..good.len() / 2], "keys writes it"),
+        (&*stranger, "issuing key 7 is not in the ring"),
+        (&short, "fewer than 32 bytes"),
+        (&twice, "twice"),
+    ] {
+        write(&broker, text);
+        let problem = problem(&broker, mend).await;
+        assert!(!problem.contains(&secret[..10]), "{problem}");
+        assert_eq!(status(&broker, &token).await, 200, "{mend}");
+        assert_eq!(keys(&broker).await, json!({"issuing": 1, "known": [1]}), "{mend}");
+    }
+    std::fs::remove_file(path(&broker)).unwrap();
+    problem(&broker, "cannot be read").await;
+    let newest = token_of(&rotate(&broker, &token).await);
+    write(&broker, &good);
+    for _ in 0..500 {
+        if problems(&broker).await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(problems(&broker).await.is_empty());
+    assert_eq!([status(&broker, &token).await, status(&broker, &newest).await], [200, 200]);
+    let said = log.text();
+    let errors = said.lines().filter(|line| line.contains("the server keys file cannot be used"));
+    assert!(
+        errors.clone().all(|line| line.contains("\"ERROR\"") && line.contains("mend the file")),
+        "{said}"
+    );
+    assert!((6..60).contains(&errors.count()), "once for each file, not each second");
+    assert!(!said.contains(&secret), "no secret is logged");
+}
+
+/// What the admin listener says about the file, once it says this.
+async fn problem(broker: &TestBroker, mend: &str) -> String {
+    for _ in 0..500 {
+        let found = problems(broker).await.into_iter().find(|(part, _)| part == "server keys");
+        if let Some((_, problem)) = found.filter(|(_, problem)| problem.contains(mend)) {
+            return problem;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?} instead of {mend}", problems(broker).await);
+}
+
+#[actix_web::test]
+async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    add(&broker);
+    knows(&broker, 1, &[1, 2]).await;
+    let metrics = broker.browser().get(&format!("{}/metrics", broker.admin_url), &[]).await.body;
+    for line in ["token_broker_server_key_known{key=\"2\"}", "token_broker_server_key_issues{key=\"1\"}"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+}
+
+/// The program itself, by its commands and SIGHUP, which must not end it.
+#[actix_web::test]
+async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {
+    let redis = redis::RedisServer::start(&[]);
+    let provider = "https://provider.invalid";
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
+    let production = Production::new(&database, &redis.url(), provider).await;
+    let mut instance = production.serve("first");
+    instance.listens().await;
+    instance.program.line("the server keys were read").await;
+    let read = |said: &str| said.matches("the server keys were read").count();
+    for _ in 0..2 {
+        let before = read(&instance.program.said());
+        instance.program.signal("HUP");
+        while read(&instance.program.said()) == before {
+            instance.program.line("the server keys were read").await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let keys = ["--file", "server_keys.toml"];
+    for (step, logged) in [
+        (&["add"][..], "\"issuing\":1,\"known\":\"[1, 2]\""),
+        (&["issue", "newest"], "\"issuing\":2,\"known\":\"[1, 2]\""),
+        (&["retire", "1", "--yes"], "\"issuing\":2,\"known\":\"[2]\""),
+    ] {
+        let ended = Program::run(production.folder(), &[&["keys"], step, &keys].concat()).await;
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{step:?}");
+        instance.program.line(logged).await;
+    }
+    let ended = Program::run(production.folder(), &[&["keys", "list"], &keys[..]].concat()).await;
+    assert!(ended.out.contains("2     issues"), "{ended:?}");
+}
