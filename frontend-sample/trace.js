@@ -34,12 +34,18 @@ export const noteLogin = (url) => {
 export const noteReturn = () => {
   const answer = Object.fromEntries(new URLSearchParams(location.search));
   if (!('state' in answer) || !hops().length) return false;
-  const provider = hops()[0]?.detail.find((line) => line.startsWith('provider = '))?.slice(11) ?? 'chosen';
-  add({ from: 'broker', to: 'provider', what: '303 to the provider',
-    detail: [`provider = ${provider}`, 'its own state, nonce and PKCE', 'this page never sees them'] });
-  add({ from: 'provider', to: 'broker', what: 'GET /oauth2_callback',
-    detail: ['code for tokens, with the client secret', 'both stay at the broker'] });
-  add({ from: 'broker', to: 'app', what: `303 to ${location.origin}/`, detail: lines(answer) });
+  // The browser counts redirects only where none has left this origin: then the provider was not asked.
+  const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
+  const asked = !visit?.redirectCount;
+  if (asked) {
+    const provider = hops()[0]?.detail.find((line) => line.startsWith('provider = '))?.slice(11) ?? 'chosen';
+    add({ from: 'broker', to: 'provider', what: '303 to the provider',
+      detail: [`provider = ${provider}`, 'its own state, nonce and PKCE', 'this page never sees them'] });
+    add({ from: 'provider', to: 'broker', what: 'GET /oauth2_callback',
+      detail: ['code for tokens, with the client secret', 'both stay at the broker'] });
+  }
+  add({ from: 'broker', to: 'app', what: `303 to ${location.origin}/`,
+    detail: [...lines(answer), ...(asked ? [] : ['signed in at the broker already:', 'no provider was asked'])] });
   return true;
 };
 

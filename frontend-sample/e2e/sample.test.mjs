@@ -21,6 +21,7 @@ test('two clicks sign in: the address is clean, and everything about the session
   assert.match(ticket, /Next rotation .* in (6 d|5 d 23 h)/);
   assert.match(ticket, /tbk_•+\w{4}\b/);
   assert.ok(await page.getByText('This tab redeemed the one-time key itself.').isVisible());
+  assert.match(await page.locator('#hops').innerText(), /GET \/login[^]*303 to the provider[^]*GET \/oauth2_callback[^]*200 with the profile/);
   assert.deepEqual(trouble, []);
 });
 
@@ -166,6 +167,8 @@ test('single sign-on: a new login in this browser needs no provider, until the s
   assert.equal(page.url(), `${broker.origin}/`);
   const ids = ({ sessions }) => sessions.map(({ id, current }) => [id, current]);
   assert.deepEqual(ids(after), ids(before), 'it is the same session');
+  const hops = await page.locator('#hops').innerText();
+  assert.ok(hops.includes('no provider was asked') && !hops.includes('/oauth2_callback'), hops);
   await press(page, 'Sign out');
   await heading(page, 'You are signed out');
   await press(page, 'Continue with Development provider');
