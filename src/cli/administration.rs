@@ -61,7 +61,7 @@ fn administration(config: &Config) -> Result<Administration, Failure> {
         .map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
         storage,
-        keys: config.server_keys.clone(),
+        keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         audit_kept: TimeDelta::days(config.purge.audit_days.into()),

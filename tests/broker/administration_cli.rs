@@ -28,8 +28,12 @@ const COMMANDS: [&[&str]; 9] = [
 
 fn server_keys() -> String {
     use secrecy::ExposeSecret;
-    let keys = token_broker::config::generate_keys_file(None, &token_broker::domain::entropy::SystemEntropy);
-    keys.unwrap().expose_secret().to_owned()
+    use token_broker::domain::clock::{Clock, SystemClock};
+    let keys = token_broker::config::KeysFile::fresh(
+        &token_broker::domain::entropy::SystemEntropy,
+        SystemClock.now(),
+    );
+    keys.text().expose_secret().to_owned()
 }
 
 #[actix_web::test]

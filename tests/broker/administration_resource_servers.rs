@@ -11,7 +11,7 @@ const AUDIENCE: &str = "https://api.example.com";
 /// Whether the stored resource server takes this secret.
 async fn works(broker: &TestBroker, id: &str, secret: &str) -> bool {
     let server = broker.storage().find_resource_server(id.parse().unwrap()).await.unwrap().unwrap();
-    server.verify(secret.trim(), &broker.config.server_keys).is_some()
+    server.verify(secret.trim(), &broker.config.server_keys.ring).is_some()
 }
 
 #[actix_web::test]

@@ -140,7 +140,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
         assert_eq!(status(&broker, &elsewhere).await, 200, "another session");
 
         let log_id =
-            GenuineToken::parse(&leaked, &broker.config.server_keys).unwrap().handle.digest().short_id();
+            GenuineToken::parse(&leaked, &broker.config.server_keys.ring).unwrap().handle.digest().short_id();
         let event = &desk.json(&["audit", "list", "--kind", "admin_token_revoked"])[0];
         assert_eq!((&event["token"], &event["user"]), (&json!(log_id), &whose["user"]["id"]));
         assert!(
@@ -162,7 +162,7 @@ async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
-    let key = broker.config.server_keys.issuing();
+    let key = broker.config.server_keys.ring.issuing();
     let unknown = ApiToken::issue(key, &TokenHandle::random(&SystemEntropy));
     let mut mistyped = token.clone();
     mistyped.replace_range(10..11, if &token[10..11] == "a" { "b" } else { "a" });
@@ -233,7 +233,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
         for view in views {
             let said = desk.done(view);
             for token in [&first, second] {
-                let handle = GenuineToken::parse(token, &broker.config.server_keys).unwrap().handle;
+                let handle = GenuineToken::parse(token, &broker.config.server_keys.ring).unwrap().handle;
                 let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
                 assert!(!said.contains(token) && !said.contains(&token[4..40]), "{view:?}");
                 assert!(!said.contains(&hex(handle.expose())), "{view:?}");
