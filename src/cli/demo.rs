@@ -114,7 +114,10 @@ impl Demo {
             clients: vec![client],
             open_registration: false,
         });
-        Ok((provider.map_err(runtime)?, secret))
+        let provider = provider.map_err(runtime)?;
+        let logout = format!("http://127.0.0.1:{}/oauth2/backchannel_logout", self.port);
+        provider.tell_of_logouts(CLIENT_ID, logout);
+        Ok((provider, secret))
     }
 
     fn configuration(&self, provider: &DevProvider, secret: &str, keys: &Path) -> Result<Config, Failure> {

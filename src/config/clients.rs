@@ -33,7 +33,7 @@ pub(super) struct RawClient {
     /// The name of the parameter that carries it: `one_time_key` or `code`.
     key_parameter: String,
     /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven
-    /// days. Weaker: only while an old SPA needs it.
+    /// days, no part in the browser's session. Weaker: only while an old SPA needs it.
     legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     enabled: bool,
@@ -41,7 +41,8 @@ pub(super) struct RawClient {
     /// for the APIs behind the broker.
     #[serde(deserialize_with = "list")]
     scopes: Vec<String>,
-    /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`.
+    /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`. `prompt=none` needs no
+    /// permission as long as no provider is asked.
     #[serde(deserialize_with = "list")]
     login_parameters: Vec<String>,
     /// Seconds without a call after which its tokens are refused and the person signs in again, 600 (ten

@@ -96,7 +96,7 @@ fn the_example_is_a_production_configuration() {
 /// The example with one thing changed, the key that must be named, and a word of the mend.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 85, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 86, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),

@@ -59,27 +59,33 @@ pub async fn logout_page(
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let values = parameters::read(request.query_string().as_bytes(), PARAMETERS)?;
+    open(&broker, cookie, values).await
+}
+
+async fn open(
+    broker: &Broker,
+    cookie: SessionCookie,
+    values: [Option<String>; PARAMETERS.len()],
+) -> Result<HttpResponse> {
     let presented = cookie != SessionCookie::Absent;
-    let step = flow::open(&broker, logout_request(values.clone(), cookie)).await?;
-    let secure = broker.secure_cookies();
-    match step {
+    let onward = match flow::open(broker, logout_request(values.clone(), cookie)).await? {
         LogoutStep::Ask(question) => {
             let given = PARAMETERS.iter().zip(&values);
             let fields: Vec<(&str, &str)> =
                 given.filter_map(|(known, value)| Some((known.name, value.as_deref()?))).collect();
-            Ok(pages::answer(logout_pages::ask(&question, &fields), &logout_pages::OWN_FORM))
+            return Ok(pages::answer(logout_pages::ask(&question, &fields), &logout_pages::OWN_FORM));
         }
-        LogoutStep::GoOn(onward) => {
-            let (mut response, attempt) = match onward {
-                Onward::Provider { location, attempt, .. } => (see_other(location.as_str()), Some(attempt)),
-                Onward::Client(location) => (see_other(&location), None),
-                Onward::Stay { unreachable, back } => (signed_out(unreachable, back), None),
-            };
-            add(&mut response, presented.then(|| session_cookie::forget(secure)))?;
-            add(&mut response, attempt.map(|attempt| logout_cookie::keep(attempt, secure)))?;
-            Ok(response)
-        }
-    }
+        LogoutStep::GoOn(onward) => onward,
+    };
+    let (mut response, attempt) = match onward {
+        Onward::Provider { location, attempt, .. } => (see_other(location.as_str()), Some(attempt)),
+        Onward::Client(location) => (see_other(&location), None),
+        Onward::Stay { unreachable, back } => (signed_out(unreachable, back), None),
+    };
+    let secure = broker.secure_cookies();
+    add(&mut response, presented.then(|| session_cookie::forget(secure)))?;
+    add(&mut response, attempt.map(|attempt| logout_cookie::keep(attempt, secure)))?;
+    Ok(response)
 }
 
 /// What the page's form sends.
@@ -157,18 +163,18 @@ pub async fn end_browser_session(
     Ok(response)
 }
 
-errors!(ReturnErrors, SignOutPage, [InvalidRequest]);
+errors!(ReturnErrors, SignOutPage, [InvalidRequest, TemporarilyUnavailable]);
 
 /// Come back from the provider's logout
 ///
 /// Where the provider sends the browser back to: register this address there. A browser that began the logout goes
-/// on to the SPA; any other one goes to `GET /logout`, as if it had been opened there.
+/// on to the SPA; any other one gets the answer of `GET /logout`.
 #[utoipa::path(
     tag = "Sign-out",
     params(("state" = Option<String>, Query, description = "The state of the logout request.")),
     responses(
-        (status = 200, description = "The page that says that the person is signed out.", content_type = "text/html; charset=utf-8", body = String),
-        (status = 303, description = "Back to the SPA, or to `GET /logout`.", headers(
+        (status = 200, description = "The page that says that the person is signed out, or asks whether they want to be.", content_type = "text/html; charset=utf-8", body = String),
+        (status = 303, description = "Back to the SPA.", headers(
             ("Location" = String, description = "`post_logout_redirect_uri` with the SPA's `state`."),
             ("Set-Cookie" = String, description = "Makes the browser forget the logout."),
         )),
@@ -179,17 +185,16 @@ errors!(ReturnErrors, SignOutPage, [InvalidRequest]);
 pub async fn logout_callback(
     broker: web::Data<Broker>,
     cookie: LogoutCookie,
+    session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let [state] = parameters::read(request.query_string().as_bytes(), [parameter!("state")])?;
-    let returned = flow::return_to_client(&broker, state.as_deref(), cookie.0.as_deref());
-    let forget = returned.is_some().then(|| logout_cookie::forget(broker.secure_cookies()));
-    let mut response = match returned {
+    let mut response = match flow::return_to_client(&broker, state.as_deref(), cookie.0.as_deref()) {
         Some(Onward::Client(location)) => see_other(&location),
         Some(_) => signed_out(None, None),
-        None => see_other("/logout"),
+        None => return open(&broker, session, [const { None }; PARAMETERS.len()]).await,
     };
-    add(&mut response, forget)?;
+    add(&mut response, Some(logout_cookie::forget(broker.secure_cookies())))?;
     Ok(response)
 }
 

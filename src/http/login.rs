@@ -45,9 +45,11 @@ errors!(
 
 /// Start a login
 ///
-/// The SPA sends the browser's window here; it cannot be fetched, framed or prefetched. The browser is sent on to
-/// the provider with `state`, `nonce` and a PKCE challenge of the broker's own, and keeps the login attempt in a
-/// cookie for ten minutes. With several providers and none named, a page lets the person choose.
+/// The SPA sends the browser's window here; it cannot be fetched, framed or prefetched. A browser with a live
+/// session goes straight back to the SPA with a one-time key for one more token of that session, unless the
+/// parameters ask for the provider. Any other is sent on to the provider with `state`, `nonce` and a PKCE challenge
+/// of the broker's own, and keeps the login attempt in a cookie for ten minutes. With several providers and none
+/// named, a page lets the person choose. `legacy` clients always go to the provider.
 #[utoipa::path(
     tag = "Sign-in",
     params(
@@ -56,16 +58,16 @@ errors!(
         ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`."),
         ("code_challenge" = Option<String>, Query, description = "The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one."),
         ("code_challenge_method" = Option<String>, Query, description = "Always `S256`."),
-        ("prompt" = Option<String>, Query, description = "Goes on to the provider where the client may use it (OpenID Connect Core section 3.1.2.1)."),
-        ("login_hint" = Option<String>, Query, description = "Goes on to the provider where the client may use it."),
-        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are, at most; checked in the ID token."),
-        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted where there is only one."),
+        ("prompt" = Option<String>, Query, description = "OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` go on to the provider, whoever is signed in, where the client may use them. `none` shows no page: a live session is continued; without one an OpenID provider is asked silently where the client may use it; otherwise the SPA gets `error=login_required`."),
+        ("login_hint" = Option<String>, Query, description = "Who is expected, where the client may use it: a session of somebody else (by username or email address) is not continued, and the hint goes on to the provider."),
+        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are at the provider, at most, where the client may use it; checked in the session, else in the ID token."),
+        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses."),
     ),
     responses(
         (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String),
-        (status = 303, description = "On to the provider, with the cookie of this attempt.", headers(
-            ("Location" = String, description = "The provider's authorization endpoint with the authorization request."),
-            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes."),
+        (status = 303, description = "On to the provider, with the cookie of this attempt; or straight back to the SPA.", headers(
+            ("Location" = String, description = "The provider's authorization endpoint with the authorization request; or the login's `redirect_uri` with `one_time_key` and `state` of a continued session, or with `error` (`login_required`, `temporarily_unavailable`), `error_description` and `state`."),
+            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, sealed anew, or cleared when it is over."),
         )),
         LoginErrors,
     ),

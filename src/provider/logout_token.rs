@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_every_claim_is_checked() {
+    async fn se_06_what_the_standard_allows_is_accepted() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let good = [
@@ -210,52 +210,38 @@ mod tests {
             let outcome = providers.verify_logout_token(&signed(&fake, changes.clone())).await;
             assert_eq!(kind(outcome), "ok", "{changes}");
         }
-        let list = |value: &str| json!([CLIENT_ID, value]);
-        let event = |value: Value| json!({"events": {LOGOUT_EVENT: value}});
+    }
+
+    #[tokio::test]
+    async fn se_06_every_claim_that_is_wrong_is_refused() {
+        let fake = FakeOidc::start(&RSA);
+        let providers = providers(vec![fake.settings(|_| {})]);
+        let wrong = |name: &str, values: Vec<Value>| -> Vec<Value> {
+            values.into_iter().map(|value| json!({name: value})).collect()
+        };
+        let event = |value: Value| json!({LOGOUT_EVENT: value});
         let bad = [
-            json!({"iss": null}),
-            json!({"iss": "https://evil.example"}),
-            json!({"iss": format!("{}/", fake.issuer())}),
-            json!({"aud": null}),
-            json!({"aud": "other"}),
-            json!({"aud": []}),
-            json!({"aud": list("other")}),
-            json!({"aud": 1}),
-            json!({"azp": "other"}),
-            json!({"azp": 1}),
-            json!({"iat": null}),
-            json!({"iat": NOW - 121}),
-            json!({"iat": NOW + 61}),
-            json!({"iat": NOW.to_string()}),
-            json!({"exp": NOW - 60}),
-            json!({"exp": "never"}),
-            json!({"exp": 1e300}),
-            json!({"nbf": NOW + 61}),
-            json!({"nbf": "now"}),
-            json!({"jti": null}),
-            json!({"jti": ""}),
-            json!({"jti": 1}),
-            json!({"jti": "x".repeat(JTI_LIMIT + 1)}),
-            json!({"nonce": "n"}),
-            json!({"nonce": ""}),
-            json!({"nonce": 1}),
-            json!({"events": null}),
-            json!({"events": {}}),
-            json!({"events": LOGOUT_EVENT}),
-            json!({"events": [LOGOUT_EVENT]}),
-            event(json!(true)),
-            event(json!("")),
-            event(json!([])),
-            json!({"events": {"urn:other": {}}}),
-            json!({"sub": null, "sid": null}),
-            json!({"sub": ""}),
-            json!({"sub": 1}),
-            json!({"sub": "x".repeat(256)}),
-            json!({"sid": ""}),
-            json!({"sid": 1}),
-            json!({"sid": "\u{0}"}),
+            wrong(
+                "iss",
+                vec![json!(null), json!("https://evil.example"), json!(format!("{}/", fake.issuer()))],
+            ),
+            wrong("aud", vec![json!(null), json!("other"), json!([]), json!([CLIENT_ID, "other"]), json!(1)]),
+            wrong("azp", vec![json!("other"), json!(1)]),
+            wrong("iat", vec![json!(null), json!(NOW - 121), json!(NOW + 61), json!(NOW.to_string())]),
+            wrong("exp", vec![json!(NOW - 60), json!("never"), json!(1e300)]),
+            wrong("nbf", vec![json!(NOW + 61), json!("now")]),
+            wrong("jti", vec![json!(null), json!(""), json!(1), json!("x".repeat(JTI_LIMIT + 1))]),
+            wrong("nonce", vec![json!("n"), json!(""), json!(1)]),
+            wrong("events", vec![json!(null), json!({}), json!(LOGOUT_EVENT), json!([LOGOUT_EVENT])]),
+            wrong(
+                "events",
+                vec![event(json!(true)), event(json!("")), event(json!([])), json!({"urn:other": {}})],
+            ),
+            wrong("sub", vec![json!(""), json!(1), json!("x".repeat(256))]),
+            wrong("sid", vec![json!(""), json!(1), json!("\u{0}")]),
+            vec![json!({"sub": null, "sid": null})],
         ];
-        for changes in bad {
+        for changes in bad.concat() {
             let outcome = providers.verify_logout_token(&signed(&fake, changes.clone())).await;
             assert_eq!(kind(outcome), "invalid_logout_token", "{changes}");
         }

@@ -62,6 +62,7 @@ pub enum ClientAuth {
 }
 
 /// What differs between the kinds of provider.
+#[expect(clippy::large_enum_variant, reason = "a handful of them, read once at the start")]
 #[derive(Debug, Clone)]
 pub enum KindSettings {
     /// OpenID Connect: endpoints by discovery, identity from the ID token.

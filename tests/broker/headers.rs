@@ -18,6 +18,7 @@ const KNOWN: &[&str] = &[
     "access-control-max-age",
     "allow",
     "cache-control",
+    "clear-site-data",
     "connection",
     "content-encoding",
     "content-length",
@@ -153,7 +154,7 @@ async fn hd_05_hd_06_every_kind_of_answer_carries_the_headers_and_no_other() {
         (redeemed, 200),
         (me, 200),
         (rotated, 200),
-        (ended, 204),
+        (ended, 200),
         (dead, 401),
         (outage, 503),
     ];
@@ -338,7 +339,8 @@ async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt
         assert_eq!(kept, attributes("Max-Age=600"));
 
         let login = broker.log_in(&browser, "dev", "alice", "").await;
-        let [(gone, empty, forgotten)] = cookies(&login.back).try_into().unwrap();
+        let [(session, _, lasting), (gone, empty, forgotten)] = cookies(&login.back).try_into().unwrap();
+        assert_eq!((session, lasting), (prefix.replace("login_", "session"), attributes("Max-Age=2592000")));
         assert!(gone.starts_with(prefix) && gone != name, "{gone}");
         assert_eq!((empty.as_str(), forgotten), ("", attributes("Max-Age=0")));
         // A key is handed over once and for one browser: no other answer sets a cookie.

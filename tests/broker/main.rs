@@ -8,6 +8,7 @@
 
 mod backchannel_logout;
 mod bearer;
+mod browser_session;
 mod callback;
 mod chooser;
 mod contract;
@@ -25,6 +26,7 @@ mod login;
 mod login_cookies;
 mod login_flood;
 mod login_story;
+mod logout;
 mod logs;
 mod outages;
 mod parallel_logins;

@@ -166,7 +166,7 @@ async fn tk_11_an_ended_token_is_not_revived() {
     let expired = broker.sign_in(&broker.browser(), "dev", "alice").await;
     broker.advance(604_801);
     let logged_out = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    assert_eq!(broker.post("/api/logout", &logged_out, &json!({})).await.status, 204);
+    assert_eq!(broker.post("/api/logout", &logged_out, &json!({})).await.status, 200);
     for token in [&expired, &logged_out] {
         let answer = rotate(&broker, token).await;
         assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (401, Some("invalid_token")));
@@ -186,9 +186,9 @@ async fn tk_11_a_rotation_beside_a_logout_leaves_no_live_token() {
             let (broker, token) = (&broker, &token);
             async move { broker.post(path, token, &json!({})).await }
         }));
-        for answer in calls.await {
-            assert!([200, 204, 401, 429].contains(&answer.status.as_u16()), "{answer:?}");
-            if answer.status == 200 {
+        for (i, answer) in calls.await.into_iter().enumerate() {
+            assert!([200, 401, 429].contains(&answer.status.as_u16()), "{answer:?}");
+            if answer.status == 200 && i != 3 {
                 assert_eq!(status(&broker, &token_of(&answer)).await, 401);
             }
         }

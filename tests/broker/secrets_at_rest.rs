@@ -18,7 +18,7 @@ use token_broker::domain::clock::MovableClock;
 use token_broker::domain::credential;
 use token_broker::provider::dev::{DevProvider, DevProviderSettings};
 
-use crate::support::broker::{CLIENT_SECRET, Setup, TestBroker};
+use crate::support::broker::{CLIENT_SECRET, LoginUrl, Setup, TestBroker};
 use crate::support::browser::Browser;
 use crate::support::dump::{self, Dump};
 use crate::support::log::Listener;
@@ -111,6 +111,7 @@ struct Open {
     key: String,
     verifier: String,
     legacy_key: String,
+    signed_in: Browser,
 }
 
 impl Open {
@@ -121,7 +122,10 @@ impl Open {
         let token = story.token(&answer);
         let parked = story.log_in(&browser, &[], "&user=alice").await;
         let (legacy, _) = story.a_legacy_login("&user=alice").await;
-        Self { token, key: parked.key(), verifier: parked.verifier.clone(), legacy_key: legacy.key() }
+        let signed_in = story.browser("signed in");
+        story.log_in(&signed_in, &[], "&user=alice").await;
+        let (key, verifier) = (parked.key(), parked.verifier.clone());
+        Self { token, key, verifier, legacy_key: legacy.key(), signed_in }
     }
 
     /// Presents every string of the dumps, even beside the right verifier; then what is real, which works.
@@ -135,6 +139,8 @@ impl Open {
             join_all(some.iter().map(|string| self.opens_nothing(&browser, &base, string))).await;
         }
         assert_eq!(story.call(Method::GET, "/api/me", &self.token).await.status, 200);
+        let continued = story.continue_session(&self.signed_in, story.provider).await;
+        assert!(continued.key().starts_with("tbo_"), "the session's own cookie opens it");
         let redeemed = story.redeem(&browser, &self.key, &self.verifier).await;
         story.token(&redeemed);
         let redeemed = story.redeem_legacy(&browser, &self.legacy_key).await;
@@ -152,6 +158,15 @@ impl Open {
             url::form_urlencoded::Serializer::new(String::new()).append_pair("one_time_key", string).finish();
         let legacy = browser.get(&format!("{base}/api/get_token?{query}"), &[]).await;
         assert_eq!(legacy.body, r#"{"token":null}"#, "a legacy key: {string}");
+        let cookie = format!("tb_session={string}; __Host-Http-tb_session={string}");
+        let login = LoginUrl::at(base, &[]).url;
+        let begun = browser.get(&login, &[("cookie", &cookie)]).await;
+        assert_eq!(
+            (begun.status.as_u16(), begun.parameter("one_time_key")),
+            (303, None),
+            "a cookie: {string}"
+        );
+        browser.forget_cookies();
     }
 
     /// What is logged when the key store is away, with secrets under way.

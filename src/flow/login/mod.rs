@@ -167,7 +167,7 @@ async fn begin(
         provider_identity: ShortDigest::of(provider.identity()),
         client: asked.way_back.client.id.clone(),
         redirect_uri: ShortDigest::of(asked.way_back.redirect_uri.as_str()),
-        challenge: asked.challenge.clone(),
+        challenge: asked.challenge,
         client_state: asked.way_back.client_state.clone(),
         nonce: OidcNonce::random(&*broker.entropy),
         verifier_seed: entropy::bytes(&*broker.entropy),

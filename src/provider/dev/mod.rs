@@ -26,6 +26,7 @@
 
 mod authorize;
 mod authorize_page;
+mod backchannel;
 mod broken;
 mod callback;
 mod expiring;
@@ -139,6 +140,11 @@ impl DevProvider {
     /// provider's.
     pub fn register(&self, client: DevClient) {
         self.shared.register(client);
+    }
+
+    /// From now on tells this client, at its `backchannel_logout_uri`, who has signed out here.
+    pub fn tell_of_logouts(&self, client_id: &str, backchannel_logout_uri: String) {
+        self.shared.tell_of_logouts(client_id, backchannel_logout_uri);
     }
 
     /// What goes wrong on the whole server.

@@ -16,7 +16,7 @@ use super::faults::{Fault, FaultSwitch};
 use super::keys::SigningAlgorithm;
 use super::shared::{Kind, Shared};
 use super::web::{self, Params};
-use super::{pages, person, weak_rsa};
+use super::{backchannel, pages, person, weak_rsa};
 
 /// `GET /.well-known/openid-configuration` (OpenID Connect Discovery 1.0 section 3).
 pub(super) async fn discovery(shared: Data<Shared>) -> HttpResponse {
@@ -92,7 +92,8 @@ pub(super) async fn userinfo(request: HttpRequest, shared: Data<Shared>) -> Http
     broken::answer(&shared, broken, &Value::Object(claims)).await
 }
 
-/// `/end-session` (OpenID Connect RP-Initiated Logout 1.0): ends the browser's session and leads back.
+/// `/end-session` (OpenID Connect RP-Initiated Logout 1.0): ends the browser's session, tells the
+/// clients that want to know, and leads back.
 pub(super) async fn end_session(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
     let Some(params) = web::query_or_form(&request, &body) else {
         return pages::refusal("A parameter is given twice.");
@@ -103,6 +104,7 @@ pub(super) async fn end_session(request: HttpRequest, body: Bytes, shared: Data<
     };
     if let Some(session) = shared.session(&request) {
         shared.sessions.take(shared.now(), &session.cookie);
+        backchannel::tell_clients(&shared, &session).await;
     }
     let mut answer = match target {
         None => pages::signed_out(),

@@ -1,5 +1,6 @@
 //! What the endpoints of one provider share.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::HttpRequest;
@@ -84,6 +85,7 @@ pub(super) struct Shared {
     entropy: Arc<dyn Entropy>,
     open_registration: bool,
     clients: Mutex<Vec<DevClient>>,
+    logout_addresses: Mutex<BTreeMap<String, String>>,
     log: Mutex<RequestLog>,
     cookie_name: String,
 }
@@ -100,6 +102,7 @@ impl Shared {
             entropy: settings.entropy,
             open_registration: settings.open_registration,
             clients: Mutex::new(settings.clients),
+            logout_addresses: Mutex::default(),
             log: Mutex::default(),
             // Cookies do not tell ports apart.
             cookie_name: format!("dev_provider_session_{}", address.port()),
@@ -137,6 +140,16 @@ impl Shared {
         let mut clients = self.clients();
         clients.retain(|known| known.client_id != client.client_id);
         clients.push(client);
+    }
+
+    pub(super) fn tell_of_logouts(&self, client_id: &str, address: String) {
+        let mut addresses = self.logout_addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.insert(client_id.to_owned(), address);
+    }
+
+    /// The clients that want to know of logouts, each with the address for it.
+    pub(super) fn logout_addresses(&self) -> BTreeMap<String, String> {
+        self.logout_addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the browser may be sent to `redirect_uri` for this client: exact comparison (RFC 9700

@@ -84,6 +84,9 @@ impl Setup {
             for client in &mut config.clients {
                 let path = if client.legacy { "legacy" } else { "" };
                 client.redirect_uris = vec![format!("{HTTPS_URL}/{path}").parse().unwrap()];
+                if !client.legacy {
+                    client.post_logout_redirect_uris = client.redirect_uris.clone();
+                }
                 client.origins = vec![HTTPS_URL.parse().unwrap()];
             }
         })
@@ -400,8 +403,10 @@ impl LoginUrl {
     }
 }
 
-/// Follows a login to the provider and gives the address of the callback, not called yet.
+/// Follows a login to the provider, as a browser that has no session, and gives the address of the callback, not
+/// called yet.
 pub async fn callback_url(browser: &Browser, login: &str, choice: &str) -> String {
+    browser.forget_session();
     let authorize = browser.navigate(login).await;
     let location =
         authorize.location().unwrap_or_else(|| panic!("no redirect to the provider: {authorize:?}"));
@@ -496,7 +501,7 @@ fn move_to(config: &mut Config, public_url: Url) {
         provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();
     }
     for client in &mut config.clients {
-        for uri in &mut client.redirect_uris {
+        for uri in client.redirect_uris.iter_mut().chain(&mut client.post_logout_redirect_uris) {
             let path = uri.as_str().parse::<Url>().unwrap().path().to_owned();
             *uri = public_url.join(&path).unwrap().as_str().parse().unwrap();
         }

@@ -135,6 +135,13 @@ impl Browser {
         };
     }
 
+    /// Loses its session with every broker, which learns nothing of it: the next login asks the provider.
+    pub fn forget_session(&self) {
+        for jar in self.cookies.lock().unwrap().values_mut() {
+            jar.retain(|name, _| !name.ends_with("tb_session"));
+        }
+    }
+
     /// Removes every cookie.
     pub fn forget_cookies(&self) {
         self.cookies.lock().unwrap().clear();

@@ -1,0 +1,407 @@
+//! The browser's session: who signed in stays signed in, in this browser and nowhere else, until the session ends.
+
+mod asked;
+mod cookie;
+mod stores;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::support::broker::{Login, LoginUrl, Setup, TestBroker};
+use crate::support::browser::{Answer, Browser};
+
+/// Where a login leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Leads {
+    /// Back to the SPA with a key.
+    Back,
+    /// Back to the SPA with this error.
+    Error(String),
+    /// To this provider.
+    Provider(&'static str),
+    /// To the page on which a provider is chosen.
+    Chooser,
+}
+
+fn leads(broker: &TestBroker, answer: &Answer) -> Leads {
+    if let Some(error) = answer.parameter("error") {
+        return Leads::Error(error);
+    }
+    match answer.location().map(|location| location.to_string()) {
+        Some(location) if location.starts_with(&format!("{}/authorize?", broker.provider.url())) => {
+            Leads::Provider("dev")
+        }
+        Some(location) if location.starts_with(&format!("{}/o/authorize/?", broker.provider.url())) => {
+            Leads::Provider("ops")
+        }
+        Some(_) if answer.parameter("one_time_key").is_some() => Leads::Back,
+        None if answer.status == 200 && answer.body.contains("Choose how you want to sign in") => {
+            Leads::Chooser
+        }
+        _ => panic!("it leads nowhere: {answer:?}"),
+    }
+}
+
+/// Where `/login` with these parameters leads this browser.
+async fn login_leads(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str)]) -> Leads {
+    leads(broker, &browser.navigate(&broker.login(parameters).url).await)
+}
+
+/// A login that goes straight back to the SPA.
+async fn continued(broker: &TestBroker, browser: &Browser, login: LoginUrl) -> Login {
+    let back = browser.navigate(&login.url).await;
+    assert_eq!(leads(broker, &back), Leads::Back, "{back:?}");
+    Login { back, callback: String::new(), verifier: login.verifier, state: login.state }
+}
+
+async fn redeemed(broker: &TestBroker, browser: &Browser, login: &Login) -> String {
+    let answer = broker.redeem(browser, &login.key(), &login.verifier).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+/// The token that a signed-in browser gets without the provider.
+async fn another_token(broker: &TestBroker, browser: &Browser) -> String {
+    let login = continued(broker, browser, broker.login(&[])).await;
+    redeemed(broker, browser, &login).await
+}
+
+/// A login at the provider by a browser that may have a session.
+async fn fresh_login(broker: &TestBroker, browser: &Browser, user: &str, choice: &str) -> Login {
+    let login = broker.login(&[("prompt", "login")]);
+    let authorize = browser.navigate(&login.url).await.location().unwrap();
+    let chosen = browser.navigate(&format!("{authorize}&user={user}{choice}")).await;
+    let callback = chosen.location().unwrap().to_string();
+    let back = browser.navigate(&callback).await;
+    Login { back, callback, verifier: login.verifier, state: login.state }
+}
+
+async fn me(broker: &TestBroker, token: &str) -> Value {
+    let me = broker.call("/api/me", token).await;
+    assert_eq!(me.status, 200, "{me:?}");
+    me.json()
+}
+
+async fn status(broker: &TestBroker, token: &str) -> u16 {
+    broker.call("/api/me", token).await.status.as_u16()
+}
+
+fn session_cookie(browser: &Browser) -> Option<String> {
+    browser.cookies("localhost").remove("tb_session")
+}
+
+/// What the answer makes of the session cookie: its value and attributes.
+fn set_session(answer: &Answer) -> Option<(String, String)> {
+    let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
+    let mut found = lines.filter_map(|line| {
+        let (name, rest) = line.split_once('=')?;
+        let (value, attributes) = rest.split_once("; ")?;
+        name.ends_with("tb_session").then(|| (value.to_owned(), attributes.to_owned()))
+    });
+    let first = found.next();
+    assert_eq!(found.next(), None, "{answer:?}");
+    first
+}
+
+fn is_forgotten(answer: &Answer) -> bool {
+    set_session(answer)
+        .is_some_and(|(value, attributes)| value.is_empty() && attributes.ends_with("Max-Age=0"))
+}
+
+fn asked_providers(broker: &TestBroker) -> u64 {
+    let log = broker.provider.log();
+    ["/authorize", "/o/authorize/", "/token", "/o/token/"].iter().map(|path| log.count(path)).sum()
+}
+
+/// A second SPA beside `sample`.
+fn with_a_second_client() -> Setup {
+    Setup::default().adjust(|config| {
+        let mut second = config.clients[0].clone();
+        second.id = "second".parse().unwrap();
+        second.redirect_uris = vec!["https://second.example.com/".parse().unwrap()];
+        second.origins = vec!["https://second.example.com".parse().unwrap()];
+        config.clients.push(second);
+    })
+}
+
+fn second_client(broker: &TestBroker) -> LoginUrl {
+    broker.login(&[("client_id", "second"), ("redirect_uri", "https://second.example.com/")])
+}
+
+#[actix_web::test]
+async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_the_provider() {
+    for provider in ["dev", "ops"] {
+        let broker = TestBroker::start();
+        let browser = broker.browser();
+        let mut tokens = vec![broker.sign_in(&browser, provider, "alice").await];
+        let session = me(&broker, &tokens[0]).await["session"]["id"].clone();
+        let asked = asked_providers(&broker);
+        let (second_tab, restarted) = (browser.copy(), browser.copy());
+        for browser in [&browser, &second_tab, &restarted] {
+            broker.advance(86_400);
+            let login = continued(&broker, browser, broker.login(&[("provider", "")])).await;
+            assert_eq!(login.back.status, 303);
+            assert_eq!(login.back.parameter("state").as_ref(), Some(&login.state));
+            assert!(login.back.header("location").unwrap().starts_with(&broker.at("/?one_time_key=tbo_")));
+            assert_eq!(login.back.header("cache-control"), Some("no-store"));
+            assert_eq!(login.back.header("referrer-policy"), Some("no-referrer"));
+            tokens.push(redeemed(&broker, browser, &login).await);
+        }
+        assert_eq!(asked_providers(&broker), asked, "the provider was asked again");
+        for token in &tokens {
+            let me = me(&broker, token).await;
+            assert_eq!((&me["session"]["id"], &me["user"]["username"]), (&session, &json!("alice")));
+        }
+        tokens.sort();
+        tokens.dedup();
+        assert_eq!(tokens.len(), 4, "each is another one");
+        let event = broker.audited("session_continued").await;
+        assert_eq!(event.session.unwrap().to_string(), session.as_str().unwrap());
+        assert_eq!((event.provider.as_deref(), event.client.as_deref()), (Some(provider), Some("sample")));
+        assert!(event.user.is_some() && event.token.is_some(), "{event:?}");
+    }
+}
+
+/// The key of a continued session is held to everything that the callback's key is.
+#[actix_web::test]
+async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_once() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let first = broker.sign_in(&browser, "dev", "alice").await;
+    let login = continued(&broker, &browser, broker.login(&[])).await;
+    let other = broker.login(&[]).verifier;
+    for wrong in [other.as_str(), ""] {
+        let refused = broker.redeem(&browser, &login.key(), wrong).await;
+        assert_eq!(refused.error_code().as_deref(), Some("invalid_grant"), "{refused:?}");
+    }
+    let token = redeemed(&broker, &browser, &login).await;
+    let twice = broker.redeem(&browser, &login.key(), &login.verifier).await;
+    assert_eq!(twice.error_code().as_deref(), Some("invalid_grant"));
+    assert_eq!([status(&broker, &first).await, status(&broker, &token).await], [200, 200], "a double submit");
+    // A replay from elsewhere ends the session, and with it what the cookie is good for.
+    let mut thief = broker.browser();
+    thief.user_agent = "thief/1.0".to_owned();
+    assert_eq!(broker.redeem(&thief, &login.key(), &login.verifier).await.status, 400);
+    assert_eq!([status(&broker, &first).await, status(&broker, &token).await], [401, 401]);
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
+}
+
+#[actix_web::test]
+async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
+    let broker = TestBroker::with(with_a_second_client());
+    let browser = broker.browser();
+    let first = broker.sign_in(&browser, "dev", "alice").await;
+    let login = continued(&broker, &browser, second_client(&broker)).await;
+    assert!(login.back.header("location").unwrap().starts_with("https://second.example.com/?one_time_key="));
+    let second = redeemed(&broker, &browser, &login).await;
+    let (of_first, of_second) = (me(&broker, &first).await, me(&broker, &second).await);
+    assert_eq!(of_first["session"]["id"], of_second["session"]["id"]);
+    assert_eq!(of_first["token"]["client_id"], "sample");
+    assert_eq!(of_second["token"]["client_id"], "second");
+    assert_eq!(broker.post("/api/logout", &second, &json!({})).await.status, 204);
+    assert_eq!([status(&broker, &first).await, status(&broker, &second).await], [401, 401]);
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
+}
+
+#[actix_web::test]
+async fn tk_08_other_browsers_are_not_signed_in() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    broker.sign_in(&browser, "dev", "alice").await;
+    assert_eq!(login_leads(&broker, &broker.browser(), &[]).await, Leads::Provider("dev"));
+    browser.forget_session();
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
+}
+
+/// What can end a session.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Logout,
+    LogoutEverywhere,
+    Administrator,
+    Disabled,
+    Expired,
+}
+
+impl End {
+    async fn of(self, broker: &TestBroker, token: &str) {
+        let who = me(broker, token).await;
+        let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+        let storage = broker.storage();
+        match self {
+            Self::Logout => drop(broker.post("/api/logout", token, &json!({})).await),
+            Self::LogoutEverywhere => {
+                drop(broker.post("/api/logout", token, &json!({"everywhere": true})).await);
+            }
+            Self::Administrator => {
+                assert!(
+                    storage.end_session(id(&who["session"]).parse().unwrap(), broker.now()).await.unwrap()
+                );
+            }
+            Self::Disabled => {
+                let user = id(&who["user"]).parse().unwrap();
+                assert!(storage.set_user_disabled(user, Some(broker.now())).await.unwrap());
+            }
+            Self::Expired => broker.advance(30 * 86_400 + 1),
+        }
+    }
+}
+
+#[actix_web::test]
+async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes() {
+    for end in [End::Logout, End::LogoutEverywhere, End::Administrator, End::Disabled, End::Expired] {
+        let broker = TestBroker::start();
+        let browser = broker.browser();
+        let token = broker.sign_in(&browser, "dev", "alice").await;
+        let copied = browser.copy();
+        end.of(&broker, &token).await;
+        let answer = browser.navigate(&broker.login(&[]).url).await;
+        assert_eq!(leads(&broker, &answer), Leads::Provider("dev"), "{end:?}");
+        assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
+        assert_eq!(session_cookie(&browser), None, "{end:?}");
+        // With several providers the person chooses, and the cookie goes, too.
+        let answer = copied.navigate(&broker.login(&[("provider", "")]).url).await;
+        assert_eq!(leads(&broker, &answer), Leads::Chooser, "{end:?}");
+        assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
+    }
+}
+
+#[actix_web::test]
+async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    broker.sign_in(&browser, "dev", "alice").await;
+    let begun = broker.now();
+    for days in [10, 20, 29] {
+        broker.go_to(begun + chrono::TimeDelta::days(days));
+        let login = continued(&broker, &browser, broker.login(&[])).await;
+        let left: i64 = set_session(&login.back).unwrap().1.rsplit('=').next().unwrap().parse().unwrap();
+        let expected = (30 - days) * 86_400;
+        assert!((expected - 60..=expected).contains(&left), "{days}: {left}");
+        redeemed(&broker, &browser, &login).await;
+    }
+    broker.go_to(begun + chrono::TimeDelta::seconds(30 * 86_400 - 60));
+    let last = another_token(&broker, &browser).await;
+    let login = broker.login(&[]);
+    broker.advance(61);
+    assert_eq!(status(&broker, &last).await, 401, "a token ends with its session");
+    assert_eq!(leads(&broker, &browser.navigate(&login.url).await), Leads::Provider("dev"));
+}
+
+#[actix_web::test]
+async fn tk_11_a_session_can_be_shorter() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.tokens.api_token_seconds = 3_600;
+        config.tokens.session_seconds = 3_600;
+    }));
+    let browser = broker.browser();
+    broker.sign_in(&browser, "dev", "alice").await;
+    broker.advance(3_500);
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
+    broker.advance(101);
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
+}
+
+#[actix_web::test]
+async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one() {
+    for user in ["alice", "bob"] {
+        let broker = TestBroker::start();
+        let (browser, elsewhere) = (broker.browser(), broker.browser());
+        let old = broker.sign_in(&browser, "dev", "alice").await;
+        let tab = another_token(&broker, &browser).await;
+        let other_device = broker.sign_in(&elsewhere, "dev", "alice").await;
+        let before = (me(&broker, &old).await["session"]["id"].clone(), session_cookie(&browser).unwrap());
+        let thief = browser.copy();
+        broker.advance(1);
+
+        let login = fresh_login(&broker, &browser, user, "").await;
+        let new = redeemed(&broker, &browser, &login).await;
+        let who = me(&broker, &new).await;
+        assert_eq!(who["user"]["username"], user);
+        assert_ne!((&who["session"]["id"], &session_cookie(&browser).unwrap()), (&before.0, &before.1));
+        assert_eq!([status(&broker, &old).await, status(&broker, &tab).await], [401, 401], "{user}");
+        assert_eq!(status(&broker, &other_device).await, 200, "another browser's session is not touched");
+        assert_eq!(login_leads(&broker, &thief, &[]).await, Leads::Provider("dev"), "the old cookie is dead");
+        let again = another_token(&broker, &browser).await;
+        assert_eq!(me(&broker, &again).await["session"]["id"], who["session"]["id"]);
+        let ended = broker.audited("session_ended").await;
+        assert_eq!(ended.session.unwrap().to_string(), before.0.as_str().unwrap());
+    }
+}
+
+#[actix_web::test]
+async fn a_login_that_fails_leaves_the_session_as_it_was() {
+    let broker = TestBroker::start();
+    let (browser, bobs) = (broker.browser(), broker.browser());
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let bob = broker.sign_in(&bobs, "dev", "bob").await;
+    End::Disabled.of(&broker, &bob).await;
+    let cookie = session_cookie(&browser);
+    for (user, choice) in
+        [("alice", "&fault=wrong_nonce"), ("alice", "&fault=callback_error_server_error"), ("bob", "")]
+    {
+        let login = fresh_login(&broker, &browser, user, choice).await;
+        assert!(login.back.parameter("error").is_some(), "{login:?}");
+        assert_eq!(set_session(&login.back), None, "{login:?}");
+        // A callback that nobody began is none of the session's business either.
+        browser.navigate(&login.callback).await.assert_own_page(400, "invalid_state");
+    }
+    assert_eq!(session_cookie(&browser), cookie);
+    assert_eq!(status(&broker, &token).await, 200);
+    another_token(&broker, &browser).await;
+}
+
+#[actix_web::test]
+async fn parallel_logins_with_one_cookie_all_get_tokens_of_its_session() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let session = me(&broker, &token).await["session"]["id"].clone();
+    let tabs: Vec<_> = (0..20).map(|_| browser.copy()).collect();
+    let mut tokens = join_all(tabs.iter().map(|tab| another_token(&broker, tab))).await;
+    for token in &tokens {
+        assert_eq!(me(&broker, token).await["session"]["id"], session);
+    }
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 20);
+}
+
+#[actix_web::test]
+async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
+    let browser = broker.browser();
+    let mut tokens = vec![broker.sign_in(&browser, "dev", "alice").await];
+    for _ in 0..4 {
+        broker.advance(1);
+        tokens.push(another_token(&broker, &browser).await);
+    }
+    let mut live = Vec::new();
+    for token in &tokens {
+        live.push(status(&broker, token).await);
+    }
+    assert_eq!(live, [401, 401, 200, 200, 200]);
+}
+
+/// A legacy client's contract is one token for all browsers of a user: it has no part in this browser's session.
+#[actix_web::test]
+async fn a_legacy_client_neither_begins_nor_continues_nor_ends_a_browsers_session() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let legacy = broker.browser();
+    let login = broker.complete(&legacy, broker.legacy_login(), "&user=alice").await;
+    assert!(login.key().starts_with("tbo_"));
+    assert_eq!((set_session(&login.back), session_cookie(&legacy)), (None, None));
+
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    let cookie = session_cookie(&browser);
+    let begun = browser.navigate(&broker.legacy_login().url).await;
+    assert_eq!(leads(&broker, &begun), Leads::Provider("ops"));
+    let chosen = browser.navigate(&format!("{}&user=bob", begun.location().unwrap())).await;
+    let back = browser.navigate(chosen.location().unwrap().as_str()).await;
+    assert!(back.parameter("one_time_key").is_some(), "{back:?}");
+    assert_eq!((set_session(&back), session_cookie(&browser)), (None, cookie));
+    assert_eq!(status(&broker, &token).await, 200);
+    another_token(&broker, &browser).await;
+}

@@ -1,0 +1,146 @@
+//! A store is away while a signed-in browser comes to `/login`, and two instances over the same stores.
+
+use super::*;
+use crate::support::outage::{SOON, assert_nothing_lost, assert_told_to_the_spa, within};
+use crate::support::redis::RedisServer;
+use crate::support::rows;
+use crate::support::storage::sql::SqliteLock;
+
+/// The SPA is told to try again; the browser stays signed in.
+async fn assert_unknown(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str)]) {
+    let cookie = session_cookie(browser);
+    let login = broker.login(parameters);
+    let asked = asked_providers(broker);
+    let answer = within(SOON, "/login", browser.navigate(&login.url)).await;
+    assert_told_to_the_spa(&answer, &login.state, "temporarily_unavailable");
+    assert_nothing_lost(&answer);
+    assert_eq!(session_cookie(browser), cookie);
+    assert_eq!(asked_providers(broker), asked);
+}
+
+#[actix_web::test]
+async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
+    let mut redis = RedisServer::start(&[]);
+    let broker = TestBroker::with(
+        Setup { key_store: Some(redis.url()), ..Setup::default() }
+            .adjust(|config| config.tokens.live_tokens_per_user = 2),
+    );
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    redis.stop();
+    for prompt in ["", "none", ""] {
+        assert_unknown(&broker, &browser, &[("prompt", prompt)]).await;
+    }
+    assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "no token was written");
+    assert_eq!(status(&broker, &token).await, 200);
+    redis.launch();
+    for _ in 0..100 {
+        let back = browser.navigate(&broker.login(&[]).url).await;
+        if leads(&broker, &back) == Leads::Back {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the session was not continued when the key store was back");
+}
+
+#[actix_web::test]
+async fn a_database_that_another_writer_holds_signs_nobody_out() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    broker.sign_in(&browser, "dev", "alice").await;
+    let lock = SqliteLock::of(secrecy::ExposeSecret::expose_secret(&broker.config.database.url));
+    assert_unknown(&broker, &browser, &[]).await;
+    // Whoever has no session is sent to the provider, as ever.
+    assert_eq!(login_leads(&broker, &broker.browser(), &[]).await, Leads::Provider("dev"));
+    drop(lock);
+    another_token(&broker, &browser).await;
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+    use crate::support::postgres::{Postgres, database};
+    use crate::support::redis;
+
+    #[actix_web::test]
+    async fn a_database_that_is_away_signs_nobody_out() {
+        let mut server = Postgres::own();
+        let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
+        broker.storage().migrate().await.unwrap();
+        let browser = broker.browser();
+        broker.sign_in(&browser, "dev", "alice").await;
+        server.stop();
+        for parameters in [&[][..], &[("prompt", "none")], &[("prompt", "login")], &[("provider", "")]] {
+            assert_unknown(&broker, &browser, parameters).await;
+        }
+        // A cookie that is none costs no question, and is none whatever the database does.
+        let stranger = broker.browser();
+        stranger.set_cookie("localhost", "tb_session", Some("made-up"));
+        assert_eq!(login_leads(&broker, &stranger, &[]).await, Leads::Provider("dev"));
+        server.resume();
+        for _ in 0..100 {
+            if leads(&broker, &browser.navigate(&broker.login(&[]).url).await) == Leads::Back {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the session was not continued when the database was back");
+    }
+
+    #[actix_web::test]
+    async fn tk_08_a_session_of_one_instance_is_continued_and_ended_at_another() {
+        let setup = Setup { database: Some(database()), key_store: Some(redis::url()), ..Setup::default() };
+        let first = TestBroker::with(setup);
+        first.storage().migrate().await.unwrap();
+        let second = first.twin();
+        first.ready().await;
+        second.ready().await;
+        let browser = first.browser();
+        let token = first.sign_in(&browser, "dev", "alice").await;
+        let session = me(&second, &token).await["session"]["id"].clone();
+
+        let tabs: Vec<_> = (0..10).map(|_| browser.copy()).collect();
+        for (i, tab) in tabs.iter().enumerate() {
+            let instance = [&first, &second][i % 2];
+            tab.route(&instance.url, &instance.real_url);
+        }
+        let asked = asked_providers(&first);
+        let tokens = join_all(tabs.iter().map(|tab| another_token(&first, tab))).await;
+        for token in &tokens {
+            assert_eq!(me(&first, token).await["session"]["id"], session);
+        }
+        assert_eq!(asked_providers(&first), asked);
+
+        assert_eq!(second.post("/api/logout", &tokens[3], &json!({})).await.status, 204);
+        assert_eq!(login_leads(&first, &browser, &[]).await, Leads::Provider("dev"));
+    }
+
+    /// Two browsers change places: each signs in as the user that the other one was, over and over, at the same
+    /// moment. No transaction waits for the other one's user.
+    #[actix_web::test]
+    async fn se_08_browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
+        let broker = TestBroker::with(Setup { database: Some(database()), ..Setup::default() });
+        broker.storage().migrate().await.unwrap();
+        let (one, other) = (broker.browser(), broker.browser());
+        broker.sign_in(&one, "dev", "alice").await;
+        broker.sign_in(&other, "dev", "bob").await;
+        for users in [["bob", "alice"], ["alice", "bob"]].iter().cycle().take(10) {
+            let logins = join_all(
+                [&one, &other]
+                    .iter()
+                    .zip(users)
+                    .map(|(browser, user)| fresh_login(&broker, browser, user, "")),
+            );
+            for login in logins.await {
+                assert!(login.key().starts_with("tbo_"));
+            }
+        }
+        let live = "revoked_at IS NULL";
+        let count = |condition: &str| {
+            let url = secrecy::ExposeSecret::expose_secret(&broker.config.database.url);
+            crate::support::storage::sql::count(url, &format!("sessions WHERE {condition}"))
+        };
+        assert_eq!((count(live), count("revoked_at IS NOT NULL")), (2, 20));
+    }
+}
