@@ -1,14 +1,24 @@
 //! The command line: a file per command.
 //!
-//! Exit codes: 0, 1 when something failed while running, 2 when the command line or the configuration is wrong.
+//! Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not confirmed), 3 not
+//! found.
 
+mod administration;
+mod audit;
 mod check_config;
 mod demo;
 mod keys;
 mod migrate;
 mod openapi;
+mod operator;
+mod output;
 mod private_file;
+mod purge;
+mod resource_servers;
 mod serve;
+mod sessions;
+mod tokens;
+mod users;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,7 +27,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::output::Console;
 use crate::config::{self, Loaded, Mode, Problems};
+use crate::domain::{api_token, one_time_key, resource_server};
 
 /// Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them bearer tokens over a
 /// one-time key.
@@ -26,7 +38,10 @@ use crate::config::{self, Loaded, Mode, Problems};
 #[command(after_help = "To try it out: token-broker demo\n\n\
     In production: make keys (keys generate), write token-broker.toml (see \
     token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
-    Exit codes: 0 success, 1 failed while running, 2 wrong command line or configuration.")]
+    To administer it: users, sessions, tokens, resource-servers, audit, purge; on the live database, \
+    while brokers are running.\n\n\
+    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not \
+    confirmed), 3 not found.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +56,12 @@ enum Command {
     Keys(keys::Keys),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
+    Users(users::Users),
+    Sessions(sessions::Sessions),
+    Tokens(tokens::Tokens),
+    ResourceServers(resource_servers::ResourceServers),
+    Audit(audit::Audit),
+    Purge(purge::Purge),
 }
 
 /// The option that every command with a configuration has.
@@ -67,6 +88,9 @@ enum Failure {
     /// Something that went wrong on the way.
     #[error("{0}")]
     Runtime(String),
+    /// What the command names does not exist.
+    #[error("{0}")]
+    NotFound(String),
     /// `check-config` has said what is wrong.
     #[error("{0}")]
     Checked(Problems),
@@ -77,6 +101,7 @@ impl Failure {
         match self {
             Self::Runtime(_) | Self::Checked(_) => 1,
             Self::Configuration(_) => 2,
+            Self::NotFound(_) => 3,
         }
     }
 }
@@ -100,6 +125,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The same, writing to `out` and complaining to `err`; gives the exit code.
 fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.iter().any(is_credential) {
+        // The usual complaint about a wrong argument would repeat it.
+        let _ = writeln!(
+            err,
+            "token-broker: a token, key or secret stands on the command line, where other users can read it: \
+             treat it as leaked, and hand it over on standard input or in a file"
+        );
+        return 2;
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -116,6 +151,12 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Migrate(command) => command.run(out),
         Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),
+        Command::Users(command) => command.run(&mut Console::new(out, err)),
+        Command::Sessions(command) => command.run(&mut Console::new(out, err)),
+        Command::Tokens(command) => command.run(&mut Console::new(out, err)),
+        Command::ResourceServers(command) => command.run(&mut Console::new(out, err)),
+        Command::Audit(command) => command.run(&mut Console::new(out, err)),
+        Command::Purge(command) => command.run(&mut Console::new(out, err)),
     };
     match done {
         Ok(()) => 0,
@@ -124,6 +165,15 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
             failure.exit_code()
         }
     }
+}
+
+/// Whether an argument looks like something that this broker issues.
+fn is_credential(argument: &OsString) -> bool {
+    let text = argument.to_string_lossy();
+    let value = text.rsplit('=').next().unwrap_or_default();
+    [api_token::PREFIX, one_time_key::PREFIX, resource_server::PREFIX]
+        .iter()
+        .any(|prefix| value.strip_prefix(prefix).is_some_and(|body| body.len() >= 50))
 }
 
 #[cfg(test)]
@@ -144,11 +194,33 @@ mod tests {
     fn the_command_line_is_consistent_and_explained() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for command in command.get_subcommands() {
-            assert!(command.get_about().is_some(), "{}", command.get_name());
-            for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
-            }
+        command.get_subcommands().for_each(is_explained);
+    }
+
+    fn is_explained(command: &clap::Command) {
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(is_explained);
+    }
+
+    #[test]
+    fn ad_01_a_credential_on_the_command_line_is_refused_and_not_repeated() {
+        let token = format!("tbk_{}", "a1".repeat(36));
+        let secret = format!("tbs_{}", "b2".repeat(25));
+        for arguments in [
+            vec!["tokens", "revoke", &token],
+            vec!["tokens", "revoke-id", &token],
+            vec!["users", "show", &secret],
+            vec!["users", "list", &format!("--search={token}")],
+        ] {
+            let (code, out, err) = run(&arguments);
+            assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+            assert!(
+                err.contains("standard input") && !err.contains("a1a1") && !err.contains("b2b2"),
+                "{err}"
+            );
         }
     }
 

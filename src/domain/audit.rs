@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use super::api_token::HandleDigest;
 use super::clock::Timestamp;
-use super::ids::{ClientId, ProviderId, SessionId, UserId};
+use super::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
+use super::profile::ProfileText;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,6 +47,32 @@ pub enum AuditKind {
     BackchannelLogoutFailed,
     /// A caller was slowed down.
     RateLimited,
+    /// An administrator disabled a user and ended their sessions.
+    AdminUserDisabled,
+    /// An administrator enabled a user again.
+    AdminUserEnabled,
+    /// An administrator deleted a user.
+    AdminUserDeleted,
+    /// An administrator ended a session.
+    AdminSessionEnded,
+    /// An administrator ended all sessions of a user, or, without a user, of everyone.
+    AdminSessionsEnded,
+    /// An administrator revoked a token.
+    AdminTokenRevoked,
+    /// An administrator registered a resource server.
+    AdminResourceServerAdded,
+    /// An administrator gave a resource server a new secret, beside the one it had.
+    AdminResourceServerSecretAdded,
+    /// An administrator removed a resource server's older secret.
+    AdminResourceServerSecretRemoved,
+    /// An administrator disabled a resource server.
+    AdminResourceServerDisabled,
+    /// An administrator enabled a resource server again.
+    AdminResourceServerEnabled,
+    /// An administrator removed a resource server.
+    AdminResourceServerRemoved,
+    /// An administrator deleted what is dead.
+    AdminPurged,
 }
 
 impl AuditKind {
@@ -69,6 +96,19 @@ impl AuditKind {
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
+            Self::AdminUserDisabled => "admin_user_disabled",
+            Self::AdminUserEnabled => "admin_user_enabled",
+            Self::AdminUserDeleted => "admin_user_deleted",
+            Self::AdminSessionEnded => "admin_session_ended",
+            Self::AdminSessionsEnded => "admin_sessions_ended",
+            Self::AdminTokenRevoked => "admin_token_revoked",
+            Self::AdminResourceServerAdded => "admin_resource_server_added",
+            Self::AdminResourceServerSecretAdded => "admin_resource_server_secret_added",
+            Self::AdminResourceServerSecretRemoved => "admin_resource_server_secret_removed",
+            Self::AdminResourceServerDisabled => "admin_resource_server_disabled",
+            Self::AdminResourceServerEnabled => "admin_resource_server_enabled",
+            Self::AdminResourceServerRemoved => "admin_resource_server_removed",
+            Self::AdminPurged => "admin_purged",
         }
     }
 }
@@ -96,4 +136,24 @@ pub struct AuditEvent {
     pub token: Option<HandleDigest>,
     /// The error code, where it failed.
     pub reason: Option<&'static str>,
+    /// Who did it, where it was an administrator.
+    pub actor: Option<Actor>,
+    /// To which resource server.
+    pub resource_server: Option<ResourceServerId>,
+}
+
+/// An administrator, by the name that the operating system has for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(ProfileText);
+
+impl Actor {
+    /// The name, cleaned of control characters; of an empty one nothing is left.
+    pub fn new(name: &str) -> Option<Self> {
+        ProfileText::clean(name).map(Self)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
 }

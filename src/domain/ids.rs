@@ -131,6 +131,10 @@ name_id!(
     /// A configured identity provider.
     ProviderId
 );
+name_id!(
+    /// A registered resource server: an API that asks the broker about tokens.
+    ResourceServerId
+);
 
 #[cfg(test)]
 mod tests {

@@ -44,6 +44,8 @@ pub enum Purpose {
     LogoutAttempt,
     /// Seals the ID token that is kept with a session for the provider's logout.
     IdToken,
+    /// Makes the stored digest of a resource server's secret.
+    ResourceServerSecret,
 }
 
 impl Purpose {
@@ -57,6 +59,7 @@ impl Purpose {
             Self::LogoutAttempt => b"token-broker/v1/logout-attempt",
             Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
+            Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
         }
     }
 }

@@ -20,5 +20,6 @@ pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
 pub mod provider_logout;
+pub mod resource_server;
 pub mod session;
 pub mod user;

@@ -4,6 +4,30 @@ use super::clock::Timestamp;
 use super::ids::{ProviderId, UserId};
 use super::profile::{NameList, ProfileText, Subject};
 
+/// How people name a user at the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserReference {
+    /// By the local id.
+    Id(UserId),
+    /// By an identity, written `provider/subject`.
+    Identity(ProviderId, String),
+    /// By the username, which is not unique.
+    Username(String),
+}
+
+impl UserReference {
+    /// Reads a name by its form: a UUID, something that begins with a provider's name and `/`, anything else.
+    pub fn new(text: &str) -> Self {
+        if let Ok(id) = text.parse() {
+            return Self::Id(id);
+        }
+        let identity = text
+            .split_once('/')
+            .and_then(|(provider, subject)| Some(Self::Identity(provider.parse().ok()?, subject.to_owned())));
+        identity.unwrap_or_else(|| Self::Username(text.to_owned()))
+    }
+}
+
 /// A user and the identity that the current session came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -27,4 +51,20 @@ pub struct User {
     pub groups: NameList,
     /// When the profile was read at the provider: at the login.
     pub profile_as_of: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_named_by_id_identity_or_username() {
+        let id = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
+        assert_eq!(UserReference::new(id), UserReference::Id(id.parse().unwrap()));
+        let corp = || "corp".parse().unwrap();
+        assert_eq!(UserReference::new("corp/a/b"), UserReference::Identity(corp(), "a/b".into()));
+        for name in ["alice", "Corp/alice", "alice@example.com", "/x", "a b/c"] {
+            assert_eq!(UserReference::new(name), UserReference::Username(name.into()), "{name}");
+        }
+    }
 }

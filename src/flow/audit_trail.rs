@@ -113,6 +113,8 @@ impl<'a> Event<'a> {
             session: None,
             token: None,
             reason: None,
+            actor: None,
+            resource_server: None,
         };
         Self { broker, event }
     }

@@ -3,6 +3,7 @@
 //! A step takes the [`Broker`](crate::state::Broker), the [`Caller`] and a request in plain words, and gives an
 //! answer in plain words. It knows no HTTP framework; the transport beside it has a file of the same name.
 
+pub mod administration;
 pub mod audit_trail;
 pub mod authenticate;
 pub mod backchannel_logout;

@@ -41,7 +41,7 @@ pub struct ListedSession {
 /// `temporarily_unavailable` while the database is away.
 pub async fn list(broker: &Broker, signed_in: &Authenticated) -> Result<Vec<ListedSession>> {
     let now = broker.clock.now();
-    let own = broker.storage.list_sessions(signed_in.user.id, now).await?;
+    let own = broker.storage.live_sessions_of(signed_in.user.id, now).await?;
     let mut listed: Vec<ListedSession> = own
         .into_iter()
         .map(|own| {

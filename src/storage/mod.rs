@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+pub mod administration;
 mod blocking;
 mod error;
 mod own_sessions;

@@ -14,7 +14,11 @@ const LISTED: i64 = 200;
 
 impl Storage {
     /// The user's live sessions, newest first; of more than two hundred the newest.
-    pub async fn list_sessions(&self, user: UserId, now: Timestamp) -> Result<Vec<OwnSession>, StorageError> {
+    pub async fn live_sessions_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<OwnSession>, StorageError> {
         on_backend!(self, Bound::Answer, own_sessions::list(user, now, LISTED))
     }
 

@@ -1,5 +1,7 @@
 //! What goes into the database and what comes out, in domain types.
 
+use serde::Serialize;
+
 use crate::domain::api_token::{HandleDigest, TokenFacts};
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
@@ -181,7 +183,7 @@ pub struct EndedSession {
 }
 
 /// An audit event as it stands in the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditRecord {
     /// When it happened.
     pub at: Timestamp,
@@ -203,10 +205,14 @@ pub struct AuditRecord {
     pub token: Option<String>,
     /// The error code, where it failed.
     pub reason: Option<String>,
+    /// Who did it, where it was an administrator.
+    pub actor: Option<String>,
+    /// To which resource server.
+    pub resource_server: Option<String>,
 }
 
 /// How many rows a purge deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
     /// API tokens that were dead for over a day.
     pub tokens: usize,

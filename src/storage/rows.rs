@@ -347,6 +347,8 @@ pub struct AuditRow {
     session_id: Option<Id>,
     token: Option<String>,
     reason: Option<String>,
+    actor: Option<String>,
+    resource_server_id: Option<String>,
 }
 
 impl From<AuditEvent> for AuditRow {
@@ -362,6 +364,8 @@ impl From<AuditEvent> for AuditRow {
             session_id: event.session.map(Id::from),
             token: event.token.map(|token| token.short_id()),
             reason: event.reason.map(str::to_owned),
+            actor: event.actor.map(|actor| actor.as_str().to_owned()),
+            resource_server_id: event.resource_server.map(String::from),
         }
     }
 }
@@ -379,6 +383,8 @@ impl From<AuditRow> for AuditRecord {
             session: row.session_id.map(Into::into),
             token: row.token,
             reason: row.reason,
+            actor: row.actor,
+            resource_server: row.resource_server_id,
         }
     }
 }

@@ -101,6 +101,33 @@ diesel::table! {
         session_id -> Nullable<SqlId>,
         token -> Nullable<Text>,
         reason -> Nullable<Text>,
+        actor -> Nullable<Text>,
+        resource_server_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use super::SqlTime;
+
+    resource_servers (id) {
+        id -> Text,
+        audience -> Text,
+        personal_data -> Bool,
+        disabled_at -> Nullable<SqlTime>,
+        created_at -> SqlTime,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Text};
+    use super::SqlTime;
+
+    resource_server_secrets (resource_server_id, digest) {
+        resource_server_id -> Text,
+        digest -> Binary,
+        key_id -> BigInt,
+        created_at -> SqlTime,
     }
 }
 
@@ -127,5 +154,8 @@ mod tests {
         sessions::table.select(sessions::all_columns).execute(&mut db).unwrap();
         api_tokens::table.select(api_tokens::all_columns).execute(&mut db).unwrap();
         audit_events::table.select(audit_events::all_columns).execute(&mut db).unwrap();
+        resource_servers::table.select(resource_servers::all_columns).execute(&mut db).unwrap();
+        let secrets = resource_server_secrets::table.select(resource_server_secrets::all_columns);
+        secrets.execute(&mut db).unwrap();
     }
 }

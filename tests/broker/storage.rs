@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
-use token_broker::domain::audit::{AuditEvent, AuditKind};
+use token_broker::domain::audit::{Actor, AuditEvent, AuditKind};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{SessionId, UserId};
 use token_broker::domain::lifetimes;
@@ -340,6 +340,8 @@ fn event(at: token_broker::domain::clock::Timestamp) -> AuditEvent {
         session: None,
         token: None,
         reason: None,
+        actor: None,
+        resource_server: None,
     }
 }
 
@@ -355,6 +357,8 @@ async fn the_audit_trail_is_kept(database: Database) {
         session: Some(facts.session_id),
         token: Some(facts.handle),
         reason: Some("invalid_token"),
+        actor: Actor::new("operator"),
+        resource_server: Some("orders".parse().unwrap()),
         ..event(after(1))
     };
     storage.record_audit(Vec::new()).await.unwrap();
@@ -373,6 +377,8 @@ async fn the_audit_trail_is_kept(database: Database) {
         session: Some(facts.session_id),
         token: Some(facts.handle.short_id()),
         reason: Some("invalid_token".to_owned()),
+        actor: Some("operator".to_owned()),
+        resource_server: Some("orders".to_owned()),
     };
     assert_eq!(newest[0], expected);
     assert_eq!((newest[1].kind.as_str(), newest[1].user), ("login_started", None));

@@ -1,25 +1,51 @@
 //! The audit trail.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::{Db, write};
 use crate::domain::audit::AuditEvent;
+use crate::domain::ids::UserId;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 use crate::storage::rows::AuditRow;
-use crate::storage::schema::audit_events;
+use crate::storage::schema::{audit_events, users};
+use crate::storage::types::Id;
 
 /// Rows of one statement: PostgreSQL takes 65 535 values at a time.
 const CHUNK: usize = 1000;
 
-pub fn record(db: &mut Db, events: Vec<AuditEvent>) -> Result<(), StorageError> {
-    let rows: Vec<AuditRow> = events.into_iter().map(AuditRow::from).collect();
+pub fn record(db: &mut Db, mut events: Vec<AuditEvent>) -> Result<(), StorageError> {
     write(db, |db| {
-        for chunk in rows.chunks(CHUNK) {
-            diesel::insert_into(audit_events::table).values(chunk).execute(db)?;
-        }
-        Ok(())
+        forget_addresses_of_deleted(db, &mut events)?;
+        Ok(insert(db, events)?)
     })
+}
+
+/// The same inside a transaction, as it is.
+pub fn insert(db: &mut Db, events: Vec<AuditEvent>) -> QueryResult<()> {
+    let rows: Vec<AuditRow> = events.into_iter().map(AuditRow::from).collect();
+    for chunk in rows.chunks(CHUNK) {
+        diesel::insert_into(audit_events::table).values(chunk).execute(db)?;
+    }
+    Ok(())
+}
+
+/// Events wait a moment for their place here: of a user who was deleted meanwhile only the id is kept.
+fn forget_addresses_of_deleted(db: &mut Db, events: &mut [AuditEvent]) -> QueryResult<()> {
+    let named: BTreeSet<UserId> = events.iter().filter_map(|event| event.user).collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let named = named.into_iter().map(Id::from);
+    let known: Vec<Id> = users::table.filter(users::id.eq_any(named)).select(users::id).load(db)?;
+    for event in events {
+        if event.user.is_some_and(|user| !known.contains(&user.into())) {
+            event.address = None;
+        }
+    }
+    Ok(())
 }
 
 pub fn recent(db: &mut Db, limit: i64) -> Result<Vec<AuditRecord>, StorageError> {

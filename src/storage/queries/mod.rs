@@ -6,6 +6,11 @@
 
 use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, is_only_purger, lock_migrations, write};
 
+pub mod administration_audit;
+pub mod administration_purge;
+pub mod administration_sessions;
+pub mod administration_tokens;
+pub mod administration_users;
 pub mod audit;
 pub mod browser_sessions;
 pub mod id_tokens;
@@ -14,6 +19,7 @@ pub mod migrations;
 pub mod own_sessions;
 pub mod provider_logout;
 pub mod purge;
+pub mod resource_servers;
 pub mod sessions;
 pub mod sign_in;
 pub mod tokens;

@@ -1,0 +1,39 @@
+//! Who is at the command line, for the audit trail.
+
+use crate::domain::audit::Actor;
+
+/// The operating system's name of the user who runs this command; behind `sudo`, with the name of whoever used it.
+pub(super) fn name() -> Option<Actor> {
+    let name = account()?;
+    match std::env::var("SUDO_USER") {
+        Ok(person) if person != name => Actor::new(&format!("{name} (sudo {person})")),
+        _ => Actor::new(&name),
+    }
+}
+
+/// The account of the process. A container may run as a user that no account belongs to.
+#[cfg(unix)]
+fn account() -> Option<String> {
+    use nix::unistd::{User, getuid};
+
+    let uid = getuid();
+    let account = User::from_uid(uid).ok().flatten();
+    Some(account.map_or_else(|| format!("uid {uid}"), |account| account.name))
+}
+
+#[cfg(not(unix))]
+fn account() -> Option<String> {
+    std::env::var("USERNAME").ok()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn er_06_the_operator_is_known_by_name() {
+        let name = name().unwrap();
+        assert!(!name.as_str().is_empty());
+        assert!(name.as_str().starts_with(&account().unwrap()), "{name:?}");
+    }
+}

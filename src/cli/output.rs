@@ -1,0 +1,224 @@
+//! What commands say: tables and sentences for people, JSON for scripts, questions on a terminal.
+//!
+//! Nothing of the database reaches the terminal as it is: control characters, and those that turn text around,
+//! are shown by their number.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use super::Failure;
+use crate::domain::clock::Timestamp;
+
+/// Tables are at most so many characters wide, in a terminal and in a file.
+const WIDTH: u16 = 100;
+
+/// Where a command writes, and whom it may ask.
+pub(super) struct Console<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    /// What is typed on the terminal, where there is one.
+    terminal: Option<Box<dyn BufRead>>,
+}
+
+impl<'a> Console<'a> {
+    /// Writes to these, and asks on the terminal, if standard input and error are one.
+    pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let terminal = is_terminal.then(|| Box::new(io::stdin().lock()) as Box<dyn BufRead>);
+        Self { out, err, terminal }
+    }
+
+    /// Standard output.
+    pub(super) fn out(&mut self) -> &mut dyn Write {
+        self.out
+    }
+
+    /// A sentence on standard output.
+    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{}", clean(text))?)
+    }
+
+    /// A remark beside the answer, on standard error.
+    pub(super) fn remark(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.err, "{}", clean(text))?)
+    }
+
+    /// The answer for scripts, or else the one for people.
+    pub(super) fn answer(
+        &mut self,
+        json: bool,
+        value: &impl Serialize,
+        sentence: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        if json { self.json(value) } else { self.say(&sentence()) }
+    }
+
+    /// One JSON value.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
+        Ok(writeln!(self.out, "{}", clean_json(&text))?)
+    }
+
+    /// Aligned columns; the first one, and those whose titles begin with `!`, are never broken into lines.
+    pub(super) fn table(&mut self, titles: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        let mut table = Table::new();
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(WIDTH);
+        table.set_header(titles.iter().map(|title| title.trim_start_matches('!')));
+        table.add_rows(rows.iter().map(|row| row.iter().map(|cell| clean(cell))));
+        for (index, (column, title)) in table.column_iter_mut().zip(titles).enumerate() {
+            column.set_padding((0, if index + 1 < titles.len() { 2 } else { 0 }));
+            if index == 0 || title.starts_with('!') {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        for line in table.lines() {
+            writeln!(self.out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Names and values below each other; those without a value are left out.
+    pub(super) fn facts(&mut self, facts: &[(&str, Option<String>)]) -> Result<(), Failure> {
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        for (name, value) in facts {
+            if let Some(value) = value {
+                writeln!(self.out, "{name:width$}  {}", clean(value))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on only if the answer is yes: given with `--yes`, or typed on a terminal.
+    pub(super) fn confirm(&mut self, yes: bool, question: &str) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        let refused = |text: &str| Err(Failure::Configuration(text.to_owned()));
+        let Some(terminal) = &mut self.terminal else {
+            return refused("this needs a yes and there is no terminal to ask: add --yes; nothing was done");
+        };
+        write!(self.err, "{} Type yes to go on: ", clean(question))?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        terminal.read_line(&mut answer)?;
+        if answer.trim() == "yes" { Ok(()) } else { refused("nothing was done") }
+    }
+}
+
+/// A time as tables show it, in UTC.
+pub(super) fn minute(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// A time to the second, in UTC.
+pub(super) fn second(time: Timestamp) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// `1 session`, `2 sessions`.
+pub(super) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A text without the characters that a terminal obeys, or that hide or turn around what stands beside them; each
+/// is shown by its number.
+pub(super) fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if obeyed(letter) { cleaned.extend(letter.escape_unicode()) } else { cleaned.push(letter) }
+    }
+    cleaned
+}
+
+/// JSON whose strings hold none of these characters either: the same value, written differently. JSON itself has
+/// none of them but line feeds between its parts.
+pub(super) fn clean_json(json: &str) -> String {
+    let mut cleaned = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if obeyed(letter) && letter != '\n' {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(cleaned, "\\u{unit:04x}");
+            }
+        } else {
+            cleaned.push(letter);
+        }
+    }
+    cleaned
+}
+
+fn obeyed(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `work` with a console on which `typed` is typed, if it is a terminal.
+    fn console(
+        typed: Option<&'static str>,
+        work: impl FnOnce(&mut Console<'_>) -> Result<(), Failure>,
+    ) -> (Result<(), Failure>, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let terminal = typed.map(|text| Box::new(text.as_bytes()) as Box<dyn BufRead>);
+        let done = work(&mut Console { out: &mut out, err: &mut err, terminal });
+        (done, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn what_destroys_is_asked_for_on_a_terminal_and_refused_without_one() {
+        for (yes, typed, goes_on) in [
+            (true, None, true),
+            (false, Some("yes\n"), true),
+            (false, Some("y\n"), false),
+            (false, Some("\n"), false),
+            (false, Some(""), false),
+            (false, None, false),
+        ] {
+            let (done, out, err) = console(typed, |console| console.confirm(yes, "Delete \u{1b}[2Jalice?"));
+            assert_eq!(done.is_ok(), goes_on, "{yes} {typed:?}");
+            assert_eq!(done.map_or_else(|failure| failure.exit_code(), |()| 0), if goes_on { 0 } else { 2 });
+            assert_eq!(err.contains("Delete \\u{1b}[2Jalice?"), !yes && typed.is_some(), "{err}");
+            assert_eq!(out, "");
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_written() {
+        let hostile = "a\u{1b}[2J\u{7}\r\n\u{9b}31m\u{7f}\u{202e}b\u{2066}\u{e0041}ü漢";
+        let (done, out, _) = console(None, |console| {
+            console.table(&["NAME"], vec![vec![hostile.to_owned()]])?;
+            console.facts(&[("name", Some(hostile.to_owned())), ("none", None)])?;
+            console.say(hostile)?;
+            console.json(&serde_json::json!({ "name": hostile }))
+        });
+        done.unwrap();
+        assert!(!out.chars().any(|letter| obeyed(letter) && letter != '\n'), "{out:?}");
+        assert!(out.contains("\\u{1b}[2J") && out.contains("ü漢"), "{out}");
+        let json: serde_json::Value = serde_json::from_str(&out[out.find("{\n").unwrap()..]).unwrap();
+        assert_eq!(json["name"], hostile, "the value is the same");
+    }
+
+    #[test]
+    fn tables_are_aligned_and_fit_100_columns() {
+        let id = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a".to_owned();
+        let rows = vec![
+            vec![id.clone(), "a long name ".repeat(20), "2026-06-01 12:00".to_owned()],
+            vec![id.clone(), "漢字".to_owned(), "2026-06-01 12:00".to_owned()],
+        ];
+        let (_, out, _) = console(None, |console| console.table(&["USER", "NAME", "!CREATED (UTC)"], rows));
+        assert!(out.starts_with("USER  "), "{out}");
+        assert_eq!(out.matches(&id).count(), 2, "{out}");
+        assert_eq!(out.matches("2026-06-01 12:00").count(), 2, "{out}");
+        assert!(out.lines().all(|line| line.chars().count() <= 100 && line == line.trim_end()), "{out}");
+    }
+}

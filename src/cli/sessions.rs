@@ -1,0 +1,153 @@
+//! `sessions`: who is signed in where, and ending it.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Failure;
+use super::administration::{Common, HELP, Limit};
+use super::output::{Console, counted, minute};
+use crate::domain::ids::SessionId;
+use crate::flow::administration::sessions::{self, ListedSession, SessionState};
+use crate::flow::administration::users;
+
+/// List sessions and end them
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Sessions {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    End(End),
+    EndAll(EndAll),
+}
+
+/// List sessions, newest first
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct List {
+    /// Only this user's: id, provider/subject, or a username that only one user has.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Those that are over, too, until they are purged.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    limit: Limit,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// End one session, with its tokens
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct End {
+    /// The session's id.
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// End all sessions of one user, or of everyone
+///
+/// Everyone has to log in again. Whoever logs in while the command runs may stay signed in.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct EndAll {
+    #[command(flatten)]
+    whose: Whose,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Whose {
+    /// This user's: id, provider/subject, or a username that only one user has.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Everyone's.
+    #[arg(long)]
+    everyone: bool,
+}
+
+impl Sessions {
+    pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        match self.command {
+            Command::List(command) => command.run(console),
+            Command::End(End { session, common }) => {
+                let ended =
+                    common.run(async |administration| Ok(sessions::end(administration, session).await?))?;
+                console.answer(common.json, &json!({ "session": session, "ended": ended }), || {
+                    let was = if ended { "is ended" } else { "had ended already" };
+                    format!("session {session} {was}")
+                })
+            }
+            Command::EndAll(command) => command.run(console),
+        }
+    }
+}
+
+impl List {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let found = self.common.run(async |administration| {
+            let user = match &self.user {
+                Some(name) => Some(users::find(administration, name).await?.id),
+                None => None,
+            };
+            Ok(sessions::list(administration, user, self.all, self.limit.rows).await?)
+        })?;
+        if self.common.json {
+            return console.json(&found);
+        }
+        let rows = found.iter().map(|ListedSession { state, session }| {
+            vec![
+                session.id.to_string(),
+                session.username.clone().unwrap_or_else(|| session.user.to_string()),
+                session.provider.clone(),
+                minute(session.created_at),
+                session.address_prefix.clone(),
+                named(*state).to_owned(),
+            ]
+        });
+        let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "FROM", "STATE"];
+        console.table(&titles, rows.collect())?;
+        if self.limit.is_reached(found.len()) {
+            console.remark("there may be more: raise --limit, or ask for one --user")?;
+        }
+        Ok(())
+    }
+}
+
+fn named(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Live => "live",
+        SessionState::Ended => "ended",
+        SessionState::Expired => "expired",
+        SessionState::UserDisabled => "user disabled",
+    }
+}
+
+impl EndAll {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let ended = self.common.run(async |administration| {
+            let Some(name) = &self.whose.user else {
+                console.confirm(self.yes, "End every session: everyone has to log in again?")?;
+                return Ok(sessions::end_everyone(administration).await?);
+            };
+            let user = users::find(administration, name).await?;
+            console.confirm(self.yes, &format!("End all sessions of {name} ({})?", user.id))?;
+            Ok(sessions::end_all_of(administration, user.id).await?)
+        })?;
+        console.answer(self.common.json, &json!({ "sessions_ended": ended }), || {
+            format!("{} ended", counted(ended, "session"))
+        })
+    }
+}

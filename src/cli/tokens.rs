@@ -1,0 +1,186 @@
+//! `tokens`: which API tokens there are, and revoking one. No token can be shown.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use zeroize::Zeroizing;
+
+use super::Failure;
+use super::administration::{Common, HELP, Limit};
+use super::output::{Console, minute};
+use crate::domain::ids::{SessionId, TokenId};
+use crate::flow::administration::tokens::{self, ListedToken, TokenState};
+use crate::flow::administration::users;
+
+/// No token is longer; what follows would not be looked at.
+const LONGEST: u64 = 1024;
+
+/// List API tokens and revoke them
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Tokens {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Revoke(Revoke),
+    RevokeId(RevokeId),
+}
+
+/// List API tokens, newest first, by what is known of them; the tokens themselves are not stored
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct List {
+    /// Only this user's: id, provider/subject, or a username that only one user has.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only this session's.
+    #[arg(long, value_name = "SESSION")]
+    session: Option<SessionId>,
+    /// Those that are over, too, until they are purged.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    limit: Limit,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Revoke a leaked token, and say whose it was
+///
+/// Ends its session too: whoever has the token may have rotated it. The token comes on standard input or in a file,
+/// never as an argument, which other users of this machine could read:
+///
+///     token-broker tokens revoke --file leaked.txt
+#[derive(Debug, Args)]
+#[command(after_help = HELP, verbatim_doc_comment)]
+struct Revoke {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// Read the token from standard input.
+    #[arg(long)]
+    stdin: bool,
+    /// Read the token from this file.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Revoke one token by the id of its row, as `tokens list` shows it, and leave its session alone
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct RevokeId {
+    /// The id of the token's row.
+    #[arg(value_name = "ID")]
+    id: TokenId,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Tokens {
+    pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        match self.command {
+            Command::List(command) => command.run(console),
+            Command::Revoke(Revoke { source, common }) => {
+                let text = source.read()?;
+                let was = common.run(async |administration| {
+                    Ok(tokens::revoke_leaked(administration, text.trim()).await?)
+                })?;
+                revoked(&common, &was, "its session is ended", console)
+            }
+            Command::RevokeId(RevokeId { id, common }) => {
+                let was = common.run(async |administration| Ok(tokens::revoke(administration, id).await?))?;
+                revoked(&common, &was, "its session goes on", console)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn read(&self) -> Result<Zeroizing<String>, Failure> {
+        let mut text = Zeroizing::new(String::new());
+        match &self.file {
+            Some(path) => {
+                let failed = |error| Failure::Runtime(format!("{}: {error}", path.display()));
+                File::open(path).map_err(failed)?.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+            }
+            None => {
+                io::stdin().take(LONGEST).read_to_string(&mut text)?;
+            }
+        }
+        Ok(text)
+    }
+}
+
+impl List {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let found = self.common.run(async |administration| {
+            let user = match &self.user {
+                Some(name) => Some(users::find(administration, name).await?.id),
+                None => None,
+            };
+            Ok(tokens::list(administration, user, self.session, self.all, self.limit.rows).await?)
+        })?;
+        if self.common.json {
+            return console.json(&found);
+        }
+        let rows = found.iter().map(|ListedToken { state, token }| {
+            vec![
+                token.id.to_string(),
+                token.username.clone().unwrap_or_else(|| token.user.to_string()),
+                token.client.clone(),
+                minute(token.issued_at),
+                token.log_id.clone(),
+                named(*state).to_owned(),
+            ]
+        });
+        let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
+        console.table(&titles, rows.collect())?;
+        if self.limit.is_reached(found.len()) {
+            console.remark("there may be more: raise --limit, or ask for one --user or --session")?;
+        }
+        Ok(())
+    }
+}
+
+fn named(state: TokenState) -> &'static str {
+    match state {
+        TokenState::Live => "live",
+        TokenState::Superseded => "superseded",
+        TokenState::Revoked => "revoked",
+        TokenState::SessionEnded => "session ended",
+        TokenState::Expired => "expired",
+        TokenState::UserDisabled => "user disabled",
+    }
+}
+
+/// Says whose token it was and what it was worth.
+fn revoked(
+    common: &Common,
+    was: &ListedToken,
+    session: &str,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
+    let token = &was.token;
+    console.answer(common.json, was, || {
+        let owner = token.username.clone().map_or(String::new(), |name| format!("{name}, "));
+        format!(
+            "revoked: a token of {owner}user {}, client {}, session {}; it was {} until now; {session}",
+            token.user,
+            token.client,
+            token.session,
+            named(was.state)
+        )
+    })
+}

@@ -1,0 +1,214 @@
+//! `users`: who signed in, and who may.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Failure;
+use super::administration::{Common, HELP, Limit};
+use super::output::{Console, counted, minute, second};
+use crate::domain::ids::{ProviderId, UserId};
+use crate::flow::administration::users::{self, UserDetails};
+use crate::storage::administration::records::{UserFilter, UserRecord};
+
+/// List, show, disable, enable and delete users
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Users {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    /// Show one user with their identities and what they hold
+    #[command(after_help = HELP)]
+    Show(One),
+    /// Refuse a user: their tokens from the next call on, and every login
+    ///
+    /// Ends all their sessions too, so that enabling the user again revives none.
+    #[command(after_help = HELP)]
+    Disable(One),
+    /// Let a disabled user log in again
+    ///
+    /// The sessions that disabling ended stay ended.
+    #[command(after_help = HELP)]
+    Enable(One),
+    Delete(Delete),
+}
+
+/// List users, newest first
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct List {
+    /// Only those with this text in username, display name, email or subject (upper and lower case alike).
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only those with an identity at this provider.
+    #[arg(long, value_name = "ID")]
+    provider: Option<ProviderId>,
+    /// Only disabled ones.
+    #[arg(long)]
+    disabled: bool,
+    /// Go on behind this user, the last one of the page before.
+    #[arg(long, value_name = "ID")]
+    after: Option<UserId>,
+    #[command(flatten)]
+    limit: Limit,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct One {
+    #[command(flatten)]
+    user: UserName,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Delete a user
+///
+/// Profile, identities, sessions and tokens are gone at once. The audit trail keeps the local id, and no address of
+/// that user's. Should the person log in again, they are a new user: to keep somebody out, disable them.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct Delete {
+    #[command(flatten)]
+    user: UserName,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The argument that names a user.
+#[derive(Debug, Args)]
+struct UserName {
+    /// The local id; or provider/subject; or the username, if only one user has it.
+    #[arg(value_name = "USER")]
+    name: String,
+}
+
+impl Users {
+    pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        match self.command {
+            Command::List(command) => command.run(console),
+            Command::Show(One { user, common }) => {
+                let found =
+                    common.run(async |administration| Ok(users::show(administration, &user.name).await?))?;
+                if common.json { console.json(&found) } else { show(&found, console) }
+            }
+            Command::Disable(One { user, common }) => {
+                let (user, done) = common.run(async |administration| {
+                    let user = users::find(administration, &user.name).await?;
+                    let done = users::disable(administration, &user).await?;
+                    Ok((user, done))
+                })?;
+                let (changed, ended) = (done.changed, done.sessions_ended);
+                let answer = json!({ "user": user.id, "changed": changed, "sessions_ended": ended });
+                console.answer(common.json, &answer, || {
+                    let was = if changed { "is disabled now" } else { "was disabled already" };
+                    format!("{} {was}; {} ended", label(&user), counted(ended, "session"))
+                })
+            }
+            Command::Enable(One { user, common }) => {
+                let (user, changed) = common.run(async |administration| {
+                    let user = users::find(administration, &user.name).await?;
+                    let changed = users::enable(administration, &user).await?;
+                    Ok((user, changed))
+                })?;
+                console.answer(common.json, &json!({ "user": user.id, "changed": changed }), || {
+                    let was = if changed { "may log in again" } else { "was not disabled" };
+                    format!("{} {was}", label(&user))
+                })
+            }
+            Command::Delete(command) => command.run(console),
+        }
+    }
+}
+
+impl List {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let filter = UserFilter {
+            search: self.search,
+            provider: self.provider,
+            disabled: self.disabled,
+            after: self.after,
+            limit: self.limit.rows,
+        };
+        let found = self.common.run(async |administration| Ok(users::list(administration, filter).await?))?;
+        if self.common.json {
+            return console.json(&found);
+        }
+        let rows = found.iter().map(|user| {
+            vec![
+                user.id.to_string(),
+                user.username.clone().unwrap_or_default(),
+                identities(user),
+                minute(user.profile_as_of),
+                if user.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
+            ]
+        });
+        let titles = ["USER", "USERNAME", "IDENTITIES", "!LOGIN (UTC)", "!STATE"];
+        console.table(&titles, rows.collect())?;
+        match found.last() {
+            Some(last) if self.limit.is_reached(found.len()) => {
+                console.remark(&format!("there may be more: --after {}", last.id))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Delete {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let (user, done) = self.common.run(async |administration| {
+            let user = users::find(administration, &self.user.name).await?;
+            let question = format!("Delete {} for good, with everything they have?", label(&user));
+            console.confirm(self.yes, &question)?;
+            let done = users::delete(administration, &user).await?;
+            Ok((user, done))
+        })?;
+        let answer = json!({
+            "user": user.id,
+            "sessions": done.sessions,
+            "audit_events_anonymised": done.audit_events,
+        });
+        console.answer(self.common.json, &answer, || {
+            let (sessions, events) =
+                (counted(done.sessions, "session"), counted(done.audit_events, "audit event"));
+            format!("{} is deleted, with {sessions}; {events} lost their address", label(&user))
+        })
+    }
+}
+
+/// The name that people know, and the id.
+fn label(user: &UserRecord) -> String {
+    match &user.username {
+        Some(name) => format!("{name} ({})", user.id),
+        None => user.id.to_string(),
+    }
+}
+
+fn identities(user: &UserRecord) -> String {
+    let names = user.identities.iter().map(|identity| format!("{}/{}", identity.provider, identity.subject));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn show(UserDetails { user, holdings }: &UserDetails, console: &mut Console<'_>) -> Result<(), Failure> {
+    let verified = if user.email_verified { "verified by the provider" } else { "not verified" };
+    console.facts(&[
+        ("user", Some(user.id.to_string())),
+        ("username", user.username.clone()),
+        ("display name", user.display_name.clone()),
+        ("email", user.email.as_ref().map(|email| format!("{email} ({verified})"))),
+        ("identities", Some(identities(user))),
+        ("first login", Some(second(user.created_at))),
+        ("latest login", Some(second(user.profile_as_of))),
+        ("disabled", user.disabled_at.map(second)),
+        ("live sessions", Some(holdings.live_sessions.to_string())),
+        ("live tokens", Some(holdings.live_tokens.to_string())),
+    ])
+}

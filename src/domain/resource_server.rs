@@ -1,0 +1,248 @@
+//! Resource servers: APIs that ask the broker about tokens (RFC 7662), each with a credential of its own.
+//!
+//! The secret is `tbs_` + 44 base62 characters + 6 of checksum: `tbs_[0-9A-Za-z]{50}`, 256 random bits. The
+//! database holds a keyed digest of it (HMAC-SHA-256 under a server key, tied to the resource server's id), from
+//! which nothing that works can be computed, and which works in no other resource server's row. Two secrets are
+//! valid at a time, so that one can be replaced without downtime.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::Zeroizing;
+
+use super::clock::Timestamp;
+use super::credential::{self, Malformed};
+use super::entropy::{self, Entropy};
+use super::ids::ResourceServerId;
+use super::key_ring::{KeyId, KeyRing, Purpose, ServerKey};
+
+/// The type prefix, for secret scanners.
+pub const PREFIX: &str = "tbs_";
+
+/// The secrets of a resource server that are valid at a time.
+pub const SECRETS: usize = 2;
+
+const LENGTH: usize = 32;
+
+/// A resource server's secret. Shown once, to whoever makes it.
+pub struct ResourceServerSecret(Zeroizing<[u8; LENGTH]>);
+
+impl ResourceServerSecret {
+    /// Draws a secret.
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(Zeroizing::new(entropy::bytes(entropy)))
+    }
+
+    /// Reads a presented text: form and checksum.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        credential::decode(PREFIX, text).map(Self)
+    }
+
+    /// The text, for the one answer that carries it.
+    pub fn expose(&self) -> Zeroizing<String> {
+        credential::encode(PREFIX, self.0.as_ref())
+    }
+
+    /// What the database knows of it.
+    pub fn digest(&self, key: &ServerKey, owner: &ResourceServerId) -> SecretDigest {
+        let bytes = key.mac(Purpose::ResourceServerSecret, &[owner.as_str().as_bytes(), self.0.as_ref()]);
+        SecretDigest { key_id: key.id(), bytes }
+    }
+}
+
+impl fmt::Debug for ResourceServerSecret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("ResourceServerSecret(…)")
+    }
+}
+
+/// A secret as it stands in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretDigest {
+    /// The server key that made it; without that key the secret is refused.
+    pub key_id: KeyId,
+    /// The keyed digest.
+    pub bytes: [u8; 32],
+}
+
+/// A stored secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// Its digest.
+    pub digest: SecretDigest,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A registered resource server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceServer {
+    /// Its name, with which it authenticates.
+    pub id: ResourceServerId,
+    /// Whose tokens it may ask about: those issued for this audience.
+    pub audience: Audience,
+    /// Whether it is told who the person is, beyond the local id.
+    pub personal_data: bool,
+    /// When it was disabled; then none of its secrets is accepted.
+    pub disabled_at: Option<Timestamp>,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Its secrets, newest first; at most [`SECRETS`].
+    pub secrets: Vec<StoredSecret>,
+}
+
+impl ResourceServer {
+    /// The stored secret that a presented text is, if this resource server is enabled.
+    ///
+    /// Every stored secret is compared, in constant time, whichever matches. Where the answer's digest was made
+    /// under another key than the one that issues, the caller holds what it takes to write it anew
+    /// ([`ResourceServerSecret::digest`]), so that the older server key can go.
+    pub fn verify(&self, presented: &str, ring: &KeyRing) -> Option<StoredSecret> {
+        let presented = ResourceServerSecret::parse(presented).ok()?;
+        let mut verified = None;
+        for stored in &self.secrets {
+            let Some(key) = ring.get(stored.digest.key_id) else { continue };
+            let digest = presented.digest(key, &self.id);
+            if verify_slices_are_equal(&digest.bytes, &stored.digest.bytes).is_ok() {
+                verified = Some(*stored);
+            }
+        }
+        verified.filter(|_| self.disabled_at.is_none())
+    }
+}
+
+/// The value of a token's `aud`: 1 to 255 visible ASCII characters, usually a URL (RFC 8707).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience(String);
+
+/// The text is no audience.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 255 visible ASCII characters, as in https://api.example.com")]
+pub struct InvalidAudience;
+
+impl Audience {
+    /// The audience as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Audience {
+    type Err = InvalidAudience;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(Self(text.to_owned())) } else { Err(InvalidAudience) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::entropy::SeededEntropy;
+    use super::*;
+
+    fn ring(issuing: u32, ids: &[u32]) -> KeyRing {
+        let keys = ids.iter().map(|id| ServerKey::new(KeyId(*id), vec![*id as u8; 32]).unwrap()).collect();
+        KeyRing::new(KeyId(issuing), keys).unwrap()
+    }
+
+    fn secret(seed: u64) -> ResourceServerSecret {
+        ResourceServerSecret::random(&SeededEntropy::new(seed))
+    }
+
+    /// One with these secrets, made under the ring's issuing key.
+    fn server(id: &str, secrets: &[&ResourceServerSecret], ring: &KeyRing) -> ResourceServer {
+        let id: ResourceServerId = id.parse().unwrap();
+        let created_at = Timestamp::default();
+        let stored = |secret: &&ResourceServerSecret| StoredSecret {
+            digest: secret.digest(ring.issuing(), &id),
+            created_at,
+        };
+        let secrets = secrets.iter().map(stored).collect();
+        let audience = "https://api.example.com".parse().unwrap();
+        ResourceServer { id, audience, personal_data: false, disabled_at: None, created_at, secrets }
+    }
+
+    #[test]
+    fn ad_04_a_secret_has_256_random_bits_in_the_documented_form() {
+        let text = secret(1).expose();
+        let body = text.strip_prefix("tbs_").unwrap();
+        assert!(body.len() == 50 && body.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{body}");
+        assert_eq!(credential::decode::<32>(PREFIX, &text).unwrap().len() * 8, 256);
+        assert_ne!(*text, *secret(2).expose());
+        assert_eq!(*ResourceServerSecret::parse(&text).unwrap().expose(), *text);
+    }
+
+    #[test]
+    fn ad_04_both_secrets_work_and_no_other_text() {
+        let ring = ring(1, &[1]);
+        let (old, new) = (secret(1), secret(2));
+        let server = server("orders", &[&new, &old], &ring);
+        assert_eq!(server.verify(&old.expose(), &ring), Some(server.secrets[1]));
+        assert_eq!(server.verify(&new.expose(), &ring), Some(server.secrets[0]));
+        let digest = &server.secrets[0].digest.bytes;
+        let dressed = credential::encode(PREFIX, digest);
+        for other in [secret(3).expose().as_str(), &dressed, "", "tbs_", &old.expose()[1..]] {
+            assert_eq!(server.verify(other, &ring), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn ad_04_a_removed_secret_and_a_disabled_server_are_refused() {
+        let ring = ring(1, &[1]);
+        let (old, new) = (secret(1), secret(2));
+        let mut server = server("orders", &[&new, &old], &ring);
+        server.secrets.truncate(1);
+        assert!(server.verify(&old.expose(), &ring).is_none());
+        assert!(server.verify(&new.expose(), &ring).is_some());
+        server.disabled_at = Some(Timestamp::default());
+        assert!(server.verify(&new.expose(), &ring).is_none());
+    }
+
+    #[test]
+    fn ad_04_a_digest_works_in_no_other_row() {
+        let ring = ring(1, &[1]);
+        let secret = secret(1);
+        let mut thief = server("thief", &[], &ring);
+        thief.secrets = server("orders", &[&secret], &ring).secrets;
+        assert!(thief.verify(&secret.expose(), &ring).is_none());
+    }
+
+    #[test]
+    fn ad_11_a_secret_outlives_a_rotation_of_server_keys_until_its_key_is_gone() {
+        let secret = secret(1);
+        let mut server = server("orders", &[&secret], &ring(1, &[1]));
+        let both = ring(2, &[1, 2]);
+        let verified = server.verify(&secret.expose(), &both).unwrap();
+        assert_ne!(verified.digest.key_id, both.issuing().id());
+        assert!(server.verify(&secret.expose(), &ring(2, &[2])).is_none(), "the key is gone");
+        server.secrets[0].digest = secret.digest(both.issuing(), &server.id);
+        assert!(server.verify(&secret.expose(), &ring(2, &[2])).is_some(), "written anew");
+    }
+
+    #[test]
+    fn audiences_are_checked() {
+        for good in ["https://api.example.com", "orders", "urn:example:api", &"a".repeat(255)] {
+            assert!(good.parse::<Audience>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\n", "ü", "\u{1b}[2J", &"a".repeat(256)] {
+            assert_eq!(bad.parse::<Audience>(), Err(InvalidAudience), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ad_04_arbitrary_text_is_refused(text: String) {
+            let ring = ring(1, &[1]);
+            prop_assert!(server("orders", &[&secret(1)], &ring).verify(&text, &ring).is_none());
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_secret() {
+        assert_eq!(format!("{:?}", secret(1)), "ResourceServerSecret(…)");
+    }
+}

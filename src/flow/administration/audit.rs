@@ -1,0 +1,46 @@
+//! The audit trail: looking at it, and taking it away page by page.
+
+use super::{Administration, Result};
+use crate::storage::administration::records::{AuditEntry, AuditFilter, AuditPosition, Order};
+
+/// Events read at a time.
+const PAGE: u32 = 1000;
+
+/// The newest events that match, newest first.
+///
+/// # Errors
+/// The database is away.
+pub async fn list(administration: &Administration, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
+    Ok(administration.storage.read_audit(filter, Order::NewestFirst, None).await?)
+}
+
+/// Every event that matches, oldest first, however many there are.
+///
+/// It ends at the moment at which it began, whatever is written meanwhile: what comes later has a later time. Two
+/// exports of the same period are alike, but for what was purged and forgotten in between.
+#[derive(Debug)]
+pub struct Export<'a> {
+    administration: &'a Administration,
+    filter: AuditFilter,
+    behind: Option<AuditPosition>,
+}
+
+impl<'a> Export<'a> {
+    /// Begins to read what matches.
+    pub fn new(administration: &'a Administration, filter: AuditFilter) -> Self {
+        let until = filter.until.unwrap_or_else(|| administration.clock.now());
+        let filter = AuditFilter { limit: PAGE, until: Some(until), ..filter };
+        Self { administration, filter, behind: None }
+    }
+
+    /// The next events; none at the end.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn page(&mut self) -> Result<Vec<AuditEntry>> {
+        let storage = &self.administration.storage;
+        let page = storage.read_audit(self.filter.clone(), Order::OldestFirst, self.behind).await?;
+        self.behind = page.last().map(AuditEntry::position).or(self.behind);
+        Ok(page)
+    }
+}

@@ -1,0 +1,30 @@
+//! Deleting what is dead, as running brokers do on schedule.
+
+use super::{Administration, Result};
+use crate::domain::audit::AuditKind;
+use crate::storage::records::Purged;
+
+/// Rows deleted in one transaction, so that nobody waits long.
+const BATCH: i64 = 500;
+
+/// Counts what [`purge`] would delete.
+///
+/// # Errors
+/// The database is away.
+pub async fn dry_run(administration: &Administration) -> Result<Purged> {
+    let now = administration.clock.now();
+    Ok(administration.storage.count_purgeable(now, now - administration.audit_kept).await?)
+}
+
+/// Deletes tokens and sessions that are over for a day, and audit events beyond their time. Deletes nothing while
+/// a broker does the same.
+///
+/// # Errors
+/// The database is away; then a part may be done.
+pub async fn purge(administration: &Administration) -> Result<Purged> {
+    let event = administration.event(AuditKind::AdminPurged);
+    let now = event.at;
+    let purged = administration.storage.purge(now, now - administration.audit_kept, BATCH).await?;
+    administration.storage.record_audit(vec![event]).await?;
+    Ok(purged)
+}

@@ -1,0 +1,164 @@
+//! Resource servers: registering them and replacing their secrets.
+
+use super::{Administration, AdministrationError, Result, not_found};
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::ResourceServerId;
+use crate::domain::resource_server::{Audience, ResourceServer, ResourceServerSecret, SECRETS, StoredSecret};
+use crate::storage::administration::ResourceServerChange;
+
+/// All resource servers, by name.
+///
+/// # Errors
+/// The database is away.
+pub async fn list(administration: &Administration) -> Result<Vec<ResourceServer>> {
+    Ok(administration.storage.resource_servers().await?)
+}
+
+/// The resource server of this name.
+///
+/// # Errors
+/// There is none; the database is away.
+pub async fn find(administration: &Administration, id: &ResourceServerId) -> Result<ResourceServer> {
+    match administration.storage.find_resource_server(id.clone()).await? {
+        Some(server) => Ok(server),
+        None => unknown(id),
+    }
+}
+
+/// Registers a resource server; gives its secret, which nothing can show again.
+///
+/// # Errors
+/// The name is taken; the database is away.
+pub async fn add(
+    administration: &Administration,
+    id: ResourceServerId,
+    audience: Audience,
+    personal_data: bool,
+) -> Result<ResourceServerSecret> {
+    let (secret, stored) = new_secret(administration, &id);
+    let server = ResourceServer {
+        id: id.clone(),
+        audience,
+        personal_data,
+        disabled_at: None,
+        created_at: stored.created_at,
+        secrets: vec![stored],
+    };
+    let event = about(administration, AuditKind::AdminResourceServerAdded, &id);
+    if administration.storage.add_resource_server(server, event).await? {
+        return Ok(secret);
+    }
+    Err(AdministrationError::Refused(format!("there is a resource server {id} already")))
+}
+
+/// Gives a resource server a new secret beside the one it has; both work.
+///
+/// # Errors
+/// It has two already, or does not exist; the database is away.
+pub async fn add_secret(
+    administration: &Administration,
+    id: &ResourceServerId,
+) -> Result<ResourceServerSecret> {
+    let (secret, stored) = new_secret(administration, id);
+    change(administration, id, AuditKind::AdminResourceServerSecretAdded, move |server| {
+        if server.secrets.len() >= SECRETS {
+            return Err(format!(
+                "{} has two secrets already: remove the old one first, with remove-old-secret",
+                server.id
+            ));
+        }
+        Ok(ResourceServerChange::AddSecret(stored))
+    })
+    .await?;
+    Ok(secret)
+}
+
+/// Removes all secrets but the newest; says whether there was one to remove.
+///
+/// # Errors
+/// There is no such resource server; the database is away.
+pub async fn remove_old_secret(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
+    let done = change(administration, id, AuditKind::AdminResourceServerSecretRemoved, |server| {
+        Ok(if server.secrets.len() > 1 {
+            ResourceServerChange::KeepNewestSecret
+        } else {
+            ResourceServerChange::Nothing
+        })
+    })
+    .await?;
+    Ok(done != ResourceServerChange::Nothing)
+}
+
+/// Disables a resource server: its secrets are refused. Says whether it was enabled.
+///
+/// # Errors
+/// There is no such resource server; the database is away.
+pub async fn disable(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
+    let now = administration.clock.now();
+    set_disabled(administration, id, AuditKind::AdminResourceServerDisabled, Some(now)).await
+}
+
+/// Enables a resource server again. Says whether it was disabled.
+///
+/// # Errors
+/// There is no such resource server; the database is away.
+pub async fn enable(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
+    set_disabled(administration, id, AuditKind::AdminResourceServerEnabled, None).await
+}
+
+async fn set_disabled(
+    administration: &Administration,
+    id: &ResourceServerId,
+    kind: AuditKind,
+    at: Option<Timestamp>,
+) -> Result<bool> {
+    let done = change(administration, id, kind, move |server| {
+        Ok(if server.disabled_at.is_some() == at.is_some() {
+            ResourceServerChange::Nothing
+        } else {
+            ResourceServerChange::SetDisabled(at)
+        })
+    });
+    Ok(done.await? != ResourceServerChange::Nothing)
+}
+
+/// Removes a resource server with its secrets.
+///
+/// # Errors
+/// There is no such resource server; the database is away.
+pub async fn remove(administration: &Administration, id: &ResourceServerId) -> Result<()> {
+    let kind = AuditKind::AdminResourceServerRemoved;
+    change(administration, id, kind, |_| Ok(ResourceServerChange::Remove)).await.map(drop)
+}
+
+async fn change(
+    administration: &Administration,
+    id: &ResourceServerId,
+    kind: AuditKind,
+    change: impl FnOnce(&ResourceServer) -> std::result::Result<ResourceServerChange, String> + Send + 'static,
+) -> Result<ResourceServerChange> {
+    let event = about(administration, kind, id);
+    match administration.storage.change_resource_server(id.clone(), event, change).await? {
+        Some(Ok(done)) => Ok(done),
+        Some(Err(refusal)) => Err(AdministrationError::Refused(refusal)),
+        None => unknown(id),
+    }
+}
+
+fn new_secret(
+    administration: &Administration,
+    id: &ResourceServerId,
+) -> (ResourceServerSecret, StoredSecret) {
+    let secret = ResourceServerSecret::random(&*administration.entropy);
+    let digest = secret.digest(administration.keys.issuing(), id);
+    (secret, StoredSecret { digest, created_at: administration.clock.now() })
+}
+
+fn about(administration: &Administration, kind: AuditKind, id: &ResourceServerId) -> AuditEvent {
+    AuditEvent { resource_server: Some(id.clone()), ..administration.event(kind) }
+}
+
+fn unknown<T>(id: &ResourceServerId) -> Result<T> {
+    not_found(format!("there is no resource server {id}"))
+}

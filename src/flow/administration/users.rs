@@ -1,0 +1,105 @@
+//! Users: finding, disabling, enabling and deleting them.
+
+use serde::Serialize;
+
+use super::{Administration, AdministrationError, Result, not_found};
+use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::user::UserReference;
+use crate::storage::administration::records::{Deleted, Disabled, Holdings, UserFilter, UserRecord};
+
+/// How many users of one username are named when it does not say which one is meant.
+const NAMED: u32 = 5;
+
+/// A user with what they hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserDetails {
+    /// The user.
+    #[serde(flatten)]
+    pub user: UserRecord,
+    /// What they hold.
+    #[serde(flatten)]
+    pub holdings: Holdings,
+}
+
+/// The users that match, newest first.
+///
+/// # Errors
+/// The user to go on behind does not exist; the database is away.
+pub async fn list(administration: &Administration, filter: UserFilter) -> Result<Vec<UserRecord>> {
+    match administration.storage.list_users(filter).await? {
+        Some(users) => Ok(users),
+        None => not_found("the user to go on after does not exist"),
+    }
+}
+
+/// The one user that a name stands for.
+///
+/// # Errors
+/// There is none, or a username belongs to several, who are named; the database is away.
+pub async fn find(administration: &Administration, name: &str) -> Result<UserRecord> {
+    let mut found = administration.storage.find_users(UserReference::new(name), NAMED).await?;
+    match found.len() {
+        0 => not_found(format!("there is no user {name}")),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let ids: Vec<_> = found.iter().map(|user| user.id.to_string()).collect();
+            let text = format!("several users are called {name}: name one by its id: {}", ids.join(", "));
+            Err(AdministrationError::Refused(text))
+        }
+    }
+}
+
+/// The same, with what the user holds at the moment.
+///
+/// # Errors
+/// Those of [`find`].
+pub async fn show(administration: &Administration, name: &str) -> Result<UserDetails> {
+    let user = find(administration, name).await?;
+    let holdings = administration.storage.holdings_of(user.id, administration.clock.now()).await?;
+    Ok(UserDetails { user, holdings })
+}
+
+/// Disables a user and ends all their sessions, so that enabling the user revives none.
+///
+/// # Errors
+/// The user is gone; the database is away.
+pub async fn disable(administration: &Administration, user: &UserRecord) -> Result<Disabled> {
+    let event = about(administration, AuditKind::AdminUserDisabled, user);
+    match administration.storage.disable_user(user.id, event).await? {
+        Some(done) => Ok(done),
+        None => gone(user),
+    }
+}
+
+/// Enables a user again, who then may log in; says whether they were disabled.
+///
+/// # Errors
+/// The user is gone; the database is away.
+pub async fn enable(administration: &Administration, user: &UserRecord) -> Result<bool> {
+    let event = about(administration, AuditKind::AdminUserEnabled, user);
+    match administration.storage.enable_user(user.id, event).await? {
+        Some(done) => Ok(done),
+        None => gone(user),
+    }
+}
+
+/// Deletes a user with identities, sessions and tokens. Of their audit events the id stays, no address. Should
+/// the person log in again, they are a new user.
+///
+/// # Errors
+/// The user is gone; the database is away.
+pub async fn delete(administration: &Administration, user: &UserRecord) -> Result<Deleted> {
+    let event = about(administration, AuditKind::AdminUserDeleted, user);
+    match administration.storage.delete_user(user.id, event).await? {
+        Some(done) => Ok(done),
+        None => gone(user),
+    }
+}
+
+fn about(administration: &Administration, kind: AuditKind, user: &UserRecord) -> AuditEvent {
+    AuditEvent { user: Some(user.id), ..administration.event(kind) }
+}
+
+fn gone<T>(user: &UserRecord) -> Result<T> {
+    not_found(format!("the user {} is gone", user.id))
+}
