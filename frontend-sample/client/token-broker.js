@@ -166,8 +166,8 @@ export const createBrokerClient = (options = {}) => {
     const requestId = data?.request_id ?? headers.get('x-request-id');
     throw failure('ApiError', code, message, { status, retryable: status > 499 || status === 429, requestId });
   };
-  /** @type {(method: string, path: string) => Promise<any>} */
-  const authorized = async (method, path) => {
+  /** @type {(method: string, path: string, shown?: BrokerError | null) => Promise<any>} */
+  const authorized = async (method, path, shown) => {
     if (!grant) throw failure('SessionError', 'not_signed_in', 'Nobody is signed in.');
     const { bearer, token } = grant;
     try {
@@ -175,16 +175,16 @@ export const createBrokerClient = (options = {}) => {
     } catch (/** @type {any} */ error) {
       if (error.status === 401 && error.code === 'invalid_token' && bearer === grant?.bearer) {
         const reason = now() < token.expiresAt ? 'revoked' : 'expired';
-        drop(reason, failure('SessionError', reason, error.message, error));
+        drop(reason, shown ?? failure('SessionError', reason, error.message, error));
       }
       throw error;
     }
   };
-  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is shown beside the session. */
+  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is shown beside the session, or instead of it. */
   const check = async (error) => {
     const bearer = grant?.bearer;
     try {
-      const { user, session } = await authorized('GET', 'api/me');
+      const { user, session } = await authorized('GET', 'api/me', error);
       if (grant && bearer === grant.bearer) keep({ ...grant, user, session });
     } catch (/** @type {any} */ problem) {
       error = problem;

@@ -9,21 +9,28 @@ import { answerProvider, openBrowser, openSample } from './support/browser.mjs';
 const folder = process.argv[2] ?? fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 mkdirSync(folder, { recursive: true });
 const [broker, browser] = await Promise.all([startBroker(), openBrowser()]);
+const phone = 'Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
+
+/** A tab that is signed in as Alice. */
+async function signedIn(options) {
+  const context = await browser.newContext(options);
+  const page = await openSample(context, broker);
+  await page.getByRole('button', { name: /^Sign in as Alice/ }).click();
+  await answerProvider(page);
+  await page.getByRole('heading', { name: 'Hello, Alice Example' }).waitFor();
+  return page;
+}
+
 try {
+  await signedIn({ userAgent: phone }); // so that the list of sessions has two
   for (const colorScheme of ['light', 'dark']) {
-    const context = await browser.newContext({ colorScheme, reducedMotion: 'reduce', viewport: { width: 1200, height: 820 } });
-    const page = await openSample(context, broker);
-    const picture = (name) => page.screenshot({ path: join(folder, `${name}-${colorScheme}.png`) });
-    await page.getByRole('heading', { name: 'Sign in', exact: true }).waitFor();
-    await picture('signed-out');
-    await page.getByRole('button', { name: 'Continue with Development provider', exact: true }).click();
-    await answerProvider(page);
-    await page.getByRole('button', { name: 'Who am I' }).click();
-    await page.getByText('"username": "alice"').waitFor();
+    const page = await signedIn({ colorScheme, reducedMotion: 'reduce', viewport: { width: 1200, height: 872 } });
+    await page.getByRole('button', { name: 'Public' }).click();
+    await page.getByText('"ok"').waitFor();
+    await page.evaluate(() => { document.activeElement.blur(); scrollTo(0, 0); });
     await page.mouse.move(0, 0);
-    await picture('signed-in');
-    await page.locator('#hops').screenshot({ path: join(folder, `hops-${colorScheme}.png`) });
-    await context.close();
+    await page.screenshot({ path: join(folder, `signed-in-${colorScheme}.png`) });
+    await page.context().close();
   }
 } finally {
   await browser.close();

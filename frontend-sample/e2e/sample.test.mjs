@@ -1,148 +1,10 @@
-/** The sample as a person uses it: every screen and error in both colour schemes, by mouse and by keyboard. */
+/** The sample as a person uses it, by mouse and by keyboard, in one tab and in two. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { startBroker } from './support/broker.mjs';
-import { answerProvider, openBrowser, openSample } from './support/browser.mjs';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-const pictures = process.env.SCREENS;
-
-let broker;
-let browser;
-before(async () => { [broker, browser] = await Promise.all([startBroker(), openBrowser()]); });
-after(async () => { await browser?.close(); await broker?.end(); });
-
-/** A browser profile with one tab on the sample; whatever its pages must not do ends up in `trouble`. */
-async function open(t, options = {}) {
-  const context = await browser.newContext(options);
-  t.after(() => context.close());
-  const trouble = [];
-  context.on('page', (page) => watch(page, trouble));
-  const page = await openSample(context, broker);
-  return { context, page, trouble };
-}
-
-function watch(page, trouble) {
-  page.on('pageerror', (error) => trouble.push(`exception: ${error.message}`));
-  page.on('console', (message) => {
-    // A refused request is written into the console by the browser itself; causing some is what the sample is for.
-    if (/error|warning/.test(message.type()) && !/^Failed to load resource/.test(message.text())) {
-      trouble.push(`console: ${message.text()}`);
-    }
-  });
-  page.on('request', (request) => {
-    const from = request.frame().url();
-    const leaving = request.isNavigationRequest();
-    if (!leaving && from.startsWith(broker.origin) && new URL(request.url()).origin !== broker.origin) {
-      trouble.push(`foreign request: ${request.url()}`);
-    }
-  });
-}
-
-const heading = (page, name) => page.getByRole('heading', { level: 1, name }).waitFor();
-const press = (page, name) => page.getByRole('button', { name, exact: true }).click();
-async function signIn(page, name = 'Alice') {
-  await press(page, 'Continue with Development provider');
-  await page.getByRole('link', { name: name === 'Alice' ? /Alice/ : /鲍勃/ }).first().click();
-  await heading(page, /^Hello/);
-}
-const cause = (page, id) => page.locator(`[data-lab="${id}"]`).click();
-const alert = async (page) => {
-  await page.getByRole('alert').waitFor();
-  return page.getByRole('alert').innerText();
-};
-
-/** Every screen: how to get there from the page of somebody who is signed out, and its heading. */
-const screens = {
-  'signed out': ['Sign in', async () => {}],
-  'going to the provider': ['Sign in', async (page) => {
-    await page.route('**/login?*', (route) => route.fulfill({ status: 204 })); // so that the page stays as it is
-    await press(page, 'Continue with Development provider');
-    await page.locator('[aria-busy]').waitFor();
-  }],
-  'signing in': ['Signing you in', async (page) => {
-    await page.route('**/api/get_token', () => {});
-    await press(page, 'Continue with Development provider');
-    await answerProvider(page);
-  }],
-  'signed in': ['Hello, Alice Example', (page) => signIn(page)],
-  'an answer of the API': ['Hello, Alice Example', async (page) => {
-    await signIn(page);
-    await press(page, 'Who am I');
-    await page.getByText('"username": "alice"').waitFor();
-  }],
-  'a person without groups in other letters': ['Hello, 鲍勃', (page) => signIn(page, 'Bob')],
-  denied: ['That sign-in did not work', async (page) => {
-    await press(page, 'Continue with Development provider');
-    await page.getByRole('link', { name: 'Deny' }).click();
-  }],
-  'key used twice': ['Hello, Alice Example', async (page) => {
-    await signIn(page);
-    await cause(page, 'key-used');
-    await answerProvider(page);
-    await alert(page);
-  }],
-  'broker down': ['Hello, Alice Example', async (page) => {
-    await signIn(page);
-    await cause(page, 'broker-down');
-    await alert(page);
-  }],
-  'session expired': ['Your session has ended', async (page) => {
-    await signIn(page);
-    await cause(page, 'expired');
-  }],
-  'revoked elsewhere': ['Your session has ended', async (page) => {
-    await signIn(page);
-    await cause(page, 'revoked');
-  }],
-  'provider down': ['That sign-in did not work', async (page) => {
-    await press(page, 'Continue with Development provider');
-    await answerProvider(page, { user: 'alice', fault: 'token_500' });
-  }],
-  'signed out by hand': ['You are signed out', async (page) => {
-    await signIn(page);
-    await press(page, 'Sign out');
-  }],
-  'signed out, not confirmed': ['You are signed out', async (page) => {
-    await signIn(page);
-    await page.route('**/api/logout', (route) => route.abort());
-    await press(page, 'Sign out');
-    await alert(page);
-  }],
-};
-
-/** Each screen at both widths in both schemes; `SCREENS=FOLDER` keeps pictures of them all. */
-for (const [name, [title, go]] of Object.entries(screens)) {
-  test(`screen: ${name}`, async (t) => {
-    const { page, trouble } = await open(t, { reducedMotion: 'reduce' });
-    await heading(page, 'Sign in');
-    await go(page);
-    await heading(page, title);
-    assert.equal(await page.locator('h1').count(), 1);
-    assert.match(await page.title(), / · token-broker sample$/);
-    await page.evaluate(axe);
-    for (const [colorScheme, width] of [['light', 1200], ['dark', 1200], ['light', 320], ['dark', 320]]) {
-      await page.emulateMedia({ colorScheme });
-      await page.setViewportSize({ width, height: 800 });
-      const where = `${colorScheme}, ${width} px`;
-      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(wider <= 0, `${wider} px too wide: ${where}`);
-      if (pictures) await page.screenshot({ path: join(pictures, `${name} ${where}.png`), fullPage: true });
-      // Every rule once in each scheme, at one of the widths.
-      if ((colorScheme === 'light') !== (width > 600)) continue;
-      const { violations, passes } = await page.evaluate(() => window.axe.run());
-      assert.ok(passes.length > 10);
-      assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], where);
-    }
-    assert.deepEqual(trouble, []);
-  });
-}
+import { answerProvider, openSample } from './support/browser.mjs';
+import { alert, broker, browser, cause, heading, open, press, signIn } from './support/sample.mjs';
 
 test('two clicks sign in: the address is clean, and everything about the session is there', async (t) => {
   const { page, trouble } = await open(t);
@@ -178,7 +40,7 @@ test('the plain OAuth 2 provider, and the choice of the broker', async (t) => {
   assert.match(await page.locator('#profile').innerText(), /ops/);
 });
 
-test('no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
+test('SE-10 no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
   const { page } = await open(t);
   const secrets = [];
   page.on('request', (request) => {
@@ -226,14 +88,101 @@ test('copy as curl: the command works', async (t) => {
   assert.equal((await answer.json()).user.username, 'alice');
 });
 
-test('sessions: a broker without the list says so plainly', async (t) => {
-  const { page } = await open(t);
-  await page.route('**/api/sessions', (route) => route.fulfill({ status: 404, json: { code: 'not_found' } }));
+/** Somebody else's tab on the sample, signed in with the user agent of another machine. */
+async function openElsewhere(t, userAgent, name) {
+  const { page } = await open(t, { userAgent });
+  await signIn(page, name);
+  return page;
+}
+const phone = 'Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
+const entries = (page) => page.locator('#sessions li');
+
+test('sessions: another device is listed, and ended from here; it notices with its next call', async (t) => {
+  const there = await openElsewhere(t, phone);
+  const { page: bob } = await open(t);
+  await signIn(bob, 'Bob');
+  const { page, trouble } = await open(t);
   await signIn(page);
-  await page.getByText('This broker does not offer a list of sessions.').waitFor();
+  assert.match(await entries(page).first().innerText(), /^Chrom\w+ on Linux\s*this one[^]*127\.0\.0\.0\/24 · by dev/);
+  const other = entries(page).filter({ hasText: 'Firefox on Android' }).first();
+  assert.match(await other.innerText(), /Since .* · used /);
+  await other.getByRole('button', { name: 'End the session of Firefox on Android' }).click();
+  await page.locator('#notice', { hasText: 'That session has ended.' }).waitFor();
+  await entries(page).filter({ hasText: 'Firefox on Android' }).waitFor({ state: 'detached' });
+  await press(there, 'Who am I');
+  await heading(there, 'Your session has ended');
+  assert.match(await alert(there), /revoked[^]*request \S{6,}/);
+  await press(bob, 'Who am I');
+  await bob.getByText('"username": "bob"').waitFor();
+  assert.deepEqual(trouble, []);
+});
+
+test('sessions: the others end and this one stays; then everywhere, and here by its own button', async (t) => {
+  const there = await openElsewhere(t, phone);
+  const { page } = await open(t);
+  await signIn(page);
   await press(page, 'Sign out the others');
-  await page.locator('#notice', { hasText: 'does not offer' }).waitFor();
+  await page.locator('#notice', { hasText: 'All other sessions have ended.' }).waitFor();
+  assert.equal(await entries(page).count(), 1);
+  await press(there, 'Rotate now');
+  await heading(there, 'Your session has ended');
+  await press(page, 'Who am I');
+  await page.getByText('"username": "alice"').waitFor();
+
+  await press(there, 'Sign in again');
+  await there.getByRole('link', { name: /Development provider$/ }).click();
+  await answerProvider(there);
+  await heading(there, 'Hello, Alice Example');
+  await press(page, 'Sign out everywhere');
+  await heading(page, 'You are signed out');
+  await press(there, 'Who am I');
+  await heading(there, 'Your session has ended');
+
+  await signIn(page);
+  await press(page, 'End this session');
+  await heading(page, 'You are signed out');
+});
+
+test('sessions: with the broker away the list says so', async (t) => {
+  const { page } = await open(t);
+  await page.route('**/api/sessions', (route) => route.abort());
+  await signIn(page);
+  await page.locator('#sessions').getByText('The broker cannot be reached.').waitFor();
+  await press(page, 'Sign out the others');
+  await page.locator('#notice', { hasText: 'The broker cannot be reached.' }).waitFor();
   await heading(page, /^Hello/);
+});
+
+test('single sign-on: a new login in this browser needs no provider, until the session has ended', async (t) => {
+  const { page, context, trouble } = await open(t);
+  await signIn(page);
+  await page.evaluate(() => sessionStorage.clear());
+  await page.reload(); // signed out in this tab only: no other tab is there to ask
+  await heading(page, 'Sign in');
+  await press(page, 'Continue with Development provider');
+  await heading(page, 'Hello, Alice Example');
+  assert.equal(page.url(), `${broker.origin}/`);
+  assert.equal(await entries(page).filter({ hasText: 'this one' }).count(), 1);
+  await press(page, 'Sign out');
+  await heading(page, 'You are signed out');
+  await press(page, 'Continue with Development provider');
+  await page.waitForURL(/\/authorize/);
+  assert.equal((await context.cookies(broker.origin)).filter(({ httpOnly }) => !httpOnly).length, 0);
+  assert.deepEqual(trouble, []);
+});
+
+test('logout at the provider: there and back, and the provider asks again', async (t) => {
+  const { page, trouble } = await open(t);
+  await signIn(page);
+  const visited = [];
+  page.on('request', (request) => { if (request.isNavigationRequest()) visited.push(new URL(request.url()).pathname); });
+  await press(page, 'Sign out at the provider, too');
+  await heading(page, 'Sign in');
+  assert.equal(page.url().split('?')[0], `${broker.origin}/`);
+  for (const path of ['/logout', '/end-session', '/logout/callback']) assert.ok(visited.includes(path), `${path} of ${visited}`);
+  await press(page, 'Continue with Development provider');
+  await page.getByRole('link', { name: /Bob|鲍勃/ }).first().waitFor();
+  assert.deepEqual(trouble, []);
 });
 
 test('two tabs: the second is signed in by the first, and a logout reaches both', async (t) => {
@@ -261,8 +210,8 @@ test('a reload keeps the session', async (t) => {
 test('errors by hand: each shows its code, one sentence and one action, and the action works', async (t) => {
   const cases = {
     denied: ['LoginError', 'access_denied', (page) => answerProvider(page, { deny: '1' })],
-    'key-used': ['HandoffError', 'invalid_grant', (page) => answerProvider(page)],
-    'key-expired': ['HandoffError', 'invalid_grant', (page) => answerProvider(page)],
+    'key-used': ['HandoffError', 'invalid_grant'], // no trip to the provider: the browser is signed in
+    'key-expired': ['HandoffError', 'invalid_grant'],
     'broker-down': ['NetworkError', 'network_error'],
     expired: ['SessionError', 'expired'],
     revoked: ['SessionError', 'revoked'],
@@ -280,9 +229,8 @@ test('errors by hand: each shows its code, one sentence and one action, and the 
     assert.equal(/request \S{6,}/.test(text), ['HandoffError', 'SessionError'].includes(name), `${id}: ${text}`);
     assert.equal(await page.getByRole('alert').getByRole('button').count(), 1, id);
     await page.getByRole('alert').getByRole('button').click();
-    if (id !== 'broker-down') {
-      await page.waitForURL((url) => url.pathname !== '/' || url.origin !== broker.origin);
-      if (page.url().includes('/login')) await page.getByRole('link', { name: /Development provider$/ }).click();
+    if (name === 'SessionError') { // else the browser is signed in, and comes straight back
+      await page.getByRole('link', { name: /Development provider$/ }).click();
       await answerProvider(page);
     }
     await heading(page, 'Hello, Alice Example');

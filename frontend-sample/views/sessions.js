@@ -46,27 +46,28 @@ export const sessions = (broker) => {
     }
     if (!current) await load();
   };
-  /** @param {'others' | 'all'} scope */
-  const leave = async (scope) => {
+  /** @param {Parameters<BrokerClient['logout']>[0] & {}} options */
+  const leave = async (options) => {
+    const others = options.scope === 'others';
     try {
-      await broker.logout({ scope });
-      if (scope === 'others') say('All other sessions have ended.');
+      await broker.logout(options);
+      if (others) say('All other sessions have ended.');
     } catch (error) {
       say(explain(error));
     }
-    if (scope === 'others') await load();
+    if (others) await load();
   };
 
   load();
   return card('sessions', 'Sessions', list,
     h('div', { class: 'row' },
-      button('Sign out the others', () => leave('others')),
-      button('Sign out everywhere', () => leave('all'), { class: 'danger' })));
+      button('Sign out the others', () => leave({ scope: 'others' })),
+      button('Sign out at the provider, too', () => leave({ provider: true })),
+      button('Sign out everywhere', () => leave({ scope: 'all' }), { class: 'danger' })));
 };
 
 /** @param {unknown} error */
 const explain = (error) => {
   if (!isBrokerError(error)) return 'Something went wrong on this page.';
-  if (error.status === 404) return 'This broker does not offer a list of sessions.';
   return error.name === 'NetworkError' ? 'The broker cannot be reached.' : error.message;
 };

@@ -140,18 +140,21 @@ impl<'a> View<'a> {
         }
     }
 
-    fn row(&self) -> Vec<String> {
-        let secrets = self.secrets.iter().map(|secret| {
-            let gone = if secret.works { "" } else { " gone" };
-            format!("{} key {}{gone}", minute(secret.created_at), secret.server_key)
-        });
-        vec![
+    /// A row for each secret.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let described = [
             self.id.to_owned(),
             self.audience.to_owned(),
             if self.personal_data { "yes" } else { "no" }.to_owned(),
-            secrets.collect::<Vec<_>>().join("; "),
             if self.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
-        ]
+        ];
+        let secrets = self.secrets.iter().enumerate().map(|(index, secret)| {
+            let mut row = if index == 0 { described.to_vec() } else { vec![String::new(); described.len()] };
+            let gone = if secret.works { "" } else { " (gone)" };
+            row.extend([minute(secret.created_at), format!("{}{gone}", secret.server_key)]);
+            row
+        });
+        secrets.collect()
     }
 }
 
@@ -200,8 +203,8 @@ impl List {
         if self.common.json {
             return console.json(&views);
         }
-        let titles = ["ID", "AUDIENCE", "PERSONAL DATA", "SECRETS (UTC, SERVER KEY)", "!STATE"];
-        console.table(&titles, views.iter().map(View::row).collect())
+        let titles = ["ID", "AUDIENCE", "PERSONAL DATA", "STATE", "!SECRET OF (UTC)", "!SERVER KEY"];
+        console.table(&titles, views.iter().flat_map(View::rows).collect())
     }
 }
 

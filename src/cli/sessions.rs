@@ -113,11 +113,11 @@ impl List {
                 session.username.clone().unwrap_or_else(|| session.user.to_string()),
                 session.provider.clone(),
                 minute(session.created_at),
-                session.address_prefix.clone(),
+                session.last_used_at.map(minute).unwrap_or_default(),
                 named(*state).to_owned(),
             ]
         });
-        let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "FROM", "STATE"];
+        let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "!LAST USED", "STATE"];
         console.table(&titles, rows.collect())?;
         if self.limit.is_reached(found.len()) {
             console.remark("there may be more: raise --limit, or ask for one --user")?;

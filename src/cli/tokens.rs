@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 use super::administration::{Common, HELP, Limit};
-use super::output::{Console, minute};
+use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
 use crate::flow::administration::tokens::{self, ListedToken, TokenState};
 use crate::flow::administration::users;
@@ -97,11 +97,11 @@ impl Tokens {
                 let was = common.run(async |administration| {
                     Ok(tokens::revoke_leaked(administration, text.trim()).await?)
                 })?;
-                revoked(&common, &was, "its session is ended", console)
+                revoked(&common, &was, "ended, too", console)
             }
             Command::RevokeId(RevokeId { id, common }) => {
                 let was = common.run(async |administration| Ok(tokens::revoke(administration, id).await?))?;
-                revoked(&common, &was, "its session goes on", console)
+                revoked(&common, &was, "goes on", console)
             }
         }
     }
@@ -172,15 +172,17 @@ fn revoked(
     session: &str,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
+    if common.json {
+        return console.json(was);
+    }
     let token = &was.token;
-    console.answer(common.json, was, || {
-        let owner = token.username.clone().map_or(String::new(), |name| format!("{name}, "));
-        format!(
-            "revoked: a token of {owner}user {}, client {}, session {}; it was {} until now; {session}",
-            token.user,
-            token.client,
-            token.session,
-            named(was.state)
-        )
-    })
+    console.facts(&[
+        ("revoked", Some(format!("a token that was {} until now", named(was.state)))),
+        ("username", token.username.clone()),
+        ("user", Some(token.user.to_string())),
+        ("client", Some(token.client.clone())),
+        ("session", Some(format!("{} ({session})", token.session))),
+        ("issued", Some(second(token.issued_at))),
+        ("log id", Some(token.log_id.clone())),
+    ])
 }

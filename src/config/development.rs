@@ -92,6 +92,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
             "id": "vite-react",
             "display_name": "Sample app on another origin",
             "redirect_uris": [VITE_ADDRESS],
+            "post_logout_redirect_uris": [VITE_ADDRESS],
         }, {
             "id": "legacy",
             "display_name": "Sample app, old contract",

@@ -191,7 +191,6 @@ mod tests {
     fn the_whole_is_small() {
         let size = |form: fn(&Embedded) -> usize| FILES.iter().map(form).sum::<usize>();
         let (plain, gzip) = (size(|file| file.plain.len()), size(|file| file.gzip.len()));
-        println!("the sample: {} files, {plain} bytes, {gzip} compressed", FILES.len());
         assert!(plain < 100_000 && gzip < 35_000, "{plain} bytes, {gzip} compressed");
     }
 

@@ -186,10 +186,13 @@ async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
         broker.advance(400);
         assert_eq!(status(&broker, &siblings[0]).await, 200);
         for _ in 0..100 {
-            if broker.storage().list_sessions(user(&broker, &siblings[0]).await, broker.now()).await.unwrap()
-                [0]
-            .last_used_at
-            .is_some_and(|at| broker.now() - at < TimeDelta::seconds(60))
+            if broker
+                .storage()
+                .live_sessions_of(user(&broker, &siblings[0]).await, broker.now())
+                .await
+                .unwrap()[0]
+                .last_used_at
+                .is_some_and(|at| broker.now() - at < TimeDelta::seconds(60))
             {
                 break;
             }

@@ -6,6 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
 
+mod administration_audit;
+mod administration_cli;
+mod administration_docs;
+mod administration_resource_servers;
+mod administration_sessions;
+mod administration_users;
 mod backchannel_logout;
 mod bearer;
 mod browser_session;

@@ -58,7 +58,7 @@ pub async fn list(
 ) -> Result<Vec<ListedSession>> {
     let now = administration.clock.now();
     let filter = SessionFilter { user, live_at: (!all).then_some(now), limit };
-    let found = administration.storage.list_sessions(filter).await?;
+    let found = administration.storage.list_all_sessions(filter).await?;
     Ok(found
         .into_iter()
         .map(|session| ListedSession { state: SessionState::of(&session, now), session })

@@ -56,9 +56,10 @@ fn broker(development: bool) -> web::Data<Broker> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let key = ServerKey::new(KeyId(1), vec![7; 32]).unwrap();
     let storage = StorageSettings {
-        url: "sqlite:never-opened.sqlite".into(),
+        // Nothing can be opened there, and nothing is left behind.
+        url: "sqlite:no-such-folder/never-opened.sqlite".into(),
         pool_size: 1,
-        wait: Duration::from_secs(1),
+        wait: Duration::from_millis(20),
         statement_timeout: Duration::from_secs(1),
         synchronous_full: false,
     };

@@ -65,7 +65,7 @@ impl Storage {
 /// Sessions and tokens.
 impl Storage {
     /// The sessions that match.
-    pub async fn list_sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRecord>, StorageError> {
+    pub async fn list_all_sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRecord>, StorageError> {
         on_backend!(self, Bound::Answer, administration_sessions::list(&filter))
     }
 

@@ -106,6 +106,8 @@ pub struct SessionRecord {
     pub created_at: Timestamp,
     /// When it ends, at the latest.
     pub expires_at: Timestamp,
+    /// When it was last used, to some minutes; unknown before the first use.
+    pub last_used_at: Option<Timestamp>,
     /// When it was ended.
     pub ended_at: Option<Timestamp>,
     /// When its user was disabled.

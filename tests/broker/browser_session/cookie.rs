@@ -1,9 +1,8 @@
 //! The session cookie itself: what it looks like, what it is not good for, and what planting one comes to.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use token_broker::config::ServerKeysConfig;
 use token_broker::domain::browser_session::{BrowserSession, SessionSecret};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
@@ -63,7 +62,7 @@ async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
         session_id: uuid::Uuid::nil().into(),
         user_id: uuid::Uuid::nil().into(),
     };
-    let never_begun = forged.seal(&broker.config.server_keys, &SystemEntropy);
+    let never_begun = forged.seal(&broker.config.server_keys.ring, &SystemEntropy);
     for planted in
         ["x", "", &"A".repeat(128), &"A".repeat(4000), &forged.seal(&foreign, &SystemEntropy), &never_begun]
     {
@@ -187,9 +186,9 @@ async fn tk_18_a_session_row_that_was_tampered_with_is_not_continued() {
     }
 }
 
-fn ring(issuing: u32, ids: &[u32]) -> Arc<KeyRing> {
+fn ring(issuing: u32, ids: &[u32]) -> ServerKeysConfig {
     let key = |id: &u32| ServerKey::new(KeyId(*id), vec![u8::try_from(*id).unwrap(); 32]).unwrap();
-    Arc::new(KeyRing::new(KeyId(issuing), ids.iter().map(key).collect()).unwrap())
+    KeyRing::new(KeyId(issuing), ids.iter().map(key).collect()).unwrap().into()
 }
 
 #[actix_web::test]

@@ -1,0 +1,97 @@
+/** Every screen and error of the sample, in both colour schemes, wide and narrow: axe, and nothing that it must not do. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { answerProvider } from './support/browser.mjs';
+import { alert, cause, heading, open, press, signIn } from './support/sample.mjs';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const pictures = process.env.SCREENS;
+
+/** Every screen: how to get there from the page of somebody who is signed out, and its heading. */
+const screens = {
+  'signed out': ['Sign in', async () => {}],
+  'going to the provider': ['Sign in', async (page) => {
+    await page.route('**/login?*', (route) => route.fulfill({ status: 204 })); // so that the page stays as it is
+    await press(page, 'Continue with Development provider');
+    await page.locator('[aria-busy]').waitFor();
+  }],
+  'signing in': ['Signing you in', async (page) => {
+    await page.route('**/api/get_token', () => {});
+    await press(page, 'Continue with Development provider');
+    await answerProvider(page);
+  }],
+  'signed in': ['Hello, Alice Example', (page) => signIn(page)],
+  'an answer of the API': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await press(page, 'Who am I');
+    await page.getByText('"username": "alice"').waitFor();
+  }],
+  'a person without groups in other letters': ['Hello, 鲍勃', (page) => signIn(page, 'Bob')],
+  denied: ['That sign-in did not work', async (page) => {
+    await press(page, 'Continue with Development provider');
+    await page.getByRole('link', { name: 'Deny' }).click();
+  }],
+  'key used twice': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await cause(page, 'key-used'); // no trip to the provider: the browser is signed in
+    await alert(page);
+  }],
+  'broker down': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await cause(page, 'broker-down');
+    await alert(page);
+  }],
+  'session expired': ['Your session has ended', async (page) => {
+    await signIn(page);
+    await cause(page, 'expired');
+  }],
+  'revoked elsewhere': ['Your session has ended', async (page) => {
+    await signIn(page);
+    await cause(page, 'revoked');
+  }],
+  'provider down': ['That sign-in did not work', async (page) => {
+    await press(page, 'Continue with Development provider');
+    await answerProvider(page, { user: 'alice', fault: 'token_500' });
+  }],
+  'signed out by hand': ['You are signed out', async (page) => {
+    await signIn(page);
+    await press(page, 'Sign out');
+  }],
+  'signed out, not confirmed': ['You are signed out', async (page) => {
+    await signIn(page);
+    await page.route('**/api/logout', (route) => route.abort());
+    await press(page, 'Sign out');
+    await alert(page);
+  }],
+};
+
+/** Each screen at both widths in both schemes; `SCREENS=FOLDER` keeps pictures of them all. */
+for (const [name, [title, go]] of Object.entries(screens)) {
+  test(`screen: ${name}`, async (t) => {
+    const { page, trouble } = await open(t, { reducedMotion: 'reduce' });
+    await heading(page, 'Sign in');
+    await go(page);
+    await heading(page, title);
+    assert.equal(await page.locator('h1').count(), 1);
+    assert.match(await page.title(), / · token-broker sample$/);
+    await page.evaluate(axe);
+    for (const [colorScheme, width] of [['light', 1200], ['dark', 1200], ['light', 320], ['dark', 320]]) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 800 });
+      const where = `${colorScheme}, ${width} px`;
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.ok(wider <= 0, `${wider} px too wide: ${where}`);
+      if (pictures) await page.screenshot({ path: join(pictures, `${name} ${where}.png`), fullPage: true });
+      // Every rule once in each scheme, at one of the widths.
+      if ((colorScheme === 'light') !== (width > 600)) continue;
+      const { violations, passes } = await page.evaluate(() => window.axe.run());
+      assert.ok(passes.length > 10);
+      assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], where);
+    }
+    assert.deepEqual(trouble, []);
+  });
+}

@@ -1,0 +1,178 @@
+//! What all administrative commands have in common: how they are used, refused, and fail.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use token_broker::domain::clock::monotonic;
+
+use crate::support::administration::Desk;
+use crate::support::broker::TestBroker;
+use crate::support::browser::Browser;
+use crate::support::process::free_port;
+use crate::support::storage::Database;
+
+const ID: &str = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
+
+/// One that reads or changes something, of each file.
+const COMMANDS: [&[&str]; 9] = [
+    &["users", "list"],
+    &["users", "disable", "alice"],
+    &["users", "delete", "alice", "--yes"],
+    &["sessions", "end-all", "--everyone", "--yes"],
+    &["tokens", "list"],
+    &["resource-servers", "add", "orders", "--audience", "https://api.example.com"],
+    &["audit", "list"],
+    &["audit", "export"],
+    &["purge"],
+];
+
+fn server_keys() -> String {
+    use secrecy::ExposeSecret;
+    use token_broker::domain::clock::{Clock, SystemClock};
+    let keys = token_broker::config::KeysFile::fresh(
+        &token_broker::domain::entropy::SystemEntropy,
+        SystemClock.now(),
+    );
+    keys.text().expose_secret().to_owned()
+}
+
+#[actix_web::test]
+async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
+    let nobody = free_port();
+    let mut databases = vec!["sqlite:missing/folder/broker.sqlite".to_owned()];
+    if cfg!(feature = "postgres") {
+        databases.push(format!("postgres://u:hunter2@127.0.0.1:{nobody}/db"));
+    }
+    for database in databases {
+        let desk = Desk::at(&database, &server_keys());
+        std::thread::scope(|scope| {
+            for command in COMMANDS {
+                let desk = &desk;
+                scope.spawn(move || {
+                    let begun = monotonic();
+                    let ended = desk.run(command);
+                    assert!(begun.elapsed() < Duration::from_secs(5), "{command:?}: {:?}", begun.elapsed());
+                    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{command:?}: {ended:?}");
+                    assert!(ended.err.starts_with("token-broker: the database cannot be used"), "{ended:?}");
+                    assert!(!ended.err.contains("hunter2"), "{ended:?}");
+                });
+            }
+        });
+    }
+}
+
+#[actix_web::test]
+async fn a_database_without_the_tables_is_refused_with_the_remedy() {
+    let mut databases = vec![Database::sqlite()];
+    #[cfg(feature = "postgres")]
+    databases.push(Database::postgres());
+    for database in databases {
+        let desk = Desk::at(&database.url, &server_keys());
+        for command in COMMANDS {
+            let ended = desk.run(command);
+            assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
+            assert!(ended.err.contains("`token-broker migrate`"), "{ended:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
+    let database = Database::sqlite().migrated().await;
+    let desk = Desk::at(&database.url, &server_keys());
+    desk.done(&["users", "list"]);
+    let secret = desk.folder().join("server_keys.toml");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    for command in COMMANDS {
+        let complaint = desk.refused(2, command);
+        assert!(complaint.contains("server_keys.file"), "{complaint}");
+    }
+    desk.refused(2, &["users", "list", "--config", "missing.toml"]);
+}
+
+#[actix_web::test]
+async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
+    let database = Database::sqlite().migrated().await;
+    let desk = Desk::at(&database.url, &server_keys());
+    let missing: [&[&str]; 10] = [
+        &["users", "show", "alice"],
+        &["users", "disable", "alice"],
+        &["users", "enable", ID],
+        &["users", "delete", "corp/alice", "--yes"],
+        &["users", "delete", "alice"],
+        &["sessions", "list", "--user", "alice"],
+        &["sessions", "end-all", "--user", "alice", "--yes"],
+        &["tokens", "list", "--user", "alice"],
+        &["audit", "list", "--user", "alice"],
+        &["resource-servers", "remove", "orders"],
+    ];
+    for command in missing {
+        assert!(desk.refused(3, command).contains("there is no"), "{command:?}");
+    }
+    let misused: [&[&str]; 6] = [
+        &["users"],
+        &["users", "show"],
+        &["users", "list", "--limit", "many"],
+        &["sessions", "end"],
+        &["resource-servers", "add", "orders"],
+        &["purge", "--yes", "--now"],
+    ];
+    for command in misused {
+        assert!(desk.refused(2, command).contains("--help"), "{command:?}");
+    }
+    assert_eq!(desk.json(&["tokens", "list", "--session", ID]), serde_json::json!([]));
+}
+
+/// The help of every command, found from the help of the one above it.
+#[actix_web::test]
+async fn every_command_explains_itself_with_its_exit_codes() {
+    let desk = Desk::at("sqlite:unused", "");
+    let mut found = 0;
+    for command in ["users", "sessions", "tokens", "resource-servers", "audit", "purge"] {
+        let help = desk.done(&[command, "--help"]);
+        let commands =
+            help.split("Commands:\n").nth(1).and_then(|list| list.split("\n\n").next()).unwrap_or_default();
+        let names = commands.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        let inner: Vec<&str> = names.filter(|name| !["", "help"].contains(name)).collect();
+        for path in inner.iter().map(|name| vec![command, name]).chain([vec![command]]) {
+            let help = desk.done(&[&path[..], &["--help"]].concat());
+            assert!(help.contains("Exit codes: 0 done"), "{path:?}: {help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{path:?}: {help}");
+            found += 1;
+        }
+    }
+    assert_eq!(found, 26, "a command more or less than this test knows");
+}
+
+#[actix_web::test]
+async fn ad_05_nothing_is_administered_over_http() {
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let document: serde_json::Value =
+        serde_json::from_str(&token_broker::http::openapi::document_json()).unwrap();
+    let served: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let administrative = ["admin", "user", "resource", "audit", "purge", "disable"];
+    for path in &served {
+        assert!(!administrative.iter().any(|word| path.contains(word)), "{path} is on the public listener");
+    }
+    let browser = Browser::new();
+    let authorization = format!("Bearer {token}");
+    for base in [&broker.real_url, &broker.admin_url] {
+        for root in ["", "/api", "/admin", "/api/admin", "/oauth2"] {
+            for what in ["users", "users/alice", "users/alice/disable", "resource-servers", "audit", "purge"]
+            {
+                for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+                    let url = format!("{base}{root}/{what}");
+                    let answer = browser.send(method, &url, &[("authorization", &authorization)], None).await;
+                    assert_eq!(answer.status, 404, "{url}: {answer:?}");
+                }
+            }
+        }
+    }
+    // What the admin listener has can only be read.
+    for path in ["/metrics", "/healthz"] {
+        let answer = browser.send(Method::POST, &format!("{}{path}", broker.admin_url), &[], None).await;
+        assert_eq!(answer.status, 405, "{path}: {answer:?}");
+    }
+    assert_eq!(broker.call("/api/me", &token).await.status, 200);
+}

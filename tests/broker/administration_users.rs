@@ -1,0 +1,254 @@
+//! `users`: listing, disabling, enabling and deleting, beside a running broker.
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use crate::support::administration::{Desk, dump_of, holds};
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::storage::sql;
+
+async fn status(broker: &TestBroker, token: &str) -> u16 {
+    broker.call("/api/me", token).await.status.as_u16()
+}
+
+async fn id_of(broker: &TestBroker, token: &str) -> String {
+    broker.call("/api/me", token).await.json()["user"]["id"].as_str().unwrap().to_owned()
+}
+
+/// The newest audit events of a kind, as `audit list` shows them.
+fn events(desk: &Desk, kind: &str) -> Vec<Value> {
+    desk.json(&["audit", "list", "--kind", kind]).as_array().unwrap().clone()
+}
+
+#[actix_web::test]
+async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging_in() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let twin = broker.twin();
+        let desk = Desk::of(&broker);
+        let browser = broker.browser();
+        let token = broker.sign_in(&browser, "dev", "alice").await;
+        let elsewhere = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let other = broker.sign_in(&broker.browser(), "dev", "bob").await;
+        let alice = id_of(&broker, &token).await;
+
+        let said = desk.done(&["users", "disable", "alice"]);
+        assert_eq!(said, format!("alice ({alice}) is disabled now; 2 sessions ended\n"));
+        for instance in [&broker, &twin] {
+            assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
+            assert_eq!(status(instance, &other).await, 200, "nobody else");
+        }
+        let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
+        assert_eq!(refused.error(), "access_denied");
+        let again = desk.json(&["users", "disable", &alice]);
+        assert_eq!(again, serde_json::json!({ "user": alice, "changed": false, "sessions_ended": 0 }));
+        let listed = desk.json(&["users", "list", "--disabled"]);
+        assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(alice.as_str())));
+
+        assert!(desk.done(&["users", "enable", &alice]).contains("may log in again"));
+        assert_eq!(status(&broker, &token).await, 401, "what was ended stays ended");
+        let fresh = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        assert_eq!((status(&twin, &fresh).await, id_of(&twin, &fresh).await), (200, alice.clone()));
+
+        for (kind, times) in [("admin_user_disabled", 2), ("admin_user_enabled", 1)] {
+            let events = events(&desk, kind);
+            assert_eq!(events.len(), times, "{events:?}");
+            assert_eq!(events[0]["user"], alice.as_str());
+            assert!(events[0]["actor"].as_str().is_some_and(|name| !name.is_empty()), "{events:?}");
+            assert!(events[0]["request_id"].as_str().unwrap().starts_with("cli-"), "{events:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_else() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let desk = Desk::of(&broker);
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let other = broker.sign_in(&broker.browser(), "dev", "bob").await;
+        let (alice, bob) = (id_of(&broker, &token).await, id_of(&broker, &other).await);
+        let profile = desk.json(&["users", "show", "alice"]);
+        let email = profile["email"].as_str().unwrap();
+        for text in [email, "alice"] {
+            assert!(holds(&dump_of(&broker), text), "{text} is there");
+        }
+        broker.audited("key_redeemed").await;
+
+        let question = desk.refused(2, &["users", "delete", "alice"]);
+        assert!(question.contains("--yes"), "{question}");
+        assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+        let done = desk.json(&["users", "delete", "alice", "--yes"]);
+        assert_eq!((&done["user"], &done["sessions"]), (&Value::from(alice.as_str()), &Value::from(1)));
+        assert!(done["audit_events_anonymised"].as_u64().unwrap() >= 2, "{done}");
+
+        assert_eq!([status(&broker, &token).await, status(&broker, &other).await], [401, 200]);
+        let dump = dump_of(&broker);
+        for text in [email, "alice", profile["display_name"].as_str().unwrap()] {
+            assert!(!holds(&dump, text), "{text} is still there");
+        }
+        for table in ["users", "identities", "sessions", "api_tokens"] {
+            assert_eq!(broker.rows(table), 1, "bob's row in {table}");
+        }
+        let trail = desk.json(&["audit", "list", "--user", &alice]);
+        assert!(trail.as_array().unwrap().len() >= 4, "{trail}");
+        assert_eq!(trail[0]["kind"], "admin_user_deleted");
+        assert!(trail.as_array().unwrap().iter().all(|event| event["address"].is_null()), "{trail}");
+        let others = desk.json(&["audit", "list", "--user", &bob]);
+        assert_eq!(others[0]["address"], "127.0.0.1", "{others}");
+
+        assert_eq!(desk.run(&["users", "show", &alice]).code, Some(3));
+        let back = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        assert_ne!(id_of(&broker, &back).await, alice, "a new user");
+    }
+}
+
+/// Events wait a moment before they are written: a deletion may come first.
+#[actix_web::test]
+async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let desk = Desk::of(&broker);
+        broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let written = broker.audited("key_redeemed").await;
+        let user = written.user.unwrap();
+        desk.done(&["users", "delete", "alice", "--yes"]);
+        let late = token_broker::domain::audit::AuditEvent {
+            kind: token_broker::domain::audit::AuditKind::TokenRotated,
+            at: broker.now(),
+            request_id: "late".to_owned(),
+            address: Some("192.0.2.7".parse().unwrap()),
+            client: None,
+            provider: None,
+            user: Some(user),
+            session: None,
+            token: None,
+            reason: None,
+            actor: None,
+            resource_server: None,
+        };
+        let of_nobody = token_broker::domain::audit::AuditEvent { user: None, ..late.clone() };
+        broker.storage().record_audit(vec![late, of_nobody]).await.unwrap();
+        let rows = broker.storage().recent_audit(2).await.unwrap();
+        let address =
+            |known: bool| rows.iter().find(|row| row.user.is_some() == known).unwrap().address.clone();
+        assert_eq!((address(true), address(false)), (None, Some("192.0.2.7".to_owned())));
+    }
+}
+
+#[actix_web::test]
+async fn a_user_is_named_by_id_identity_or_unique_username() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let desk = Desk::of(&broker);
+        let ids = [
+            id_of(&broker, &broker.sign_in(&broker.browser(), "dev", "alice").await).await,
+            id_of(&broker, &broker.sign_in(&broker.browser(), "ops", "alice").await).await,
+            id_of(&broker, &broker.sign_in(&broker.browser(), "ops", "bob").await).await,
+        ];
+        let several = desk.refused(2, &["users", "show", "alice"]);
+        assert!(
+            several.contains(&ids[0]) && several.contains(&ids[1]) && !several.contains(&ids[2]),
+            "{several}"
+        );
+        for id in &ids {
+            let user = desk.json(&["users", "show", id]);
+            assert_eq!((&user["id"], &user["live_sessions"]), (&Value::from(id.as_str()), &Value::from(1)));
+            let identity = &user["identities"][0];
+            let (provider, subject) =
+                (identity["provider"].as_str().unwrap(), identity["subject"].as_str().unwrap());
+            assert_eq!(desk.json(&["users", "show", &format!("{provider}/{subject}")]), user);
+        }
+        assert_eq!(desk.json(&["users", "show", "bob"])["id"], ids[2].as_str());
+        let stranger = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
+        for name in ["carol", "ALICE", "dev/nobody", "nowhere/alice", stranger, "", "%"] {
+            let complaint = desk.refused(3, &["users", "show", name]);
+            assert!(complaint.contains("there is no user"), "{complaint}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn users_are_searched_and_listed_page_by_page() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let desk = Desk::of(&broker);
+        for (provider, user) in [("dev", "alice"), ("dev", "bob"), ("ops", "alice"), ("ops", "bob")] {
+            broker.sign_in(&broker.browser(), provider, user).await;
+        }
+        let names = |arguments: &[&str]| -> Vec<String> {
+            let users = desk.json(&[&["users", "list"], arguments].concat());
+            let name = |user: &Value| {
+                format!(
+                    "{}/{}",
+                    user["identities"][0]["provider"].as_str().unwrap(),
+                    user["username"].as_str().unwrap()
+                )
+            };
+            users.as_array().unwrap().iter().map(name).collect()
+        };
+        let all = ["ops/bob", "ops/alice", "dev/bob", "dev/alice"];
+        assert_eq!(names(&[]), all, "newest first");
+        assert_eq!(names(&["--search", "LIC"]), ["ops/alice", "dev/alice"]);
+        assert_eq!(names(&["--search", "lic", "--provider", "ops"]), ["ops/alice"]);
+        assert_eq!(names(&["--provider", "dev"]), ["dev/bob", "dev/alice"]);
+        for nothing in ["%", "_", "\\", "'; DROP TABLE users; --", "zzz"] {
+            assert_eq!(names(&["--search", nothing]), [""; 0], "{nothing}");
+        }
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let mut arguments = vec!["users", "list", "--limit", "3"];
+            if let Some(after) = &after {
+                arguments.extend(["--after", after]);
+            }
+            let page = desk.json(&arguments);
+            let page = page.as_array().unwrap();
+            seen.extend(page.iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+            match page.last() {
+                Some(last) => after = Some(last["id"].as_str().unwrap().to_owned()),
+                None => break,
+            }
+        }
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 4);
+        let ended = desk.run(&["users", "list", "--limit", "3"]);
+        assert!(ended.err.contains("--after "), "{ended:?}");
+        assert_eq!(
+            desk.refused(3, &["users", "list", "--after", "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a"])
+                .lines()
+                .count(),
+            1
+        );
+    }
+}
+
+#[actix_web::test]
+async fn names_from_the_database_do_not_command_the_terminal() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let desk = Desk::of(&broker);
+        broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let url = broker.config.database.url.expose_secret();
+        // As somebody who writes to the database past the broker would.
+        sql::execute(
+            url,
+            "UPDATE users SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",
+        );
+        let id = desk.json(&["users", "list"])[0]["id"].as_str().unwrap().to_owned();
+        let commands: [&[&str]; 6] = [
+            &["users", "list"],
+            &["users", "show", &id],
+            &["sessions", "list"],
+            &["tokens", "list"],
+            &["users", "list", "--json"],
+            &["users", "disable", &id],
+        ];
+        for command in commands {
+            let said = desk.done(command);
+            let obeyed = said.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+            assert_eq!(obeyed, None, "{command:?}: {said:?}");
+            assert!(said.contains("[2J"), "{command:?}: {said}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! An administrator's shell beside a running broker: the program itself, on the same database and server keys.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::broker::TestBroker;
+use super::dump::{self, Dump};
+use super::program::Ended;
+
+/// A folder with the configuration of a broker's database, in which commands are run.
+pub struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    /// Beside this broker.
+    pub fn of(broker: &TestBroker) -> Self {
+        Self::at(broker.config.database.url.expose_secret(), &broker.server_keys())
+    }
+
+    /// At a database that no broker uses.
+    pub fn at(database: &str, server_keys: &str) -> Self {
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        desk.file("database_url", database);
+        desk.file("server_keys.toml", server_keys);
+        desk.file("secret", "a-secret-of-the-tests-only");
+        desk.file("token-broker.toml", CONFIG);
+        desk
+    }
+
+    /// Where commands are run.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file that only its owner can read.
+    pub fn file(&self, name: &str, text: &str) {
+        let path = self.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Runs a command, as a script would: without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with this on its standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_token-broker"))
+            .args(arguments)
+            .current_dir(self.folder())
+            .env_clear()
+            .env("TOKEN_BROKER_CONFIG", "token-broker.toml")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let ended = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ended { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
+    }
+
+    /// Runs a command that must succeed; gives what it printed.
+    #[track_caller]
+    pub fn done(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+        ended.out
+    }
+
+    /// Runs a command that must succeed with `--json`; gives its answer.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let out = self.done(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+    }
+
+    /// Runs a command that must be refused like this; gives the complaint.
+    #[track_caller]
+    pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let ended = self.run(arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{arguments:?}: {ended:?}");
+        ended.err
+    }
+}
+
+const CONFIG: &str = r#"
+public_url = "https://auth.example.com"
+[database]
+url_file = "database_url"
+[key_store]
+url = "memory:"
+[server_keys]
+file = "server_keys.toml"
+[[providers]]
+id = "ops"
+kind = "oauth2"
+authorize_url = "https://ops.example.com/o/authorize/"
+token_url = "https://ops.example.com/o/token/"
+client_id = "token-broker"
+client_secret_file = "secret"
+profile = [{ url = "https://ops.example.com/public-api/current_user/base_info" }]
+claims = { subject = "$.name" }
+[[clients]]
+id = "web"
+redirect_uris = ["https://app.example.com/signed-in"]
+"#;
+
+/// Everything in the broker's database.
+pub fn dump_of(broker: &TestBroker) -> Dump {
+    let url = broker.config.database.url.expose_secret();
+    #[cfg(feature = "postgres")]
+    if !url.starts_with("sqlite:") {
+        return dump::postgres(url);
+    }
+    dump::sqlite(url)
+}
+
+/// Whether some value of a dump has this in it.
+pub fn holds(dump: &Dump, text: &str) -> bool {
+    dump.values.iter().any(|value| String::from_utf8_lossy(value).contains(text))
+}
