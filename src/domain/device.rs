@@ -73,68 +73,45 @@ fn system(name: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    const COMPUTERS: [(&str, &str); 5] = [
+        ("(X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "(Windows NT 10.0; Win64; x64) {webkit} Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0",
+            "Edge on Windows",
+        ),
+        (
+            "(Windows NT 10.0; Win64; x64) {webkit} Chrome/139.0.0.0 Safari/537.36 OPR/120.0.0.0",
+            "Opera on Windows",
+        ),
+        ("(Macintosh; Intel Mac OS X 10_15_7) {webkit} Version/18.5 Safari/605.1.15", "Safari on macOS"),
+        ("(X11; CrOS x86_64 14541.0.0) {webkit} Chrome/139.0.0.0 Safari/537.36", "Chrome on ChromeOS"),
+    ];
+
+    const MOBILES: [(&str, &str); 4] = [
+        (
+            "(iPhone; CPU iPhone OS 18_5 like Mac OS X) {webkit} Version/18.5 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        (
+            "(iPad; CPU OS 18_5 like Mac OS X) {webkit} FxiOS/140.0 Mobile/15E148 Safari/605.1.15",
+            "Firefox on iPad",
+        ),
+        ("(Linux; Android 10; K) {webkit} Chrome/139.0.0.0 Mobile Safari/537.36", "Chrome on Android"),
+        (
+            "(Linux; Android 10; K) {webkit} SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36",
+            "Samsung Internet on Android",
+        ),
+    ];
+
     #[test]
     fn browsers_of_today_are_recognised() {
         let webkit = "AppleWebKit/537.36 (KHTML, like Gecko)";
-        for (header, name, kind) in [
-            (
-                "(X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-                "Firefox on Linux",
-                DeviceKind::Computer,
-            ),
-            (
-                &*format!(
-                    "(Windows NT 10.0; Win64; x64) {webkit} Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0"
-                ),
-                "Edge on Windows",
-                DeviceKind::Computer,
-            ),
-            (
-                &format!(
-                    "(Windows NT 10.0; Win64; x64) {webkit} Chrome/139.0.0.0 Safari/537.36 OPR/120.0.0.0"
-                ),
-                "Opera on Windows",
-                DeviceKind::Computer,
-            ),
-            (
-                &format!("(Macintosh; Intel Mac OS X 10_15_7) {webkit} Version/18.5 Safari/605.1.15"),
-                "Safari on macOS",
-                DeviceKind::Computer,
-            ),
-            (
-                &format!("(X11; CrOS x86_64 14541.0.0) {webkit} Chrome/139.0.0.0 Safari/537.36"),
-                "Chrome on ChromeOS",
-                DeviceKind::Computer,
-            ),
-            (
-                &format!(
-                    "(iPhone; CPU iPhone OS 18_5 like Mac OS X) {webkit} Version/18.5 Mobile/15E148 Safari/604.1"
-                ),
-                "Safari on iPhone",
-                DeviceKind::Mobile,
-            ),
-            (
-                &format!(
-                    "(iPad; CPU OS 18_5 like Mac OS X) {webkit} FxiOS/140.0 Mobile/15E148 Safari/605.1.15"
-                ),
-                "Firefox on iPad",
-                DeviceKind::Mobile,
-            ),
-            (
-                &format!("(Linux; Android 10; K) {webkit} Chrome/139.0.0.0 Mobile Safari/537.36"),
-                "Chrome on Android",
-                DeviceKind::Mobile,
-            ),
-            (
-                &format!(
-                    "(Linux; Android 10; K) {webkit} SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36"
-                ),
-                "Samsung Internet on Android",
-                DeviceKind::Mobile,
-            ),
-        ] {
-            let header = format!("Mozilla/5.0 {header}");
-            assert_eq!(Device::of(Some(&header)), Device { name: Some(name.to_owned()), kind }, "{header}");
+        for (headers, kind) in [(&COMPUTERS[..], DeviceKind::Computer), (&MOBILES, DeviceKind::Mobile)] {
+            for (header, name) in headers {
+                let header = format!("Mozilla/5.0 {}", header.replace("{webkit}", webkit));
+                let expected = Device { name: Some((*name).to_owned()), kind };
+                assert_eq!(Device::of(Some(&header)), expected, "{header}");
+            }
         }
     }
 

@@ -198,7 +198,7 @@ async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
     assert_eq!(of_first["session"]["id"], of_second["session"]["id"]);
     assert_eq!(of_first["token"]["client_id"], "sample");
     assert_eq!(of_second["token"]["client_id"], "second");
-    assert_eq!(broker.post("/api/logout", &second, &json!({})).await.status, 204);
+    assert!(broker.post("/api/logout", &second, &json!({})).await.status.is_success());
     assert_eq!([status(&broker, &first).await, status(&broker, &second).await], [401, 401]);
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
 }
