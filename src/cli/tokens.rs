@@ -55,8 +55,7 @@ struct List {
 ///
 /// Ends its session too: whoever has the token may have rotated it. The token comes on standard input or in a file,
 /// never as an argument, which other users of this machine could read:
-///
-///     token-broker tokens revoke --file leaked.txt
+/// `token-broker tokens revoke --file leaked.txt`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP, verbatim_doc_comment)]
 struct Revoke {

@@ -188,7 +188,7 @@ fn er_01_no_code_is_declared_and_never_used() {
 /// Checks the form of an error and gives its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
-    if path.starts_with("/login") || path.starts_with("/oauth2_callback") {
+    if ["/login", "/logout", "/oauth2_callback"].iter().any(|page| path.starts_with(page)) {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
         assert!(answer.body.contains("Start again") && answer.body.contains(id), "{path}");
         return code(answer);

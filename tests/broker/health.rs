@@ -29,7 +29,7 @@ async fn everything_works() {
     let health = broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await;
     let parts: Vec<_> = health.json()["parts"].as_array().unwrap().clone();
     let names: Vec<_> = parts.iter().map(|part| part["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["database", "key store", "provider dev", "provider ops"]);
+    assert_eq!(names, ["database", "key store", "server keys", "provider dev", "provider ops"]);
     assert!(parts.iter().all(|part| part["works"] == true && part["problem"].is_null()), "{parts:?}");
 }
 
@@ -100,7 +100,8 @@ mod postgres {
         assert_eq!(readiness(&broker).await, (false, true, false));
         let problem = assert_missing(&broker, "database").await;
         assert!(problem.contains("run `token-broker migrate`"), "{problem}");
-        assert_eq!(broker.storage().pending_migrations().await.unwrap().len(), 1, "nobody else made it");
+        let pending = broker.storage().pending_migrations().await.unwrap();
+        assert_eq!(pending[0], "2026-11-22-000001_initial", "nobody else made it");
         broker.storage().migrate().await.unwrap();
         assert_recovers(&broker, "the schema was made").await;
         assert_signs_in(&broker).await;
