@@ -62,7 +62,8 @@ enum Command {
     },
     /// Remove a key: everything that it has made is refused at once
     ///
-    /// Refuses the key that issues. Asks for --yes while tokens and sessions that the key made can still live.
+    /// Refuses the key that issues. Asks for --yes while tokens and sessions that the key made can still live. Does not
+    /// know of resource servers' secrets, which never expire: see resource-servers list first.
     Retire {
         /// The key's id.
         #[arg(value_name = "ID")]
@@ -186,7 +187,7 @@ fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) 
             Some(until) => format!("what it made can live until {}", time(Some(until))),
             None => "the file does not say when it stopped issuing".to_owned(),
         };
-        return Err(Failure::Runtime(format!(
+        return Err(Failure::Configuration(format!(
             "key {id} stays: {why}; to refuse all that it has made and sign these people out, add --yes"
         )));
     }
@@ -209,7 +210,10 @@ impl File {
 }
 
 fn refused(error: KeysFileError) -> Failure {
-    Failure::Runtime(error.to_string())
+    match error {
+        KeysFileError::NoSuchKey(_) => Failure::NotFound(error.to_string()),
+        _ => Failure::Configuration(error.to_string()),
+    }
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
@@ -276,19 +280,19 @@ mod tests {
         let file = path.to_str().unwrap();
         run(&["keys", "generate", "--output", file]);
         run(&["keys", "add", "--file", file]);
-        let refuses = |arguments: &[&str], mend: &str| {
+        let refuses = |arguments: &[&str], refusal: u8, mend: &str| {
             let before = read(&path);
             let (code, out, err) = run(&[&["keys", "retire"], arguments, &["--file", file]].concat());
-            assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+            assert_eq!((code, out.as_str()), (refusal, ""), "{arguments:?}");
             assert!(err.contains(mend), "{err}");
             assert_eq!(read(&path), before, "{arguments:?}");
         };
-        refuses(&["1"], "keys issue");
-        refuses(&["1", "--yes"], "keys issue");
-        refuses(&["3", "--yes"], "keys list");
-        refuses(&["2"], "does not say when it stopped issuing");
+        refuses(&["1"], 2, "keys issue");
+        refuses(&["1", "--yes"], 2, "keys issue");
+        refuses(&["3", "--yes"], 3, "keys list");
+        refuses(&["2"], 2, "does not say when it stopped issuing");
         run(&["keys", "issue", "2", "--file", file]);
-        refuses(&["1"], "can live until");
+        refuses(&["1"], 2, "can live until");
         let stopped = read(&path).lines().find(|line| line.starts_with("stopped")).unwrap().to_owned();
         let long_ago = read(&path).replace(&stopped, "stopped_issuing_at = \"2020-01-01T00:00:00Z\"");
         std::fs::write(&path, long_ago).unwrap();

@@ -13,22 +13,26 @@ use crate::storage::Storage;
 
 /// Bring the database's schema up to date
 ///
-/// Safe while brokers are running and when several instances do it at once. Needs a database role that may
+/// Applying is safe while brokers are running and when several instances do it at once. Needs a database role that may
 /// change the schema; `serve` does not.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(flatten)]
     config: ConfigFile,
-    /// Undo every migration instead. Deletes all users, sessions and tokens.
-    #[arg(long)]
+    /// Undo every migration instead: deletes all users, sessions, tokens, resource servers and the audit trail. Stop
+    /// the brokers first.
+    #[arg(long, requires = "yes")]
     revert: bool,
+    /// Really --revert.
+    #[arg(long, requires = "revert")]
+    yes: bool,
 }
 
 impl Migrate {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
         let config = self.config.load()?.config;
         System::new().block_on(async {
-            if self.revert {
+            if self.revert && self.yes {
                 storage(&config)?.revert_all_migrations().await.map_err(runtime)?;
                 writeln!(out, "every migration is undone")?;
                 return Ok(());
@@ -76,7 +80,8 @@ mod tests {
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(first.starts_with("applied "), "{first}");
         assert_eq!(migrate(&[]).1, "the schema is up to date\n");
-        assert_eq!(migrate(&["--revert"]).0, 0);
+        assert_eq!(migrate(&["--revert"]).0, 2, "not by accident");
+        assert_eq!(migrate(&["--revert", "--yes"]).0, 0);
         assert_eq!(migrate(&[]).1, first);
     }
 }

@@ -39,7 +39,7 @@ use crate::domain::{api_token, one_time_key, resource_server};
     In production: make keys (keys generate), write token-broker.toml (see \
     token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
     To administer it: users, sessions, tokens, resource-servers, audit, purge; on the live database, \
-    while brokers are running.\n\n\
+    while brokers are running. To replace the server keys: keys.\n\n\
     Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not \
     confirmed), 3 not found.")]
 struct Cli {

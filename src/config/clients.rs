@@ -47,7 +47,7 @@ pub(super) struct RawClient {
     login_parameters: Vec<String>,
     /// Seconds without a call after which its tokens are refused and the person signs in again, 600 (ten
     /// minutes) to 2592000 (thirty days). The last call is known to five minutes, so it ends up to five minutes
-    /// later, never earlier. Default: no limit.
+    /// later, never earlier. Not together with `legacy`. Default: no limit.
     inactivity_seconds: Option<u32>,
 }
 
@@ -101,6 +101,10 @@ impl RawClient {
             let text =
                 "is on: no PKCE, and one token for all of a user's browsers; turn it off when the SPA allows";
             check.warn(format!("{key}.legacy"), text);
+            if inactivity.is_some() {
+                let text = "cannot be together with legacy: its token is handed out again, idle or not";
+                check.problem(format!("{key}.inactivity_seconds"), text);
+            }
         }
         let id = id?;
         Some(Client {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::check::Check;
 use super::{Loaded, Mode, Problems, validate};
@@ -83,26 +83,31 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
                 "permissions": "$.permissions[*]",
             },
         }],
-        "clients": [{
-            "id": "sample",
-            "display_name": "Sample app",
-            "redirect_uris": [format!("{broker}/")],
-            "post_logout_redirect_uris": [format!("{broker}/")],
-        }, {
-            "id": "vite-react",
-            "display_name": "Sample app on another origin",
-            "redirect_uris": [VITE_ADDRESS],
-            "post_logout_redirect_uris": [VITE_ADDRESS],
-        }, {
-            "id": "legacy",
-            "display_name": "Sample app, old contract",
-            "redirect_uris": [format!("{broker}/legacy")],
-            "legacy": true,
-        }],
+        "clients": clients(&broker),
     });
     let raw = serde_json::from_value(raw)
         .map_err(|_| Problems::one("the demo", "has an unreadable configuration"))?;
     validate(Some(raw), Check::new(Mode::Development, Path::new("")))
+}
+
+/// One of this origin, one of another, and one with the contract of the replaced service.
+fn clients(broker: &str) -> Value {
+    json!([{
+        "id": "sample",
+        "display_name": "Sample app",
+        "redirect_uris": [format!("{broker}/")],
+        "post_logout_redirect_uris": [format!("{broker}/")],
+    }, {
+        "id": "vite-react",
+        "display_name": "Sample app on another origin",
+        "redirect_uris": [VITE_ADDRESS],
+        "post_logout_redirect_uris": [VITE_ADDRESS],
+    }, {
+        "id": "legacy",
+        "display_name": "Sample app, old contract",
+        "redirect_uris": [format!("{broker}/legacy")],
+        "legacy": true,
+    }])
 }
 
 #[cfg(test)]

@@ -47,7 +47,9 @@ pub(super) struct RawProvider {
     /// The scopes that are asked for, space-separated. Default: `openid profile email` for `oidc`, none for
     /// `oauth2`.
     scope: Option<String>,
-    /// Only people with an email address in one of these domains may sign in. Default: no limit.
+    /// Only people with an email address in one of these domains may sign in. The provider must vouch for the address
+    /// (`email_verified`); only of `oauth2` without `claims.email_verified` is it believed as it stands: use that only
+    /// where people cannot set it themselves. Default: no limit.
     #[serde(deserialize_with = "list")]
     allowed_email_domains: Vec<String>,
     /// A PEM file of a private certificate authority to trust in addition to the system's.

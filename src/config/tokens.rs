@@ -29,7 +29,8 @@ pub(super) struct RawTokens {
     api_token_seconds: u32,
     /// Seconds until a person must sign in again, 60 to 2592000 (thirty days). Tokens end with their session.
     session_seconds: u32,
-    /// Live tokens of one user, 1 to 1000; the oldest are revoked beyond it.
+    /// Live tokens of one user, 1 to 1000; the oldest are revoked beyond it, and in one browser those of one client
+    /// beyond twenty.
     live_tokens_per_user: usize,
 }
 

@@ -24,9 +24,8 @@ pub async fn backchannel_logout(broker: &Broker, caller: &Caller, token: &str) -
         Err(error) => Err(refusal(error)),
     };
     let Err(error) = outcome else { return Ok(()) };
-    if error.code() == ErrorCode::InvalidRequest {
-        count(broker, caller, Counted::FailedLogoutToken)?;
-    }
+    // Outages count, too: each failure is remembered, and anybody can cause one while a provider is away.
+    count(broker, caller, Counted::FailedLogoutToken)?;
     let cause = error.cause_chain();
     tracing::info!(code = error.code().as_str(), cause, "a back-channel logout was not carried out");
     Event::new(broker, caller, AuditKind::BackchannelLogoutFailed).reason(error.code()).record();

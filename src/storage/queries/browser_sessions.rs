@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 
-use super::tokens::{insert, lock_user, revoke_oldest};
+use super::tokens::{Among, insert, lock_user, revoke_oldest};
 use super::{Db, write};
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
@@ -12,6 +12,10 @@ use crate::storage::records::{BrowserSessionRecord, StoredToken};
 use crate::storage::rows::BrowserSessionRow;
 use crate::storage::schema::{api_tokens, identities, sessions, users};
 use crate::storage::types::{Id, Time};
+
+/// The live tokens that one client can have in one browser's session: its tabs. So reloads of an app that keeps its
+/// token in memory use up nothing of the person's other browsers.
+const TOKENS_OF_A_CLIENT: usize = 20;
 
 pub fn find(db: &mut Db, digest: &SessionDigest) -> Result<Option<Box<BrowserSessionRecord>>, StorageError> {
     let row = sessions::table
@@ -38,7 +42,8 @@ pub fn add_token(
             return Ok(false);
         }
         insert(db, token, None)?;
-        revoke_oldest(db, token, now, live_tokens)?;
+        revoke_oldest(db, token, now, TOKENS_OF_A_CLIENT, Among::SessionAndClient)?;
+        revoke_oldest(db, token, now, live_tokens, Among::User)?;
         Ok(true)
     })
 }

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::browser_sessions::end_previous;
-use super::tokens::{insert, is_live, revoke_oldest};
+use super::tokens::{Among, insert, is_live, revoke_oldest};
 use super::{Db, write};
 use crate::domain::ids::{SessionId, UserId};
 use crate::storage::error::StorageError;
@@ -43,7 +43,7 @@ pub fn sign_in(
         let previous = login.browser_session.and_then(|browser| browser.previous);
         let ended =
             previous.map(|digest| end_previous(db, &digest, account.user_id, login.now)).transpose()?;
-        revoke_oldest(db, &token, login.now, login.live_tokens)?;
+        revoke_oldest(db, &token, login.now, login.live_tokens, Among::User)?;
         Ok(Ok(SignedIn { ended: ended.flatten(), first_login, token }))
     })
 }

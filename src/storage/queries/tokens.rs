@@ -73,7 +73,7 @@ pub fn rotate(
         diesel::update(unrotated).set(api_tokens::superseded_at.eq(Time(now))).execute(db)?;
         let token = issue(&record);
         insert(db, &token, Some(parent))?;
-        revoke_oldest(db, &token, now, limits.live_tokens)?;
+        revoke_oldest(db, &token, now, limits.live_tokens, Among::User)?;
         Ok(Rotation::Rotated(Box::new(token)))
     })
 }
@@ -84,13 +84,35 @@ pub fn insert(db: &mut Db, token: &StoredToken, parent: Option<Id>) -> QueryResu
     Ok(())
 }
 
-/// Keeps a user's live tokens at `limit`, `newest` among them whatever the clock did.
-pub fn revoke_oldest(db: &mut Db, newest: &StoredToken, now: Timestamp, limit: usize) -> QueryResult<()> {
+/// Among which tokens the oldest are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// All of the user's.
+    User,
+    /// Those of this client in this session.
+    SessionAndClient,
+}
+
+/// Keeps live tokens at `limit`, `newest` among them whatever the clock did.
+pub fn revoke_oldest(
+    db: &mut Db,
+    newest: &StoredToken,
+    now: Timestamp,
+    limit: usize,
+    among: Among,
+) -> QueryResult<()> {
     let others = i64::try_from(limit.saturating_sub(1)).unwrap_or(i64::MAX);
-    let surplus: Vec<Id> = api_tokens::table
+    let mut live = api_tokens::table
         .filter(api_tokens::user_id.eq(Id::from(newest.facts.user_id)))
         .filter(is_live(Time(now)))
         .filter(api_tokens::id.ne(Id::from(newest.facts.id)))
+        .into_boxed();
+    if among == Among::SessionAndClient {
+        live = live
+            .filter(api_tokens::session_id.eq(Id::from(newest.facts.session_id)))
+            .filter(api_tokens::client_id.eq(newest.facts.client_id.as_str()));
+    }
+    let surplus: Vec<Id> = live
         .order((api_tokens::issued_at.desc(), api_tokens::id.desc()))
         .offset(others)
         .select(api_tokens::id)

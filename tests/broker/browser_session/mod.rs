@@ -383,6 +383,26 @@ async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
     assert_eq!(live, [401, 401, 200, 200, 200]);
 }
 
+#[actix_web::test]
+async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let phone = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let laptop = broker.browser();
+    let mut tokens = vec![broker.sign_in(&laptop, "dev", "alice").await];
+    for _ in 0..55 {
+        broker.advance(2);
+        tokens.push(another_token(&broker, &laptop).await);
+    }
+    assert_eq!(status(&broker, &phone).await, 200);
+    // Twenty tabs of one client keep theirs.
+    let (over, live) = tokens.split_at(tokens.len() - 20);
+    assert_eq!(status(&broker, over.last().unwrap()).await, 401);
+    for token in live {
+        assert_eq!(status(&broker, token).await, 200);
+    }
+}
+
 /// A legacy client's contract is one token for all browsers of a user: it has no part in this browser's session.
 #[actix_web::test]
 async fn a_legacy_client_neither_begins_nor_continues_nor_ends_a_browsers_session() {
