@@ -18,7 +18,7 @@ use crate::flow::administration::{Administration, users};
 use crate::storage::administration::records::{AuditEntry, AuditFilter};
 use crate::storage::records::AuditRecord;
 
-/// Look at the audit trail, or take it away
+/// Look at the audit trail, or export it
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Audit {
