@@ -44,6 +44,20 @@ const withWrongProof = (page) => page.route('**/api/get_token', (route) => {
 const endElsewhere = (bearer) =>
   fetch(`${broker.origin}/api/logout`, { method: 'POST', headers: { authorization: `Bearer ${bearer}` } });
 
+/** Lets requests to `path` reach the broker and keeps the answers: `given` once there is one, until `release()`. */
+async function holdAnswer(page, path) {
+  let arrived, release;
+  const given = new Promise((resolve) => { arrived = resolve; });
+  const released = new Promise((resolve) => { release = resolve; });
+  await page.route(path, async (route) => {
+    const response = await route.fetch();
+    arrived();
+    await released;
+    await route.fulfill({ response });
+  });
+  return { given, release };
+}
+
 test('01, SE-10 the answer leaves the address before anything waits; history state stays', async (t) => {
   const page = await open(t, {
     script: 'window.before = location.href; window.done = broker.ready(); window.after = [location.href, history.state];',
@@ -251,25 +265,32 @@ test('07 logout of all sessions reaches another browser of the same person', asy
 
 test('08 an answer that arrives after logout never brings the session back', async (t) => {
   const page = await openSignedIn(t);
-  let release;
-  const held = new Promise((resolve) => { release = resolve; });
-  await page.route('**/api/token/rotate', async (route) => {
-    const response = await route.fetch(); // the broker did rotate
-    await held;
-    await route.fulfill({ response });
-  });
-  const asked = page.waitForRequest('**/api/token/rotate');
+  const rotation = await holdAnswer(page, '**/api/token/rotate');
   await page.evaluate(() => { window.late = broker.rotate(); });
-  await asked;
+  await rotation.given;
   await page.evaluate(() => broker.logout());
-  release();
+  rotation.release();
   await page.evaluate(() => window.late);
   assert.equal((await state(page)).status, 'signed-out');
   assert.equal(await token(page), null);
   assert.equal(await page.evaluate(() => Object.keys(sessionStorage).length), 0);
 });
 
+test('08 a refusal that arrives after logout does not change why one is signed out', async (t) => {
+  const page = await openSignedIn(t);
+  await endElsewhere(await token(page));
+  const rotation = await holdAnswer(page, '**/api/token/rotate');
+  await page.evaluate(() => { window.late = broker.rotate().catch(({ code }) => code); });
+  await rotation.given;
+  await page.evaluate(() => broker.logout());
+  rotation.release();
+  assert.equal(await page.evaluate(() => window.late), 'invalid_token');
+  const { status, reason, error } = await state(page);
+  assert.deepEqual([status, reason, error], ['signed-out', 'manual', null]);
+});
+
 test('09 expiry counts from the arrival, and a timer of weeks does not fire early', async (t) => {
+  const day = 86_400_000;
   const context = await profile(t);
   await context.clock.install({ time: new Date('2001-01-01T00:00:00Z') }); // decades behind the broker's clock
   const page = await openClient(context, broker);
@@ -279,13 +300,13 @@ test('09 expiry counts from the arrival, and a timer of weeks does not fire earl
   });
   const rotations = requestsTo(page, '/api/token/rotate');
   const { token: times } = await signIn(page);
-  assert.equal(Math.round((times.expiresAt - times.receivedAt) / 86_400_000), 60);
+  assert.equal(Math.round((times.expiresAt - times.receivedAt) / day), 60);
   assert.equal(new Date(times.receivedAt).getUTCFullYear(), 2001);
-  await context.clock.fastForward(58 * 86_400_000);
+  await context.clock.fastForward(58 * day);
   await page.waitForTimeout(200);
   assert.equal(rotations.length, 0);
-  await context.clock.fastForward(2 * 86_400_000);
-  await page.waitForFunction(() => broker.getState().token.expiresAt - Date.now() < 8 * 86_400_000);
+  await context.clock.fastForward(1.75 * day); // a quarter of a day is left
+  await page.waitForFunction((day) => broker.getState().token.expiresAt - Date.now() > 6 * day, day);
   assert.equal(rotations.length, 1);
 });
 
