@@ -9,7 +9,7 @@ use actix_web::web;
 use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
 use crate::flow::audit_trail::AuditWriter;
@@ -112,7 +112,8 @@ async fn keep_metrics_small() {
 async fn watch_stores(broker: web::Data<Broker>) {
     let mut away = BTreeSet::new();
     // A SQLite file that has just been made gets its tables first.
-    let mut every = tokio::time::interval_at(Instant::now() + Duration::from_secs(1), WATCH);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut every = tokio::time::interval(WATCH);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
