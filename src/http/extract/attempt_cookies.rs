@@ -2,26 +2,18 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::cookie::{Cookie, time};
 use actix_web::dev::Payload;
-use actix_web::http::header::{COOKIE, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest};
 
+use super::cookies::{self, CookieName};
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::AttemptId;
-use crate::error::{Error, ErrorCode};
+use crate::error::Error;
 use crate::flow::AttemptCookie;
-use crate::state::Broker;
 
-/// Refused by browsers unless Secure, HttpOnly, of `Path=/`, without Domain and set by an HTTP answer.
-const SECURE_PREFIX: &str = "__Host-Http-tb_login_";
-
-/// For development over plain http on the loopback interface, where browsers refuse the other.
-const PLAIN_PREFIX: &str = "tb_login_";
-
-fn prefix(secure: bool) -> &'static str {
-    if secure { SECURE_PREFIX } else { PLAIN_PREFIX }
-}
+const PREFIX: CookieName = CookieName { secure: "__Host-Http-tb_login_", plain: "tb_login_" };
 
 /// The attempts that the browser presents.
 #[derive(Default)]
@@ -35,10 +27,8 @@ pub struct AttemptCookies {
 impl AttemptCookies {
     fn read(headers: &HeaderMap, secure: bool) -> Self {
         let mut found = Self::default();
-        let lines = headers.get_all(COOKIE).filter_map(|line| line.to_str().ok());
-        for pair in lines.flat_map(|line| line.split(';')) {
-            let Some((name, value)) = pair.trim().split_once('=') else { continue };
-            let Some(Ok(id)) = name.strip_prefix(prefix(secure)).map(str::parse::<AttemptId>) else {
+        for (name, value) in cookies::presented(headers) {
+            let Some(Ok(id)) = name.strip_prefix(PREFIX.get(secure)).map(str::parse::<AttemptId>) else {
                 continue;
             };
             match found.attempts.iter().find(|attempt| attempt.id == id) {
@@ -57,12 +47,7 @@ impl FromRequest for AttemptCookies {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let broker = request.app_data::<web::Data<Broker>>();
-        ready(
-            broker
-                .map(|broker| Self::read(request.headers(), broker.secure_cookies()))
-                .ok_or_else(|| ErrorCode::ServerError.into()),
-        )
+        ready(cookies::are_secure(request).map(|secure| Self::read(request.headers(), secure)))
     }
 }
 
@@ -78,17 +63,12 @@ pub fn forget(id: &AttemptId, secure: bool) -> Cookie<'static> {
 }
 
 fn build(id: &AttemptId, value: String, lifetime: time::Duration, secure: bool) -> Cookie<'static> {
-    Cookie::build(format!("{}{}", prefix(secure), id.as_str()), value)
-        .path("/")
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Lax)
-        .max_age(lifetime)
-        .finish()
+    cookies::build(format!("{}{}", PREFIX.get(secure), id.as_str()), value, lifetime, secure)
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::COOKIE;
     use actix_web::test::TestRequest;
 
     use super::*;

@@ -3,25 +3,17 @@
 use std::fmt;
 use std::future::{Ready, ready};
 
-use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::cookie::{Cookie, time};
 use actix_web::dev::Payload;
-use actix_web::http::header::{COOKIE, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use chrono::TimeDelta;
 
+use super::cookies::{self, CookieName};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::browser_session::SessionCookieChange;
-use crate::state::Broker;
 
-/// Refused by browsers unless Secure, HttpOnly, of `Path=/`, without Domain and set by an HTTP answer.
-const SECURE_NAME: &str = "__Host-Http-tb_session";
-
-/// For development over plain http on the loopback interface, where browsers refuse the other.
-const PLAIN_NAME: &str = "tb_session";
-
-fn name(secure: bool) -> &'static str {
-    if secure { SECURE_NAME } else { PLAIN_NAME }
-}
+const NAME: CookieName = CookieName { secure: "__Host-Http-tb_session", plain: "tb_session" };
 
 /// The session cookie that the browser presents, as it was sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,9 +46,9 @@ impl SessionCookie {
     }
 
     fn read(headers: &HeaderMap, secure: bool) -> Self {
-        let lines = headers.get_all(COOKIE).filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(found, _)| *found == name(secure)).map(|(_, value)| value);
+        let name = NAME.get(secure);
+        let mut values =
+            cookies::presented(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
         let Some(first) = values.next() else { return Self::Absent };
         if values.all(|other| other == first) { Self::Presented(first.to_owned()) } else { Self::Conflicting }
     }
@@ -67,12 +59,7 @@ impl FromRequest for SessionCookie {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let broker = request.app_data::<web::Data<Broker>>();
-        ready(
-            broker
-                .map(|broker| Self::read(request.headers(), broker.secure_cookies()))
-                .ok_or_else(|| ErrorCode::ServerError.into()),
-        )
+        ready(cookies::are_secure(request).map(|secure| Self::read(request.headers(), secure)))
     }
 }
 
@@ -88,26 +75,17 @@ pub fn change(response: &mut HttpResponse, change: SessionCookieChange, secure: 
 
 /// The cookie that keeps a session for as long as it `lives`.
 fn keep(value: String, lives: TimeDelta, secure: bool) -> Cookie<'static> {
-    build(value, time::Duration::seconds(lives.num_seconds()), secure)
+    cookies::build(NAME.get(secure), value, time::Duration::seconds(lives.num_seconds()), secure)
 }
 
 /// The cookie that makes the browser forget its session.
 pub fn forget(secure: bool) -> Cookie<'static> {
-    build(String::new(), time::Duration::ZERO, secure)
-}
-
-fn build(value: String, lifetime: time::Duration, secure: bool) -> Cookie<'static> {
-    Cookie::build(name(secure), value)
-        .path("/")
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Lax)
-        .max_age(lifetime)
-        .finish()
+    cookies::build(NAME.get(secure), String::new(), time::Duration::ZERO, secure)
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::COOKIE;
     use actix_web::test::TestRequest;
 
     use super::*;

@@ -2,33 +2,25 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::cookie::{Cookie, SameSite, time};
+use actix_web::cookie::{Cookie, time};
 use actix_web::dev::Payload;
-use actix_web::http::header::{COOKIE, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest};
 
+use super::cookies::{self, CookieName};
 use crate::domain::lifetimes;
-use crate::error::{Error, ErrorCode};
-use crate::state::Broker;
+use crate::error::Error;
 
-/// Refused by browsers unless Secure, HttpOnly, of `Path=/`, without Domain and set by an HTTP answer.
-const SECURE_NAME: &str = "__Host-Http-tb_logout";
-
-/// For development over plain http on the loopback interface, where browsers refuse the other.
-const PLAIN_NAME: &str = "tb_logout";
-
-fn name(secure: bool) -> &'static str {
-    if secure { SECURE_NAME } else { PLAIN_NAME }
-}
+const NAME: CookieName = CookieName { secure: "__Host-Http-tb_logout", plain: "tb_logout" };
 
 /// The sealed attempt that the browser presents; nothing where it presents two different ones.
 pub struct LogoutCookie(pub Option<String>);
 
 impl LogoutCookie {
     fn read(headers: &HeaderMap, secure: bool) -> Self {
-        let lines = headers.get_all(COOKIE).filter_map(|line| line.to_str().ok());
-        let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut values = pairs.filter(|(found, _)| *found == name(secure)).map(|(_, value)| value);
+        let name = NAME.get(secure);
+        let mut values =
+            cookies::presented(headers).filter(|(found, _)| *found == name).map(|(_, value)| value);
         let first = values.next();
         Self(first.filter(|first| values.all(|other| other == *first)).map(str::to_owned))
     }
@@ -39,37 +31,28 @@ impl FromRequest for LogoutCookie {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let broker = request.app_data::<web::Data<Broker>>();
-        ready(
-            broker
-                .map(|broker| Self::read(request.headers(), broker.secure_cookies()))
-                .ok_or_else(|| ErrorCode::ServerError.into()),
-        )
+        ready(cookies::are_secure(request).map(|secure| Self::read(request.headers(), secure)))
     }
 }
 
 /// The cookie that keeps an attempt.
 pub fn keep(attempt: String, secure: bool) -> Cookie<'static> {
-    build(attempt, time::Duration::seconds(lifetimes::LOGOUT_ATTEMPT.num_seconds()), secure)
+    cookies::build(
+        NAME.get(secure),
+        attempt,
+        time::Duration::seconds(lifetimes::LOGOUT_ATTEMPT.num_seconds()),
+        secure,
+    )
 }
 
 /// The cookie that makes the browser forget it.
 pub fn forget(secure: bool) -> Cookie<'static> {
-    build(String::new(), time::Duration::ZERO, secure)
-}
-
-fn build(value: String, lifetime: time::Duration, secure: bool) -> Cookie<'static> {
-    Cookie::build(name(secure), value)
-        .path("/")
-        .http_only(true)
-        .secure(secure)
-        .same_site(SameSite::Lax)
-        .max_age(lifetime)
-        .finish()
+    cookies::build(NAME.get(secure), String::new(), time::Duration::ZERO, secure)
 }
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::COOKIE;
     use actix_web::test::TestRequest;
 
     use super::*;

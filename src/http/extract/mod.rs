@@ -5,6 +5,7 @@ pub mod bearer;
 pub mod body;
 pub mod browser_session;
 pub mod caller;
+mod cookies;
 pub mod logout_cookie;
 pub mod navigation;
 pub mod own_page;
