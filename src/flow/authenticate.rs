@@ -84,9 +84,10 @@ pub(super) async fn live_token<'a>(
         // A `legacy` token is shared by all the person's browsers: nobody has stolen it.
         Liveness::Reused if !client.legacy => {
             let facts = &record.token.facts;
-            broker.storage.end_session(facts.session_id, now).await?;
-            for kind in [AuditKind::TokenReused, AuditKind::SessionEnded] {
-                about(Event::new(broker, caller, kind), facts).record();
+            let ended = broker.storage.end_session(facts.session_id, now).await?;
+            about(Event::new(broker, caller, AuditKind::TokenReused), facts).record();
+            if ended {
+                about(Event::new(broker, caller, AuditKind::SessionEnded), facts).record();
             }
             Err(refused(broker, caller, Some(&record)))
         }

@@ -171,8 +171,12 @@ impl Storage {
         on_backend!(self, Bound::Answer, sessions::end(session, now))
     }
 
-    /// Ends every session of a user, with its tokens; says how many were not ended before.
-    pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
+    /// Ends every session of a user, with its tokens; names those that were not ended before.
+    pub async fn end_sessions_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
     }
 

@@ -347,6 +347,24 @@ async fn ok_09_a_replay_is_audited_and_counted() {
     assert!(before[0] < after[0] && before[1] < after[1], "{before:?} {after:?}");
 }
 
+/// Whoever redeemed a stolen key first must not keep the session by failing often enough from the owner's address.
+#[actix_web::test]
+async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
+    let broker = TestBroker::with(behind_a_proxy().adjust(|config| {
+        config.limits.failed_redemptions_per_minute = NonZeroU32::new(1).unwrap();
+    }));
+    let login = log_in(&broker, "alice").await;
+    let token =
+        redeem_from(&broker, &login, "198.51.100.9", "curl/8.0").await.json()["access_token"].to_string();
+    let guess = Login { verifier: "a".repeat(43), ..login.clone() };
+    is_invalid_grant(&redeem_from(&broker, &guess, FIRST.0, "curl/8.0").await, "the only failure allowed");
+
+    let replay = redeem_from(&broker, &login, FIRST.0, FIRST.1).await;
+    assert_eq!((replay.status.as_u16(), replay.error_code().as_deref()), (429, Some("rate_limited")));
+    assert_eq!(broker.call("/api/me", token.trim_matches('"')).await.status, 401, "what was stolen is over");
+    assert_eq!(broker.audited("key_replayed").await.address.as_deref(), Some(FIRST.0));
+}
+
 #[actix_web::test]
 async fn ok_09_a_replay_without_proof_ends_nothing() {
     let broker = TestBroker::with(behind_a_proxy());

@@ -1,5 +1,7 @@
 //! `/api/sessions`: everybody sees and ends their own sessions, and nobody else's.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -188,6 +190,31 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
         assert_eq!(status(&broker, &tokens[0]).await, 401);
         assert_eq!(delete(&broker, &format!("/api/sessions/{own}"), &tokens[0]).await.status, 401);
     }
+}
+
+#[actix_web::test]
+async fn er_06_each_session_that_ends_leaves_one_event() {
+    let broker = TestBroker::start();
+    let mut tokens = Vec::new();
+    let mut sessions = BTreeSet::new();
+    for _ in 0..3 {
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        sessions.insert(id(&broker, &token).await);
+        tokens.push(token);
+    }
+    let everywhere = json!({ "everywhere": true });
+    let answers = join_all([&tokens[0]; 2].map(|token| broker.post("/api/logout", token, &everywhere))).await;
+    assert!(answers.iter().any(|answer| answer.status == 200), "{answers:?}");
+    broker.call("/api/me", "unknown").await;
+    broker.audited("token_refused").await; // the queue is written in order: all of these are there now
+    let events = broker.storage().recent_audit(1_000).await.unwrap();
+    let ended: Vec<String> = events
+        .iter()
+        .filter(|event| event.kind == "session_ended")
+        .filter_map(|event| Some(event.session?.to_string()))
+        .collect();
+    assert_eq!(ended.len(), 3, "{ended:?}");
+    assert_eq!(BTreeSet::from_iter(ended), sessions);
 }
 
 /// Two tabs that end each other's session, and one that ends the others while these rotate.

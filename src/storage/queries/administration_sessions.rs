@@ -3,7 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::sessions::{end_all_locked, end_locked};
+use super::sessions::{end_all_locked, end_these, is_open};
 use super::tokens::lock_user;
 use super::{Db, audit, write};
 use crate::domain::audit::AuditEvent;
@@ -27,9 +27,7 @@ pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Vec<SessionRecord>, S
         query = query.filter(sessions::user_id.eq(Id::from(user)));
     }
     if let Some(now) = filter.live_at.map(Time) {
-        query = query
-            .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(now)))
-            .filter(users::disabled_at.is_null());
+        query = query.filter(is_open(now)).filter(users::disabled_at.is_null());
     }
     let rows = query
         .order((sessions::created_at.desc(), sessions::id.desc()))
@@ -45,7 +43,7 @@ pub fn end(db: &mut Db, session: SessionId, mut event: AuditEvent) -> Result<Opt
             sessions::table.find(session).select(sessions::user_id).first(db).optional()?;
         let Some(owner) = owner else { return Ok(None) };
         lock_user(db, owner)?;
-        let ended = end_locked(db, session, now)?;
+        let ended = end_these(db, &[session], now)? > 0;
         event.user = Some(owner.into());
         audit::insert(db, vec![event])?;
         Ok(Some(ended))

@@ -3,6 +3,7 @@
 use diesel::dsl::auto_type;
 use diesel::prelude::*;
 
+use super::sessions::is_open;
 use super::tokens::{is_live, lock_user};
 use super::{Db, audit, write};
 use crate::domain::api_token::HandleDigest;
@@ -29,10 +30,7 @@ pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Vec<TokenListing>, Stor
         query = query.filter(api_tokens::session_id.eq(Id::from(session)));
     }
     if let Some(now) = filter.live_at.map(Time) {
-        query = query
-            .filter(is_live(now))
-            .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(now)))
-            .filter(users::disabled_at.is_null());
+        query = query.filter(is_live(now)).filter(is_open(now)).filter(users::disabled_at.is_null());
     }
     let rows = query
         .order((api_tokens::issued_at.desc(), api_tokens::id.desc()))

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
+use super::id_tokens;
+use super::sessions::end_these;
 use super::tokens::lock_user;
 use super::{Db, write};
 use crate::domain::clock::Timestamp;
@@ -11,7 +13,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
 use crate::storage::error::StorageError;
 use crate::storage::records::EndedSession;
-use crate::storage::schema::{api_tokens, identities, sessions};
+use crate::storage::schema::{identities, sessions};
 use crate::storage::types::{Id, Time};
 
 /// The sessions that it means and that nobody has ended yet.
@@ -50,14 +52,8 @@ pub fn end(db: &mut Db, logout: &ProviderLogout, now: Timestamp) -> Result<Vec<E
         }
         let ended = find(db, logout)?;
         let ids: Vec<Id> = ended.iter().map(|ended| ended.session.into()).collect();
-        let (open, now) = (sessions::table.filter(sessions::id.eq_any(&ids)), Time(now));
-        // The provider's logout is done: nobody will ask for it with the ID token.
-        let over = (sessions::revoked_at.eq(now), sessions::sealed_id_token.eq(None::<Vec<u8>>));
-        diesel::update(open).set(over).execute(db)?;
-        let tokens = api_tokens::table
-            .filter(api_tokens::session_id.eq_any(&ids))
-            .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
-        diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
+        end_these(db, &ids, Time(now))?;
+        id_tokens::forget(db, &ids)?; // the provider's logout is done: nobody will ask for it with them
         Ok(ended)
     })
 }
