@@ -350,7 +350,8 @@ async fn ok_09_a_replay_is_audited_and_counted() {
 /// Whoever redeemed a stolen key first must not keep the session by failing often enough from the owner's address.
 #[actix_web::test]
 async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
-    let broker = TestBroker::with(behind_a_proxy().adjust(|config| {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         config.limits.failed_redemptions_per_minute = NonZeroU32::new(1).unwrap();
     }));
     let login = log_in(&broker, "alice").await;
