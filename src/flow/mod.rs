@@ -19,6 +19,7 @@ pub mod late_revocations;
 pub mod limits;
 pub mod login;
 pub mod logout;
+pub mod permissions;
 pub mod redeem;
 pub mod rotate;
 pub mod server_keys;

@@ -51,6 +51,7 @@ use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
+use crate::domain::user::Permissions;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +121,11 @@ impl Storage {
     /// The token with this handle, with all that decides whether it is live: one query.
     pub async fn find_token(&self, handle: HandleDigest) -> Result<Option<Box<TokenRecord>>, StorageError> {
         on_backend!(self, Bound::Answer, tokens::find(&handle))
+    }
+
+    /// What the provider lets the user of this session do; nothing where the session is gone.
+    pub async fn permissions_of(&self, session: SessionId) -> Result<Option<Permissions>, StorageError> {
+        on_backend!(self, Bound::Answer, permissions::of(session))
     }
 
     /// Gives a token a successor in one transaction. `judge` decides on the record while nobody else can change

@@ -9,6 +9,7 @@ use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{SessionId, UserId};
 use token_broker::domain::lifetimes;
 use token_broker::domain::profile::{NameList, ProfileText};
+use token_broker::domain::user::Permissions;
 use token_broker::storage::records::{AuditRecord, Purged, Rotation, RotationLimits, SignInRefused};
 use token_broker::storage::{Backend, Storage};
 
@@ -67,14 +68,21 @@ async fn what_is_written_is_read_back(database: Database) {
     assert_eq!((record.session.id, record.session.created_at), (session_id, noon()));
     assert_eq!(record.session.expires_at, noon() + lifetimes::SESSION);
     assert_eq!(record.session.auth_time, Some(noon() - TimeDelta::minutes(5)));
-    assert_eq!((record.user.id, record.user.profile_as_of), (user_id, noon()));
+    assert_eq!(record.user.id, user_id);
     assert_eq!((record.user.provider, record.user.subject), (profile.provider, profile.subject));
     assert_eq!((record.user.username, record.user.display_name), (profile.username, None));
     assert_eq!((record.user.email, record.user.email_verified), (profile.email, true));
-    assert_eq!((record.user.permissions, record.user.groups), (profile.permissions, NameList::default()));
+    let permissions = permissions(storage, session_id).await;
+    assert_eq!((permissions.permissions, permissions.groups), (profile.permissions, NameList::default()));
+    assert_eq!(permissions.as_of, noon());
+    assert_eq!(storage.permissions_of(SessionId::random(&SystemEntropy)).await.unwrap(), None);
 
     let unknown = token(user_id, session_id, noon()).facts.handle;
     assert!(storage.find_token(unknown).await.unwrap().is_none());
+}
+
+async fn permissions(storage: &Storage, session: SessionId) -> Permissions {
+    storage.permissions_of(session).await.unwrap().expect("the session exists")
 }
 
 async fn pr_15_a_user_is_found_by_provider_and_subject_only(database: Database) {
@@ -90,7 +98,8 @@ async fn pr_15_a_user_is_found_by_provider_and_subject_only(database: Database) 
     assert_ne!(second.token.facts.session_id, first.token.facts.session_id);
     let user = found(storage, first.token.facts.handle).await.user;
     assert_eq!(user.username, ProfileText::clean("Alice the second"));
-    assert_eq!((user.email, user.email_verified, user.profile_as_of), (None, false, after(60)));
+    assert_eq!((user.email, user.email_verified), (None, false));
+    assert_eq!(permissions(storage, first.token.facts.session_id).await.as_of, after(60));
 
     let mut elsewhere = login("alice", noon());
     elsewhere.profile.provider = "ops".parse().unwrap();
@@ -139,7 +148,7 @@ async fn tk_08_a_reused_token_is_live_and_of_the_same_user_and_client(database: 
     };
     let first = sign_in(storage, reuse(noon())).await.token;
     assert_eq!(sign_in(storage, reuse(after(1))).await.token, first);
-    assert_eq!(found(storage, first.facts.handle).await.user.profile_as_of, after(1));
+    assert_eq!(permissions(storage, first.facts.session_id).await.as_of, after(1));
 
     let mut other_client = reuse(after(2));
     other_client.client_id = "other".parse().unwrap();

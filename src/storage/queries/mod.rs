@@ -17,6 +17,7 @@ pub mod id_tokens;
 pub mod last_use;
 pub mod migrations;
 pub mod own_sessions;
+pub mod permissions;
 pub mod provider_logout;
 pub mod purge;
 pub mod resource_servers;
