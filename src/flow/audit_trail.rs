@@ -103,18 +103,8 @@ pub(super) struct Event<'a> {
 impl<'a> Event<'a> {
     pub(super) fn new(broker: &'a Broker, caller: &Caller, kind: AuditKind) -> Self {
         let event = AuditEvent {
-            kind,
-            at: broker.clock.now(),
-            request_id: caller.request_id.clone(),
             address: Some(caller.address),
-            client: None,
-            provider: None,
-            user: None,
-            session: None,
-            token: None,
-            reason: None,
-            actor: None,
-            resource_server: None,
+            ..AuditEvent::new(kind, broker.clock.now(), &caller.request_id)
         };
         Self { broker, event }
     }

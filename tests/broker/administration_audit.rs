@@ -14,18 +14,10 @@ use crate::support::storage;
 
 fn event(kind: AuditKind, at: Timestamp, number: usize) -> AuditEvent {
     AuditEvent {
-        kind,
-        at,
-        request_id: format!("request-{number}"),
         address: Some("192.0.2.7".parse().unwrap()),
         client: Some("web".parse().unwrap()),
-        provider: None,
-        user: None,
-        session: None,
-        token: None,
         reason: Some("invalid_token"),
-        actor: None,
-        resource_server: None,
+        ..AuditEvent::new(kind, at, &format!("request-{number}"))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use token_broker::domain::clock::monotonic;
 
-use crate::support::administration::Desk;
+use crate::support::administration::{Desk, server_keys};
 use crate::support::broker::TestBroker;
 use crate::support::browser::Browser;
 use crate::support::process::free_port;
@@ -25,16 +25,6 @@ const COMMANDS: [&[&str]; 9] = [
     &["audit", "export"],
     &["purge"],
 ];
-
-fn server_keys() -> String {
-    use secrecy::ExposeSecret;
-    use token_broker::domain::clock::{Clock, SystemClock};
-    let keys = token_broker::config::KeysFile::fresh(
-        &token_broker::domain::entropy::SystemEntropy,
-        SystemClock.now(),
-    );
-    keys.text().expose_secret().to_owned()
-}
 
 #[actix_web::test]
 async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
@@ -120,7 +110,11 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
     for command in misused {
         assert!(desk.refused(2, command).contains("--help"), "{command:?}");
     }
-    assert_eq!(desk.json(&["tokens", "list", "--session", ID]), serde_json::json!([]));
+    for list in ["users", "sessions", "tokens", "resource-servers", "audit"] {
+        assert_eq!(desk.json(&[list, "list"]), serde_json::json!([]));
+        let ended = desk.run(&[list, "list"]);
+        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "there is none\n"), "{list}");
+    }
 }
 
 /// The help of every command, found from the help of the one above it.

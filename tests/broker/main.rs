@@ -9,6 +9,7 @@
 mod administration_audit;
 mod administration_cli;
 mod administration_docs;
+mod administration_keys;
 mod administration_resource_servers;
 mod administration_sessions;
 mod administration_users;

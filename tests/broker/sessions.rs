@@ -181,7 +181,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
             statuses.push(status(&broker, token).await);
         }
         assert_eq!(statuses, [200, 401, 401, 401, 200]);
-        assert_eq!(delete(&broker, "/api/sessions/", &tokens[0]).await.status, 204, "there is none");
+        assert_eq!(delete(&broker, "/api/sessions", &tokens[0]).await.status, 204, "there is none");
         assert_eq!(list(&broker, &tokens[0]).await.len(), 1);
 
         // The current one, too: as a logout.
@@ -215,6 +215,29 @@ async fn er_06_each_session_that_ends_leaves_one_event() {
         .collect();
     assert_eq!(ended.len(), 3, "{ended:?}");
     assert_eq!(BTreeSet::from_iter(ended), sessions);
+}
+
+/// `${api}/sessions/${id}` of an app whose id is empty.
+#[actix_web::test]
+async fn se_04_an_empty_id_ends_nothing() {
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    for path in
+        ["/api/sessions/", "/api/sessions//", "//api//sessions/", "/%61pi/sessions/", "/api/sessions/?id=x"]
+    {
+        let answer = delete(&broker, path, &token).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.error_code().as_deref()),
+            (404, Some("not_found")),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        assert_eq!([status(&broker, &token).await, status(&broker, &other).await], [200, 200], "{path}");
+    }
+    // A slash that leaves nothing out is accepted, as everywhere.
+    assert_eq!(broker.call("/api/sessions/", &token).await.json()["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(broker.post("/api/token/rotate/", &token, &json!({})).await.status, 200);
 }
 
 /// Two tabs that end each other's session, and one that ends the others while these rotate.

@@ -341,20 +341,7 @@ async fn tk_14_a_revoked_token_is_flagged(database: Database) {
 }
 
 fn event(at: token_broker::domain::clock::Timestamp) -> AuditEvent {
-    AuditEvent {
-        kind: AuditKind::LoginStarted,
-        at,
-        request_id: "request".to_owned(),
-        address: None,
-        client: None,
-        provider: None,
-        user: None,
-        session: None,
-        token: None,
-        reason: None,
-        actor: None,
-        resource_server: None,
-    }
+    AuditEvent::new(AuditKind::LoginStarted, at, "request")
 }
 
 async fn the_audit_trail_is_kept(database: Database) {

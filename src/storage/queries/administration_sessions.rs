@@ -17,12 +17,18 @@ use crate::storage::types::{Id, Time};
 /// Users whose sessions are ended in one transaction.
 const USERS: i64 = 200;
 
-pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StorageError> {
+pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Option<Vec<SessionRecord>>, StorageError> {
     let mut query = sessions::table
         .inner_join(identities::table)
         .inner_join(users::table.on(users::id.eq(sessions::user_id)))
         .select(AdminSessionRow::as_select())
         .into_boxed();
+    if let Some(after) = filter.after.map(Id::from) {
+        let marker = sessions::table.find(after).select(sessions::created_at).first(db).optional()?;
+        let Some(marker): Option<Time> = marker else { return Ok(None) };
+        let older = sessions::created_at.lt(marker);
+        query = query.filter(older.or(sessions::created_at.eq(marker).and(sessions::id.lt(after))));
+    }
     if let Some(user) = filter.user {
         query = query.filter(sessions::user_id.eq(Id::from(user)));
     }
@@ -33,7 +39,7 @@ pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Vec<SessionRecord>, S
         .order((sessions::created_at.desc(), sessions::id.desc()))
         .limit(filter.limit.into())
         .load::<AdminSessionRow>(db)?;
-    Ok(rows.into_iter().map(SessionRecord::from).collect())
+    Ok(Some(rows.into_iter().map(SessionRecord::from).collect()))
 }
 
 pub fn end(db: &mut Db, session: SessionId, mut event: AuditEvent) -> Result<Option<bool>, StorageError> {

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
+use token_broker::config::KeysFile;
+use token_broker::domain::clock::{Clock, SystemClock};
+use token_broker::domain::entropy::SystemEntropy;
 
 use super::broker::TestBroker;
 use super::dump::{self, Dump};
@@ -92,6 +95,12 @@ impl Desk {
         assert_eq!((ended.code, ended.out.as_str()), (Some(code), ""), "{arguments:?}: {ended:?}");
         ended.err
     }
+}
+
+/// The text of a keys file as `keys generate` makes it.
+pub fn server_keys() -> String {
+    let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now());
+    keys.text().expose_secret().to_owned()
 }
 
 const CONFIG: &str = r#"
