@@ -133,5 +133,5 @@ fn provider_refusal(error: &str) -> ErrorCode {
 /// was set back.
 async fn mark_used(broker: &Broker, used_name: &str) -> Result<bool> {
     let life = (lifetimes::LOGIN_ATTEMPT * 2).to_std().unwrap_or_default();
-    Ok(broker.key_store.claim(&format!("attempt:{used_name}"), life).await?)
+    Ok(broker.key_store.mark_used(&format!("attempt:{used_name}"), life).await?)
 }
