@@ -68,9 +68,10 @@ pub(super) async fn live_token<'a>(
         return Err(refused(broker, caller, Some(&record)));
     };
     let now = broker.clock.now();
-    match liveness(&keys, &record, genuine.key_id, now) {
+    let liveness = liveness(&keys, &record, genuine.key_id, now);
+    match liveness {
         // Flagged, so that no later use of the session revives it.
-        Liveness::Usable if client.is_idle(record.session_last_used(), now) => {
+        Liveness::Usable if is_idle(broker, client, &record, now).await? => {
             let facts = &record.token.facts;
             if broker.storage.revoke_token(facts.handle, now).await? {
                 about(Event::new(broker, caller, AuditKind::TokenIdle), facts).record();
@@ -93,6 +94,22 @@ pub(super) async fn live_token<'a>(
         }
         Liveness::Reused | Liveness::Dead => Err(refused(broker, caller, Some(&record))),
     }
+}
+
+/// Whether the token's session was not used for longer than its client allows.
+///
+/// A use that waits to be written counts. It may be written, and wait no more, between the two looks at it: hence
+/// the second look at the row, of those only that are about to be refused.
+async fn is_idle(broker: &Broker, client: &Client, record: &TokenRecord, now: Timestamp) -> Result<bool> {
+    let facts = &record.token.facts;
+    let used_within_limit = |at| !client.is_idle(at, now);
+    if used_within_limit(record.session_last_used())
+        || broker.last_uses.of(facts.session_id).is_some_and(used_within_limit)
+    {
+        return Ok(false);
+    }
+    let again = broker.storage.find_token(facts.handle).await?;
+    Ok(!again.is_some_and(|again| used_within_limit(again.session_last_used())))
 }
 
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).

@@ -199,13 +199,13 @@ impl Storage {
         on_backend!(self, Bound::Answer, provider_logout::find(&logout))
     }
 
-    /// Ends those sessions, with their tokens, and says which were not ended before.
+    /// Ends these sessions of it, with their tokens, and says which were not ended before.
     pub async fn end_provider_sessions(
         &self,
-        logout: ProviderLogout,
+        found: Vec<EndedSession>,
         now: Timestamp,
     ) -> Result<Vec<EndedSession>, StorageError> {
-        on_backend!(self, Bound::Answer, provider_logout::end(&logout, now))
+        on_backend!(self, Bound::Answer, provider_logout::end(&found, now))
     }
 
     /// Disables a user, or enables it again with `None`; says whether there is such a user.

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use token_broker::domain::clock::Timestamp;
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::outage::{SOON, within};
@@ -153,6 +154,66 @@ async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again
         // Neither a clock that was set back nor a use of another token brings it back (TK-19).
         broker.advance(-900);
         assert_eq!(status(&broker, &token).await, 401);
+    }
+}
+
+/// Lets no last use be written, or lets it again, while everything else is.
+fn refuse_notes(broker: &TestBroker, refuse: bool) {
+    let url = broker.config.database.url.expose_secret();
+    let statements = match (url.starts_with("sqlite:"), refuse) {
+        (true, true) => {
+            "CREATE TRIGGER refused BEFORE UPDATE OF last_used_at ON sessions
+             BEGIN SELECT RAISE(ABORT, 'no'); END;"
+        }
+        (true, false) => "DROP TRIGGER refused;",
+        (false, true) => {
+            "CREATE FUNCTION refused() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''no''; END';
+             CREATE TRIGGER refused BEFORE UPDATE OF last_used_at ON sessions
+             FOR EACH ROW EXECUTE FUNCTION refused();"
+        }
+        (false, false) => "DROP TRIGGER refused ON sessions;",
+    };
+    sql::execute(url, statements);
+}
+
+/// What could not be written yet is known all the same: whoever works through an outage of writes stays.
+#[actix_web::test]
+async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_else() {
+    for setup in Setup::each_database().await {
+        let broker = impatient(setup);
+        let browser = broker.browser();
+        let token = broker.sign_in(&browser, "dev", "alice").await;
+        let rotated = broker.post("/api/token/rotate", &token, &json!({})).await.json();
+        let tab = rotated["access_token"].as_str().unwrap();
+        let idle_browser = broker.browser();
+        let idle = broker.sign_in(&idle_browser, "dev", "alice").await;
+        refuse_notes(&broker, true);
+        for round in 1..=4 {
+            broker.advance(540);
+            assert_eq!(status(&broker, tab).await, 200, "round {round}");
+        }
+        let used = broker.now();
+        let back = browser.navigate(&broker.login(&[]).url).await;
+        let key = back.parameter("one_time_key");
+        assert!(key.is_some(), "the browser's session is in use, too: {back:?}");
+        assert_eq!(status(&broker, &idle).await, 401);
+        let back = idle_browser.navigate(&broker.login(&[]).url).await;
+        assert!(back.location().unwrap().as_str().starts_with(broker.provider.url()), "{back:?}");
+
+        refuse_notes(&broker, false);
+        assert_eq!(status(&broker, tab).await, 200, "whether or not it is written by now");
+        let owner = user(&broker, tab).await;
+        within(Duration::from_secs(10), "writing the newest", async {
+            let near = |at: Timestamp| (at - used).abs() < TimeDelta::seconds(10);
+            let known = || async { broker.storage().live_sessions_of(owner, broker.now()).await.unwrap() };
+            while !known().await.iter().any(|session| session.last_used_at.is_some_and(near)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        // The limit runs from there, with the grain on top, and not longer for having been an outage.
+        broker.advance(880);
+        assert_eq!(status(&broker, tab).await, 200);
     }
 }
 

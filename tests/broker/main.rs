@@ -14,6 +14,7 @@ mod administration_resource_servers;
 mod administration_sessions;
 mod administration_users;
 mod backchannel_logout;
+mod backchannel_outages;
 mod bearer;
 mod browser_session;
 mod callback;

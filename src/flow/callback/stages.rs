@@ -19,6 +19,7 @@ use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
 use crate::storage::records::{NewBrowserSession, SignIn, SignInRefused, SignedIn, StoredToken};
 
+use super::Incomplete;
 use super::verify::{Answer, VerifiedCallback};
 
 /// The provider has taken the code back; for OpenID Connect the ID token is verified.
@@ -157,10 +158,16 @@ fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in:
 }
 
 impl SignedInUser {
-    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it.
-    pub(super) async fn park_key(self, broker: &Broker) -> Result<(ParkedKey, SessionCookieChange)> {
+    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it, and without it, too:
+    /// the session it had before is over, and the next login continues this one.
+    pub(super) async fn park_key(
+        self,
+        broker: &Broker,
+    ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
         let Self { attempt, token, handle, session_cookie } = self;
-        let key = park_key(broker, &token, handle, attempt.challenge.as_ref()).await?;
-        Ok((key, session_cookie))
+        match park_key(broker, &token, handle, attempt.challenge.as_ref()).await {
+            Ok(key) => Ok((key, session_cookie)),
+            Err(error) => Err(Incomplete { session_cookie, ..error.into() }),
+        }
     }
 }

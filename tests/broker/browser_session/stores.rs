@@ -44,6 +44,36 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     panic!("the session was not continued when the key store was back");
 }
 
+/// The key store goes away between the sign-in and the parking of the key: the session before is over, so the
+/// browser needs the new one's cookie, with which the next click succeeds.
+#[actix_web::test]
+async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in() {
+    let redis = RedisServer::start(&[]);
+    let parking = |right: &str| redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg(right));
+    let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
+    let browser = broker.browser();
+    let before = broker.sign_in(&browser, "dev", "alice").await;
+    let cookie = session_cookie(&browser);
+
+    parking("-eval");
+    let login = fresh_login(&broker, &browser, "bob", "").await;
+    assert_told_to_the_spa(&login.back, &login.state, "temporarily_unavailable");
+    assert_eq!(status(&broker, &before).await, 401, "another person signed in in this browser");
+    assert_ne!(session_cookie(&browser), cookie);
+    assert!(
+        browser.cookies("localhost").keys().all(|name| name.ends_with("tb_session")),
+        "no attempt is left"
+    );
+    assert_unknown(&broker, &browser, &[]).await;
+
+    parking("+eval");
+    let asked = asked_providers(&broker);
+    let token = another_token(&broker, &browser).await;
+    assert_eq!(me(&broker, &token).await["user"]["username"], "bob");
+    assert_eq!(asked_providers(&broker), asked, "nobody has to sign in twice");
+    assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 1);
+}
+
 #[actix_web::test]
 async fn a_database_that_another_writer_holds_signs_nobody_out() {
     let broker = TestBroker::start();
