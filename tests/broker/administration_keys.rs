@@ -5,14 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::support::administration::{Desk, server_keys};
+use crate::support::administration::Desk;
 use crate::support::storage::Database;
 
 const FILE: [&str; 2] = ["--file", "server_keys.toml"];
-
-fn desk(database: &str) -> Desk {
-    Desk::at(database, &server_keys())
-}
 
 fn path(desk: &Desk) -> PathBuf {
     desk.folder().join("server_keys.toml")
@@ -50,7 +46,7 @@ fn replace_long_ago(desk: &Desk) {
 
 #[actix_web::test]
 async fn ad_11_commands_at_the_same_moment_lose_no_key_and_readers_always_find_a_whole_file() {
-    let desk = desk("sqlite:unused");
+    let desk = Desk::at("sqlite:unused");
     std::thread::scope(|scope| {
         let adding: Vec<_> =
             (0..12).map(|_| scope.spawn(|| desk.run(&[&["keys", "add"], &FILE[..]].concat()))).collect();
@@ -70,7 +66,7 @@ async fn ad_11_commands_at_the_same_moment_lose_no_key_and_readers_always_find_a
 /// A command was killed between writing the new file and putting it in its place.
 #[actix_web::test]
 async fn ad_11_what_a_killed_command_left_is_in_nobodys_way() {
-    let desk = desk("sqlite:unused");
+    let desk = Desk::at("sqlite:unused");
     desk.file("server_keys.toml.new", "half a fi");
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     assert_eq!(ids(&desk), [1, 2]);
@@ -80,7 +76,7 @@ async fn ad_11_what_a_killed_command_left_is_in_nobodys_way() {
 /// Whoever has the file keeps the others waiting no longer than it lives.
 #[actix_web::test]
 async fn ad_11_a_command_waits_for_the_one_before() {
-    let desk = desk("sqlite:unused");
+    let desk = Desk::at("sqlite:unused");
     let held = std::fs::File::open(path(&desk)).unwrap();
     held.lock().unwrap();
     std::thread::scope(|scope| {
@@ -99,7 +95,7 @@ async fn ad_11_a_command_waits_for_the_one_before() {
 #[actix_web::test]
 async fn tk_06_a_key_that_is_needed_does_not_go_by_mistake() {
     let database = Database::sqlite().migrated().await;
-    let desk = desk(&database.url);
+    let desk = Desk::at(&database.url);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     for (arguments, code, mend) in [
         (&["1"][..], 2, "keys issue"),
@@ -123,7 +119,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake()
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);
     for database in databases {
-        let desk = desk(&database.url);
+        let desk = Desk::at(&database.url);
         for name in ["orders", "billing"] {
             desk.done(&["resource-servers", "add", name, "--audience", "https://api.example.com"]);
         }
@@ -154,7 +150,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake()
 #[actix_web::test]
 async fn ad_11_everything_that_a_key_is_needed_for_is_said_before_anybody_says_yes() {
     let database = Database::sqlite().migrated().await;
-    let desk = desk(&database.url);
+    let desk = Desk::at(&database.url);
     desk.done(&["resource-servers", "add", "orders", "--audience", "https://api.example.com"]);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
@@ -168,7 +164,7 @@ async fn ad_11_everything_that_a_key_is_needed_for_is_said_before_anybody_says_y
 /// Whether a resource server needs the key is not known: that is no no.
 #[actix_web::test]
 async fn ad_11_a_key_stays_while_nobody_can_say_who_needs_it() {
-    let desk = desk("sqlite:missing/folder/broker.sqlite");
+    let desk = Desk::at("sqlite:missing/folder/broker.sqlite");
     replace_long_ago(&desk);
     assert!(stays(&desk, &["1"], 1).contains("the database cannot be used"));
     assert!(stays(&desk, &["1", "--config", "missing.toml"], 2).contains("missing.toml"));

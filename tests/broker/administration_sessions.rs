@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use token_broker::domain::api_token::{ApiToken, GenuineToken, TokenHandle};
 use token_broker::domain::entropy::SystemEntropy;
 
-use crate::support::administration::{Desk, server_keys};
+use crate::support::administration::Desk;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::storage::{self, Database, login, noon, sql};
 
@@ -254,7 +254,7 @@ async fn ad_05_lists_go_on_where_a_page_ended() {
         for _ in 0..7 {
             storage::sign_in(&database.storage, login("alice", noon())).await;
         }
-        let desk = Desk::at(&database.url, &server_keys());
+        let desk = Desk::at(&database.url);
         for what in ["sessions", "tokens"] {
             let list = [what, "list", "--user", "alice", "--all", "--limit"];
             let page = |arguments: &[&str]| desk.json(&[&list, arguments].concat());

@@ -51,7 +51,8 @@ pub fn end(db: &mut Db, found: &[EndedSession], now: Timestamp) -> Result<Vec<En
         let ids: Vec<Id> = found.iter().map(|found| found.session.into()).collect();
         let mut ended = Vec::new();
         for ids in ids.chunks(IN_A_STATEMENT) {
-            let open = sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::revoked_at.is_null());
+            let open =
+                sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::revoked_at.is_null());
             let rows: Vec<(Id, Id)> = open.select((sessions::id, sessions::user_id)).load(db)?;
             ended.extend(rows.into_iter().map(session));
         }
