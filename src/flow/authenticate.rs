@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::api_token::{GenuineToken, TokenFacts};
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::{KeyId, KeyRing};
@@ -14,10 +15,9 @@ use crate::domain::lifetimes;
 use crate::domain::session::Session;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
-use crate::flow::limits::{Counted, count};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 use crate::storage::records::TokenRecord;
 
 /// Who calls, proven by a live token.

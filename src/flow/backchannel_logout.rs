@@ -2,15 +2,15 @@
 //! Connect Back-Channel Logout 1.0). What it names is over at once and everywhere.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::ids::ProviderId;
 use crate::domain::lifetimes;
 use crate::domain::provider_logout::ProviderLogout;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
-use crate::flow::limits::{Counted, count};
 use crate::provider::ProviderError;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 use crate::storage::records::EndedSession;
 
 /// Carries a logout out; that there was nothing to end is a success, too.

@@ -7,11 +7,10 @@ use chrono::TimeDelta;
 
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::BrowserSession;
+use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::user::User;
 use crate::error::Result;
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::about;
 use crate::flow::browser_session::{SessionCookieChange, find_opened, is_live, is_of};
 use crate::flow::hand_over::{ParkedKey, park_key};
@@ -19,6 +18,7 @@ use crate::flow::issue::Issue;
 use crate::flow::login::Asked;
 use crate::provider::Provider;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::BrowserSessionRecord;
 
 /// What a session, or its absence, leads to.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::domain::caller::Caller;
 use crate::error::Result;
-use crate::flow::Caller;
 use crate::flow::authenticate::Authenticated;
 use crate::flow::sessions::record_ended;
 use crate::state::Broker;

@@ -4,18 +4,18 @@
 //! server key. Whatever is wrong, the answer is the same `invalid_grant`.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::CodeVerifier;
 use crate::error::{ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::issue::{IssuedToken, TokenParts};
-use crate::flow::limits::{Counted, count};
 use crate::key_store::Taken;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 
 /// What the SPA presents. Not printable: it holds secrets.
 pub struct RedeemRequest {

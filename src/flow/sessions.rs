@@ -4,15 +4,15 @@
 //! exist.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::device::Device;
 use crate::domain::ids::{ProviderId, SessionId};
 use crate::domain::session::Session;
 use crate::error::{ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::Authenticated;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 
 /// A live session in its owner's list.
 #[derive(Debug)]

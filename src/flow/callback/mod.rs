@@ -12,14 +12,15 @@ mod stages;
 mod verify;
 
 use crate::domain::browser_session::BrowserSession;
+use crate::domain::caller::Caller;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::AttemptId;
 use crate::error::{Error, Result};
+use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, WayBack, failed};
-use crate::flow::limits::{Counted, count};
-use crate::flow::{AttemptCookie, Caller};
 use crate::state::Broker;
+use crate::state::limits::{Counted, count};
 
 use verify::VerifiedCallback;
 

@@ -3,20 +3,20 @@
 use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::{BrowserSession, SessionSecret};
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::logout_attempt::seal_id_token;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::about;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, park_key};
 use crate::flow::issue::{Issue, reopen_handle};
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::{NewBrowserSession, SignIn, SignInRefused, SignedIn, StoredToken};
 
 use super::Incomplete;

@@ -41,7 +41,7 @@ pub struct LastUses {
 
 impl LastUses {
     /// Notes that the token of this row, which was just read, is used now.
-    pub(super) fn note(&self, record: &TokenRecord, now: Timestamp) {
+    pub(crate) fn note(&self, record: &TokenRecord, now: Timestamp) {
         let known = [record.last_used_at, record.session_last_used_at];
         if known.iter().all(|at| at.is_some_and(|at| now - at < LAST_USE_GRAIN)) {
             return;
@@ -53,7 +53,7 @@ impl LastUses {
     /// When any token of the session was last used, as far as that waits to be written here.
     ///
     /// A note leaves as soon as it is written: look here first and read the row afterwards, or one can be missed.
-    pub(super) fn of(&self, session: SessionId) -> Option<Timestamp> {
+    pub(crate) fn of(&self, session: SessionId) -> Option<Timestamp> {
         self.waiting().values().filter(|used| used.session == session).map(|used| used.at).max()
     }
 
