@@ -76,23 +76,6 @@ test('after “Try again” the focus is back at the button that failed', async 
   assert.equal(await focused(page), 'BUTTON Cause it: Broker down');
 });
 
-test('a problem is said once, however often the page is drawn', async (t) => {
-  const { page } = await open(t);
-  await signIn(page);
-  await cause(page, 'denied');
-  await answerProvider(page, { deny: '1' });
-  const said = await page.getByRole('alert').elementHandle();
-  await page.route('**/api/token/rotate', (route) => route.abort());
-  const drawn = page.locator('.codes', { hasText: 'network_error' });
-  await press(page, 'Rotate now'); // another problem
-  await drawn.waitFor();
-  assert.equal(await said.evaluate((element) => element.isConnected), false);
-  const second = await page.getByRole('alert').elementHandle();
-  await press(page, 'Rotate now'); // the same once more
-  await page.locator('#token [aria-busy]').waitFor({ state: 'detached' });
-  assert.equal(await second.evaluate((element) => element.isConnected), true);
-});
-
 test('after “End” the focus is at the next session, at last at the heading', async (t) => {
   for (let count = 0; count < 2; count += 1) {
     const elsewhere = await browser.newContext({ userAgent: phone });

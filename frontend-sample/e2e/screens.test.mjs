@@ -52,11 +52,14 @@ const screens = {
     await stopClock(page.context());
     await page.reload();
     await page.getByText('This tab got its session from another tab').waitFor();
+    await page.context().clock.resume();
   }],
   'signed out in another tab': ['You signed out in another tab', async (page) => {
     await signIn(page);
     await stopClock(page.context());
     const other = await openSample(page.context(), broker);
+    await heading(other, 'Hello, Alice Example');
+    await page.context().clock.resume();
     await press(other, 'Sign out');
   }],
   'key used twice, nobody signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-used')],
@@ -67,8 +70,11 @@ const screens = {
     await answerProvider(page);
   }],
   'an insecure page': ['Sign in', async (page) => {
+    await page.addInitScript(() => {
+      const { setTimeout } = window;
+      window.setTimeout = (act, delay) => (delay === 6000 ? 0 : setTimeout(act, delay)); // the notice stays
+    });
     await openInsecurely(page);
-    await stopClock(page.context()); // or else the notice goes
     await press(page, 'Continue with Development provider');
     await page.getByText('insecure_context').waitFor();
   }],

@@ -21,14 +21,10 @@ export const signedIn = (broker, first, { arrival, now }) => {
   const heading = h('h1', { tabindex: '-1' }, `Hello, ${nameOf(first)}`);
   const banner = h('div', { class: 'banner' });
   const ticket = token(broker, now);
-  /** @type {SignedIn['error']} */
-  let shown = null;
   /** @type {HTMLElement | null} What had the focus when the problem appeared. */
   let cause = null;
   /** @param {SignedIn['error']} error */
   const show = (error) => {
-    if (error === shown) return; // or else it would be announced again
-    shown = error;
     const held = banner.contains(document.activeElement);
     if (!held) cause = /** @type {HTMLElement | null} */ (document.activeElement);
     banner.replaceChildren(...(error ? [problem(broker, error, { signedIn: true, dismiss: () => show(null) })] : []));
