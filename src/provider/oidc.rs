@@ -393,7 +393,7 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(kind(sign_in(&provider).await), "ok");
         }
-        assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
         assert_eq!((fake.server.count(METADATA), fake.server.count(JWKS)), (2, 2), "one new try a minute");
     }
 
@@ -405,7 +405,7 @@ mod tests {
         let began = monotonic();
         let outcomes = join_all((0..3).map(|_| provider.check_issuer(None))).await;
         assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "timeout"));
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
         assert_eq!(kind(provider.check_issuer(Some(fake.issuer())).await), "ok", "needs no metadata");
         fake.metadata(json!({}));
         assert_eq!(kind(sign_in(&provider).await), "ok", "nothing is remembered of it");

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::outage::{SOON, within};
 use crate::support::storage::sql;
+use crate::support::wait::until;
 
 const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
     CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens BEGIN INSERT INTO noted VALUES (1); END;
@@ -41,14 +42,12 @@ fn notes(broker: &TestBroker) -> (usize, usize) {
 
 /// Waits until so many notes are written.
 async fn written(broker: &TestBroker, expected: usize) {
-    for _ in 0..500 {
-        if notes(broker).0 >= expected {
-            assert_eq!(notes(broker), (expected, expected));
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{:?} instead of {expected}", notes(broker));
+    until(async || {
+        let written = notes(broker);
+        if written.0 >= expected { Ok(()) } else { Err(written) }
+    })
+    .await;
+    assert_eq!(notes(broker), (expected, expected));
 }
 
 async fn status(broker: &TestBroker, token: &str) -> u16 {
@@ -94,7 +93,7 @@ async fn se_04_the_list_tells_when_another_session_was_last_used() {
     let listed = broker.call("/api/sessions", &here).await.json();
     let last_used = listed["sessions"][1]["last_used_at"].as_str().unwrap();
     let off = last_used.parse::<chrono::DateTime<chrono::Utc>>().unwrap() - used;
-    assert!(off >= TimeDelta::zero() && off < TimeDelta::seconds(10), "{off}");
+    assert!(off >= TimeDelta::zero() && off < TimeDelta::minutes(1), "{off}");
 }
 
 /// Notes wait for the database, and no request waits for them.
@@ -185,19 +184,17 @@ async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
     for _ in 0..4 {
         broker.advance(400);
         assert_eq!(status(&broker, &siblings[0]).await, 200);
-        for _ in 0..100 {
-            if broker
-                .storage()
-                .live_sessions_of(user(&broker, &siblings[0]).await, broker.now())
-                .await
-                .unwrap()[0]
-                .last_used_at
-                .is_some_and(|at| broker.now() - at < TimeDelta::seconds(60))
-            {
-                break;
+        let user = user(&broker, &siblings[0]).await;
+        until(async || {
+            let sessions = broker.storage().live_sessions_of(user, broker.now()).await.unwrap();
+            let last_use = sessions[0].last_used_at;
+            if last_use.is_some_and(|at| broker.now() - at < TimeDelta::seconds(60)) {
+                Ok(())
+            } else {
+                Err(last_use)
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        })
+        .await;
     }
     assert_eq!(status(&broker, &siblings[1]).await, 200, "1600 seconds after its only other moment");
 }

@@ -1,7 +1,7 @@
 //! A store is away while a signed-in browser comes to `/login`, and two instances over the same stores.
 
 use super::*;
-use crate::support::outage::{SOON, assert_nothing_lost, assert_told_to_the_spa, within};
+use crate::support::outage::{SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, within};
 use crate::support::redis::RedisServer;
 use crate::support::rows;
 use crate::support::storage::sql::SqliteLock;
@@ -34,14 +34,8 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "no token was written");
     assert_eq!(status(&broker, &token).await, 200);
     redis.launch();
-    for _ in 0..100 {
-        let back = browser.navigate(&broker.login(&[]).url).await;
-        if leads(&broker, &back) == Leads::Back {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("the session was not continued when the key store was back");
+    assert_recovers(&broker, "the key store was started again").await;
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
 }
 
 #[actix_web::test]
@@ -79,13 +73,8 @@ mod postgres {
         stranger.set_cookie("localhost", "tb_session", Some("made-up"));
         assert_eq!(login_leads(&broker, &stranger, &[]).await, Leads::Provider("dev"));
         server.resume();
-        for _ in 0..100 {
-            if leads(&broker, &browser.navigate(&broker.login(&[]).url).await) == Leads::Back {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!("the session was not continued when the database was back");
+        assert_recovers(&broker, "the database was started again").await;
+        assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
     }
 
     #[actix_web::test]
