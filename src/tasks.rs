@@ -16,7 +16,7 @@ use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
-use crate::storage::{Backend, Storage};
+use crate::storage::{Backend, PURGE_BATCH, Storage};
 
 /// How long to wait before asking a database again that was away.
 const RETRY: Duration = Duration::from_secs(2);
@@ -26,9 +26,6 @@ const WATCH: Duration = Duration::from_secs(5);
 
 /// How often the file of the server keys is looked at.
 const SERVER_KEYS: Duration = Duration::from_secs(1);
-
-/// Rows deleted in one transaction.
-const PURGE_BATCH: i64 = 500;
 
 /// How long the last audit rows may take when the broker stops.
 const LAST_ROWS: Duration = Duration::from_secs(3);

@@ -103,7 +103,7 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
         Some(Err(_)) => return unknown(),
         None => None,
     };
-    // A client that says who it is is held to it before anything is spent.
+    // An unknown client and a foreign origin are refused before anything is spent.
     if let Some(id) = request.client_id.as_deref() {
         let Some(client) = broker.clients.find(id) else { return unknown() };
         if let Some(refusal) = foreign_origin(caller, client, None) {

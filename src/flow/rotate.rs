@@ -19,8 +19,8 @@ use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
 /// Rotates the presented token.
 ///
 /// # Errors
-/// `invalid_token` as for every call; `invalid_request` for `legacy` clients; `rate_limited` when it already has its siblings: the old token still
-/// works until its overlap ends.
+/// `invalid_token` as for every call; `invalid_request` for `legacy` clients; `rate_limited` when it already has its
+/// siblings: the old token still works until its overlap ends.
 pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result<IssuedToken> {
     let LiveToken { keys, genuine, record, client } = live_token(broker, caller, presented).await?;
     if client.legacy {

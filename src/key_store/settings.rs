@@ -57,7 +57,7 @@ pub enum KeyStoreSettingsError {
         /// Why.
         cause: std::io::Error,
     },
-    /// The certificates that the URL names are none.
+    /// The files that the URL names hold no certificates.
     #[error("key_store.url: the files of its parameters hold no usable certificates (PEM)")]
     Certificates,
     /// A limit that nothing could pass.

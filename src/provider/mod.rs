@@ -139,8 +139,8 @@ impl Provider {
         }
     }
 
-    /// Whether the `iss` of a callback is another issuer's: told without asking anybody. That one is missing which
-    /// the metadata announces, [`Self::check_issuer`] finds out.
+    /// Whether the `iss` of a callback is another issuer's: told without asking anybody. One that is missing although
+    /// the metadata announces it is found by [`Self::check_issuer`].
     pub fn has_other_issuer(&self, iss: Option<&str>) -> bool {
         match &self.kind {
             Kind::Oidc(oidc) => iss.is_some_and(|iss| iss != oidc.issuer()),

@@ -53,6 +53,9 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
 use crate::domain::user::Permissions;
 
+/// Rows that a purge deletes in one transaction, so that nobody waits long.
+pub const PURGE_BATCH: i64 = 500;
+
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -75,6 +78,9 @@ impl Storage {
     pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
         Ok(Self { workers: Arc::new(Workers::new(settings)?) })
     }
+
+    /// Rows that a purge deletes in one transaction, so that nobody waits long.
+    pub const PURGE_BATCH: i64 = 500;
 
     /// Which database it is.
     pub fn backend(&self) -> Backend {

@@ -2,10 +2,8 @@
 
 use super::{Administration, Result};
 use crate::domain::audit::AuditKind;
+use crate::storage::PURGE_BATCH;
 use crate::storage::records::Purged;
-
-/// Rows deleted in one transaction, so that nobody waits long.
-const BATCH: i64 = 500;
 
 /// Counts what [`purge`] would delete.
 ///
@@ -24,7 +22,7 @@ pub async fn dry_run(administration: &Administration) -> Result<Purged> {
 pub async fn purge(administration: &Administration) -> Result<Purged> {
     let event = administration.event(AuditKind::AdminPurged);
     let now = event.at;
-    let purged = administration.storage.purge(now, now - administration.audit_kept, BATCH).await?;
+    let purged = administration.storage.purge(now, now - administration.audit_kept, PURGE_BATCH).await?;
     administration.storage.record_audit(vec![event]).await?;
     Ok(purged)
 }

@@ -11,7 +11,7 @@ use crate::state::Broker;
 
 use super::LoginRequest;
 
-/// A login that nothing speaks against. Whether it is one does not depend on who is signed in.
+/// A login request that passed every check; none of them depends on who is signed in.
 pub(in crate::flow) struct Asked<'a> {
     /// Who asks, and where the answer goes.
     pub(in crate::flow) way_back: WayBack<'a>,
