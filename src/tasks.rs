@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
-use crate::flow::audit_trail::AuditWriter;
-use crate::flow::health::{Part, stores};
-use crate::flow::late_revocations::LateRevoker;
 use crate::server::metrics_recorder;
 use crate::state::Broker;
+use crate::state::audit_trail::AuditWriter;
+use crate::state::health::{Part, stores};
+use crate::state::late_revocations::LateRevoker;
 use crate::storage::{Backend, Storage};
 
 /// How long to wait before asking a database again that was away.

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("provider", &["domain", "error"]),
     ("key_store", &["domain", "error"]),
     ("storage", &["domain", "error"]),
+    ("state", &["domain", "error", "provider", "key_store", "storage"]),
     ("flow", &["domain", "error", "provider", "key_store", "storage", "state"]),
     ("http", &["domain", "error", "flow", "state"]),
 ];
@@ -25,6 +26,7 @@ const FOREIGN: &[(&str, &str)] = &[
         "domain",
         r"\b(actix_\w+|diesel|redis|reqwest|tokio)\b|\bstd::(\{[^;]*\b)?(fs|process|env)\b|\b(Tcp|Udp|Unix)(Stream|Socket|Listener)\b",
     ),
+    ("state", r"\bactix_\w+"),
     ("flow", r"\bactix_\w+"),
     ("http", r"\b(diesel|redis|reqwest)\b"),
 ];

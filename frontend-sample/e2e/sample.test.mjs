@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { answerProvider, openSample } from './support/browser.mjs';
+import { answerProvider, openSample, stopClock } from './support/browser.mjs';
 import { alert, broker, browser, cause, heading, open, press, signIn } from './support/sample.mjs';
 
 test('two clicks sign in: the address is clean, and everything about the session is there', async (t) => {
@@ -97,6 +97,8 @@ async function openElsewhere(t, userAgent, name) {
 }
 const phone = 'Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
 const entries = (page) => page.locator('#sessions li');
+/** Signs out by this button and waits until the broker has heard of it; the page does not wait. */
+const leave = (page, name) => Promise.all([page.waitForResponse('**/api/logout'), press(page, name)]);
 
 test('sessions: another device is listed, and ended from here; it notices with its next call', async (t) => {
   const there = await openElsewhere(t, phone);
@@ -122,6 +124,7 @@ test('sessions: the others end and this one stays; then everywhere, and here by 
   const there = await openElsewhere(t, phone);
   const { page } = await open(t);
   await signIn(page);
+  await entries(page).nth(1).waitFor();
   await press(page, 'Sign out the others');
   await page.locator('#notice', { hasText: 'All other sessions have ended.' }).waitFor();
   await entries(page).nth(1).waitFor({ state: 'detached' });
@@ -134,7 +137,7 @@ test('sessions: the others end and this one stays; then everywhere, and here by 
   await there.getByRole('link', { name: /Development provider$/ }).click();
   await answerProvider(there);
   await heading(there, 'Hello, Alice Example');
-  await press(page, 'Sign out everywhere');
+  await leave(page, 'Sign out everywhere');
   await heading(page, 'You are signed out');
   await press(there, 'Who am I');
   await heading(there, 'Your session has ended');
@@ -157,6 +160,7 @@ test('sessions: with the broker away the list says so', async (t) => {
 test('single sign-on: a new login in this browser needs no provider, until the session has ended', async (t) => {
   const { page, context, trouble } = await open(t);
   await signIn(page);
+  await entries(page).first().waitFor(); // so that the answer that is waited for is the next one
   const listed = () => page.waitForResponse('**/api/sessions').then((response) => response.json());
   const [before] = await Promise.all([listed(), page.reload()]);
   await page.evaluate(() => sessionStorage.clear());
@@ -169,7 +173,7 @@ test('single sign-on: a new login in this browser needs no provider, until the s
   assert.deepEqual(ids(after), ids(before), 'it is the same session');
   const hops = await page.locator('#hops').innerText();
   assert.ok(hops.includes('no provider was asked') && !hops.includes('/oauth2_callback'), hops);
-  await press(page, 'Sign out');
+  await leave(page, 'Sign out');
   await heading(page, 'You are signed out');
   await press(page, 'Continue with Development provider');
   await page.waitForURL(/\/authorize/);
@@ -196,6 +200,7 @@ test('two tabs: the second is signed in by the first, and a logout reaches both'
   await signIn(page);
   const link = page.getByRole('link', { name: 'Open a second tab' });
   assert.deepEqual(await link.evaluate(({ target, rel, pathname }) => [target, rel, pathname]), ['_blank', 'noopener', '/']);
+  await stopClock(context);
   const second = await openSample(context, broker);
   await heading(second, 'Hello, Alice Example');
   await second.getByText('This tab got its session from another tab').waitFor();
@@ -291,7 +296,7 @@ test('keyboard only: skip link, sign in, call the API, sign out; the focus follo
   await page.keyboard.press('Tab');
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content');
   await page.keyboard.press('Enter');
-  assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+  await page.locator('#main:focus').waitFor();
   await tabTo(page, 'Sign in as Alice');
   await page.keyboard.press('Enter');
   await page.waitForURL(/\/authorize/);
@@ -300,6 +305,7 @@ test('keyboard only: skip link, sign in, call the API, sign out; the focus follo
   await heading(page, 'Hello, Alice Example');
   const focused = () => page.evaluate(() => `${document.activeElement.tagName} ${document.activeElement.textContent}`);
   assert.equal(await focused(), 'H1 Hello, Alice Example');
+  await entries(page).first().waitFor(); // what comes later would take the focus away
   await tabTo(page, 'Who am I');
   await page.keyboard.press('Space');
   await page.getByText('"username": "alice"').waitFor();

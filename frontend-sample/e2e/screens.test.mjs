@@ -20,6 +20,7 @@ const screens = {
     await page.locator('[aria-busy]').waitFor();
   }],
   'signing in': ['Signing you in', async (page) => {
+    await page.addInitScript(() => { AbortSignal.timeout = () => new AbortController().signal; }); // waits for ever
     await page.route('**/api/get_token', () => {});
     await press(page, 'Continue with Development provider');
     await answerProvider(page);

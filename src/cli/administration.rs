@@ -6,13 +6,14 @@ use actix_web::rt::System;
 use chrono::TimeDelta;
 use clap::Args;
 
-use super::output::clean;
+use super::output::{Console, clean};
 use super::serve::runtime;
 use super::{ConfigFile, Failure, operator};
 use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::domain::entropy::SystemEntropy;
-use crate::flow::administration::{Administration, AdministrationError};
+use crate::domain::ids::UserId;
+use crate::flow::administration::{self, Administration, AdministrationError, users};
 use crate::server;
 use crate::storage::Storage;
 
@@ -48,7 +49,7 @@ impl ConfigFile {
         &self,
         work: impl AsyncFnOnce(&Administration) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let administration = administration(&self.load()?.config)?;
+        let administration = open(&self.load()?.config)?;
         System::new().block_on(async {
             administration.storage.ping().await.map_err(runtime)?;
             work(&administration).await
@@ -56,7 +57,7 @@ impl ConfigFile {
     }
 }
 
-fn administration(config: &Config) -> Result<Administration, Failure> {
+fn open(config: &Config) -> Result<Administration, Failure> {
     let storage = Storage::new(&server::storage_settings(config))
         .map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
@@ -79,9 +80,47 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Whether a list of so many rows may go on.
-    pub(super) fn is_reached(&self, rows: usize) -> bool {
-        u32::try_from(rows).is_ok_and(|rows| rows >= self.rows)
+    /// Says how to see more where the list may go on; `how` gets its last row.
+    pub(super) fn remark_more<T>(
+        &self,
+        found: &[T],
+        how: impl FnOnce(&T) -> String,
+        console: &mut Console<'_>,
+    ) -> Result<(), Failure> {
+        match found.last() {
+            Some(last) if u32::try_from(found.len()).is_ok_and(|rows| rows >= self.rows) => {
+                console.remark(&format!("there may be more: {}", how(last)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whose sessions or tokens a list has.
+#[derive(Debug, Args)]
+pub(super) struct Owned {
+    /// Only this user's: id, provider/subject, or a username that only one user has.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Those that are over, too, until they are purged.
+    #[arg(long)]
+    pub(super) all: bool,
+}
+
+impl Owned {
+    /// Reads the list, of the user that is named, if one is.
+    pub(super) fn find<T>(
+        &self,
+        common: &Common,
+        list: impl AsyncFnOnce(&Administration, Option<UserId>) -> administration::Result<T>,
+    ) -> Result<T, Failure> {
+        common.run(async |administration| {
+            let user = match &self.user {
+                Some(name) => Some(users::find(administration, name).await?.id),
+                None => None,
+            };
+            Ok(list(administration, user).await?)
+        })
     }
 }
 

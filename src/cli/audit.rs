@@ -1,8 +1,7 @@
 //! `audit`: what happened.
 
-use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
@@ -10,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::administration::{Common, HELP, Limit};
 use super::output::{Console, clean_json, counted};
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, private_file};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ClientId;
 use crate::flow::administration::audit::{self, Export};
@@ -155,19 +154,13 @@ impl List {
             };
             Ok(audit::list(administration, filter).await?)
         })?;
-        if self.common.json {
-            return console.json(&found);
-        }
-        let rows = found.iter().map(|AuditEntry { event, .. }| {
+        let titles = ["TIME (UTC)", "!EVENT", "ABOUT"];
+        console.list(self.common.json, &found, &titles, |AuditEntry { event, .. }| {
             let time = event.at.format("%Y-%m-%d %H:%M:%S").to_string();
             vec![time, event.kind.clone(), about(event)]
-        });
-        console.table(&["TIME (UTC)", "!EVENT", "ABOUT"], rows.collect())?;
-        if self.limit.is_reached(found.len()) {
-            console
-                .remark("there may be more: raise --limit, narrow it with --until, or use audit export")?;
-        }
-        Ok(())
+        })?;
+        let how = "raise --limit, narrow it with --until, or use audit export";
+        self.limit.remark_more(&found, |_| how.to_owned(), console)
     }
 }
 
@@ -197,20 +190,12 @@ impl ExportCommand {
                 None => write(export, console.out()).await,
                 Some(path) => {
                     let failed = |error| Failure::Runtime(format!("{}: {error}", path.display()));
-                    write(export, &mut new_file(path).map_err(failed)?).await
+                    write(export, &mut private_file::open_new(path).map_err(failed)?).await
                 }
             }
         })?;
         console.remark(&format!("{} written", counted(written, "event")))
     }
-}
-
-fn new_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 /// One line an event.

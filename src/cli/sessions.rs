@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit};
+use super::administration::{Common, HELP, Limit, Owned};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
 use crate::flow::administration::sessions::{self, ListedSession, SessionState};
 use crate::flow::administration::users;
+use crate::storage::administration::records::SessionFilter;
 
 /// List sessions and end them
 #[derive(Debug, Args)]
@@ -29,12 +30,11 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct List {
-    /// Only this user's: id, provider/subject, or a username that only one user has.
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
-    /// Those that are over, too, until they are purged.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    owned: Owned,
+    /// Go on behind this session, the last one of the page before.
+    #[arg(long, value_name = "SESSION")]
+    after: Option<SessionId>,
     #[command(flatten)]
     limit: Limit,
     #[command(flatten)]
@@ -97,17 +97,13 @@ impl Sessions {
 
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let found = self.common.run(async |administration| {
-            let user = match &self.user {
-                Some(name) => Some(users::find(administration, name).await?.id),
-                None => None,
-            };
-            Ok(sessions::list(administration, user, self.all, self.limit.rows).await?)
+        let Self { owned, after, limit, common } = self;
+        let found = owned.find(&common, async |administration, user| {
+            let filter = SessionFilter { user, after, limit: limit.rows, ..SessionFilter::default() };
+            sessions::list(administration, filter, owned.all).await
         })?;
-        if self.common.json {
-            return console.json(&found);
-        }
-        let rows = found.iter().map(|ListedSession { state, session }| {
+        let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "!LAST USED", "STATE"];
+        console.list(common.json, &found, &titles, |ListedSession { state, session }| {
             vec![
                 session.id.to_string(),
                 session.username.clone().unwrap_or_else(|| session.user.to_string()),
@@ -116,13 +112,8 @@ impl List {
                 session.last_used_at.map(minute).unwrap_or_default(),
                 named(*state).to_owned(),
             ]
-        });
-        let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "!LAST USED", "STATE"];
-        console.table(&titles, rows.collect())?;
-        if self.limit.is_reached(found.len()) {
-            console.remark("there may be more: raise --limit, or ask for one --user")?;
-        }
-        Ok(())
+        })?;
+        limit.remark_more(&found, |last| format!("--after {}", last.session.id), console)
     }
 }
 

@@ -8,11 +8,11 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit};
+use super::administration::{Common, HELP, Limit, Owned};
 use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
 use crate::flow::administration::tokens::{self, ListedToken, TokenState};
-use crate::flow::administration::users;
+use crate::storage::administration::records::TokenFilter;
 
 /// No token is longer; what follows would not be looked at.
 const LONGEST: u64 = 1024;
@@ -36,15 +36,14 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct List {
-    /// Only this user's: id, provider/subject, or a username that only one user has.
-    #[arg(long, value_name = "USER")]
-    user: Option<String>,
+    #[command(flatten)]
+    owned: Owned,
     /// Only this session's.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
-    /// Those that are over, too, until they are purged.
-    #[arg(long)]
-    all: bool,
+    /// Go on behind this token, the last one of the page before.
+    #[arg(long, value_name = "TOKEN")]
+    after: Option<TokenId>,
     #[command(flatten)]
     limit: Limit,
     #[command(flatten)]
@@ -54,10 +53,10 @@ struct List {
 /// Revoke a leaked token, and say whose it was
 ///
 /// Ends its session too: whoever has the token may have rotated it. The token comes on standard input or in a file,
-/// never as an argument, which other users of this machine could read:
-/// `token-broker tokens revoke --file leaked.txt`.
+/// as in `token-broker tokens revoke --file leaked.txt`; never as an argument, which other users of this machine could
+/// read.
 #[derive(Debug, Args)]
-#[command(after_help = HELP, verbatim_doc_comment)]
+#[command(after_help = HELP)]
 struct Revoke {
     #[command(flatten)]
     source: Source,
@@ -124,17 +123,13 @@ impl Source {
 
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let found = self.common.run(async |administration| {
-            let user = match &self.user {
-                Some(name) => Some(users::find(administration, name).await?.id),
-                None => None,
-            };
-            Ok(tokens::list(administration, user, self.session, self.all, self.limit.rows).await?)
+        let Self { owned, session, after, limit, common } = self;
+        let found = owned.find(&common, async |administration, user| {
+            let filter = TokenFilter { user, session, after, limit: limit.rows, ..TokenFilter::default() };
+            tokens::list(administration, filter, owned.all).await
         })?;
-        if self.common.json {
-            return console.json(&found);
-        }
-        let rows = found.iter().map(|ListedToken { state, token }| {
+        let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
+        console.list(common.json, &found, &titles, |ListedToken { state, token }| {
             vec![
                 token.id.to_string(),
                 token.username.clone().unwrap_or_else(|| token.user.to_string()),
@@ -143,13 +138,8 @@ impl List {
                 token.log_id.clone(),
                 named(*state).to_owned(),
             ]
-        });
-        let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
-        console.table(&titles, rows.collect())?;
-        if self.limit.is_reached(found.len()) {
-            console.remark("there may be more: raise --limit, or ask for one --user or --session")?;
-        }
-        Ok(())
+        })?;
+        limit.remark_more(&found, |last| format!("--after {}", last.token.id), console)
     }
 }
 

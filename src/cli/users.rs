@@ -139,10 +139,8 @@ impl List {
             limit: self.limit.rows,
         };
         let found = self.common.run(async |administration| Ok(users::list(administration, filter).await?))?;
-        if self.common.json {
-            return console.json(&found);
-        }
-        let rows = found.iter().map(|user| {
+        let titles = ["USER", "USERNAME", "IDENTITIES", "!LOGIN (UTC)", "!STATE"];
+        console.list(self.common.json, &found, &titles, |user| {
             vec![
                 user.id.to_string(),
                 user.username.clone().unwrap_or_default(),
@@ -150,15 +148,8 @@ impl List {
                 minute(user.profile_as_of),
                 if user.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
             ]
-        });
-        let titles = ["USER", "USERNAME", "IDENTITIES", "!LOGIN (UTC)", "!STATE"];
-        console.table(&titles, rows.collect())?;
-        match found.last() {
-            Some(last) if self.limit.is_reached(found.len()) => {
-                console.remark(&format!("there may be more: --after {}", last.id))
-            }
-            _ => Ok(()),
-        }
+        })?;
+        self.limit.remark_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 

@@ -142,6 +142,26 @@ pub struct AuditEvent {
     pub resource_server: Option<ResourceServerId>,
 }
 
+impl AuditEvent {
+    /// Something that happened in a request; what else is known about it is added.
+    pub fn new(kind: AuditKind, at: Timestamp, request_id: &str) -> Self {
+        Self {
+            kind,
+            at,
+            request_id: request_id.to_owned(),
+            address: None,
+            client: None,
+            provider: None,
+            user: None,
+            session: None,
+            token: None,
+            reason: None,
+            actor: None,
+            resource_server: None,
+        }
+    }
+}
+
 /// An administrator, by the name that the operating system has for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(ProfileText);

@@ -4,6 +4,7 @@
 //! sleeping.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -38,10 +39,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that runs `offset` ahead of (or behind) the machine's and can be moved: for tests of expiry.
+/// A clock that can be moved and stopped: for tests of expiry.
 #[derive(Debug, Default)]
-pub struct MovableClock {
-    offset_micros: AtomicI64,
+pub struct MovableClock(Mutex<Hands>);
+
+#[derive(Debug)]
+enum Hands {
+    /// So far ahead of the machine's clock.
+    Running(TimeDelta),
+    Standing(Timestamp),
+}
+
+impl Default for Hands {
+    fn default() -> Self {
+        Self::Running(TimeDelta::zero())
+    }
 }
 
 impl MovableClock {
@@ -52,14 +64,25 @@ impl MovableClock {
 
     /// Moves the clock; a negative step moves it back.
     pub fn advance(&self, by: TimeDelta) {
-        let micros = by.num_microseconds().unwrap_or(i64::MAX);
-        self.offset_micros.fetch_add(micros, Ordering::SeqCst);
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Hands::Running(ahead) => *ahead += by,
+            Hands::Standing(at) => *at += by,
+        }
+    }
+
+    /// Sets the clock to `moment`, where it stands still until it is moved: what a test then does takes no time,
+    /// however slow the machine is.
+    pub fn stand_at(&self, moment: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Hands::Standing(moment.trunc_subsecs(6));
     }
 }
 
 impl Clock for MovableClock {
     fn now(&self) -> Timestamp {
-        SystemClock.now() + TimeDelta::microseconds(self.offset_micros.load(Ordering::SeqCst))
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Hands::Running(ahead) => SystemClock.now() + ahead,
+            Hands::Standing(at) => at,
+        }
     }
 }
 

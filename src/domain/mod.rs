@@ -6,6 +6,7 @@
 pub mod api_token;
 pub mod audit;
 pub mod browser_session;
+pub mod caller;
 pub mod client;
 pub mod clock;
 pub mod credential;

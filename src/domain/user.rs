@@ -45,12 +45,17 @@ pub struct User {
     pub email: Option<ProfileText>,
     /// Whether the provider vouches for the address.
     pub email_verified: bool,
-    /// What the provider lets the person do.
+}
+
+/// What the provider lets a user do. Kept apart from [`User`]: these lists can be long, and few calls need them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// As the provider names them.
     pub permissions: NameList,
     /// The groups the provider puts the person in.
     pub groups: NameList,
-    /// When the profile was read at the provider: at the login.
-    pub profile_as_of: Timestamp,
+    /// When this was read at the provider: at the login.
+    pub as_of: Timestamp,
 }
 
 #[cfg(test)]

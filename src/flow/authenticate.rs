@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::api_token::{GenuineToken, TokenFacts};
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::{KeyId, KeyRing};
@@ -14,10 +15,9 @@ use crate::domain::lifetimes;
 use crate::domain::session::Session;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
-use crate::flow::limits::{Counted, count};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 use crate::storage::records::TokenRecord;
 
 /// Who calls, proven by a live token.
@@ -68,9 +68,10 @@ pub(super) async fn live_token<'a>(
         return Err(refused(broker, caller, Some(&record)));
     };
     let now = broker.clock.now();
-    match liveness(&keys, &record, genuine.key_id, now) {
+    let liveness = liveness(&keys, &record, genuine.key_id, now);
+    match liveness {
         // Flagged, so that no later use of the session revives it.
-        Liveness::Usable if client.is_idle(record.session_last_used(), now) => {
+        Liveness::Usable if is_idle(broker, client, &record, now).await? => {
             let facts = &record.token.facts;
             if broker.storage.revoke_token(facts.handle, now).await? {
                 about(Event::new(broker, caller, AuditKind::TokenIdle), facts).record();
@@ -84,14 +85,31 @@ pub(super) async fn live_token<'a>(
         // A `legacy` token is shared by all the person's browsers: nobody has stolen it.
         Liveness::Reused if !client.legacy => {
             let facts = &record.token.facts;
-            broker.storage.end_session(facts.session_id, now).await?;
-            for kind in [AuditKind::TokenReused, AuditKind::SessionEnded] {
-                about(Event::new(broker, caller, kind), facts).record();
+            let ended = broker.storage.end_session(facts.session_id, now).await?;
+            about(Event::new(broker, caller, AuditKind::TokenReused), facts).record();
+            if ended {
+                about(Event::new(broker, caller, AuditKind::SessionEnded), facts).record();
             }
             Err(refused(broker, caller, Some(&record)))
         }
         Liveness::Reused | Liveness::Dead => Err(refused(broker, caller, Some(&record))),
     }
+}
+
+/// Whether the token's session was not used for longer than its client allows.
+///
+/// A use that waits to be written counts. It may be written, and wait no more, between the two looks at it: hence
+/// the second look at the row, of those only that are about to be refused.
+async fn is_idle(broker: &Broker, client: &Client, record: &TokenRecord, now: Timestamp) -> Result<bool> {
+    let facts = &record.token.facts;
+    let used_within_limit = |at| !client.is_idle(at, now);
+    if used_within_limit(record.session_last_used())
+        || broker.last_uses.of(facts.session_id).is_some_and(used_within_limit)
+    {
+        return Ok(false);
+    }
+    let again = broker.storage.find_token(facts.handle).await?;
+    Ok(!again.is_some_and(|again| used_within_limit(again.session_last_used())))
 }
 
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).

@@ -2,14 +2,15 @@
 //! Connect Back-Channel Logout 1.0). What it names is over at once and everywhere.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
+use crate::domain::ids::ProviderId;
 use crate::domain::lifetimes;
 use crate::domain::provider_logout::ProviderLogout;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
-use crate::flow::limits::{Counted, count};
 use crate::provider::ProviderError;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 use crate::storage::records::EndedSession;
 
 /// Carries a logout out; that there was nothing to end is a success, too.
@@ -42,34 +43,53 @@ fn refusal(error: ProviderError) -> Error {
     }
 }
 
+/// Finds, looks whether the token was used, ends, and marks it as used, so that whatever is interrupted, here or in
+/// between, can be begun again with the same token: ending twice is ending once.
+///
+/// A copy of the token that comes at the same moment may pass the look, too, and ends no more than was there
+/// before it: what begins once the token was carried out is safe. Of such copies the first to mark is answered 200.
 async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result<()> {
-    // Looked for first, so that a database that is away does not use the token up: it can be sent again.
+    let used_name = format!("logout:{}", logout.used_name);
     let found = broker.storage.find_provider_sessions(logout.clone()).await?;
-    if !mark_used(broker, &logout).await? {
-        return Err(Error::invalid_request("The logout token was used before."));
+    if broker.key_store.is_used(&used_name).await? {
+        return Err(used_before());
     }
-    let now = broker.clock.now();
-    let ended = broker.storage.end_provider_sessions(logout.clone(), now).await.inspect_err(|_| {
-        found.iter().for_each(|found| broker.late_revocations.add(found.session));
-    })?;
-    remember(broker, caller, &logout, &ended);
+    let ended = end_found(broker, found).await?;
+    let provider = logout.providers.first();
+    for EndedSession { session, user } in &ended {
+        about(broker, caller, AuditKind::SessionEnded, provider).user(*user).session(*session).record();
+    }
+    let life = lifetimes::LOGOUT_TOKEN_USED.to_std().unwrap_or_default();
+    if !broker.key_store.mark_used(&used_name, life).await? {
+        return Err(used_before());
+    }
+    tracing::info!(sessions = ended.len(), "a back-channel logout was carried out");
+    about(broker, caller, AuditKind::BackchannelLogout, provider).record();
     Ok(())
 }
 
-/// Marks the token as used; `false` when it was used before, by whichever instance.
-async fn mark_used(broker: &Broker, logout: &ProviderLogout) -> Result<bool> {
-    let life = lifetimes::LOGOUT_TOKEN_USED.to_std().unwrap_or_default();
-    Ok(broker.key_store.claim(&format!("logout:{}", logout.used_name), life).await?)
+/// Ends these sessions, at the latest when the database is back: no provider need try again.
+async fn end_found(broker: &Broker, found: Vec<EndedSession>) -> Result<Vec<EndedSession>> {
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let ended = broker.storage.end_provider_sessions(found.clone(), broker.clock.now()).await;
+    Ok(ended.inspect_err(|_| found.iter().for_each(|found| broker.late_revocations.add(found.session)))?)
 }
 
-fn remember(broker: &Broker, caller: &Caller, logout: &ProviderLogout, ended: &[EndedSession]) {
-    tracing::info!(sessions = ended.len(), "a back-channel logout was carried out");
-    let about = |kind| match logout.providers.first() {
-        Some(provider) => Event::new(broker, caller, kind).provider(provider),
-        None => Event::new(broker, caller, kind),
-    };
-    about(AuditKind::BackchannelLogout).record();
-    for EndedSession { session, user } in ended {
-        about(AuditKind::SessionEnded).user(*user).session(*session).record();
+fn used_before() -> Error {
+    Error::invalid_request("The logout token was used before.")
+}
+
+fn about<'a>(
+    broker: &'a Broker,
+    caller: &Caller,
+    kind: AuditKind,
+    provider: Option<&ProviderId>,
+) -> Event<'a> {
+    let event = Event::new(broker, caller, kind);
+    match provider {
+        Some(provider) => event.provider(provider),
+        None => event,
     }
 }

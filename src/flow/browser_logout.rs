@@ -10,15 +10,15 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri, ShortDigest};
 use crate::domain::login_attempt::{ClientState, State};
 use crate::domain::logout_attempt::{LogoutAttempt, open_id_token};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::browser_session::{find, is_live};
 use crate::provider::{EndSessionRequest, Provider};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::BrowserSessionRecord;
 
 /// How long a browser waits for a provider that has not said yet where its logout is.

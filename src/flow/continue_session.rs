@@ -7,11 +7,10 @@ use chrono::TimeDelta;
 
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::BrowserSession;
+use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::user::User;
 use crate::error::Result;
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::about;
 use crate::flow::browser_session::{SessionCookieChange, find_opened, is_live, is_of};
 use crate::flow::hand_over::{ParkedKey, park_key};
@@ -19,6 +18,7 @@ use crate::flow::issue::Issue;
 use crate::flow::login::Asked;
 use crate::provider::Provider;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::BrowserSessionRecord;
 
 /// What a session, or its absence, leads to.
@@ -58,10 +58,13 @@ pub(super) async fn continue_session<'a>(
         return ask(asked.provider, SessionCookieChange::Forget);
     };
     let now = broker.clock.now();
+    let last_used = broker.last_uses.of(presented.session_id);
     let Some(session) = find_opened(broker, &presented).await?.filter(|found| is_live(found, now)) else {
         return ask(asked.provider, SessionCookieChange::Forget);
     };
-    if !suits(broker, asked, &session, now) {
+    // Otherwise the limit would be one that a reload of the page lifts.
+    let last_used = last_used.max(session.session_last_used_at).unwrap_or(session.session.created_at);
+    if asked.way_back.client.is_idle(last_used, now) || !suits(broker, asked, &session, now) {
         return ask(
             asked.provider.or_else(|| own_provider(broker, asked, &session)),
             SessionCookieChange::None,
@@ -78,22 +81,18 @@ pub(super) async fn continue_session<'a>(
     }
 }
 
-/// Whether a live session is what was asked for: the provider, the person, how fresh the sign-in is, and for a
-/// client that sets a limit that it was used lately.
+/// Whether a live session is what was asked for: the provider, the person, how fresh the sign-in is.
 fn suits(broker: &Broker, asked: &Asked<'_>, session: &BrowserSessionRecord, now: Timestamp) -> bool {
     let provider = &session.user.provider;
     let its_provider = broker.providers.get(provider).is_some()
         && asked.provider.is_none_or(|wanted| wanted.id() == provider);
-    // Otherwise the limit would be one that a reload of the page lifts.
-    let last_used = session.session_last_used_at.unwrap_or(session.session.created_at);
-    let idle = asked.way_back.client.is_idle(last_used, now);
     let need_not_ask = asked.prompt.is_none_or(|prompt| prompt.is_none());
     let fresh = asked.max_age.is_none_or(|seconds| {
         // Where the provider did not say when the person signed in, only it can tell.
         let age = session.session.auth_time.map(|at| now - at);
         age.is_some_and(|age| age < TimeDelta::seconds(seconds.into()))
     });
-    its_provider && need_not_ask && fresh && !idle && is_expected(asked, &session.user)
+    its_provider && need_not_ask && fresh && is_expected(asked, &session.user)
 }
 
 /// Whether the user is the one that `login_hint` names, if it names one.

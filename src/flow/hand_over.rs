@@ -5,15 +5,15 @@ use chrono::TimeDelta;
 
 use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::{Client, RedirectUri};
 use crate::domain::login_attempt::ClientState;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
 use crate::domain::pkce::CodeChallenge;
 use crate::error::{Error, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::key_store::NewEntry;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::StoredToken;
 
 /// The key that the SPA will redeem is in the key store.

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::error::Result;
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::Authenticated;
+use crate::flow::sessions::record_ended;
 use crate::state::Broker;
 
 /// How long the answer waits for a provider that has not said yet where its logout is.
@@ -25,17 +24,13 @@ pub async fn logout(
     signed_in: &Authenticated,
     everywhere: bool,
 ) -> Result<Option<Url>> {
-    let now = broker.clock.now();
-    if everywhere {
-        broker.storage.end_sessions_of(signed_in.user.id, now).await?;
+    let (user, session, now) = (signed_in.user.id, signed_in.session.id, broker.clock.now());
+    let ended = if everywhere {
+        broker.storage.end_sessions_of(user, now).await?
     } else {
-        broker.storage.end_session(signed_in.session.id, now).await?;
-    }
-    Event::new(broker, caller, AuditKind::SessionEnded)
-        .client(&signed_in.token.client_id)
-        .user(signed_in.user.id)
-        .session(signed_in.session.id)
-        .record();
+        Vec::from_iter(broker.storage.end_session(session, now).await?.then_some(session))
+    };
+    record_ended(broker, caller, signed_in, ended);
     Ok(provider_logout_url(broker, signed_in).await)
 }
 

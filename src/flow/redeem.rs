@@ -4,18 +4,18 @@
 //! server key. Whatever is wrong, the answer is the same `invalid_grant`.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::CodeVerifier;
 use crate::error::{ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::issue::{IssuedToken, TokenParts};
-use crate::flow::limits::{Counted, count};
 use crate::key_store::Taken;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 
 /// What the SPA presents. Not printable: it holds secrets.
 pub struct RedeemRequest {
@@ -38,12 +38,17 @@ pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) ->
         Outcome::Issued(issued) => return Ok(issued),
         Outcome::Refused(refusal) => refusal,
     };
+    // Not held back by the limit: else whoever fails often enough from the victim's address keeps what was stolen.
+    let stolen = refusal.about.as_ref().filter(|_| refusal.kind == AuditKind::KeyReplayed);
+    if let Some(about) = stolen {
+        refusal.record(broker, caller);
+        end_session(broker, caller, about).await;
+    }
     if refusal.code == ErrorCode::InvalidGrant {
         count(broker, caller, Counted::FailedRedemption)?;
     }
-    refusal.event(broker, caller).reason(refusal.code).record();
-    if let (AuditKind::KeyReplayed, Some(about)) = (refusal.kind, &refusal.about) {
-        end_session(broker, caller, about).await;
+    if stolen.is_none() {
+        refusal.record(broker, caller);
     }
     Err(refusal.code.into())
 }
@@ -79,11 +84,13 @@ impl Refusal {
         Outcome::Refused(Self { kind, code: ErrorCode::InvalidGrant, about })
     }
 
-    fn event<'a>(&self, broker: &'a Broker, caller: &Caller) -> Event<'a> {
-        let event = Event::new(broker, caller, self.kind);
+    fn record(&self, broker: &Broker, caller: &Caller) {
+        let event = Event::new(broker, caller, self.kind).reason(self.code);
         match &self.about {
-            Some(about) => event.client(&about.client_id).user(about.user_id).session(about.session_id),
-            None => event,
+            Some(about) => {
+                event.client(&about.client_id).user(about.user_id).session(about.session_id).record()
+            }
+            None => event.record(),
         }
     }
 }
@@ -183,14 +190,13 @@ fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redempt
 /// Ends the session that a replayed key had opened; later, where the database cannot do it now.
 async fn end_session(broker: &Broker, caller: &Caller, about: &Receipt) {
     match broker.storage.end_session(about.session_id, broker.clock.now()).await {
-        Ok(_) => {
-            let refusal = Refusal {
-                kind: AuditKind::SessionEnded,
-                code: ErrorCode::InvalidGrant,
-                about: Some(about.clone()),
-            };
-            refusal.event(broker, caller).record();
-        }
+        Ok(true) => Event::new(broker, caller, AuditKind::SessionEnded)
+            .client(&about.client_id)
+            .user(about.user_id)
+            .session(about.session_id)
+            .reason(ErrorCode::InvalidGrant)
+            .record(),
+        Ok(false) => {}
         Err(error) => {
             tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
             broker.late_revocations.add(about.session_id);

@@ -5,15 +5,15 @@
 
 use crate::domain::api_token::{TokenFacts, TokenHandle};
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::{LiveToken, Liveness, live_token, liveness, refused};
 use crate::flow::issue::{Issue, IssuedToken, TokenParts};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
 
 /// Rotates the presented token.

@@ -4,15 +4,15 @@
 //! exist.
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::device::Device;
 use crate::domain::ids::{ProviderId, SessionId};
 use crate::domain::session::Session;
 use crate::error::{ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::Authenticated;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 
 /// A live session in its owner's list.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub async fn end(broker: &Broker, caller: &Caller, signed_in: &Authenticated, id
     if !broker.storage.end_own_session(signed_in.user.id, session, broker.clock.now()).await? {
         return Err(ErrorCode::NotFound.into());
     }
-    remember(broker, caller, signed_in, session);
+    record_ended(broker, caller, signed_in, [session]);
     Ok(())
 }
 
@@ -80,17 +80,23 @@ pub async fn end(broker: &Broker, caller: &Caller, signed_in: &Authenticated, id
 /// `temporarily_unavailable` while the database is away: then nothing was ended.
 pub async fn end_others(broker: &Broker, caller: &Caller, signed_in: &Authenticated) -> Result<()> {
     let (user, current) = (signed_in.user.id, signed_in.session.id);
-    for ended in broker.storage.end_other_sessions(user, current, broker.clock.now()).await? {
-        remember(broker, caller, signed_in, ended);
-    }
+    let ended = broker.storage.end_other_sessions(user, current, broker.clock.now()).await?;
+    record_ended(broker, caller, signed_in, ended);
     Ok(())
 }
 
-/// The client is the one that asked; the session is the one that ended.
-fn remember(broker: &Broker, caller: &Caller, signed_in: &Authenticated, ended: SessionId) {
-    Event::new(broker, caller, AuditKind::SessionEnded)
-        .client(&signed_in.token.client_id)
-        .user(signed_in.user.id)
-        .session(ended)
-        .record();
+/// Records each session that somebody ended of their own: the client is the one that asked.
+pub(super) fn record_ended(
+    broker: &Broker,
+    caller: &Caller,
+    signed_in: &Authenticated,
+    ended: impl IntoIterator<Item = SessionId>,
+) {
+    for session in ended {
+        Event::new(broker, caller, AuditKind::SessionEnded)
+            .client(&signed_in.token.client_id)
+            .user(signed_in.user.id)
+            .session(session)
+            .record();
+    }
 }

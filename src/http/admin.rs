@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::health::Ready;
 use super::openapi::errors;
-use crate::flow::health::{Part, health};
-use crate::flow::server_keys::KnownKeys;
 use crate::state::Broker;
+use crate::state::health::{Part, health};
+use crate::state::server_keys::KnownKeys;
 
 errors!(AdminErrors, Problem, []);
 

@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 use super::extract::body::{self, MediaType};
 use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
+use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::{self, Caller};
+use crate::flow;
 use crate::state::Broker;
 
 /// What a provider sends (Back-Channel Logout 1.0 section 2.5).

@@ -13,8 +13,8 @@ use super::extract::own_page::OwnPage;
 use super::extract::parameters::{self, Parameter, parameter};
 use super::openapi::errors;
 use super::{logout_pages, pages};
+use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
 use crate::flow::browser_logout::{self as flow, LogoutRequest, LogoutStep, Onward};
 use crate::state::Broker;
 

@@ -7,8 +7,8 @@ use super::extract::attempt_cookies::{self, AttemptCookies};
 use super::extract::browser_session::{self, SessionCookie};
 use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
+use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
 use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
 use crate::state::Broker;
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::openapi::errors;
-use crate::flow::health::{Readiness, readiness};
 use crate::state::Broker;
+use crate::state::health::{Readiness, readiness};
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 use super::extract::bearer::SignedIn;
 use super::extract::body::{self, MediaType};
 use super::openapi::errors;
+use crate::domain::caller::Caller;
 use crate::error::{ErrorCode, Result};
-use crate::flow::{self, Caller};
+use crate::flow;
 use crate::state::Broker;
 
 /// Which sessions end.

@@ -11,6 +11,7 @@ use super::openapi::errors;
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
 use crate::error::Result;
+use crate::flow;
 use crate::flow::authenticate::{Authenticated, require_scope};
 use crate::state::Broker;
 
@@ -156,11 +157,15 @@ pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> Result
     responses((status = 200, description = "Permissions and groups.", body = Permissions), BearerErrors),
 )]
 #[get("/permissions")]
-pub async fn permissions(SignedIn(caller): SignedIn) -> Result<web::Json<Permissions>> {
+pub async fn permissions(
+    broker: web::Data<Broker>,
+    SignedIn(caller): SignedIn,
+) -> Result<web::Json<Permissions>> {
     require_scope(&caller, "permissions")?;
+    let found = flow::permissions::permissions(&broker, &caller).await?;
     Ok(web::Json(Permissions {
-        permissions: caller.user.permissions.iter().map(str::to_owned).collect(),
-        groups: caller.user.groups.iter().map(str::to_owned).collect(),
-        as_of: caller.user.profile_as_of,
+        permissions: found.permissions.iter().map(str::to_owned).collect(),
+        groups: found.groups.iter().map(str::to_owned).collect(),
+        as_of: found.as_of,
     }))
 }

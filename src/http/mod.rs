@@ -29,7 +29,7 @@ mod sessions;
 mod tests;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::{NormalizePath, from_fn};
+use actix_web::middleware::from_fn;
 use actix_web::{App, Error, web};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -38,7 +38,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::state::Broker;
 use middleware::host::OwnNames;
-use middleware::{admission, answer, cors};
+use middleware::{admission, answer, cors, slashes};
 use routes::Offered;
 pub use sample::Sample;
 
@@ -100,7 +100,7 @@ fn app(
         .app_data(settings.clone())
         .app_data(routes::Methods::of(&document))
         .default_service(web::to(routes::no_route))
-        .wrap(NormalizePath::trim())
+        .wrap(from_fn(slashes::trim))
         .wrap(from_fn(move |request, next| {
             let (broker, names) = (admitting.clone(), own_names.clone());
             async move { admission::admit(request, next, &broker, &names).await }

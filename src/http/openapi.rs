@@ -36,7 +36,7 @@ const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
             2. The provider sends it back to `GET /oauth2_callback`; the broker sends it on to the SPA with a one-time key.\n\
             3. The SPA exchanges the key, once and within 120 seconds, at `POST /api/get_token` for its bearer token.\n\
             4. The token opens `/api/*` for seven days and is renewed at `POST /api/token/rotate`.\n\n\
-            A trailing slash is accepted everywhere. Every answer carries `X-Request-Id`.",
+            A trailing slash is accepted everywhere, but never stands for an id that was left out. Every answer carries `X-Request-Id`.",
     ),
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),

@@ -8,9 +8,10 @@ use utoipa::ToSchema;
 use super::extract::body::{self, MediaType};
 use super::extract::parameters::{self, parameter};
 use super::openapi::errors;
+use crate::domain::caller::Caller;
 use crate::error::{Error, Result};
+use crate::flow::IssuedToken;
 use crate::flow::redeem::{self as flow, RedeemRequest};
-use crate::flow::{Caller, IssuedToken};
 use crate::state::Broker;
 
 /// What the SPA sends to redeem its key.

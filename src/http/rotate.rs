@@ -5,8 +5,9 @@ use actix_web::{HttpResponse, post, web};
 use super::extract::bearer::Bearer;
 use super::openapi::errors;
 use super::redeem::TokenAnswer;
+use crate::domain::caller::Caller;
 use crate::error::Result;
-use crate::flow::{self, Caller};
+use crate::flow;
 use crate::state::Broker;
 
 errors!(

@@ -1,7 +1,8 @@
 //! The one list of routes. What is not here is not served, and what is in [`contract`] stands in the OpenAPI
 //! document.
 //!
-//! A trailing slash is accepted everywhere; paths are written without it.
+//! A trailing slash is accepted everywhere but where an id is left out (`middleware/slashes.rs`); paths are written
+//! without it.
 
 use actix_cors::Cors;
 use actix_web::dev::ResourceDef;
@@ -113,7 +114,8 @@ impl Methods {
         )
     }
 
-    fn at(&self, path: &str) -> Option<&[Method]> {
+    /// The methods of a path.
+    pub fn at(&self, path: &str) -> Option<&[Method]> {
         self.0.iter().find(|(pattern, _)| pattern.is_match(path)).map(|(_, methods)| methods.as_slice())
     }
 }

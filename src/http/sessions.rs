@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::extract::bearer::SignedIn;
 use super::openapi::errors;
+use crate::domain::caller::Caller;
 use crate::domain::device::DeviceKind;
 use crate::error::Result;
+use crate::flow;
 use crate::flow::authenticate::require_scope;
 use crate::flow::sessions::ListedSession;
-use crate::flow::{self, Caller};
 use crate::state::Broker;
 
 /// Where the person is signed in.

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::{KeyStoreError, NewEntry, Taken};
 use crate::domain::clock::{Clock, Timestamp};
 
-/// Entries and claims in memory, each kind with its own bound, so that neither pushes the other out.
+/// Entries and marks in memory, each kind with its own bound, so that neither pushes the other out.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -20,7 +20,7 @@ pub(super) struct MemoryStore {
 
 struct Maps {
     entries: Expiring<Entry>,
-    claims: Expiring<()>,
+    used: Expiring<()>,
 }
 
 enum Entry {
@@ -29,9 +29,9 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and as many live claims.
+    /// A store for at most `capacity` live entries and as many live marks.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let maps = Maps { entries: Expiring::new(capacity), claims: Expiring::new(capacity) };
+        let maps = Maps { entries: Expiring::new(capacity), used: Expiring::new(capacity) };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
@@ -59,8 +59,12 @@ impl MemoryStore {
         }
     }
 
-    pub fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.lock().claims.insert(name, (), self.clock.now(), ttl)
+    pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        self.lock().used.insert(name, (), self.clock.now(), ttl)
+    }
+
+    pub fn is_used(&self, name: &str) -> bool {
+        self.lock().used.get_mut(name, self.clock.now()).is_some()
     }
 
     pub fn describe(&self) -> String {
@@ -177,22 +181,23 @@ mod tests {
     }
 
     #[test]
-    fn ls_11_claims_take_no_room_from_keys() {
+    fn ls_11_marks_take_no_room_from_keys() {
         let (store, _) = store(1);
-        assert!(store.claim("a", TTL).unwrap());
-        assert!(matches!(store.claim("b", TTL), Err(KeyStoreError::Full)));
+        assert!(store.mark_used("a", TTL).unwrap());
+        assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
         store.put("a", entry(), TTL).unwrap();
-        assert!(!store.claim("a", TTL).unwrap());
+        assert!(!store.mark_used("a", TTL).unwrap());
     }
 
     #[test]
-    fn a_claim_can_be_made_again_once_it_has_expired() {
+    fn a_name_can_be_used_again_once_its_mark_has_expired() {
         let (store, clock) = store(10);
-        assert!(store.claim("a", TTL).unwrap());
+        assert!(store.mark_used("a", TTL).unwrap());
         clock.advance(TimeDelta::seconds(60));
-        assert!(!store.claim("a", TTL).unwrap());
+        assert!(!store.mark_used("a", TTL).unwrap() && store.is_used("a"));
         clock.advance(TimeDelta::seconds(60));
-        assert!(store.claim("a", TTL).unwrap());
+        assert!(!store.is_used("a"), "and looking marks nothing");
+        assert!(store.mark_used("a", TTL).unwrap());
     }
 
     #[test]

@@ -109,11 +109,21 @@ impl KeyStore {
         }
     }
 
-    /// Says `true` to the first caller with this name within `ttl` and `false` to every other.
-    pub async fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+    /// Marks a name as used for `ttl`: says `true` to the first caller within that time and `false` to every other.
+    ///
+    /// After an error the name may have been marked.
+    pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         match &self.0 {
-            Backend::Memory(store) => store.claim(name, ttl),
-            Backend::Redis(store) => store.claim(name, ttl).await,
+            Backend::Memory(store) => store.mark_used(name, ttl),
+            Backend::Redis(store) => store.mark_used(name, ttl).await,
+        }
+    }
+
+    /// Whether a name is marked as used. Changes nothing, whenever it is answered.
+    pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.is_used(name)),
+            Backend::Redis(store) => store.is_used(name).await,
         }
     }
 

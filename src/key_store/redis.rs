@@ -1,8 +1,8 @@
 //! The key store that many brokers share: Redis 6.2 or later, or Valkey.
 //!
-//! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`; a claim is one string.
+//! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`; the mark of a used name is one string.
 //! Every operation is one command on one key, so that it is atomic and works in a cluster. The Redis user needs
-//! `+eval +hset +hmget +hdel +pexpire +set +ping` on the key prefix and nothing more.
+//! `+eval +hset +hmget +hdel +pexpire +set +exists +ping` on the key prefix and nothing more.
 //!
 //! The server must never evict live keys (`maxmemory-policy noeviction`); losing it loses open logins only.
 
@@ -37,7 +37,7 @@ end
 return {}
 ";
 
-/// Entries and claims on Redis servers.
+/// Entries and marks on Redis servers.
 pub(super) struct RedisStore {
     link: Link,
     key_prefix: String,
@@ -70,11 +70,17 @@ impl RedisStore {
         }
     }
 
-    pub async fn claim(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+    pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let mut set = cmd("SET");
-        set.arg(format!("{}claim:{name}", self.key_prefix)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        set.arg(self.mark(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
         let set: Option<String> = self.link.ask(&set).await?;
         Ok(set.is_some())
+    }
+
+    pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
+        let mut exists = cmd("EXISTS");
+        exists.arg(self.mark(name));
+        self.link.ask(&exists).await
     }
 
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
@@ -83,6 +89,10 @@ impl RedisStore {
 
     pub fn describe(&self) -> &str {
         self.link.description()
+    }
+
+    fn mark(&self, name: &str) -> String {
+        format!("{}used:{name}", self.key_prefix)
     }
 
     fn script(&self, text: &str, name: &str) -> Cmd {

@@ -73,7 +73,7 @@ mod tests {
     use crate::domain::entropy::SeededEntropy;
     use serde_json::json;
 
-    const PATIENCE: Duration = Duration::from_millis(300);
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     #[tokio::test]
     async fn se_03_the_logout_request_goes_to_the_discovered_endpoint_with_all_it_needs() {
@@ -108,9 +108,9 @@ mod tests {
         assert!(provider(fake.settings(|_| {})).end_session_endpoint(PATIENCE).await.unwrap().is_none());
         fake.reply(METADATA, Reply::Hang(Vec::new()));
         let begun = monotonic();
-        let outcome = provider(fake.settings(|_| {})).end_session_endpoint(PATIENCE).await;
+        let outcome = provider(fake.settings(|_| {})).end_session_endpoint(Duration::from_millis(300)).await;
         assert_eq!(kind(outcome), "timeout");
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(begun.elapsed() < Duration::from_secs(5), "less than the provider's own time limit");
     }
 
     #[tokio::test]

@@ -36,8 +36,8 @@ impl Providers {
     /// truth, the signature does. Whether it was used before is for the caller to find out.
     ///
     /// # Errors
-    /// InvalidLogoutToken for a token that nobody may act upon; the errors of fetching metadata and keys, which
-    /// say nothing about the token.
+    /// InvalidLogoutToken for a token that nobody may act upon; KeyUnknownYet and the errors of fetching metadata
+    /// and keys, which say nothing about the token.
     pub async fn verify_logout_token(&self, token: &str) -> Result<ProviderLogout, ProviderError> {
         let claimed = unverified_claims(token).ok_or(Refused("not a signed token with claims"));
         let claimed = claimed.map_err(invalid)?;

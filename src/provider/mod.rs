@@ -259,6 +259,10 @@ pub enum ProviderError {
     /// It gave an answer that is not what the standards, or the configuration, ask for.
     #[error("the provider's answer is unusable: {0}")]
     Unusable(String),
+    /// No key that is known verifies its token, and the keys were fetched anew too shortly before the token came: it
+    /// may be signed with a newer one.
+    #[error("no key of the provider verifies the token, and it is too soon to fetch them again")]
+    KeyUnknownYet,
     /// Its ID token was refused.
     #[error("the ID token was refused: {0}")]
     InvalidIdToken(String),
@@ -282,7 +286,8 @@ impl From<ProviderError> for Error {
             ProviderError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
             ProviderError::Timeout(_) => ErrorCode::ProviderTimeout,
             ProviderError::Unusable(_) => ErrorCode::ProviderError,
-            ProviderError::InvalidIdToken(_) => ErrorCode::InvalidIdToken,
+            // What is not verified is not believed. The SPA is told of both that it may try again.
+            ProviderError::InvalidIdToken(_) | ProviderError::KeyUnknownYet => ErrorCode::InvalidIdToken,
             ProviderError::InvalidLogoutToken(_) => ErrorCode::InvalidRequest,
             ProviderError::InsufficientAuthentication(_) => ErrorCode::InsufficientUserAuthentication,
             ProviderError::AccessDenied(_) => ErrorCode::AccessDenied,

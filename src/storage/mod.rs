@@ -51,6 +51,7 @@ use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
+use crate::domain::user::Permissions;
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,11 @@ impl Storage {
         on_backend!(self, Bound::Answer, tokens::find(&handle))
     }
 
+    /// What the provider lets the user of this session do; nothing where the session is gone.
+    pub async fn permissions_of(&self, session: SessionId) -> Result<Option<Permissions>, StorageError> {
+        on_backend!(self, Bound::Answer, permissions::of(session))
+    }
+
     /// Gives a token a successor in one transaction. `judge` decides on the record while nobody else can change
     /// it; `issue` makes the successor. The token itself counts as rotated away from its first successor on.
     pub async fn rotate(
@@ -171,8 +177,12 @@ impl Storage {
         on_backend!(self, Bound::Answer, sessions::end(session, now))
     }
 
-    /// Ends every session of a user, with its tokens; says how many were not ended before.
-    pub async fn end_sessions_of(&self, user: UserId, now: Timestamp) -> Result<usize, StorageError> {
+    /// Ends every session of a user, with its tokens; names those that were not ended before.
+    pub async fn end_sessions_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StorageError> {
         on_backend!(self, Bound::Answer, sessions::end_all_of(user, now))
     }
 
@@ -189,13 +199,13 @@ impl Storage {
         on_backend!(self, Bound::Answer, provider_logout::find(&logout))
     }
 
-    /// Ends those sessions, with their tokens, and says which were not ended before.
+    /// Ends these sessions of it, with their tokens, and says which were not ended before.
     pub async fn end_provider_sessions(
         &self,
-        logout: ProviderLogout,
+        found: Vec<EndedSession>,
         now: Timestamp,
     ) -> Result<Vec<EndedSession>, StorageError> {
-        on_backend!(self, Bound::Answer, provider_logout::end(&logout, now))
+        on_backend!(self, Bound::Answer, provider_logout::end(&found, now))
     }
 
     /// Disables a user, or enables it again with `None`; says whether there is such a user.

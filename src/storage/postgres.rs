@@ -8,7 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::StorageError;
 use super::pool::OpenError;
+use super::schema::users;
 use super::settings::StorageSettings;
+use super::types::Id;
 
 #[path = "queries/mod.rs"]
 pub mod queries;
@@ -65,6 +67,12 @@ pub fn write<T>(
     work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
     connection.transaction(work)
+}
+
+/// Those of these users who exist; none of them is deleted before the end of the transaction. Nobody else waits for
+/// it: to sign in or to rotate takes a weaker lock than to delete.
+pub fn hold_users(connection: &mut Db, named: Vec<Id>) -> QueryResult<Vec<Id>> {
+    users::table.filter(users::id.eq_any(named)).select(users::id).for_key_share().load(connection)
 }
 
 /// Waits until no other instance migrates, however long that takes; to the end of the transaction.

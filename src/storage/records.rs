@@ -6,7 +6,7 @@ use crate::domain::api_token::{HandleDigest, TokenFacts};
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, ProviderId, SessionId, UserId};
-use crate::domain::profile::{Profile, ProfileText};
+use crate::domain::profile::Profile;
 use crate::domain::session::{Browser, Session};
 use crate::domain::user::User;
 
@@ -145,8 +145,6 @@ pub struct BrowserSessionRecord {
     /// When any token of the session was last used, to within
     /// [`LAST_USE_GRAIN`](crate::domain::lifetimes::LAST_USE_GRAIN).
     pub session_last_used_at: Option<Timestamp>,
-    /// The provider's own id for its session (`sid` of the ID token), where it has one.
-    pub provider_session: Option<ProfileText>,
     /// Its user, with provider and subject of the identity that signed in.
     pub user: User,
     /// When the user was disabled.

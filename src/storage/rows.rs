@@ -12,7 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::key_ring::KeyId;
 use crate::domain::profile::{NameList, Profile, ProfileText};
 use crate::domain::session::{Browser, Session};
-use crate::domain::user::User;
+use crate::domain::user::{Permissions, User};
 
 fn text(text: Option<&ProfileText>) -> Option<String> {
     text.map(|text| text.as_str().to_owned())
@@ -51,7 +51,7 @@ impl UserProfile {
 }
 
 /// The columns of `identities` that a login brings up to date.
-#[derive(Insertable, AsChangeset, Queryable, Selectable)]
+#[derive(Insertable, AsChangeset)]
 #[diesel(table_name = identities, treat_none_as_null = true)]
 pub struct IdentityProfile {
     username: Option<String>,
@@ -202,8 +202,35 @@ pub struct SessionRow {
 pub struct IdentityRow {
     provider_id: String,
     subject: String,
-    #[diesel(embed)]
-    profile: IdentityProfile,
+    username: Option<String>,
+    display_name: Option<String>,
+    email: Option<String>,
+    email_verified: bool,
+}
+
+/// The lists of `identities`.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = identities)]
+pub struct PermissionsRow {
+    permissions: String,
+    groups: String,
+    as_of: Time,
+}
+
+impl TryFrom<PermissionsRow> for Permissions {
+    type Error = StorageError;
+
+    fn try_from(row: PermissionsRow) -> Result<Self, StorageError> {
+        Ok(Self {
+            permissions: names(&row.permissions, "identities.permissions")?,
+            groups: names(&row.groups, "identities.groups")?,
+            as_of: row.as_of.0,
+        })
+    }
+}
+
+fn names(json: &str, column: &'static str) -> Result<NameList, StorageError> {
+    serde_json::from_str(json).map_err(|_| StorageError::unreadable(column))
 }
 
 /// What a token's check needs of `users`.
@@ -253,8 +280,6 @@ impl TryFrom<TokenRecordRow> for TokenRecord {
 pub struct BrowserSessionRow {
     #[diesel(embed)]
     session: SessionRow,
-    #[diesel(select_expression = sessions::provider_session)]
-    provider_session: Option<String>,
     #[diesel(embed)]
     identity: IdentityRow,
     #[diesel(embed)]
@@ -269,7 +294,6 @@ impl TryFrom<BrowserSessionRow> for BrowserSessionRecord {
             session_revoked_at: row.session.revoked_at.map(|time| time.0),
             session_last_used_at: row.session.last_used_at.map(|time| time.0),
             session: row.session.into(),
-            provider_session: profile_text(row.provider_session),
             user_disabled_at: row.user.disabled_at.map(|time| time.0),
             user: user(row.user.id, row.identity)?,
         })
@@ -288,21 +312,15 @@ impl From<SessionRow> for Session {
 }
 
 fn user(id: Id, identity: IdentityRow) -> Result<User, StorageError> {
-    let IdentityRow { provider_id, subject, profile } = identity;
-    let names = |json: &str, column| {
-        serde_json::from_str::<NameList>(json).map_err(|_| StorageError::unreadable(column))
-    };
+    let IdentityRow { provider_id, subject, username, display_name, email, email_verified } = identity;
     Ok(User {
         id: id.into(),
         provider: provider_id.try_into().map_err(|_| StorageError::unreadable("identities.provider_id"))?,
         subject: subject.parse().map_err(|_| StorageError::unreadable("identities.subject"))?,
-        permissions: names(&profile.permissions, "identities.permissions")?,
-        groups: names(&profile.groups, "identities.groups")?,
-        username: profile_text(profile.username),
-        display_name: profile_text(profile.display_name),
-        email: profile_text(profile.email),
-        email_verified: profile.email_verified,
-        profile_as_of: profile.as_of.0,
+        username: profile_text(username),
+        display_name: profile_text(display_name),
+        email: profile_text(email),
+        email_verified,
     })
 }
 

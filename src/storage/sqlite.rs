@@ -10,7 +10,9 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use super::error::StorageError;
 use super::pool::OpenError;
+use super::schema::users;
 use super::settings::StorageSettings;
+use super::types::Id;
 
 #[path = "queries/mod.rs"]
 pub mod queries;
@@ -73,6 +75,11 @@ pub fn write<T>(
     work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
     connection.immediate_transaction(work)
+}
+
+/// Those of these users who exist; the write lock sees to it that none is deleted before the end of the transaction.
+pub fn hold_users(connection: &mut Db, named: Vec<Id>) -> QueryResult<Vec<Id>> {
+    users::table.filter(users::id.eq_any(named)).select(users::id).load(connection)
 }
 
 /// Waits until no other instance migrates: the write lock does that already.

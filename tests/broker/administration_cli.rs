@@ -8,6 +8,7 @@ use token_broker::domain::clock::monotonic;
 use crate::support::administration::Desk;
 use crate::support::broker::TestBroker;
 use crate::support::browser::Browser;
+use crate::support::outage::assert_in_time;
 use crate::support::process::free_port;
 use crate::support::storage::Database;
 
@@ -26,16 +27,6 @@ const COMMANDS: [&[&str]; 9] = [
     &["purge"],
 ];
 
-fn server_keys() -> String {
-    use secrecy::ExposeSecret;
-    use token_broker::domain::clock::{Clock, SystemClock};
-    let keys = token_broker::config::KeysFile::fresh(
-        &token_broker::domain::entropy::SystemEntropy,
-        SystemClock.now(),
-    );
-    keys.text().expose_secret().to_owned()
-}
-
 #[actix_web::test]
 async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
     let nobody = free_port();
@@ -44,14 +35,14 @@ async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
         databases.push(format!("postgres://u:hunter2@127.0.0.1:{nobody}/db"));
     }
     for database in databases {
-        let desk = Desk::at(&database, &server_keys());
+        let desk = Desk::at(&database);
         std::thread::scope(|scope| {
             for command in COMMANDS {
                 let desk = &desk;
                 scope.spawn(move || {
                     let begun = monotonic();
                     let ended = desk.run(command);
-                    assert!(begun.elapsed() < Duration::from_secs(5), "{command:?}: {:?}", begun.elapsed());
+                    assert_in_time(begun, Duration::from_secs(5), &command.join(" "));
                     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{command:?}: {ended:?}");
                     assert!(ended.err.starts_with("token-broker: the database cannot be used"), "{ended:?}");
                     assert!(!ended.err.contains("hunter2"), "{ended:?}");
@@ -67,7 +58,7 @@ async fn a_database_without_the_tables_is_refused_with_the_remedy() {
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres());
     for database in databases {
-        let desk = Desk::at(&database.url, &server_keys());
+        let desk = Desk::at(&database.url);
         for command in COMMANDS {
             let ended = desk.run(command);
             assert_eq!(ended.code, Some(1), "{command:?}: {ended:?}");
@@ -79,7 +70,7 @@ async fn a_database_without_the_tables_is_refused_with_the_remedy() {
 #[actix_web::test]
 async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
     let database = Database::sqlite().migrated().await;
-    let desk = Desk::at(&database.url, &server_keys());
+    let desk = Desk::at(&database.url);
     desk.done(&["users", "list"]);
     let secret = desk.folder().join("server_keys.toml");
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
@@ -93,7 +84,7 @@ async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
 #[actix_web::test]
 async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
     let database = Database::sqlite().migrated().await;
-    let desk = Desk::at(&database.url, &server_keys());
+    let desk = Desk::at(&database.url);
     let missing: [&[&str]; 10] = [
         &["users", "show", "alice"],
         &["users", "disable", "alice"],
@@ -120,13 +111,17 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
     for command in misused {
         assert!(desk.refused(2, command).contains("--help"), "{command:?}");
     }
-    assert_eq!(desk.json(&["tokens", "list", "--session", ID]), serde_json::json!([]));
+    for list in ["users", "sessions", "tokens", "resource-servers", "audit"] {
+        assert_eq!(desk.json(&[list, "list"]), serde_json::json!([]));
+        let ended = desk.run(&[list, "list"]);
+        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "there is none\n"), "{list}");
+    }
 }
 
 /// The help of every command, found from the help of the one above it.
 #[actix_web::test]
 async fn every_command_explains_itself_with_its_exit_codes() {
-    let desk = Desk::at("sqlite:unused", "");
+    let desk = Desk::at("sqlite:unused");
     let mut found = 0;
     for command in ["users", "sessions", "tokens", "resource-servers", "audit", "purge"] {
         let help = desk.done(&[command, "--help"]);

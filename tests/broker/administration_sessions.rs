@@ -7,7 +7,7 @@ use token_broker::domain::entropy::SystemEntropy;
 
 use crate::support::administration::Desk;
 use crate::support::broker::{Setup, TestBroker};
-use crate::support::storage::{self, sql};
+use crate::support::storage::{self, Database, login, noon, sql};
 
 async fn status(broker: &TestBroker, token: &str) -> u16 {
     broker.call("/api/me", token).await.status.as_u16()
@@ -70,7 +70,7 @@ async fn se_05_everyone_is_more_than_one_batch() {
         let desk = Desk::of(&broker);
         let storage = broker.storage();
         for number in 0..450 {
-            storage::sign_in(&storage, storage::login(&format!("user-{number}"), broker.now())).await;
+            storage::sign_in(&storage, login(&format!("user-{number}"), broker.now())).await;
         }
         let command = move || desk.json(&["sessions", "end-all", "--everyone", "--yes"]);
         let ending = tokio::task::spawn_blocking(command);
@@ -240,6 +240,40 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
                 assert!(!said.contains(&hex(handle.digest().as_bytes())), "{view:?}");
             }
             assert!(!said.contains("tbk_"), "{view:?}");
+        }
+    }
+}
+
+/// Many of one microsecond, so that time alone cannot order them.
+#[actix_web::test]
+async fn ad_05_lists_go_on_where_a_page_ended() {
+    let mut databases = vec![Database::sqlite().migrated().await];
+    #[cfg(feature = "postgres")]
+    databases.push(Database::postgres().migrated().await);
+    for database in databases {
+        for _ in 0..7 {
+            storage::sign_in(&database.storage, login("alice", noon())).await;
+        }
+        let desk = Desk::at(&database.url);
+        for what in ["sessions", "tokens"] {
+            let list = [what, "list", "--user", "alice", "--all", "--limit"];
+            let page = |arguments: &[&str]| desk.json(&[&list, arguments].concat());
+            let whole = page(&["100"]);
+            let (mut seen, mut next) = (Vec::<Value>::new(), page(&["3"]));
+            while let Some(last) = next.as_array().unwrap().last() {
+                let after = last["id"].as_str().unwrap().to_owned();
+                seen.extend(next.as_array().unwrap().clone());
+                next = page(&["3", "--after", &after]);
+            }
+            assert_eq!((seen.len(), Value::from(seen)), (7, whole.clone()), "{what}");
+            for json in [&[][..], &["--json"]] {
+                let ended = desk.run(&[&list, &["3"][..], json].concat());
+                let how = format!("there may be more: --after {}\n", ids(&whole)[2]);
+                assert_eq!((ended.code, ended.err), (Some(0), how), "{what}");
+                assert_eq!(desk.run(&[&list, &["100"][..], json].concat()).err, "", "{what}");
+            }
+            let gone = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
+            assert!(desk.refused(3, &[&list, &["3", "--after", gone][..]].concat()).contains("go on after"));
         }
     }
 }

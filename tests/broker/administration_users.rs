@@ -2,10 +2,13 @@
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use token_broker::domain::audit::{AuditEvent, AuditKind};
 
 use crate::support::administration::{Desk, dump_of, holds};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::storage::sql;
+#[cfg(feature = "postgres")]
+use crate::support::storage::{Database, login, noon, sign_in};
 
 async fn status(broker: &TestBroker, token: &str) -> u16 {
     broker.call("/api/me", token).await.status.as_u16()
@@ -113,27 +116,62 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
         let written = broker.audited("key_redeemed").await;
         let user = written.user.unwrap();
         desk.done(&["users", "delete", "alice", "--yes"]);
-        let late = token_broker::domain::audit::AuditEvent {
-            kind: token_broker::domain::audit::AuditKind::TokenRotated,
-            at: broker.now(),
-            request_id: "late".to_owned(),
+        let of_nobody = AuditEvent {
             address: Some("192.0.2.7".parse().unwrap()),
-            client: None,
-            provider: None,
-            user: Some(user),
-            session: None,
-            token: None,
-            reason: None,
-            actor: None,
-            resource_server: None,
+            ..AuditEvent::new(AuditKind::TokenRotated, broker.now(), "late")
         };
-        let of_nobody = token_broker::domain::audit::AuditEvent { user: None, ..late.clone() };
+        let late = AuditEvent { user: Some(user), ..of_nobody.clone() };
         broker.storage().record_audit(vec![late, of_nobody]).await.unwrap();
         let rows = broker.storage().recent_audit(2).await.unwrap();
         let address =
             |known: bool| rows.iter().find(|row| row.user.is_some() == known).unwrap().address.clone();
         assert_eq!((address(true), address(false)), (None, Some("192.0.2.7".to_owned())));
     }
+}
+
+/// On PostgreSQL the trail's own transaction may have seen the user and not have written yet when the deletion
+/// comes: the trigger holds it there.
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_address() {
+    use diesel::Connection;
+    use diesel::connection::SimpleConnection;
+
+    let database = Database::postgres().migrated().await;
+    let user = sign_in(&database.storage, login("alice", noon())).await.token.facts.user_id;
+    let about = |event| AuditEvent { user: Some(user), ..event };
+    let late = AuditEvent {
+        address: Some("192.0.2.7".parse().unwrap()),
+        ..about(AuditEvent::new(AuditKind::TokenRotated, noon(), "held"))
+    };
+    let mut gate = diesel::PgConnection::establish(&database.url).unwrap();
+    gate.batch_execute(
+        "CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+         CREATE TRIGGER gate BEFORE INSERT ON audit_events FOR EACH ROW
+             WHEN (NEW.request_id = 'held') EXECUTE FUNCTION wait_at_gate();
+         SELECT pg_advisory_lock(1)",
+    )
+    .unwrap();
+    let waiting = "(SELECT 1 FROM pg_locks WHERE NOT granted
+        AND (database = (SELECT oid FROM pg_database WHERE datname = current_database()) OR database IS NULL)) w";
+    let writer = database.another_instance();
+    let writing = tokio::spawn(async move { writer.record_audit(vec![late]).await });
+    while sql::count(&database.url, waiting) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let administrator = database.another_instance();
+    let event = about(AuditEvent::new(AuditKind::AdminUserDeleted, noon(), "cli"));
+    let deleting = tokio::spawn(async move { administrator.delete_user(user, event).await });
+    while sql::count(&database.url, waiting) < 2 && !deleting.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    gate.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
+    writing.await.unwrap().unwrap();
+    assert!(deleting.await.unwrap().unwrap().is_some());
+    let trail = database.storage.recent_audit(2).await.unwrap();
+    assert_eq!(trail.len(), 2, "{trail:?}");
+    assert!(trail.iter().all(|event| event.user == Some(user) && event.address.is_none()), "{trail:?}");
 }
 
 #[actix_web::test]

@@ -83,7 +83,7 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
 async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
         AccessDenied, AccountSelectionRequired, ConsentRequired, InsufficientUserAuthentication,
-        InteractionRequired, InvalidIdToken, IssuerMismatch, LoginRequired, ProviderError, ProviderTimeout,
+        InteractionRequired, InvalidIdToken, IssuerMismatch, LoginRequired, ProviderError,
         TemporarilyUnavailable,
     };
     let mut answers = Vec::new();
@@ -104,7 +104,6 @@ async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode
         (ProviderError, "token_html"),
         (InvalidIdToken, "wrong_nonce"),
         (TemporarilyUnavailable, "token_503"),
-        (ProviderTimeout, "token_slow"),
     ] {
         let login = broker.log_in(browser, "dev", "alice", &format!("&fault={fault}")).await;
         answers.push((code, login.back));
@@ -118,7 +117,6 @@ async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode
 #[actix_web::test]
 async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let setup = Setup::default().adjust(|config| {
-        config.providers[0].timeouts.total = Duration::from_secs(1);
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
         config.limits.login_per_minute = 100.try_into().unwrap();
     });
@@ -127,6 +125,9 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let token = broker.sign_in(&browser, "dev", "alice").await;
     let mut answers = simple_failures(&broker, &browser).await;
     answers.extend(failed_logins(&broker, &browser).await);
+    let impatient = broker.twin_with(|config| config.providers[0].timeouts.total = Duration::from_secs(1));
+    let slow = impatient.log_in(&impatient.browser(), "dev", "alice", "&fault=token_slow").await;
+    answers.push((ErrorCode::ProviderTimeout, slow.back));
     let misdirected = format!("{}/api/me", broker.real_url.replace("127.0.0.1", "evil.example"));
     browser.route(&misdirected, &broker.at("/api/me"));
     answers.push((ErrorCode::MisdirectedRequest, browser.get(&misdirected, &[]).await));

@@ -2,7 +2,6 @@
 //! in it that an investigation needs. That no credential is in it, `secrets_at_rest` looks for.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use regex::Regex;
 use reqwest::Method;
@@ -18,6 +17,7 @@ use crate::support::dump;
 use crate::support::log::Listener;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
+use crate::support::wait::until;
 
 fn id(answer: &Answer) -> &str {
     answer.header("x-request-id").unwrap()
@@ -339,13 +339,9 @@ async fn er_06_events_become_rows_too() {
     broker.post("/api/logout", &token, &json!({})).await;
     let expected = ["key_redeemed", "login_started", "login_succeeded", "session_ended", "token_issued"];
     let url = broker.config.database.url.expose_secret().to_owned();
-    let mut kinds = Vec::new();
-    for _ in 0..200 {
-        kinds = dump::sqlite_texts(&url, "SELECT DISTINCT kind AS text FROM audit_events ORDER BY 1");
-        if kinds == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{kinds:?}");
+    until(async || {
+        let kinds = dump::sqlite_texts(&url, "SELECT DISTINCT kind AS text FROM audit_events ORDER BY 1");
+        if kinds == expected { Ok(()) } else { Err(kinds) }
+    })
+    .await;
 }

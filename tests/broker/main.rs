@@ -9,10 +9,12 @@
 mod administration_audit;
 mod administration_cli;
 mod administration_docs;
+mod administration_keys;
 mod administration_resource_servers;
 mod administration_sessions;
 mod administration_users;
 mod backchannel_logout;
+mod backchannel_outages;
 mod bearer;
 mod browser_session;
 mod callback;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::administration::CONFIG;
 use crate::support::process::free_port;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_token-broker");
@@ -138,27 +139,7 @@ fn the_commands_of_production_work_in_their_order() {
     file("secret", "a-secret-of-the-readme-test-only");
     file(
         "token-broker.toml",
-        r#"
-        public_url = "https://auth.example.com"
-        [database]
-        url = "sqlite:broker.sqlite"
-        [key_store]
-        url = "memory:"
-        [server_keys]
-        file = "server_keys.toml"
-        [[providers]]
-        id = "ops"
-        kind = "oauth2"
-        authorize_url = "https://ops.example.com/o/authorize/"
-        token_url = "https://ops.example.com/o/token/"
-        client_id = "token-broker"
-        client_secret_file = "secret"
-        profile = [{ url = "https://ops.example.com/public-api/current_user/base_info" }]
-        claims = { subject = "$.name" }
-        [[clients]]
-        id = "web"
-        redirect_uris = ["https://app.example.com/signed-in"]
-        "#,
+        &CONFIG.replace(r#"url_file = "database_url""#, r#"url = "sqlite:broker.sqlite""#),
     );
     let commands: Vec<String> = block_with("check-config")
         .lines()

@@ -11,11 +11,12 @@ use tokio::time::sleep;
 
 use crate::support::broker::{LoginUrl, callback_url};
 use crate::support::browser::{Answer, Browser};
-use crate::support::outage::assert_unavailable;
+use crate::support::outage::{assert_in_time, assert_unavailable};
 use crate::support::process::free_port;
 use crate::support::production::{Instance, PUBLIC, Production, SECRETS};
 use crate::support::program::Program;
 use crate::support::redis::RedisServer;
+use crate::support::wait::{until, until_true};
 
 mod configuration;
 mod demo;
@@ -40,11 +41,11 @@ async fn readiness(instance: &Instance) -> Value {
 
 /// Waits until `/readyz` says that of this ability; what it says may be a second old.
 async fn assert_becomes(instance: &Instance, ability: &str, able: bool) {
-    let begun = monotonic();
-    while readiness(instance).await[ability] != able {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{ability} is still {}", !able);
-        sleep(Duration::from_millis(20)).await;
-    }
+    until(async || {
+        let found = readiness(instance).await;
+        if found[ability] == able { Ok(()) } else { Err(found) }
+    })
+    .await;
 }
 
 /// A login where there is one client, with one address, and one provider.
@@ -52,25 +53,39 @@ fn of_the_only_client() -> LoginUrl {
     LoginUrl::at(PUBLIC, &[("client_id", ""), ("redirect_uri", ""), ("provider", "")])
 }
 
-/// A request that is under way: all but the last byte of its body has been sent.
-struct HalfSent(TcpStream);
+/// A request that is under way.
+struct InFlight(TcpStream);
 
-impl HalfSent {
-    async fn to(instance: &Instance) -> Self {
+impl InFlight {
+    /// Sends this much of a request, with the header that asks for a word before the body (RFC 9110, section
+    /// 10.1.1), and waits for that word: the program works on the request then.
+    async fn begin(url: &str, line_and_headers: &str) -> Self {
+        const WORD: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+        let head = format!("{line_and_headers}Expect: 100-continue\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut heard = [0; WORD.len()];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, WORD, "{}", String::from_utf8_lossy(&heard));
+        Self(stream)
+    }
+
+    /// All but the last byte of a request with a body.
+    async fn without_the_end(instance: &Instance) -> Self {
         let body = r#"{"one_time_key":"tbo_unknown"}"#;
         let length = body.len();
         let head = format!(
             "POST /api/get_token HTTP/1.1\r\nHost: auth.example.com\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n"
+             Content-Length: {length}\r\n"
         );
-        let mut stream = TcpStream::connect(instance.url.strip_prefix("http://").unwrap()).await.unwrap();
-        stream.write_all(format!("{head}{}", &body[..length - 1]).as_bytes()).await.unwrap();
-        Self(stream)
+        let mut begun = Self::begin(&instance.url, &head).await;
+        begun.0.write_all(&body.as_bytes()[..length - 1]).await.unwrap();
+        begun
     }
 
     /// Sends the rest; gives the answer as it came.
-    async fn finish(mut self) -> String {
-        self.0.write_all(b"}").await.unwrap();
+    async fn finish(mut self, rest: &str) -> String {
+        self.0.write_all(rest.as_bytes()).await.unwrap();
         let mut answer = String::new();
         self.0.read_to_string(&mut answer).await.unwrap();
         answer
@@ -114,36 +129,27 @@ async fn ds_08_sigterm_turns_readiness_false_and_lets_requests_in_flight_finish(
     instance.listens().await;
     let admin = format!("{}/healthz", instance.admin_url);
     let browser = Browser::new();
-    while browser.get(&admin, &[]).await.json()["ready"] != true {
-        sleep(Duration::from_millis(20)).await;
-    }
+    until_true("it is ready", async || browser.get(&admin, &[]).await.json()["ready"] == true).await;
 
-    let in_flight = HalfSent::to(&instance).await;
-    // The program has taken the connection by then.
-    sleep(Duration::from_millis(400)).await;
+    let in_flight = InFlight::without_the_end(&instance).await;
     let begun = monotonic();
     instance.program.signal("TERM");
-    let health = loop {
+    let health = until(async || {
         let health = browser.get(&admin, &[]).await;
-        if health.status == 503 {
-            break health.json();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(2), "still ready: {health:?}");
-    };
+        if health.status == 503 { Ok(health.json()) } else { Err(health) }
+    })
+    .await;
     assert_eq!(health["verify"], false);
     let parts = health["parts"].as_array().unwrap();
     assert!(parts.iter().any(|part| part["name"] == "this instance"), "{health}");
     let address = instance.url.strip_prefix("http://").unwrap().to_owned();
-    while TcpStream::connect(&address).await.is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(2), "it still takes connections");
-        sleep(Duration::from_millis(10)).await;
-    }
+    until_true("it takes no connections", async || TcpStream::connect(&address).await.is_err()).await;
 
-    let answer = in_flight.finish().await;
+    let answer = in_flight.finish("}").await;
     assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("invalid_grant"), "{answer}");
     let ended = instance.program.end().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+    assert_in_time(begun, Duration::from_secs(10), "the end");
     assert!(ended.err.contains("stopping"), "{}", ended.err);
 }
 
@@ -157,14 +163,12 @@ async fn ds_08_a_request_that_never_ends_is_cut_off() {
     production.write(&production.config().replace("workers = 2", impatient));
     let mut instance = production.serve("first");
     instance.listens().await;
-    let endless = HalfSent::to(&instance).await;
-    // The program has taken the connection by then.
-    sleep(Duration::from_millis(400)).await;
+    let endless = InFlight::without_the_end(&instance).await;
     let begun = monotonic();
     instance.program.signal("TERM");
     let ended = instance.program.end().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(begun.elapsed() < Duration::from_secs(6), "took {:?}", begun.elapsed());
+    assert_in_time(begun, Duration::from_secs(6), "the end");
     drop(endless);
 }
 

@@ -18,6 +18,7 @@ use crate::support::outage::problems;
 use crate::support::production::Production;
 use crate::support::program::Program;
 use crate::support::redis;
+use crate::support::wait::{until, until_true};
 
 fn path(broker: &TestBroker) -> PathBuf {
     broker.config.server_keys.file.as_ref().unwrap().path.clone()
@@ -59,13 +60,11 @@ async fn keys(broker: &TestBroker) -> Value {
 
 async fn knows(broker: &TestBroker, issuing: u32, known: &[u32]) {
     let expected = json!({"issuing": issuing, "known": known});
-    for _ in 0..500 {
-        if keys(broker).await == expected {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{} instead of {expected}", keys(broker).await);
+    until(async || {
+        let found = keys(broker).await;
+        if found == expected { Ok(()) } else { Err(found) }
+    })
+    .await;
 }
 
 fn token_of(answer: &Answer) -> String {
@@ -256,13 +255,7 @@ async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_
     problem(&broker, "cannot be read").await;
     let newest = token_of(&rotate(&broker, &token).await);
     write(&broker, &good);
-    for _ in 0..500 {
-        if problems(&broker).await.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(problems(&broker).await.is_empty());
+    until_true("the file is read", async || problems(&broker).await.is_empty()).await;
     assert_eq!([status(&broker, &token).await, status(&broker, &newest).await], [200, 200]);
     let said = log.text();
     let errors = said.lines().filter(|line| line.contains("the server keys file cannot be used"));
@@ -276,14 +269,12 @@ async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_
 
 /// What the admin listener says about the file, once it says this.
 async fn problem(broker: &TestBroker, mend: &str) -> String {
-    for _ in 0..500 {
-        let found = problems(broker).await.into_iter().find(|(part, _)| part == "server keys");
-        if let Some((_, problem)) = found.filter(|(_, problem)| problem.contains(mend)) {
-            return problem;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("{:?} instead of {mend}", problems(broker).await);
+    until(async || {
+        let mut found = problems(broker).await;
+        let at = found.iter().position(|(part, text)| part == "server keys" && text.contains(mend));
+        at.map(|at| found.swap_remove(at).1).ok_or(found)
+    })
+    .await
 }
 
 #[actix_web::test]

@@ -1,5 +1,7 @@
 //! `/api/sessions`: everybody sees and ends their own sessions, and nobody else's.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -179,7 +181,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
             statuses.push(status(&broker, token).await);
         }
         assert_eq!(statuses, [200, 401, 401, 401, 200]);
-        assert_eq!(delete(&broker, "/api/sessions/", &tokens[0]).await.status, 204, "there is none");
+        assert_eq!(delete(&broker, "/api/sessions", &tokens[0]).await.status, 204, "there is none");
         assert_eq!(list(&broker, &tokens[0]).await.len(), 1);
 
         // The current one, too: as a logout.
@@ -188,6 +190,54 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
         assert_eq!(status(&broker, &tokens[0]).await, 401);
         assert_eq!(delete(&broker, &format!("/api/sessions/{own}"), &tokens[0]).await.status, 401);
     }
+}
+
+#[actix_web::test]
+async fn er_06_each_session_that_ends_leaves_one_event() {
+    let broker = TestBroker::start();
+    let mut tokens = Vec::new();
+    let mut sessions = BTreeSet::new();
+    for _ in 0..3 {
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        sessions.insert(id(&broker, &token).await);
+        tokens.push(token);
+    }
+    let everywhere = json!({ "everywhere": true });
+    let answers = join_all([&tokens[0]; 2].map(|token| broker.post("/api/logout", token, &everywhere))).await;
+    assert!(answers.iter().any(|answer| answer.status == 200), "{answers:?}");
+    broker.call("/api/me", "unknown").await;
+    broker.audited("token_refused").await; // the queue is written in order: all of these are there now
+    let events = broker.storage().recent_audit(1_000).await.unwrap();
+    let ended: Vec<String> = events
+        .iter()
+        .filter(|event| event.kind == "session_ended")
+        .filter_map(|event| Some(event.session?.to_string()))
+        .collect();
+    assert_eq!(ended.len(), 3, "{ended:?}");
+    assert_eq!(BTreeSet::from_iter(ended), sessions);
+}
+
+/// `${api}/sessions/${id}` of an app whose id is empty.
+#[actix_web::test]
+async fn se_04_an_empty_id_ends_nothing() {
+    let broker = TestBroker::start();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    for path in
+        ["/api/sessions/", "/api/sessions//", "//api//sessions/", "/%61pi/sessions/", "/api/sessions/?id=x"]
+    {
+        let answer = delete(&broker, path, &token).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.error_code().as_deref()),
+            (404, Some("not_found")),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+        assert_eq!([status(&broker, &token).await, status(&broker, &other).await], [200, 200], "{path}");
+    }
+    // A slash that leaves nothing out is accepted, as everywhere.
+    assert_eq!(broker.call("/api/sessions/", &token).await.json()["sessions"].as_array().unwrap().len(), 2);
+    assert_eq!(broker.post("/api/token/rotate/", &token, &json!({})).await.status, 200);
 }
 
 /// Two tabs that end each other's session, and one that ends the others while these rotate.

@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use token_broker::error::{Error, ErrorCode};
 use token_broker::storage::records::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageError, StorageSettings};
-use tokio::time::Instant;
 
+use crate::support::outage::within;
 use crate::support::storage::{Database, after, found, login, noon, settings, sign_in, successor, token};
 
 /// Awaits `answer`, which must say "unavailable" within `seconds`.
@@ -18,9 +18,7 @@ async fn is_unavailable<T: std::fmt::Debug>(
     answer: impl Future<Output = Result<T, StorageError>>,
     seconds: u64,
 ) -> String {
-    let begun = Instant::now();
-    let error = answer.await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(seconds), "took {:?}: {error}", begun.elapsed());
+    let error = within(Duration::from_secs(seconds), "the refusal", answer).await.unwrap_err();
     let text = error.to_string();
     assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable, "{text}");
     text
@@ -28,7 +26,7 @@ async fn is_unavailable<T: std::fmt::Debug>(
 
 /// With one connection, held by a rotation that does not get on, nobody else waits longer than allowed.
 async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_secs(1);
     let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
     let storage = Storage::new(&small).unwrap();
     let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
@@ -118,10 +116,13 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use futures_util::future::join_all;
+    use token_broker::domain::api_token::HandleDigest;
     use token_broker::storage::records::Purged;
 
     use super::*;
+    use crate::support::outage::RECOVERY;
     use crate::support::postgres::Postgres;
+    use crate::support::wait::until;
 
     #[tokio::test]
     async fn ds_05_an_exhausted_pool_answers_in_time() {
@@ -136,15 +137,19 @@ mod postgres {
         .await;
     }
 
-    #[tokio::test]
-    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
-        let mut server = Postgres::own();
+    /// A server with a token, over four connections, which will be lost.
+    async fn server_with_a_token() -> (Postgres, Storage, HandleDigest) {
+        let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
         storage.migrate().await.unwrap();
         let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
-        // Four connections are open, so that four are lost.
         join_all((0..4).map(|_| storage.find_token(handle))).await;
+        (server, storage, handle)
+    }
 
+    #[tokio::test]
+    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
+        let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         for _ in 0..2 {
             let answers = (0..12).map(|_| is_unavailable(storage.find_token(handle), 3));
@@ -162,11 +167,7 @@ mod postgres {
 
     #[tokio::test]
     async fn a_restart_between_two_requests_loses_no_more_than_one_per_connection() {
-        let mut server = Postgres::own();
-        let storage = Storage::new(&settings(&server.database())).unwrap();
-        storage.migrate().await.unwrap();
-        let handle = sign_in(&storage, login("alice", noon())).await.token.facts.handle;
-        join_all((0..4).map(|_| storage.find_token(handle))).await;
+        let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         server.resume();
 
@@ -188,13 +189,7 @@ mod postgres {
         assert!(text.contains("Connection refused"), "{text}");
 
         server.resume();
-        let begun = Instant::now();
-        let missing = loop {
-            match storage.pending_migrations().await {
-                Ok(missing) => break missing,
-                Err(error) => assert!(begun.elapsed() < Duration::from_secs(10), "still {error}"),
-            }
-        };
+        let missing = until(async || storage.pending_migrations().await).await;
         assert!(!missing.is_empty());
         assert_eq!(storage.migrate().await.unwrap(), missing);
         assert!(sign_in(&storage, login("alice", noon())).await.first_login);
@@ -221,7 +216,7 @@ mod postgres {
         let database = Database::postgres().migrated().await;
         let handle = sign_in(&database.storage, login("alice", noon())).await.token.facts.handle;
         let impatient =
-            StorageSettings { statement_timeout: Duration::from_millis(300), ..settings(&database.url) };
+            StorageSettings { statement_timeout: Duration::from_secs(1), ..settings(&database.url) };
         let storage = Storage::new(&impatient).unwrap();
         let mut other = PgConnection::establish(&database.url).unwrap();
         other.batch_execute("BEGIN; LOCK TABLE users IN ACCESS EXCLUSIVE MODE").unwrap();
@@ -247,9 +242,6 @@ mod postgres {
     }
 
     async fn until_it_answers(storage: &Storage) {
-        let begun = Instant::now();
-        while let Err(error) = storage.ping().await {
-            assert!(begun.elapsed() < Duration::from_secs(10), "still {error}");
-        }
+        within(RECOVERY, "recovery", until(async || storage.ping().await)).await;
     }
 }

@@ -13,13 +13,20 @@ const program = process.env.TOKEN_BROKER_BIN
 
 const sample = fileURLToPath(new URL('../..', import.meta.url));
 
+/**
+ * A free port below those that the system gives to whoever asks for any: nobody else gets it while the broker is
+ * stopped.
+ */
 async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 15_000 + Math.floor(Math.random() * 15_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    const bound = await once(server, 'listening').then(() => true, () => false);
+    if (!bound) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** Starts it. `stop()` and `start()` keep port, database and keys, and do nothing where there is nothing to do. */

@@ -51,20 +51,7 @@ impl Administration {
     }
 
     fn event(&self, kind: AuditKind) -> AuditEvent {
-        AuditEvent {
-            kind,
-            at: self.clock.now(),
-            request_id: self.run_id.clone(),
-            address: None,
-            client: None,
-            provider: None,
-            user: None,
-            session: None,
-            token: None,
-            reason: None,
-            actor: self.actor.clone(),
-            resource_server: None,
-        }
+        AuditEvent { actor: self.actor.clone(), ..AuditEvent::new(kind, self.clock.now(), &self.run_id) }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Administration, AdministrationError, Result, not_found};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
+use crate::domain::key_ring::KeyId;
 use crate::domain::resource_server::{Audience, ResourceServer, ResourceServerSecret, SECRETS, StoredSecret};
 use crate::storage::administration::ResourceServerChange;
 
@@ -24,6 +25,16 @@ pub async fn find(administration: &Administration, id: &ResourceServerId) -> Res
         Some(server) => Ok(server),
         None => unknown(id),
     }
+}
+
+/// Those with a secret that is refused once this server key is gone, enabled or not.
+///
+/// # Errors
+/// The database is away.
+pub async fn with_secrets_of(administration: &Administration, key: KeyId) -> Result<Vec<ResourceServerId>> {
+    let mut servers = list(administration).await?;
+    servers.retain(|server| server.secrets.iter().any(|secret| secret.digest.key_id == key));
+    Ok(servers.into_iter().map(|server| server.id).collect())
 }
 
 /// Registers a resource server; gives its secret, which nothing can show again.

@@ -46,19 +46,20 @@ pub struct ListedSession {
     pub session: SessionRecord,
 }
 
-/// Sessions, newest first: the live ones, or those that are over, too.
+/// Sessions that match, newest first: the live ones, or with `all` those that are over, too.
 ///
 /// # Errors
-/// The database is away.
+/// The session to go on behind does not exist; the database is away.
 pub async fn list(
     administration: &Administration,
-    user: Option<UserId>,
+    filter: SessionFilter,
     all: bool,
-    limit: u32,
 ) -> Result<Vec<ListedSession>> {
     let now = administration.clock.now();
-    let filter = SessionFilter { user, live_at: (!all).then_some(now), limit };
-    let found = administration.storage.list_all_sessions(filter).await?;
+    let filter = SessionFilter { live_at: (!all).then_some(now), ..filter };
+    let Some(found) = administration.storage.list_all_sessions(filter).await? else {
+        return not_found("the session to go on after does not exist");
+    };
     Ok(found
         .into_iter()
         .map(|session| ListedSession { state: SessionState::of(&session, now), session })

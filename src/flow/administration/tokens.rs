@@ -6,7 +6,7 @@ use super::{Administration, Result, not_found, sessions};
 use crate::domain::api_token::GenuineToken;
 use crate::domain::audit::AuditKind;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{SessionId, TokenId, UserId};
+use crate::domain::ids::TokenId;
 use crate::storage::administration::records::{TokenFilter, TokenListing};
 
 /// Whether a token can be used.
@@ -61,20 +61,20 @@ impl ListedToken {
     }
 }
 
-/// Tokens, newest first: the live ones, or those that are over, too.
+/// Tokens that match, newest first: the live ones, or with `all` those that are over, too.
 ///
 /// # Errors
-/// The database is away.
+/// The token to go on behind does not exist; the database is away.
 pub async fn list(
     administration: &Administration,
-    user: Option<UserId>,
-    session: Option<SessionId>,
+    filter: TokenFilter,
     all: bool,
-    limit: u32,
 ) -> Result<Vec<ListedToken>> {
     let now = administration.clock.now();
-    let filter = TokenFilter { user, session, live_at: (!all).then_some(now), limit };
-    let found = administration.storage.list_tokens(filter).await?;
+    let filter = TokenFilter { live_at: (!all).then_some(now), ..filter };
+    let Some(found) = administration.storage.list_tokens(filter).await? else {
+        return not_found("the token to go on after does not exist");
+    };
     Ok(found.into_iter().map(|token| ListedToken::at(now, token)).collect())
 }
 

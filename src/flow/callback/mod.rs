@@ -12,14 +12,15 @@ mod stages;
 mod verify;
 
 use crate::domain::browser_session::BrowserSession;
+use crate::domain::caller::Caller;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::AttemptId;
 use crate::error::{Error, Result};
+use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, WayBack, failed};
-use crate::flow::limits::{Counted, count};
-use crate::flow::{AttemptCookie, Caller};
 use crate::state::Broker;
+use crate::state::limits::{Counted, count};
 
 use verify::VerifiedCallback;
 
@@ -52,7 +53,7 @@ pub struct CallbackEnd {
     pub location: String,
     /// The attempt whose cookie goes; none when nothing was consumed.
     pub forget: Option<AttemptId>,
-    /// What becomes of the browser's session cookie: nothing, unless somebody signed in.
+    /// What becomes of the browser's session cookie: nothing, unless somebody signed in, with a key or without.
     pub session_cookie: SessionCookieChange,
 }
 
@@ -88,7 +89,7 @@ pub async fn callback(
         failed(broker, caller, &failure.error).record();
     })?;
     let outcome = match verified {
-        Ok(verified) => complete(broker, caller, verified, previous).await.map_err(Incomplete::used_up),
+        Ok(verified) => complete(broker, caller, verified, previous).await,
         Err(incomplete) => Err(incomplete),
     };
     let Began { way_back, provider, attempt } = began;
@@ -96,12 +97,12 @@ pub async fn callback(
         Ok((key, session_cookie)) => {
             Ok(CallbackEnd { location: way_back.with_key(&key), forget: Some(attempt), session_cookie })
         }
-        Err(Incomplete { error, used_up }) => {
+        Err(Incomplete { error, used_up, session_cookie }) => {
             failed(broker, caller, &error).client(&way_back.client.id).provider(&provider).record();
             Ok(CallbackEnd {
                 location: way_back.with_error(caller, &error),
                 forget: used_up.then_some(attempt),
-                session_cookie: SessionCookieChange::None,
+                session_cookie,
             })
         }
     }
@@ -112,11 +113,14 @@ struct Incomplete {
     error: Error,
     /// Whether the attempt is used up.
     used_up: bool,
+    /// The cookie of the session that has begun, where only the key is missing.
+    session_cookie: SessionCookieChange,
 }
 
-impl Incomplete {
-    fn used_up(error: Error) -> Self {
-        Self { error, used_up: true }
+/// Whatever goes wrong once the attempt is used up and before a session has begun.
+impl From<Error> for Incomplete {
+    fn from(error: Error) -> Self {
+        Self { error, used_up: true, session_cookie: SessionCookieChange::None }
     }
 }
 
@@ -133,7 +137,7 @@ async fn complete(
     caller: &Caller,
     verified: VerifiedCallback<'_>,
     previous: Option<BrowserSession>,
-) -> Result<(ParkedKey, SessionCookieChange)> {
+) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
     let person = verified.exchange().await?.profile().await?;
     person.sign_in(broker, caller, previous).await?.park_key(broker).await
 }

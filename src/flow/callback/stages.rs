@@ -3,22 +3,23 @@
 use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::{BrowserSession, SessionSecret};
+use crate::domain::caller::Caller;
 use crate::domain::client::Client;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::logout_attempt::seal_id_token;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::flow::authenticate::about;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, park_key};
 use crate::flow::issue::{Issue, reopen_handle};
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 use crate::storage::records::{NewBrowserSession, SignIn, SignInRefused, SignedIn, StoredToken};
 
+use super::Incomplete;
 use super::verify::{Answer, VerifiedCallback};
 
 /// The provider has taken the code back; for OpenID Connect the ID token is verified.
@@ -157,10 +158,16 @@ fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in:
 }
 
 impl SignedInUser {
-    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it.
-    pub(super) async fn park_key(self, broker: &Broker) -> Result<(ParkedKey, SessionCookieChange)> {
+    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it, and without it, too:
+    /// the session it had before is over, and the next login continues this one.
+    pub(super) async fn park_key(
+        self,
+        broker: &Broker,
+    ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
         let Self { attempt, token, handle, session_cookie } = self;
-        let key = park_key(broker, &token, handle, attempt.challenge.as_ref()).await?;
-        Ok((key, session_cookie))
+        match park_key(broker, &token, handle, attempt.challenge.as_ref()).await {
+            Ok(key) => Ok((key, session_cookie)),
+            Err(error) => Err(Incomplete { session_cookie, ..error.into() }),
+        }
     }
 }

@@ -47,11 +47,11 @@ pub(super) async fn verify(
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
         (Err(error), Err(_)) => Err(error.into()),
-        (Ok((began, _)), Err(error)) => Ok((began, Err(Incomplete { error, used_up: false }))),
+        (Ok((began, _)), Err(error)) => Ok((began, Err(Incomplete { used_up: false, ..error.into() }))),
         (Ok((began, verified)), Ok(true)) => match verified.provider.check_issuer(iss.as_deref()).await {
             Ok(()) => Ok((began, Ok(verified))),
             Err(mismatch @ ProviderError::IssuerMismatch) => Err(own_page(mismatch.into())),
-            Err(outage) => Ok((began, Err(Incomplete::used_up(outage.into())))),
+            Err(outage) => Ok((began, Err(Error::from(outage).into()))),
         },
     }
 }
@@ -133,5 +133,5 @@ fn provider_refusal(error: &str) -> ErrorCode {
 /// was set back.
 async fn mark_used(broker: &Broker, used_name: &str) -> Result<bool> {
     let life = (lifetimes::LOGIN_ATTEMPT * 2).to_std().unwrap_or_default();
-    Ok(broker.key_store.claim(&format!("attempt:{used_name}"), life).await?)
+    Ok(broker.key_store.mark_used(&format!("attempt:{used_name}"), life).await?)
 }

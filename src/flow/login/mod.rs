@@ -9,20 +9,21 @@ use url::Url;
 
 pub(super) use self::asked::{Asked, Prompt};
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::client::ShortDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::{AttemptId, LoginAttempt, OidcNonce, State};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::audit_trail::Event;
+use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::continue_session::{Continuation, continue_session};
 use crate::flow::hand_over::failed;
-use crate::flow::limits::{Counted, count};
-use crate::flow::{AttemptCookie, Caller};
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
 
 /// Logins that one browser can have open at the same time; the oldest is forgotten beyond it.
 const OPEN_ATTEMPTS: usize = 5;

@@ -10,8 +10,8 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseErr
 use futures_util::future::LocalBoxFuture;
 
 use super::parameters;
+use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
 use crate::flow::authenticate::{Authenticated, authenticate};
 use crate::http::error_response;
 use crate::state::Broker;

@@ -8,9 +8,9 @@ use actix_web::http::header::{HeaderMap, ORIGIN, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use ipnet::IpNet;
 
+use crate::domain::caller::Caller;
 use crate::domain::entropy::{self, Entropy};
 use crate::error::{Error, ErrorCode};
-use crate::flow::Caller;
 
 /// The longest foreign text that is kept.
 const LONGEST: usize = 256;

@@ -31,10 +31,11 @@ pub(super) fn are_secure(request: &HttpRequest) -> Result<bool> {
     broker.map(|broker| broker.secure_cookies()).ok_or_else(|| ErrorCode::ServerError.into())
 }
 
-/// The cookies that the browser presents, as they were sent: name and value.
+/// The cookies that the browser presents, as they were sent: name and value. Those of other programs on this
+/// domain come along in the same line, and whatever bytes they hold hide none of ours.
 pub(super) fn presented(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    let lines = headers.get_all(COOKIE).filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+    let pairs = headers.get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='))
 }
 
 /// A cookie with every attribute that keeps it here (RFC 6265bis section 4.1.3).
@@ -51,4 +52,25 @@ pub(super) fn build(
         .same_site(SameSite::Lax)
         .max_age(lifetime)
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn cookies_of_others_hide_none_of_ours() {
+        for other in ["a=b", "name=J\u{fc}rgen", "", ";;", "no value", "=", "a=b=c"] {
+            let line = [other.as_bytes(), b"; tb=ours; latin1=\xfc\xff;\tlast=1"].concat();
+            let request = TestRequest::get()
+                .insert_header((COOKIE, HeaderValue::from_bytes(&line).unwrap()))
+                .to_http_request();
+            let ours: Vec<_> =
+                presented(request.headers()).filter(|(name, _)| ["tb", "last"].contains(name)).collect();
+            assert_eq!(ours, [("tb", "ours"), ("last", "1")], "{other}");
+        }
+    }
 }

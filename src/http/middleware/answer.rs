@@ -16,9 +16,9 @@ use futures_util::FutureExt;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
+use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
 use crate::error::ErrorCode;
-use crate::flow::Caller;
 use crate::http::HttpSettings;
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;

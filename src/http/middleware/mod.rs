@@ -6,4 +6,5 @@ pub mod cors;
 pub mod host;
 pub mod origin;
 pub mod security_headers;
+pub mod slashes;
 pub mod url_length;

@@ -150,6 +150,7 @@ pub(super) fn kind<T>(outcome: Result<T, ProviderError>) -> &'static str {
         Err(ProviderError::Unavailable(_)) => "unavailable",
         Err(ProviderError::Timeout(_)) => "timeout",
         Err(ProviderError::Unusable(_)) => "unusable",
+        Err(ProviderError::KeyUnknownYet) => "key_unknown_yet",
         Err(ProviderError::InvalidIdToken(_)) => "invalid_id_token",
         Err(ProviderError::InvalidLogoutToken(_)) => "invalid_logout_token",
         Err(ProviderError::InsufficientAuthentication(_)) => "insufficient",

@@ -67,11 +67,11 @@ async fn pr_04_all_calls_of_a_step_share_one_deadline() {
     let http = client(SHORT, &[], &server.url("/")).unwrap();
     let deadline = http.deadline();
     let began = monotonic();
-    for _ in 0..3 {
+    for _ in 0..20 {
         let outcome = http.send("test", http.get(&server.url("/")), LIMIT, deadline).await;
         assert_eq!(kind(outcome), "timeout");
     }
-    assert!(began.elapsed() < 2 * SHORT.total, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 10 * SHORT.total, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

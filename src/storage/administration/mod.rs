@@ -64,8 +64,11 @@ impl Storage {
 
 /// Sessions and tokens.
 impl Storage {
-    /// The sessions that match.
-    pub async fn list_all_sessions(&self, filter: SessionFilter) -> Result<Vec<SessionRecord>, StorageError> {
+    /// The sessions that match; nothing when the one to go on behind is not there.
+    pub async fn list_all_sessions(
+        &self,
+        filter: SessionFilter,
+    ) -> Result<Option<Vec<SessionRecord>>, StorageError> {
         on_backend!(self, Bound::Answer, administration_sessions::list(&filter))
     }
 
@@ -103,8 +106,8 @@ impl Storage {
         }
     }
 
-    /// The tokens that match.
-    pub async fn list_tokens(&self, filter: TokenFilter) -> Result<Vec<TokenListing>, StorageError> {
+    /// The tokens that match; nothing when the one to go on behind is not there.
+    pub async fn list_tokens(&self, filter: TokenFilter) -> Result<Option<Vec<TokenListing>>, StorageError> {
         on_backend!(self, Bound::Answer, administration_tokens::list(&filter))
     }
 

@@ -87,6 +87,8 @@ pub struct SessionFilter {
     pub user: Option<UserId>,
     /// Those that are still live at this moment only.
     pub live_at: Option<Timestamp>,
+    /// Those behind this one in the list.
+    pub after: Option<SessionId>,
     /// So many at most.
     pub limit: u32,
 }
@@ -136,6 +138,8 @@ pub struct TokenFilter {
     pub session: Option<SessionId>,
     /// Those that are still live at this moment only.
     pub live_at: Option<Timestamp>,
+    /// Those behind this one in the list.
+    pub after: Option<TokenId>,
     /// So many at most.
     pub limit: u32,
 }

@@ -3,7 +3,7 @@
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::sessions::{end_all_locked, end_locked};
+use super::sessions::{end_all_locked, end_these, is_open};
 use super::tokens::lock_user;
 use super::{Db, audit, write};
 use crate::domain::audit::AuditEvent;
@@ -17,25 +17,29 @@ use crate::storage::types::{Id, Time};
 /// Users whose sessions are ended in one transaction.
 const USERS: i64 = 200;
 
-pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Vec<SessionRecord>, StorageError> {
+pub fn list(db: &mut Db, filter: &SessionFilter) -> Result<Option<Vec<SessionRecord>>, StorageError> {
     let mut query = sessions::table
         .inner_join(identities::table)
         .inner_join(users::table.on(users::id.eq(sessions::user_id)))
         .select(AdminSessionRow::as_select())
         .into_boxed();
+    if let Some(after) = filter.after.map(Id::from) {
+        let marker = sessions::table.find(after).select(sessions::created_at).first(db).optional()?;
+        let Some(marker): Option<Time> = marker else { return Ok(None) };
+        let older = sessions::created_at.lt(marker);
+        query = query.filter(older.or(sessions::created_at.eq(marker).and(sessions::id.lt(after))));
+    }
     if let Some(user) = filter.user {
         query = query.filter(sessions::user_id.eq(Id::from(user)));
     }
     if let Some(now) = filter.live_at.map(Time) {
-        query = query
-            .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(now)))
-            .filter(users::disabled_at.is_null());
+        query = query.filter(is_open(now)).filter(users::disabled_at.is_null());
     }
     let rows = query
         .order((sessions::created_at.desc(), sessions::id.desc()))
         .limit(filter.limit.into())
         .load::<AdminSessionRow>(db)?;
-    Ok(rows.into_iter().map(SessionRecord::from).collect())
+    Ok(Some(rows.into_iter().map(SessionRecord::from).collect()))
 }
 
 pub fn end(db: &mut Db, session: SessionId, mut event: AuditEvent) -> Result<Option<bool>, StorageError> {
@@ -45,7 +49,7 @@ pub fn end(db: &mut Db, session: SessionId, mut event: AuditEvent) -> Result<Opt
             sessions::table.find(session).select(sessions::user_id).first(db).optional()?;
         let Some(owner) = owner else { return Ok(None) };
         lock_user(db, owner)?;
-        let ended = end_locked(db, session, now)?;
+        let ended = end_these(db, &[session], now)? > 0;
         event.user = Some(owner.into());
         audit::insert(db, vec![event])?;
         Ok(Some(ended))

@@ -3,6 +3,7 @@
 use diesel::dsl::auto_type;
 use diesel::prelude::*;
 
+use super::sessions::is_open;
 use super::tokens::{is_live, lock_user};
 use super::{Db, audit, write};
 use crate::domain::api_token::HandleDigest;
@@ -20,8 +21,14 @@ fn tokens() -> _ {
     api_tokens::table.inner_join(sessions::table).inner_join(users::table)
 }
 
-pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Vec<TokenListing>, StorageError> {
+pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Option<Vec<TokenListing>>, StorageError> {
     let mut query = tokens().select(AdminTokenRow::as_select()).into_boxed();
+    if let Some(after) = filter.after.map(Id::from) {
+        let marker = api_tokens::table.find(after).select(api_tokens::issued_at).first(db).optional()?;
+        let Some(marker): Option<Time> = marker else { return Ok(None) };
+        let older = api_tokens::issued_at.lt(marker);
+        query = query.filter(older.or(api_tokens::issued_at.eq(marker).and(api_tokens::id.lt(after))));
+    }
     if let Some(user) = filter.user {
         query = query.filter(api_tokens::user_id.eq(Id::from(user)));
     }
@@ -29,16 +36,13 @@ pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Vec<TokenListing>, Stor
         query = query.filter(api_tokens::session_id.eq(Id::from(session)));
     }
     if let Some(now) = filter.live_at.map(Time) {
-        query = query
-            .filter(is_live(now))
-            .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(now)))
-            .filter(users::disabled_at.is_null());
+        query = query.filter(is_live(now)).filter(is_open(now)).filter(users::disabled_at.is_null());
     }
     let rows = query
         .order((api_tokens::issued_at.desc(), api_tokens::id.desc()))
         .limit(filter.limit.into())
         .load::<AdminTokenRow>(db)?;
-    rows.into_iter().map(TokenListing::try_from).collect()
+    rows.into_iter().map(TokenListing::try_from).collect::<Result<_, _>>().map(Some)
 }
 
 pub fn find(db: &mut Db, handle: &HandleDigest) -> Result<Option<TokenListing>, StorageError> {

@@ -4,7 +4,7 @@ use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
-use super::sessions::end_all_locked;
+use super::sessions::{end_all_locked, is_open};
 use super::tokens::{is_live, lock_user};
 use super::{Db, audit, write};
 use crate::domain::audit::AuditEvent;
@@ -106,13 +106,12 @@ fn with_identities(db: &mut Db, rows: Vec<AdminUserRow>) -> Result<Vec<UserRecor
 
 pub fn holdings(db: &mut Db, user: UserId, now: Timestamp) -> Result<Holdings, StorageError> {
     let (user, now) = (Id::from(user), Time(now));
-    let open = || sessions::revoked_at.is_null().and(sessions::expires_at.gt(now));
-    let live_sessions = sessions::table.filter(sessions::user_id.eq(user)).filter(open());
+    let live_sessions = sessions::table.filter(sessions::user_id.eq(user)).filter(is_open(now));
     let live_tokens = api_tokens::table
         .inner_join(sessions::table)
         .filter(api_tokens::user_id.eq(user))
         .filter(is_live(now))
-        .filter(open());
+        .filter(is_open(now));
     Ok(Holdings {
         live_sessions: live_sessions.count().get_result(db)?,
         live_tokens: live_tokens.count().get_result(db)?,

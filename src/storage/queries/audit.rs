@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
-use super::{Db, write};
+use super::{Db, hold_users, write};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::UserId;
 use crate::storage::error::StorageError;
 use crate::storage::records::AuditRecord;
 use crate::storage::rows::AuditRow;
-use crate::storage::schema::{audit_events, users};
+use crate::storage::schema::audit_events;
 use crate::storage::types::Id;
 
 /// Rows of one statement: PostgreSQL takes 65 535 values at a time.
@@ -32,14 +32,14 @@ pub fn insert(db: &mut Db, events: Vec<AuditEvent>) -> QueryResult<()> {
     Ok(())
 }
 
-/// Events wait a moment for their place here: of a user who was deleted meanwhile only the id is kept.
+/// Events wait a moment for their place here: of a user who was deleted meanwhile only the id is kept. The others
+/// are held, so that a deletion that comes now finds the rows and takes the addresses itself.
 fn forget_addresses_of_deleted(db: &mut Db, events: &mut [AuditEvent]) -> QueryResult<()> {
     let named: BTreeSet<UserId> = events.iter().filter_map(|event| event.user).collect();
     if named.is_empty() {
         return Ok(());
     }
-    let named = named.into_iter().map(Id::from);
-    let known: Vec<Id> = users::table.filter(users::id.eq_any(named)).select(users::id).load(db)?;
+    let known = hold_users(db, named.into_iter().map(Id::from).collect())?;
     for event in events {
         if event.user.is_some_and(|user| !known.contains(&user.into())) {
             event.address = None;

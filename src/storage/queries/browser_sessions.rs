@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::sessions::is_open;
 use super::tokens::{Among, insert, lock_user, revoke_oldest};
 use super::{Db, write};
 use crate::domain::browser_session::SessionDigest;
@@ -60,7 +61,7 @@ pub fn end_previous(
 ) -> QueryResult<Option<(SessionId, UserId)>> {
     let open = sessions::table
         .filter(sessions::cookie_digest.eq(digest.as_bytes().as_slice()))
-        .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(Time(now))));
+        .filter(is_open(Time(now)));
     let found: Option<(Id, Id)> = open.select((sessions::id, sessions::user_id)).first(db).optional()?;
     let Some((session_id, owner)) = found else { return Ok(None) };
     let open = sessions::table.find(session_id).filter(sessions::revoked_at.is_null());

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::sessions::IN_A_STATEMENT;
 use super::tokens::lock_user;
 use super::{Db, write};
 use crate::domain::ids::SessionId;
@@ -24,4 +25,13 @@ pub fn take(db: &mut Db, session_id: SessionId) -> Result<Option<Vec<u8>>, Stora
         }
         Ok(sealed)
     })
+}
+
+/// Forgets the ID tokens of these sessions, inside a transaction that holds the rows of their users.
+pub fn forget(db: &mut Db, ids: &[Id]) -> QueryResult<()> {
+    for ids in ids.chunks(IN_A_STATEMENT) {
+        let ended = sessions::table.filter(sessions::id.eq_any(ids));
+        diesel::update(ended).set(sessions::sealed_id_token.eq(None::<Vec<u8>>)).execute(db)?;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! Locks: whoever reads in order to write takes the user's row first (`tokens::lock_user`). So the rows of one
 //! user stand still inside a transaction, and no two transactions wait for each other.
 
-use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, is_only_purger, lock_migrations, write};
+use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, hold_users, is_only_purger, lock_migrations, write};
 
 pub mod administration_audit;
 pub mod administration_purge;
@@ -17,6 +17,7 @@ pub mod id_tokens;
 pub mod last_use;
 pub mod migrations;
 pub mod own_sessions;
+pub mod permissions;
 pub mod provider_logout;
 pub mod purge;
 pub mod resource_servers;

@@ -1,9 +1,10 @@
 //! A user's own sessions: listing them, and ending one or all others.
 
-use diesel::dsl::{auto_type, exists};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
-use super::tokens::lock_user;
+use super::sessions::{end_these, is_open};
+use super::tokens::{is_revocable, lock_user};
 use super::{Db, write};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
@@ -12,12 +13,6 @@ use crate::storage::records::OwnSession;
 use crate::storage::rows::OwnSessionRow;
 use crate::storage::schema::{api_tokens, identities, sessions};
 use crate::storage::types::{Id, Time};
-
-/// Whether a session of this user is neither ended nor over.
-#[auto_type]
-fn is_open(user: Id, now: Time) -> _ {
-    sessions::user_id.eq(user).and(sessions::revoked_at.is_null()).and(sessions::expires_at.gt(now))
-}
 
 /// The user's sessions by which somebody is signed in, or could be: those with a live token or a browser's
 /// cookie. The newest come first, `limit` at most.
@@ -28,12 +23,11 @@ pub fn list(
     limit: i64,
 ) -> Result<Vec<OwnSession>, StorageError> {
     let (user_id, now) = (Id::from(user_id), Time(now));
-    let live_token = api_tokens::table
-        .filter(api_tokens::session_id.eq(sessions::id))
-        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
+    let live_token =
+        api_tokens::table.filter(api_tokens::session_id.eq(sessions::id)).filter(is_revocable(now));
     let rows: Vec<(OwnSessionRow, String)> = sessions::table
         .inner_join(identities::table)
-        .filter(is_open(user_id, now))
+        .filter(sessions::user_id.eq(user_id).and(is_open(now)))
         .filter(sessions::cookie_digest.is_not_null().or(exists(live_token)))
         .order((sessions::created_at.desc(), sessions::id))
         .limit(limit)
@@ -52,7 +46,13 @@ pub fn end(
     let (user_id, session_id, now) = (Id::from(user_id), Id::from(session_id), Time(now));
     write(db, |db| {
         lock_user(db, user_id)?;
-        Ok(end_these(db, user_id, &[session_id], now)? > 0)
+        let own: Option<Id> = sessions::table
+            .find(session_id)
+            .filter(sessions::user_id.eq(user_id).and(is_open(now)))
+            .select(sessions::id)
+            .first(db)
+            .optional()?;
+        Ok(own.map(|own| end_these(db, &[own], now)).transpose()?.is_some())
     })
 }
 
@@ -67,24 +67,11 @@ pub fn end_others(
     write(db, |db| {
         lock_user(db, user_id)?;
         let others: Vec<Id> = sessions::table
-            .filter(is_open(user_id, now))
+            .filter(sessions::user_id.eq(user_id).and(is_open(now)))
             .filter(sessions::id.ne(kept))
             .select(sessions::id)
             .load(db)?;
-        // SQLite takes 32 766 parameters in a statement; a user with so many sessions is not expected, but met.
-        for some in others.chunks(1_000) {
-            end_these(db, user_id, some, now)?;
-        }
+        end_these(db, &others, now)?;
         Ok(others.into_iter().map(Into::into).collect())
     })
-}
-
-fn end_these(db: &mut Db, user_id: Id, ids: &[Id], now: Time) -> QueryResult<usize> {
-    let open = sessions::table.filter(is_open(user_id, now)).filter(sessions::id.eq_any(ids));
-    let ended = diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
-    let tokens = api_tokens::table
-        .filter(api_tokens::user_id.eq(user_id).and(api_tokens::session_id.eq_any(ids)))
-        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
-    diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
-    Ok(ended)
 }

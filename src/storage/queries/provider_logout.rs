@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 
+use super::id_tokens;
+use super::sessions::{IN_A_STATEMENT, end_these};
 use super::tokens::lock_user;
 use super::{Db, write};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::UserId;
 use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
 use crate::storage::error::StorageError;
 use crate::storage::records::EndedSession;
-use crate::storage::schema::{api_tokens, identities, sessions};
+use crate::storage::schema::{identities, sessions};
 use crate::storage::types::{Id, Time};
 
 /// The sessions that it means and that nobody has ended yet.
@@ -35,29 +37,31 @@ pub fn find(db: &mut Db, logout: &ProviderLogout) -> Result<Vec<EndedSession>, S
         meant = meant.filter(identities::subject.eq(subject.as_str()));
     }
     let rows: Vec<(Id, Id)> = meant.load(db)?;
-    let ended =
-        |(session, user)| EndedSession { session: SessionId::from(session), user: UserId::from(user) };
-    Ok(rows.into_iter().map(ended).collect())
+    Ok(rows.into_iter().map(session).collect())
 }
 
-/// Ends those sessions, with their tokens.
-pub fn end(db: &mut Db, logout: &ProviderLogout, now: Timestamp) -> Result<Vec<EndedSession>, StorageError> {
+/// Ends these sessions, with their tokens; says which of them nobody had ended before.
+pub fn end(db: &mut Db, found: &[EndedSession], now: Timestamp) -> Result<Vec<EndedSession>, StorageError> {
     write(db, |db| {
         // A `sid` alone may belong to several people: always locked in the same order.
-        let users: BTreeSet<UserId> = find(db, logout)?.iter().map(|ended| ended.user).collect();
+        let users: BTreeSet<UserId> = found.iter().map(|found| found.user).collect();
         for user in users {
             lock_user(db, user.into())?;
         }
-        let ended = find(db, logout)?;
-        let ids: Vec<Id> = ended.iter().map(|ended| ended.session.into()).collect();
-        let (open, now) = (sessions::table.filter(sessions::id.eq_any(&ids)), Time(now));
-        // The provider's logout is done: nobody will ask for it with the ID token.
-        let over = (sessions::revoked_at.eq(now), sessions::sealed_id_token.eq(None::<Vec<u8>>));
-        diesel::update(open).set(over).execute(db)?;
-        let tokens = api_tokens::table
-            .filter(api_tokens::session_id.eq_any(&ids))
-            .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
-        diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
+        let ids: Vec<Id> = found.iter().map(|found| found.session.into()).collect();
+        let mut ended = Vec::new();
+        for ids in ids.chunks(IN_A_STATEMENT) {
+            let open =
+                sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::revoked_at.is_null());
+            let rows: Vec<(Id, Id)> = open.select((sessions::id, sessions::user_id)).load(db)?;
+            ended.extend(rows.into_iter().map(session));
+        }
+        end_these(db, &ids, Time(now))?;
+        id_tokens::forget(db, &ids)?; // the provider's logout is done: nobody will ask for it with them
         Ok(ended)
     })
+}
+
+fn session((session, user): (Id, Id)) -> EndedSession {
+    EndedSession { session: session.into(), user: user.into() }
 }

@@ -1,14 +1,24 @@
 //! Ending sessions, and users.
 
+use diesel::dsl::auto_type;
 use diesel::prelude::*;
 
-use super::tokens::lock_user;
+use super::tokens::{is_revocable, lock_user};
 use super::{Db, write};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::storage::error::StorageError;
 use crate::storage::schema::{api_tokens, sessions, users};
 use crate::storage::types::{Id, Time};
+
+/// Ids in one statement: SQLite takes 32 766 parameters.
+pub const IN_A_STATEMENT: usize = 1_000;
+
+/// Whether a session is neither ended nor over.
+#[auto_type]
+pub fn is_open(now: Time) -> _ {
+    sessions::revoked_at.is_null().and(sessions::expires_at.gt(now))
+}
 
 pub fn end(db: &mut Db, session_id: SessionId, now: Timestamp) -> Result<bool, StorageError> {
     let (session_id, now) = (Id::from(session_id), Time(now));
@@ -17,37 +27,43 @@ pub fn end(db: &mut Db, session_id: SessionId, now: Timestamp) -> Result<bool, S
             sessions::table.find(session_id).select(sessions::user_id).first(db).optional()?;
         let Some(owner) = owner else { return Ok(false) };
         lock_user(db, owner)?;
-        Ok(end_locked(db, session_id, now)?)
+        Ok(end_these(db, &[session_id], now)? > 0)
     })
 }
 
-/// The same, inside a transaction that holds the user's row.
-pub fn end_locked(db: &mut Db, session_id: Id, now: Time) -> QueryResult<bool> {
-    let open = sessions::table.find(session_id).filter(sessions::revoked_at.is_null());
-    let ended = diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
-    // Expired tokens are left to the purge; their session is flagged in any case.
-    let tokens = api_tokens::table
-        .filter(api_tokens::session_id.eq(session_id))
-        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
-    diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
-    Ok(ended > 0)
-}
-
-pub fn end_all_of(db: &mut Db, user_id: UserId, now: Timestamp) -> Result<usize, StorageError> {
+/// Ends every session of a user; names those that were not ended before.
+pub fn end_all_of(db: &mut Db, user_id: UserId, now: Timestamp) -> Result<Vec<SessionId>, StorageError> {
     let (user_id, now) = (Id::from(user_id), Time(now));
     write(db, |db| {
         lock_user(db, user_id)?;
-        Ok(end_all_locked(db, &[user_id], now)?)
+        let ids: Vec<Id> = sessions::table
+            .filter(sessions::user_id.eq(user_id).and(sessions::revoked_at.is_null()))
+            .select(sessions::id)
+            .load(db)?;
+        end_these(db, &ids, now)?;
+        Ok(ids.into_iter().map(Into::into).collect())
     })
 }
 
-/// The same for several users, inside a transaction that holds their rows.
+/// Ends sessions, with their tokens, inside a transaction that holds the rows of their users; says how many were
+/// not ended before.
+pub fn end_these(db: &mut Db, ids: &[Id], now: Time) -> QueryResult<usize> {
+    let mut ended = 0;
+    for ids in ids.chunks(IN_A_STATEMENT) {
+        let open = sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::revoked_at.is_null());
+        ended += diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
+        // Expired tokens are left to the purge; their session is flagged in any case.
+        let tokens = api_tokens::table.filter(api_tokens::session_id.eq_any(ids)).filter(is_revocable(now));
+        diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
+    }
+    Ok(ended)
+}
+
+/// Ends all sessions of several users inside a transaction that holds their rows.
 pub fn end_all_locked(db: &mut Db, users: &[Id], now: Time) -> QueryResult<usize> {
     let open = sessions::table.filter(sessions::user_id.eq_any(users)).filter(sessions::revoked_at.is_null());
     let ended = diesel::update(open).set(sessions::revoked_at.eq(now)).execute(db)?;
-    let tokens = api_tokens::table
-        .filter(api_tokens::user_id.eq_any(users))
-        .filter(api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now)));
+    let tokens = api_tokens::table.filter(api_tokens::user_id.eq_any(users)).filter(is_revocable(now));
     diesel::update(tokens).set(api_tokens::revoked_at.eq(now)).execute(db)?;
     Ok(ended)
 }

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use super::browser_sessions::end_previous;
+use super::sessions::is_open;
 use super::tokens::{Among, insert, is_live, revoke_oldest};
 use super::{Db, write};
 use crate::domain::ids::{SessionId, UserId};
@@ -117,7 +118,7 @@ fn newest_reusable(
         .filter(api_tokens::user_id.eq(user_id))
         .filter(api_tokens::client_id.eq(login.client_id.as_str()))
         .filter(is_live(now))
-        .filter(sessions::revoked_at.is_null().and(sessions::expires_at.gt(now)))
+        .filter(is_open(now))
         .order((api_tokens::issued_at.desc(), api_tokens::id.desc()))
         .select(TokenRow::as_select())
         .load(db)?;

@@ -28,6 +28,13 @@ pub fn is_live(now: Time) -> _ {
         .and(api_tokens::expires_at.gt(now))
 }
 
+/// Whether a token may still work, and so has to be revoked where its session ends: rotated away it works for a
+/// while.
+#[auto_type]
+pub fn is_revocable(now: Time) -> _ {
+    api_tokens::revoked_at.is_null().and(api_tokens::expires_at.gt(now))
+}
+
 pub fn find(db: &mut Db, handle: &HandleDigest) -> Result<Option<Box<TokenRecord>>, StorageError> {
     let row = api_tokens::table
         .inner_join(sessions::table.inner_join(identities::table))

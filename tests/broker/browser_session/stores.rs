@@ -1,7 +1,7 @@
 //! A store is away while a signed-in browser comes to `/login`, and two instances over the same stores.
 
 use super::*;
-use crate::support::outage::{SOON, assert_nothing_lost, assert_told_to_the_spa, within};
+use crate::support::outage::{SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, within};
 use crate::support::redis::RedisServer;
 use crate::support::rows;
 use crate::support::storage::sql::SqliteLock;
@@ -34,14 +34,38 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "no token was written");
     assert_eq!(status(&broker, &token).await, 200);
     redis.launch();
-    for _ in 0..100 {
-        let back = browser.navigate(&broker.login(&[]).url).await;
-        if leads(&broker, &back) == Leads::Back {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("the session was not continued when the key store was back");
+    assert_recovers(&broker, "the key store was started again").await;
+    assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
+}
+
+/// The key store goes away between the sign-in and the parking of the key: the session before is over, so the
+/// browser needs the new one's cookie, with which the next click succeeds.
+#[actix_web::test]
+async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in() {
+    let redis = RedisServer::start(&[]);
+    let parking = |right: &str| redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg(right));
+    let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
+    let browser = broker.browser();
+    let before = broker.sign_in(&browser, "dev", "alice").await;
+    let cookie = session_cookie(&browser);
+
+    parking("-eval");
+    let login = fresh_login(&broker, &browser, "bob", "").await;
+    assert_told_to_the_spa(&login.back, &login.state, "temporarily_unavailable");
+    assert_eq!(status(&broker, &before).await, 401, "another person signed in in this browser");
+    assert_ne!(session_cookie(&browser), cookie);
+    assert!(
+        browser.cookies("localhost").keys().all(|name| name.ends_with("tb_session")),
+        "no attempt is left"
+    );
+    assert_unknown(&broker, &browser, &[]).await;
+
+    parking("+eval");
+    let asked = asked_providers(&broker);
+    let token = another_token(&broker, &browser).await;
+    assert_eq!(me(&broker, &token).await["user"]["username"], "bob");
+    assert_eq!(asked_providers(&broker), asked, "nobody has to sign in twice");
+    assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 1);
 }
 
 #[actix_web::test]
@@ -79,13 +103,8 @@ mod postgres {
         stranger.set_cookie("localhost", "tb_session", Some("made-up"));
         assert_eq!(login_leads(&broker, &stranger, &[]).await, Leads::Provider("dev"));
         server.resume();
-        for _ in 0..100 {
-            if leads(&broker, &browser.navigate(&broker.login(&[]).url).await) == Leads::Back {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        panic!("the session was not continued when the database was back");
+        assert_recovers(&broker, "the database was started again").await;
+        assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
     }
 
     #[actix_web::test]

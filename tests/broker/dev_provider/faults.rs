@@ -12,6 +12,7 @@ use serde_json::Value;
 use token_broker::provider::dev::{Fault, FaultGroup, FaultSwitch};
 
 use super::script::{Kind, Script};
+use crate::support::wait::PATIENCE;
 
 /// Everything that a broker sees of one login, with the provider's port left out.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,12 +51,15 @@ async fn id_token_of(script: &Script, token: &Value) -> String {
         .replace(script.provider.url(), "URL")
 }
 
+/// How long to wait for an answer that this fault, or switch, makes slow, and for any other.
+fn limit(fault: Option<&str>, of: &str) -> Duration {
+    let is_slow = |name: &str| name.starts_with(of) && (name.ends_with("_slow") || name.ends_with("_drip"));
+    if fault.is_some_and(is_slow) { Duration::from_millis(500) } else { PATIENCE }
+}
+
 async fn login(script: &Script, kind: Kind, fault: Option<Fault>) -> Seen {
-    let url = script.provider.url();
-    let is_slow =
-        fault.is_some_and(|fault| fault.name().ends_with("_slow") || fault.name().ends_with("_drip"));
-    let limit = Duration::from_millis(if is_slow { 500 } else { 20_000 });
-    let choice = fault.map_or("user=alice".to_owned(), |fault| format!("user=alice&fault={}", fault.name()));
+    let (url, name) = (script.provider.url(), fault.map(Fault::name));
+    let choice = name.map_or("user=alice".to_owned(), |name| format!("user=alice&fault={name}"));
     let callback = script.callback(kind, &choice).await;
     let mut seen = Seen {
         callback: callback.address.to_string().replace(&url.replace(':', "%3A").replace('/', "%2F"), "URL"),
@@ -64,7 +68,7 @@ async fn login(script: &Script, kind: Kind, fault: Option<Fault>) -> Seen {
         profiles: Vec::new(),
     };
     let Some(code) = callback.get("code") else { return seen };
-    let exchange = answer_of(script.exchange(kind, code).timeout(limit), url).await;
+    let exchange = answer_of(script.exchange(kind, code).timeout(limit(name, "token")), url).await;
     let body = exchange.split_once(" {").map(|(_, rest)| format!("{{{rest}"));
     let tokens: Value = serde_json::from_str(&body.unwrap_or_default()).unwrap_or_default();
     if let Some(token) = tokens.get("id_token") {
@@ -76,7 +80,7 @@ async fn login(script: &Script, kind: Kind, fault: Option<Fault>) -> Seen {
     }
     let Some(access_token) = tokens["access_token"].as_str() else { return seen };
     for path in kind.profile_paths() {
-        let request = script.get(path).bearer_auth(access_token).timeout(limit);
+        let request = script.get(path).bearer_auth(access_token).timeout(limit(name, "profile"));
         seen.profiles.push(answer_of(request, url).await);
     }
     seen
@@ -125,16 +129,15 @@ async fn each_fault_changes_only_its_part_of_plain_oauth2() {
 async fn each_switch_changes_what_it_says_and_back() {
     let script = Script::new();
     let url = script.provider.url();
-    let look = async |slow: bool| {
-        let limit = Duration::from_millis(if slow { 500 } else { 20_000 });
-        let discovery = script.get("/.well-known/openid-configuration").timeout(limit);
+    let look = async |switch: Option<&str>| {
+        let discovery = script.get("/.well-known/openid-configuration").timeout(limit(switch, "discovery"));
         let discovery = answer_of(discovery, url).await;
-        (discovery, answer_of(script.get("/jwks").timeout(limit), url).await)
+        (discovery, answer_of(script.get("/jwks").timeout(limit(switch, "jwks")), url).await)
     };
-    let normal = look(false).await;
+    let normal = look(None).await;
     for switch in FaultSwitch::ALL {
         script.provider.faults().set(*switch, true);
-        let seen = look(switch.name().ends_with("_slow")).await;
+        let seen = look(Some(switch.name())).await;
         let changed = (seen.0 != normal.0, seen.1 != normal.1);
         let expected = match switch {
             FaultSwitch::Everything500 => (true, true),
@@ -144,7 +147,7 @@ async fn each_switch_changes_what_it_says_and_back() {
         assert_eq!(changed, expected, "{}: {seen:?}", switch.name());
         script.provider.faults().set(*switch, false);
     }
-    assert_eq!(look(false).await, normal);
+    assert_eq!(look(None).await, normal);
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
@@ -12,6 +11,9 @@ use token_broker::domain::clock::{StoppedClock, Timestamp};
 use token_broker::domain::entropy::SeededEntropy;
 use token_broker::domain::pkce::CodeVerifier;
 use token_broker::provider::dev::{DevClient, DevProvider, DevProviderSettings};
+
+use crate::support::process::free_port;
+use crate::support::wait::PATIENCE;
 
 pub const CLIENT: &str = "broker";
 pub const SECRET: &str = "a secret with : & % +";
@@ -63,7 +65,7 @@ impl Script {
     fn start(open_registration: bool) -> Self {
         let clock = Arc::new(StoppedClock::at(Timestamp::from_timestamp(1_790_000_000, 0).unwrap()));
         let provider = DevProvider::start(DevProviderSettings {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: ([127, 0, 0, 1], free_port()).into(),
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SeededEntropy::new(1)),
             clients: vec![DevClient {
@@ -181,5 +183,5 @@ impl Callback {
 fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    client.no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
+    client.no_proxy().timeout(PATIENCE).build().unwrap()
 }

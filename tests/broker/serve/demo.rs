@@ -100,14 +100,20 @@ async fn ds_08_a_login_in_flight_is_completed_before_the_demo_ends() {
     let callback = callback_url(&browser, &login.url, "&user=alice").await;
     let file = folder.path().join("data/broker.sqlite");
     let lock = sql::SqliteLock::of(&format!("sqlite:{}", file.display()));
-    let release = async {
-        sleep(Duration::from_millis(500)).await;
-        demo.program.signal("TERM");
-        sleep(Duration::from_millis(500)).await;
-        drop(lock);
-    };
-    let (back, ()) = tokio::join!(browser.navigate(&callback), release);
-    assert!(back.parameter("one_time_key").is_some(), "{back:?}");
+    let cookies: Vec<_> =
+        browser.cookies("localhost").iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let target = callback.strip_prefix(&demo.url).unwrap();
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost:{}\r\nCookie: {}\r\nConnection: close\r\n",
+        demo.port,
+        cookies.join("; ")
+    );
+    let in_flight = InFlight::begin(&format!("http://127.0.0.1:{}", demo.port), &head).await;
+    demo.program.signal("TERM");
+    sleep(Duration::from_millis(500)).await;
+    drop(lock);
+    let answer = in_flight.finish("").await;
+    assert!(answer.starts_with("HTTP/1.1 303 ") && answer.contains("?one_time_key=tbo_"), "{answer}");
     let ended = demo.program.end().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let url = format!("sqlite:{}", file.display());

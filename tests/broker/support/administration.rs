@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
+use token_broker::config::KeysFile;
+use token_broker::domain::clock::{Clock, SystemClock};
+use token_broker::domain::entropy::SystemEntropy;
 
 use super::broker::TestBroker;
 use super::dump::{self, Dump};
@@ -21,11 +24,16 @@ pub struct Desk {
 impl Desk {
     /// Beside this broker.
     pub fn of(broker: &TestBroker) -> Self {
-        Self::at(broker.config.database.url.expose_secret(), &broker.server_keys())
+        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys())
     }
 
     /// At a database that no broker uses.
-    pub fn at(database: &str, server_keys: &str) -> Self {
+    pub fn at(database: &str) -> Self {
+        let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now());
+        Self::with(database, keys.text().expose_secret())
+    }
+
+    fn with(database: &str, server_keys: &str) -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         desk.file("database_url", database);
         desk.file("server_keys.toml", server_keys);
@@ -94,7 +102,8 @@ impl Desk {
     }
 }
 
-const CONFIG: &str = r#"
+/// The configuration of a desk, which names no address and no provider that is there.
+pub const CONFIG: &str = r#"
 public_url = "https://auth.example.com"
 [database]
 url_file = "database_url"

@@ -26,6 +26,7 @@ use url::Url;
 
 use super::browser::{Answer, Browser};
 use super::process::free_port;
+use super::wait::until;
 use super::{install_tls_provider, storage};
 
 /// The broker's client at the development provider.
@@ -219,9 +220,14 @@ impl TestBroker {
         self.clock.now()
     }
 
-    /// Moves the time to `moment`.
+    /// Moves the time to `moment`, where it stays until it is moved again.
     pub fn go_to(&self, moment: Timestamp) {
-        self.clock.advance(moment - self.clock.now());
+        self.clock.stand_at(moment);
+    }
+
+    /// From now on time passes only when it is moved.
+    pub fn stop_clock(&self) {
+        self.go_to(self.now());
     }
 
     /// A browser whose requests to the public address reach this instance.
@@ -244,14 +250,11 @@ impl TestBroker {
     /// Waits until the database schema is there.
     pub async fn ready(&self) {
         let browser = self.browser();
-        for _ in 0..600 {
+        until(async || {
             let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
-            if readiness.json()["ready"] == true {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("the broker does not become ready");
+            if readiness.json()["ready"] == true { Ok(()) } else { Err(readiness) }
+        })
+        .await;
     }
 
     /// The address of an endpoint.
@@ -330,14 +333,11 @@ impl TestBroker {
     /// The newest audit row of this kind, as soon as there is one.
     pub async fn audited(&self, kind: &str) -> AuditRecord {
         let storage = self.storage();
-        for _ in 0..500 {
+        until(async || {
             let rows = storage.recent_audit(1_000).await.unwrap();
-            if let Some(row) = rows.into_iter().find(|row| row.kind == kind) {
-                return row;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        panic!("nothing of the kind {kind} was written");
+            rows.into_iter().find(|row| row.kind == kind).ok_or(kind)
+        })
+        .await
     }
 
     /// How often an audit event was counted, by all brokers of this process.
@@ -448,7 +448,7 @@ impl Login {
 pub fn provider(clock: &Arc<MovableClock>) -> DevProvider {
     let clock: Arc<dyn Clock> = clock.clone();
     DevProvider::start(DevProviderSettings {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: SocketAddr::from(([127, 0, 0, 1], free_port())),
         clock,
         entropy: Arc::new(SystemEntropy),
         clients: Vec::new(),

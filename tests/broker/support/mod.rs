@@ -21,6 +21,7 @@ pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]
 pub mod tls_front;
+pub mod wait;
 
 /// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
 pub fn install_tls_provider() {

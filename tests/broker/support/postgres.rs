@@ -13,6 +13,7 @@ use diesel::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use super::process::{ServerProcess, free_port};
+use super::wait::PATIENCE;
 
 /// The user that owns the servers when the tests run as root, whom PostgreSQL refuses: "nobody".
 const NOBODY: u32 = 65534;
@@ -79,11 +80,7 @@ impl Postgres {
         let process = ServerProcess::start(&folder, Path::new(&command[0]), &command[1..]);
         let begun = Instant::now();
         while PgConnection::establish(&self.url("postgres")).is_err() {
-            assert!(
-                begun.elapsed() < Duration::from_secs(30),
-                "PostgreSQL does not start: {}",
-                process.log()
-            );
+            assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not start: {}", process.log());
             std::thread::sleep(Duration::from_millis(50));
         }
         self.process = Some(process);

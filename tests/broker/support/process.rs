@@ -1,7 +1,9 @@
 //! Servers that end with the test run, however it ends.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Runs `"$@"` until standard input closes, which it does when the test program ends or drops the handle;
 /// then stops it and removes its folder.
@@ -51,7 +53,17 @@ impl Drop for ServerProcess {
     }
 }
 
-/// A loopback port that is free at the moment.
+/// A free loopback port, each time another one. It is below those that the system gives to whoever asks for any,
+/// so that nobody else gets it before it is used, or while its server is stopped.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const RANGE: std::ops::Range<u32> = 15_000..30_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test programs that run at the same time begin at different places.
+        let step = std::process::id() * 211 + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(RANGE.start + step % (RANGE.end - RANGE.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

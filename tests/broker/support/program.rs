@@ -1,11 +1,9 @@
 //! The program itself: started with a command line, stopped with a signal.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
-use token_broker::domain::clock::monotonic;
-use tokio::time::sleep;
+use super::wait::until;
 
 /// A running `token-broker`; it is killed when it is dropped.
 pub struct Program {
@@ -40,23 +38,23 @@ impl Program {
         Self { child, out, err }
     }
 
-    /// Runs it to its end, which must come within seconds.
+    /// Runs it to its end.
     pub async fn run(folder: &Path, arguments: &[&str]) -> Ended {
         Self::start(folder, "run", arguments, &[]).end().await
     }
 
     /// Waits until its output or its log has a line that contains `text`; gives that line.
     pub async fn line(&mut self, text: &str) -> String {
-        let begun = monotonic();
-        loop {
+        until(async || {
+            let ended = self.child.try_wait().unwrap().is_some();
             let said = self.said();
             if let Some(line) = said.lines().find(|line| line.contains(text)) {
-                return line.to_owned();
+                return Ok(line.to_owned());
             }
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended without {text:?}:\n{said}");
-            assert!(begun.elapsed() < Duration::from_secs(20), "no {text:?} in:\n{said}");
-            sleep(Duration::from_millis(10)).await;
-        }
+            assert!(!ended, "it ended without {text:?}:\n{said}");
+            Err(format!("no {text:?} in:\n{said}"))
+        })
+        .await
     }
 
     /// What it has written so far.
@@ -72,14 +70,7 @@ impl Program {
 
     /// Waits for its end.
     pub async fn end(mut self) -> Ended {
-        let begun = monotonic();
-        let status: ExitStatus = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "it does not end:\n{}", self.said());
-            sleep(Duration::from_millis(10)).await;
-        };
+        let status = until(async || self.child.try_wait().unwrap().ok_or_else(|| self.said())).await;
         let read = |file: &Path| std::fs::read_to_string(file).unwrap();
         Ended { code: status.code(), out: read(&self.out), err: read(&self.err) }
     }

@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+
+use super::wait::PATIENCE;
 
 /// What came back: everything until the server closed the connection.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub async fn send(url: &str, request: impl Into<Vec<u8>>) -> RawAnswer {
     let request = request.into();
     let exchange = move || {
         let mut connection = TcpStream::connect(address).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
         // The server may refuse and close before it has read everything.
         let _ = connection.write_all(&request);
         let mut answer = Vec::new();

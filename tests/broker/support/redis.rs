@@ -70,7 +70,7 @@ impl RedisServer {
         let mut arguments = vec![config_name.to_owned()];
         arguments.extend(self.sentinel.then(|| "--sentinel".to_owned()));
         let process = ServerProcess::start(&self.folder, "redis-server".as_ref(), &arguments);
-        for _ in 0..1_000 {
+        for _ in 0..6_000 {
             // Another program's server could have been quicker at this port: ask whose it is.
             let about = self.try_ask::<InfoDict>(redis::cmd("INFO").arg("server"));
             if about.is_ok_and(|about| about.get::<String>("config_file").as_deref() == Some(config_name)) {

@@ -119,7 +119,7 @@ fn launch_sentinel(primary: u16) -> RedisServer {
         "requirepass sentinel-password",
         &format!("sentinel monitor main 127.0.0.1 {primary} 1"),
         "sentinel auth-pass main data-password",
-        "sentinel down-after-milliseconds main 500",
+        "sentinel down-after-milliseconds main 1500",
         "sentinel failover-timeout main 2000",
     ]);
     sentinel.launch();
@@ -127,7 +127,7 @@ fn launch_sentinel(primary: u16) -> RedisServer {
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if holds() {
             return;
         }

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::caller::Caller;
 use crate::domain::ids::{ClientId, ProviderId, SessionId, UserId};
 use crate::error::ErrorCode;
-use crate::flow::Caller;
 use crate::state::Broker;
 use crate::storage::Storage;
 
@@ -95,61 +95,51 @@ impl AuditWriter {
 
 /// Collects what is known about an event while a step goes on.
 #[derive(Debug)]
-pub(super) struct Event<'a> {
+pub(crate) struct Event<'a> {
     broker: &'a Broker,
     event: AuditEvent,
 }
 
 impl<'a> Event<'a> {
-    pub(super) fn new(broker: &'a Broker, caller: &Caller, kind: AuditKind) -> Self {
+    pub(crate) fn new(broker: &'a Broker, caller: &Caller, kind: AuditKind) -> Self {
         let event = AuditEvent {
-            kind,
-            at: broker.clock.now(),
-            request_id: caller.request_id.clone(),
             address: Some(caller.address),
-            client: None,
-            provider: None,
-            user: None,
-            session: None,
-            token: None,
-            reason: None,
-            actor: None,
-            resource_server: None,
+            ..AuditEvent::new(kind, broker.clock.now(), &caller.request_id)
         };
         Self { broker, event }
     }
 
-    pub(super) fn client(mut self, client: &ClientId) -> Self {
+    pub(crate) fn client(mut self, client: &ClientId) -> Self {
         self.event.client = Some(client.clone());
         self
     }
 
-    pub(super) fn provider(mut self, provider: &ProviderId) -> Self {
+    pub(crate) fn provider(mut self, provider: &ProviderId) -> Self {
         self.event.provider = Some(provider.clone());
         self
     }
 
-    pub(super) fn user(mut self, user: UserId) -> Self {
+    pub(crate) fn user(mut self, user: UserId) -> Self {
         self.event.user = Some(user);
         self
     }
 
-    pub(super) fn session(mut self, session: SessionId) -> Self {
+    pub(crate) fn session(mut self, session: SessionId) -> Self {
         self.event.session = Some(session);
         self
     }
 
-    pub(super) fn token(mut self, token: HandleDigest) -> Self {
+    pub(crate) fn token(mut self, token: HandleDigest) -> Self {
         self.event.token = Some(token);
         self
     }
 
-    pub(super) fn reason(mut self, reason: ErrorCode) -> Self {
+    pub(crate) fn reason(mut self, reason: ErrorCode) -> Self {
         self.event.reason = Some(reason.as_str());
         self
     }
 
-    pub(super) fn record(self) {
+    pub(crate) fn record(self) {
         self.broker.audit.record(self.event);
     }
 }

@@ -18,11 +18,11 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::Caller;
-use crate::flow::audit_trail::Event;
 use crate::state::Broker;
+use crate::state::audit_trail::Event;
 
 /// After so many new checks the limiter forgets addresses that have been quiet.
 const SWEEP_EVERY: usize = 10_000;
@@ -44,7 +44,7 @@ pub struct LimitSettings {
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(crate) enum Counted {
     /// A login that begins.
     Login,
     /// A callback.
@@ -106,7 +106,7 @@ impl RateLimits {
 /// # Errors
 /// `rate_limited`. Of an address that goes on all the same, one refusal a minute is remembered: a flood must not
 /// push other events out of the audit trail.
-pub(super) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
+pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
     broker.limits.of(counted).count(caller).inspect_err(|refused| {
         if broker.limits.notices.count(caller).is_ok() {
             Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();

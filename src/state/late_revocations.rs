@@ -34,7 +34,7 @@ pub fn late_revocations() -> (LateRevocations, LateRevoker) {
 }
 
 impl LateRevocations {
-    pub(super) fn add(&self, session: SessionId) {
+    pub(crate) fn add(&self, session: SessionId) {
         if self.queue.try_send(session).is_err() {
             tracing::error!(session_id = %session, "a session could not be noted: end it by hand");
         }

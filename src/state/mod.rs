@@ -1,4 +1,13 @@
 //! What a request may use: built once at start, shared by every worker, never global.
+//!
+//! The parts that remember something from one request to the next have a file each.
+
+pub mod audit_trail;
+pub mod health;
+pub mod last_use;
+pub mod late_revocations;
+pub mod limits;
+pub mod server_keys;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,16 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use url::Url;
 
+use self::audit_trail::AuditTrail;
+use self::health::HealthMemory;
+use self::last_use::LastUses;
+use self::late_revocations::LateRevocations;
+use self::limits::RateLimits;
+use self::server_keys::ServerKeys;
 use crate::domain::client::Client;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
-use crate::flow::audit_trail::AuditTrail;
-use crate::flow::health::HealthMemory;
-use crate::flow::last_use::LastUses;
-use crate::flow::late_revocations::LateRevocations;
-use crate::flow::limits::RateLimits;
-use crate::flow::server_keys::ServerKeys;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::storage::Storage;

@@ -4,7 +4,8 @@
 //! A check that finds an old note leaves a new one here and goes on; a task writes it. Of any number of checks
 //! within the grain one row change comes: notes that wait are not doubled, and the database takes none that is
 //! too close to the one before, whichever instance wrote that. While the database is away notes wait, up to a
-//! bound; no request waits for them or fails with them.
+//! bound, each with the newest time, and count when the limit is judged; no request waits for them or fails with
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::SessionId;
 use crate::domain::lifetimes::LAST_USE_GRAIN;
 use crate::storage::records::{TokenRecord, TokenUse};
 use crate::storage::{Storage, StorageError};
@@ -39,7 +41,7 @@ pub struct LastUses {
 
 impl LastUses {
     /// Notes that the token of this row, which was just read, is used now.
-    pub(super) fn note(&self, record: &TokenRecord, now: Timestamp) {
+    pub(crate) fn note(&self, record: &TokenRecord, now: Timestamp) {
         let known = [record.last_used_at, record.session_last_used_at];
         if known.iter().all(|at| at.is_some_and(|at| now - at < LAST_USE_GRAIN)) {
             return;
@@ -48,13 +50,21 @@ impl LastUses {
         self.add(TokenUse { handle: facts.handle, session: facts.session_id, at: now });
     }
 
+    /// When any token of the session was last used, as far as that waits to be written here.
+    ///
+    /// A note leaves as soon as it is written: look here first and read the row afterwards, or one can be missed.
+    pub(crate) fn of(&self, session: SessionId) -> Option<Timestamp> {
+        self.waiting().values().filter(|used| used.session == session).map(|used| used.at).max()
+    }
+
     fn add(&self, used: TokenUse) {
         let mut waiting = self.waiting();
         if waiting.len() >= WAITING && !waiting.contains_key(&used.handle) {
             metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
             return;
         }
-        waiting.entry(used.handle).or_insert(used);
+        let note = waiting.entry(used.handle).or_insert(used);
+        note.at = note.at.max(used.at);
         drop(waiting);
         self.some.notify_one();
     }
@@ -84,7 +94,10 @@ impl LastUses {
             storage.note_token_uses(batch.clone()).await?;
             let mut waiting = self.waiting();
             for used in batch {
-                waiting.remove(&used.handle);
+                // One that became newer meanwhile waits on.
+                if waiting.get(&used.handle) == Some(&used) {
+                    waiting.remove(&used.handle);
+                }
             }
         }
     }
@@ -105,17 +118,18 @@ mod tests {
     fn ds_07_notes_that_wait_are_bounded_and_not_doubled() {
         let entropy = SeededEntropy::new(1);
         let uses = LastUses::default();
-        let mut last = None;
+        let (mut last, newest) = (None, Timestamp::UNIX_EPOCH + LAST_USE_GRAIN);
         for _ in 0..WAITING + 100 {
             let handle = TokenHandle::random(&entropy).digest();
             let at = Timestamp::UNIX_EPOCH;
             let used = TokenUse { handle, session: SessionId::random(&entropy), at };
             uses.add(used);
-            uses.add(TokenUse { at: at + LAST_USE_GRAIN, ..used });
+            uses.add(TokenUse { at: newest, ..used });
+            uses.add(used);
             last = Some(used);
         }
         assert_eq!(uses.waiting().len(), WAITING);
-        assert!(uses.waiting().values().all(|used| used.at == Timestamp::UNIX_EPOCH), "the first one counts");
+        assert!(uses.waiting().values().all(|used| used.at == newest), "the newest counts");
         assert!(!uses.waiting().contains_key(&last.unwrap().handle), "dropped: the next call notes it");
     }
 }
