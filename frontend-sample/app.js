@@ -3,7 +3,7 @@ import { createBrokerClient } from './client/token-broker.js';
 import config from './config.js';
 import { button, h } from './dom.js';
 import { now, withFaults } from './lab.js';
-import { noteHandOver, noteLogin, noteReturn, traced } from './trace.js';
+import { hasRedeemed, noteHandOver, noteLogin, noteReturn, traced } from './trace.js';
 import { signedIn } from './views/signed-in.js';
 import { signedOut, titleOf } from './views/signed-out.js';
 
@@ -23,7 +23,12 @@ const broker = createBrokerClient({
 // What the address and the storage say about how this tab gets its session; later they say nothing.
 const cameBack = noteReturn();
 const reloaded = Object.keys(sessionStorage).some((name) => name === `token-broker::${config.clientId}`);
-const arrival = cameBack ? 'login' : reloaded ? 'reload' : 'hand-over';
+/** @returns {import('./views/tabs.js').Arrival} */
+const arrivalNow = () => {
+  if (hasRedeemed()) return 'login';
+  if (!reloaded) return 'hand-over';
+  return cameBack ? 'failed-login' : 'reload';
+};
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
 const account = /** @type {HTMLElement} */ (document.getElementById('account'));
@@ -52,6 +57,7 @@ const render = (state) => {
   } else if (state.status === 'signed-out') {
     show(titleOf(state), signedOut(broker, state));
   } else {
+    const arrival = arrivalNow();
     if (arrival === 'hand-over') noteHandOver();
     view = signedIn(broker, state, { arrival, now });
     show('Signed in', view.nodes);

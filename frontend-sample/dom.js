@@ -24,12 +24,12 @@ export const h = (tag, props = {}, ...children) => {
 };
 
 /**
- * A card with its heading.
+ * A card with its heading, which takes the focus when what had it is gone.
  * @param {string} id @param {string} title @param {...(Child | Child[])} children
  */
 export const card = (id, title, ...children) =>
   h('section', { class: 'card', id, 'aria-labelledby': `${id}-title` },
-    h('h2', { id: `${id}-title` }, title), ...children);
+    h('h2', { id: `${id}-title`, tabindex: '-1' }, title), ...children);
 
 /**
  * Name and value pairs.

@@ -27,7 +27,8 @@ const known = {
  */
 export const adviceFor = (error, signedIn) => {
   if (error.name === 'NetworkError') {
-    return retry(signedIn ? 'The broker cannot be reached. You are still signed in.' : 'The broker cannot be reached.');
+    // Signed out, the page's heading says the first half.
+    return retry(signedIn ? 'The broker cannot be reached. You are still signed in.' : 'Check the connection, or try again in a moment.');
   }
   if (error.name === 'LoginError' && error.code === 'temporarily_unavailable') {
     return login('The sign-in provider does not answer as it should. That is not your fault.', 'Try signing in again');

@@ -9,40 +9,50 @@ import { masked } from './dom.js';
  * @typedef {{ from: Party, to: Party, what: string, detail: string[] }} Hop
  */
 
-const KEPT = 'sample:hops';
+const KEPT = 'sample:hops'; // of the sign-in that gave this session
+const ATTEMPT = 'sample:attempt'; // of one that is under way, or failed: it becomes the other only with a token
 const SECRET = ['state', 'code_challenge', 'one_time_key', 'code_verifier', 'access_token'];
 
 /** @param {Record<string, unknown>} values */
 const lines = (values) => Object.entries(values).map(([name, value]) =>
   `${name} = ${SECRET.includes(name) ? masked(String(value)) : String(value)}`);
 
-/** @returns {Hop[]} */
-export const hops = () => JSON.parse(sessionStorage.getItem(KEPT) ?? '[]');
-/** @param {Hop[]} all */
-const keep = (all) => sessionStorage.setItem(KEPT, JSON.stringify(all));
-/** @param {Hop} hop */
-const add = (hop) => keep([...hops(), hop]);
+/** @param {string} key @returns {Hop[]} */
+const read = (key) => JSON.parse(sessionStorage.getItem(key) ?? '[]');
+/** @param {string} key @param {Hop[]} all */
+const keep = (key, all) => sessionStorage.setItem(key, JSON.stringify(all));
+/** @param {Hop} hop @param {string} [key] */
+const add = (hop, key = ATTEMPT) => keep(key, [...read(key), hop]);
 
-/** A login begins: what was noted of the one before is forgotten. @param {string} url */
+/** How this session came to this tab. */
+export const hops = () => read(KEPT);
+/** The last attempt since then, if it came back without a session; one that was left at the provider says nothing. */
+export const failedHops = () => read(ATTEMPT).length > 1 ? read(ATTEMPT) : [];
+
+let redeemed = false;
+/** Whether this page traded a one-time key for the token. */
+export const hasRedeemed = () => redeemed;
+
+/** A login begins: what was noted of the last attempt is forgotten. @param {string} url */
 export const noteLogin = (url) => {
   const { pathname, searchParams } = new URL(url);
   if (pathname !== '/login') return;
-  keep([{ from: 'app', to: 'broker', what: `GET ${pathname}`, detail: lines(Object.fromEntries(searchParams)) }]);
+  keep(ATTEMPT, [{ from: 'app', to: 'broker', what: `GET ${pathname}`, detail: lines(Object.fromEntries(searchParams)) }]);
 };
 
 /** The browser is back from a login. To be called before the client cleans the address. */
 export const noteReturn = () => {
   const answer = Object.fromEntries(new URLSearchParams(location.search));
-  if (!('state' in answer) || !hops().length) return false;
+  if (!('state' in answer) || !read(ATTEMPT).length) return false;
   // The browser counts redirects only where none has left this origin: then the provider was not asked.
   const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
   const asked = !visit?.redirectCount;
   if (asked) {
-    const provider = hops()[0]?.detail.find((line) => line.startsWith('provider = '))?.slice(11) ?? 'chosen';
+    const provider = read(ATTEMPT)[0]?.detail.find((line) => line.startsWith('provider = '))?.slice(11) ?? 'chosen';
     add({ from: 'broker', to: 'provider', what: '303 to the provider',
       detail: [`provider = ${provider}`, 'its own state, nonce and PKCE', 'this page never sees them'] });
     add({ from: 'provider', to: 'broker', what: 'GET /oauth2_callback',
-      detail: ['code for tokens, with the client secret', 'both stay at the broker'] });
+      detail: 'error' in answer ? ['no session came of it'] : ['code for tokens, with the client secret', 'both stay at the broker'] });
   }
   add({ from: 'broker', to: 'app', what: `303 to ${location.origin}/`,
     detail: [...lines(answer), ...(asked ? [] : ['signed in at the broker already:', 'no provider was asked'])] });
@@ -58,22 +68,26 @@ export const traced = (send) => async (input, init) => {
   const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
   const noted = path === '/api/get_token' || (path === '/api/me' && hops().at(-1)?.what === '200 with the token');
   if (!noted) return send(input, init);
+  const where = path === '/api/me' ? KEPT : ATTEMPT;
   const body = typeof init?.body === 'string' ? JSON.parse(init.body) : {};
   add({ from: 'app', to: 'broker', what: `${init?.method} ${path}`,
-    detail: path === '/api/me' ? ['Authorization: Bearer tbk_••••'] : lines(body) });
+    detail: path === '/api/me' ? ['Authorization: Bearer tbk_••••'] : lines(body) }, where);
   const started = performance.now();
   const response = await send(input, init);
   const took = `${Math.round(performance.now() - started)} ms`;
   const answer = await response.clone().json().catch(() => ({}));
-  if (path === '/api/me') add({ from: 'broker', to: 'app', what: `${response.status} with the profile`, detail: [took] });
+  if (path === '/api/me') add({ from: 'broker', to: 'app', what: `${response.status} with the profile`, detail: [took] }, KEPT);
   else if (response.ok) {
     const { access_token, token_type, expires_in, scope } = answer;
     add({ from: 'broker', to: 'app', what: '200 with the token', detail: [...lines({ access_token, token_type, expires_in, scope }), took] });
+    keep(KEPT, read(ATTEMPT));
+    sessionStorage.removeItem(ATTEMPT);
+    redeemed = true;
   } else add({ from: 'broker', to: 'app', what: `${response.status} ${answer.error ?? ''}`, detail: [took] });
   return response;
 };
 
 /** Another tab gave the session: there was no login here. */
-export const noteHandOver = () => keep([
+export const noteHandOver = () => keep(KEPT, [
   { from: 'app', to: 'app', what: 'Handed over by another tab', detail: ['BroadcastChannel, this origin only'] },
 ]);

@@ -23,7 +23,7 @@ use crate::provider::Providers;
 use crate::state::audit_trail::{AuditTrail, audit_trail};
 use crate::state::health::HealthMemory;
 use crate::state::last_use::LastUses;
-use crate::state::late_revocations::{LateRevocations, late_revocations};
+use crate::state::late_revocations::LateRevocations;
 use crate::state::limits::{LimitSettings, RateLimits};
 use crate::state::server_keys::ServerKeys;
 use crate::state::{Broker, ClientRegistry, Lifetimes};
@@ -141,13 +141,12 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
     let (addr, admin_addr) =
         (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
     let (audit, audit_writer) = audit_trail();
-    let (late_revocations, late_revoker) = late_revocations();
-    let broker = web::Data::new(broker(&config, &environment, audit, late_revocations)?);
+    let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
     let admin =
         admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
-    let tasks = Tasks::new(&config, broker.clone(), audit_writer, late_revoker);
+    let tasks = Tasks::new(&config, broker.clone(), audit_writer);
     Ok(Server { public, admin, addr, admin_addr, broker, tasks })
 }
 
@@ -201,12 +200,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn broker(
-    config: &Config,
-    environment: &Environment,
-    audit: AuditTrail,
-    late_revocations: LateRevocations,
-) -> Result<Broker, StartError> {
+fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Result<Broker, StartError> {
     let Environment { clock, entropy } = environment.clone();
     let setting = |key| move |cause: Cause| StartError::Setting { key, cause };
     Ok(Broker {
@@ -228,7 +222,7 @@ fn broker(
         live_tokens_per_user: config.tokens.live_tokens_per_user,
         audit,
         last_uses: LastUses::default(),
-        late_revocations,
+        late_revocations: LateRevocations::default(),
         health: HealthMemory::default(),
         limits: RateLimits::new(limit_settings(config), &clock),
         stopping: AtomicBool::new(false),

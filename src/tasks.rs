@@ -16,7 +16,6 @@ use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
-use crate::state::late_revocations::LateRevoker;
 use crate::storage::{Backend, Storage};
 
 /// How long to wait before asking a database again that was away.
@@ -40,7 +39,6 @@ pub(crate) struct Tasks {
     purge: PurgeConfig,
     server_keys: Option<ServerKeysFile>,
     audit_writer: AuditWriter,
-    late_revoker: LateRevoker,
 }
 
 /// The tasks, under way.
@@ -52,14 +50,9 @@ pub(crate) struct RunningTasks {
 }
 
 impl Tasks {
-    pub(crate) fn new(
-        config: &Config,
-        broker: web::Data<Broker>,
-        audit_writer: AuditWriter,
-        late_revoker: LateRevoker,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
         let (purge, server_keys) = (config.purge.clone(), config.server_keys.file.clone());
-        Self { broker, purge, server_keys, audit_writer, late_revoker }
+        Self { broker, purge, server_keys, audit_writer }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -67,18 +60,18 @@ impl Tasks {
         let (stop, stopped) = oneshot::channel();
         let audit_writer = rt::spawn(self.audit_writer.run(storage, stopped));
         let (broker, purge) = (self.broker.clone(), self.purge);
-        let late_revoker = self.late_revoker.run(broker.storage.clone(), broker.clock.clone());
         let watch = watch_stores(broker.clone());
         let database = async move {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
         };
-        let notes = self.broker.clone();
+        let (notes, late) = (self.broker.clone(), self.broker.clone());
         let last_uses = async move { notes.last_uses.write_for_ever(&notes.storage).await };
+        let late_revocations = async move { late.late_revocations.end_for_ever(&late).await };
         let endless = vec![
             rt::spawn(last_uses),
             rt::spawn(watch_server_keys(self.broker.clone(), self.server_keys)),
-            rt::spawn(late_revoker),
+            rt::spawn(late_revocations),
             rt::spawn(watch),
             rt::spawn(database),
             rt::spawn(keep_metrics_small()),
@@ -88,13 +81,17 @@ impl Tasks {
 }
 
 impl RunningTasks {
-    /// Ends the tasks; the rows and notes that wait are written first, for a bounded time.
+    /// Ends the tasks; the sessions, rows and notes that wait are written first, for a bounded time.
     pub(crate) async fn finish(self) {
         self.endless.iter().for_each(JoinHandle::abort);
-        let _ = self.stop.send(());
-        let last_uses = self.broker.last_uses.write(&self.broker.storage);
-        let last = async { tokio::join!(self.audit_writer, last_uses) };
+        let Self { broker, audit_writer, stop, .. } = self;
+        let last = async {
+            let _ = broker.late_revocations.end(&broker).await;
+            let _ = stop.send(()); // behind them: they leave rows, too
+            tokio::join!(audit_writer, broker.last_uses.write(&broker.storage))
+        };
         let _ = tokio::time::timeout(LAST_ROWS, last).await;
+        broker.late_revocations.give_up();
     }
 }
 

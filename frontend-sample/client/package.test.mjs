@@ -13,10 +13,11 @@ const source = readFileSync(join(root, 'client/token-broker.js'));
 const tsc = (...args) =>
   execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), ...args], { cwd: root, encoding: 'utf8' });
 
-test('size: at most 5000 bytes gzipped, as it is served', (t) => {
+// Other compressors make it up to 20 bytes larger; what the broker serves is measured by `e2e/served.test.mjs`.
+test('size: under 5 kB gzipped, by whatever gzip', (t) => {
   const { length } = gzipSync(source, { level: 9 });
   t.diagnostic(`token-broker.js: ${source.length} bytes, ${length} gzipped`);
-  assert.ok(length <= 5000, `${length} bytes gzipped`);
+  assert.ok(length <= 4950, `${length} bytes gzipped`);
 });
 
 test('dependencies: it imports nothing', () => {

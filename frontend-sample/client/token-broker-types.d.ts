@@ -66,7 +66,10 @@ interface Failure<Name extends string, Code extends string> extends Error {
   status: number;
   /** Whether the same thing may work in a moment. */
   retryable: boolean;
-  /** Leads to the details in the broker's log. */
+  /**
+   * Leads to the details in the broker's log: show it, so that people can name it. That of a `LoginError` is taken
+   * from the end of its `error_description`, where the broker writes "(code, request id)"; `message` is the rest.
+   */
   requestId: string | null;
 }
 
@@ -83,7 +86,7 @@ export type LoginError = Failure<'LoginError',
   | 'login_required' | 'interaction_required' | 'consent_required' | 'account_selection_required'
   /** The sign-in was older or weaker than asked for. */
   | 'unmet_authentication_requirements'
-  /** The broker had a fault; the request id is in its log. */
+  /** The broker had a fault. Whoever runs it finds the cause in its log, under `requestId`. */
   | 'server_error'
   /** The client is not allowed to do this, or asked for it wrongly. */
   | 'invalid_request' | 'unauthorized_client' | 'invalid_scope'
@@ -160,7 +163,10 @@ export interface BrokerOptions {
   brokerUrl?: string;
   /** May be left out where the broker knows one client only. */
   clientId?: string;
-  /** Where the broker sends the browser after the login; may be left out where the client registered one only. */
+  /**
+   * Where the broker sends the browser after the login; must be registered for the client, exactly so. Default: `/` of
+   * the page's origin, or, where that is the broker's own, the only one that the client registered.
+   */
   redirectUri?: string;
   /**
    * Where the token is kept. `session` (default) survives a reload and ends with the tab; `memory` ends with

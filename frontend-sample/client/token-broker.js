@@ -1,6 +1,6 @@
 /**
  * Signs a single-page app in through a token-broker. One file; importing it does nothing.
- * Options, methods, states, events and error codes are described in `token-broker-types.d.ts`.
+ * Its reference is `token-broker-types.d.ts`.
  */
 
 /**
@@ -11,25 +11,25 @@
  * @typedef {import('./token-broker-types.js').BrokerOptions} BrokerOptions
  */
 
-const brand = Symbol.for('token-broker.error'); // not a class: two copies of this file agree on it
+const brand = Symbol.for('token-broker.error'); // two copies of this file agree on it
 
 /** @type {(error: any) => error is BrokerError} */
 export const isBrokerError = (error) => error?.[brand] === true;
 
-/** @param {BrokerError['name']} name @param {string} code @param {string} message @param {object} [facts] */
-const failure = (name, code, message, facts) => /** @type {BrokerError} */ (Object.assign(
+/** @type {(name: BrokerError['name'], code: string, message: string, facts?: object) => any} */
+const failure = (name, code, message, facts) => Object.assign(
   new Error(message), { status: 0, retryable: false, requestId: null, ...facts, name, code, [brand]: true },
-));
+);
 
 /** @param {ArrayBuffer | Uint8Array} bytes */
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
   .replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
-/** @type {(storage: () => TokenStorage, key: string) => any} */
-const read = (storage, key) => {
+/** @type {(text: () => string | null) => any} */
+const parse = (text) => {
   try {
-    return JSON.parse(storage().getItem(key) ?? 'null');
+    return JSON.parse(text() ?? 'null');
   } catch {
     return null;
   }
@@ -58,12 +58,12 @@ export const createBrokerClient = (options = {}) => {
   let handedOver;
   let timer = 0;
   let rotationDue = 0;
-  let epoch = 0; // counts sign-outs: an answer to an older one signs nobody in
-  let target = new EventTarget(); // keeps the exception of one listener from the others
+  let epoch = 0; // counts sign-outs: older answers sign nobody in
+  let target = new EventTarget(); // one listener's exception is not the others'
 
   /** @type {(path: string) => URL} */
   const address = (path) => new URL(path, (options.brokerUrl ?? location.origin).replace(/\/*$/, '/'));
-  /** @type {() => TokenStorage} For `memory` there is none: what is asked of it throws, and is caught. */
+  /** @type {() => TokenStorage} For `memory` none: using it throws, and is caught. */
   const store = () =>
     typeof storage === 'object' ? storage : /** @type {any} */ (globalThis)[`${storage}Storage`];
 
@@ -77,16 +77,16 @@ export const createBrokerClient = (options = {}) => {
   };
   /** @type {(error?: any, reason?: SignedOutReason) => void} */
   const publish = (error = null, reason = null) => {
-    const before = state;
+    const { status } = state;
     /** @type {AuthState} */
     const next = grant?.user && grant.session
       ? { status: 'signed-in', user: grant.user, session: grant.session, token: grant.token, error }
       : { status: 'signed-out', reason, error };
     if (error?.retryable) starting = null; // ready() tries again
-    if (JSON.stringify(next) === JSON.stringify(before)) return;
+    if (JSON.stringify(next) === JSON.stringify(state)) return;
     state = next;
     emit('change');
-    if (next.status !== before.status) emit(next.status);
+    if (next.status !== status) emit(next.status);
     if (error) emit('error');
   };
 
@@ -96,7 +96,7 @@ export const createBrokerClient = (options = {}) => {
     clearTimeout(timer);
     timer = setTimeout(
       () => now() < at ? arm(at) : rotate().catch(() => {}),
-      Math.min(at - now(), 2 ** 31 - 1), // a longer one would fire at once
+      Math.min(at - now(), 2 ** 31 - 1), // longer ones fire at once
     );
   };
   /** @type {(next: Grant) => void} */
@@ -106,7 +106,7 @@ export const createBrokerClient = (options = {}) => {
     arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // of many tabs one comes first
     try {
       store().setItem(name, JSON.stringify(next));
-    } catch {} // memory, or a store that is full or forbidden
+    } catch {} // memory, or full, or forbidden
   };
   /** @type {(found: any) => Grant} */
   const receive = ({ access_token: bearer, expires_in }) => {
@@ -138,7 +138,7 @@ export const createBrokerClient = (options = {}) => {
 
   /** @type {(method: string, path: string, bearer?: string, body?: object) => Promise<any>} */
   const call = async (method, path, bearer, body) => {
-    let response, text, data;
+    let response, text;
     try {
       response = await send(address(path), {
         method,
@@ -156,9 +156,7 @@ export const createBrokerClient = (options = {}) => {
     } catch (cause) {
       throw failure('NetworkError', 'network_error', 'The broker did not answer.', { retryable: true, cause });
     }
-    try {
-      data = JSON.parse(text || '{}');
-    } catch {}
+    const data = parse(() => text || '{}');
     const { status, headers } = response;
     if (response.ok && data) return data;
     const code = data?.error ?? data?.code ?? `http_${status}`;
@@ -180,7 +178,7 @@ export const createBrokerClient = (options = {}) => {
       throw error;
     }
   };
-  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is shown beside the session, or instead of it. */
+  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is shown beside the session or instead. */
   const check = async (error) => {
     const bearer = grant?.bearer;
     try {
@@ -192,9 +190,9 @@ export const createBrokerClient = (options = {}) => {
     if (grant && bearer === grant.bearer) publish(error);
   };
 
-  /** @type {() => Record<string, string>} Takes the answer out of the address; nothing may wait before this. */
+  /** @type {() => Record<string, string>} Takes the answer out of the address before anything waits. */
   const takeAnswer = () => {
-    const pending = read(() => sessionStorage, loginName);
+    const pending = parse(() => sessionStorage.getItem(loginName));
     const url = new URL(location.href);
     const found = new URLSearchParams(`${url.search}&${url.hash.slice(1)}`);
     if (!pending || found.get('state') !== pending.state) return {}; // none of ours
@@ -208,9 +206,10 @@ export const createBrokerClient = (options = {}) => {
   };
   const start = async () => {
     const began = epoch;
-    const { one_time_key, code_verifier, error: code, error_description } = takeAnswer();
-    let error = !code ? null : failure('LoginError', code, error_description);
-    grant ??= read(store, name);
+    const { one_time_key, code_verifier, error: code, error_description = '' } = takeAnswer();
+    const [message, requestId = null] = error_description.split(/ \(\w+, request (\S+)\)$/);
+    let error = !code ? null : failure('LoginError', code, message, { requestId });
+    grant ??= parse(() => store().getItem(name));
     connect();
     if (one_time_key) {
       try {
@@ -295,11 +294,12 @@ export const createBrokerClient = (options = {}) => {
     },
     on,
     async login({ provider, prompt, loginHint, returnTo } = {}) {
-      if (!globalThis.crypto?.subtle) {
+      if (!crypto.subtle) {
         throw failure('ConfigError', 'insecure_context', 'Open this page on https:// or on http://localhost.');
       }
+      const { origin } = location;
       const back = returnTo && new URL(returnTo, location.href);
-      if (back && back.origin !== location.origin) {
+      if (back && back.origin !== origin) {
         throw failure('ConfigError', 'foreign_return_to', 'returnTo must be an address of this origin.');
       }
       const state = random();
@@ -309,7 +309,7 @@ export const createBrokerClient = (options = {}) => {
       const url = address('login');
       for (const [key, value] of Object.entries({
         client_id: clientId,
-        redirect_uri: options.redirectUri,
+        redirect_uri: options.redirectUri ?? (url.origin !== origin && `${origin}/`),
         state,
         code_challenge: base64url(challenge),
         code_challenge_method: 'S256',
@@ -325,7 +325,7 @@ export const createBrokerClient = (options = {}) => {
         return true;
       }
       const everywhere = scope === 'all';
-      const leaving = grant ?? read(store, name);
+      const leaving = grant ?? parse(() => store().getItem(name));
       connect();
       drop('manual');
       if (!leaving) return true;

@@ -105,6 +105,19 @@ test('01 hash routers keep their route, and no lone # is left behind', async (t)
   assert.equal(routed.page.href, `${APP}#/settings?tab=2`);
 });
 
+test('login: redirectUri is this page’s origin where the broker is elsewhere, else left to the broker', async (t) => {
+  const page = openPage(t, `${APP}orders/7?x=1#top`);
+  const redirectUri = async (options) => {
+    const { client, visited } = open(t, { page, ...options });
+    await client.login();
+    return new URL(visited[0]).searchParams.get('redirect_uri');
+  };
+  assert.equal(await redirectUri({}), APP);
+  assert.equal(await redirectUri({ redirectUri: `${APP}callback` }), `${APP}callback`);
+  assert.equal(await redirectUri({ brokerUrl: undefined }), null);
+  assert.equal(await redirectUri({ brokerUrl: `${APP}auth` }), null);
+});
+
 test('01 an error leaves the address', async (t) => {
   const { client, page, visited } = open(t);
   await client.login();
@@ -114,6 +127,22 @@ test('01 an error leaves the address', async (t) => {
   assert.equal(page.href, `${APP}?x=1`);
   const { error } = await ready;
   assert.deepEqual([error.name, error.code, error.message], ['LoginError', 'access_denied', 'You said no.']);
+});
+
+test('01 the request id at the end of the broker’s description is the error’s', async (t) => {
+  const description = 'The sign-in (of this app) was cancelled. (access_denied, request 4f-0A)';
+  const cases = [[description, 'The sign-in (of this app) was cancelled.', '4f-0A'], ['You said no (twice).', 'You said no (twice).', null],
+    [null, '', null]];
+  for (const [sent, message, requestId] of cases) {
+    const { client, page, visited } = open(t, { page: openPage(t, APP) });
+    await client.login();
+    const { searchParams } = new URL(visited[0]);
+    const answer = new URLSearchParams({ error: 'access_denied', state: searchParams.get('state') });
+    if (sent) answer.set('error_description', sent);
+    page.href = `${APP}?${answer}`;
+    const { error } = await client.ready();
+    assert.deepEqual([error.message, error.requestId], [message, requestId]);
+  }
 });
 
 test('01 returnTo is shown afterwards, and never another origin', async (t) => {

@@ -5,11 +5,19 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { answerProvider } from './support/browser.mjs';
-import { alert, cause, heading, open, press, signIn } from './support/sample.mjs';
+import { answerProvider, openSample, stopClock } from './support/browser.mjs';
+import { alert, broker, cause, heading, open, openInsecurely, press, signIn } from './support/sample.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const pictures = process.env.SCREENS;
+
+/** A sign-in whose redemption goes wrong: `fault` as in `lab.js`. */
+const signInBadly = async (page, fault) => {
+  await page.evaluate((name) => sessionStorage.setItem('sample:lab', name), fault);
+  await press(page, 'Continue with Development provider');
+  await answerProvider(page);
+  await alert(page);
+};
 
 /** Every screen: how to get there from the page of somebody who is signed out, and its heading. */
 const screens = {
@@ -32,6 +40,55 @@ const screens = {
     await page.getByText('"username": "alice"').waitFor();
   }],
   'a person without groups in other letters': ['Hello, 鲍勃', (page) => signIn(page, 'Bob')],
+  'one moment': ['One moment', async (page) => {
+    await signIn(page);
+    await page.addInitScript(() => { AbortSignal.timeout = () => new AbortController().signal; }); // waits for ever
+    await page.route('**/api/me', () => {});
+    await page.reload();
+  }],
+  'handed over': ['Hello, Alice Example', async (page) => {
+    const first = await openSample(page.context(), broker);
+    await signIn(first);
+    await stopClock(page.context());
+    await page.reload();
+    await page.getByText('This tab got its session from another tab').waitFor();
+    await page.context().clock.resume();
+  }],
+  'signed out in another tab': ['You signed out in another tab', async (page) => {
+    await signIn(page);
+    await stopClock(page.context());
+    const other = await openSample(page.context(), broker);
+    await heading(other, 'Hello, Alice Example');
+    await page.context().clock.resume();
+    await press(other, 'Sign out');
+  }],
+  'key used twice, nobody signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-used')],
+  'key expired, nobody signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-expired')],
+  'broker down, nobody signed in': ['The broker cannot be reached', async (page) => {
+    await page.route('**/api/get_token', (route) => route.abort());
+    await press(page, 'Continue with Development provider');
+    await answerProvider(page);
+  }],
+  'an insecure page': ['Sign in', async (page) => {
+    await page.addInitScript(() => {
+      const { setTimeout } = window;
+      window.setTimeout = (act, delay) => (delay === 6000 ? 0 : setTimeout(act, delay)); // the notice stays
+    });
+    await openInsecurely(page);
+    await press(page, 'Continue with Development provider');
+    await page.getByText('insecure_context').waitFor();
+  }],
+  'sessions that cannot be listed': ['Hello, Alice Example', async (page) => {
+    await page.route('**/api/sessions', (route) => route.abort());
+    await signIn(page);
+    await page.locator('#sessions').getByText('The broker cannot be reached.').waitFor();
+  }],
+  'a login that failed': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await cause(page, 'denied');
+    await answerProvider(page, { deny: '1' });
+    await page.getByText('The last attempt, which failed').waitFor();
+  }],
   denied: ['That sign-in did not work', async (page) => {
     await press(page, 'Continue with Development provider');
     await page.getByRole('link', { name: 'Deny' }).click();

@@ -6,7 +6,8 @@ import { button, card, h } from '../dom.js';
 /** @type {{ title: string, call: (broker: BrokerClient) => Promise<Response> }[]} */
 const calls = [
   { title: 'Who am I', call: (broker) => broker.fetch('/api/me') },
-  { title: 'Forbidden', call: (broker) => broker.fetch('/login') },
+  // `/login` is for the window only; whoever asks for JSON is refused in JSON. The token has no business there.
+  { title: 'Forbidden', call: () => fetch('/login', { headers: { Accept: 'application/json' } }) },
   { title: 'Public', call: () => fetch('/healthz') },
   { title: 'Without token', call: () => fetch('/api/me') },
 ];
@@ -14,7 +15,9 @@ const calls = [
 /** @param {BrokerClient} broker */
 export const callTheApi = (broker) => {
   const code = h('pre', { class: 'code', tabindex: '0', 'aria-label': 'Code' }, sourceOf(calls[0]));
-  const answer = h('div', { class: 'answer', role: 'status' }, h('p', { class: 'faint' }, 'Press one; its answer comes here.'));
+  // Only this line is announced, not the answer's whole text.
+  const outcome = h('p', { role: 'status' }, h('span', { class: 'faint' }, 'Press a button to see the answer.'));
+  const body = h('pre', { class: 'code', tabindex: '0', 'aria-label': 'Answer', hidden: true });
 
   /** @param {typeof calls[number]} one */
   const run = async (one) => {
@@ -25,25 +28,29 @@ export const callTheApi = (broker) => {
     try {
       const response = await call(broker);
       const text = await response.text();
-      answer.replaceChildren(
-        h('p', {},
-          h('span', { class: response.ok ? 'badge good' : 'badge bad' }, `${response.status}`),
-          h('span', { class: 'faint' }, ` ${Math.round(performance.now() - started)} ms`)),
-        h('pre', { class: 'code', tabindex: '0', 'aria-label': 'Answer' }, readable(response, text)));
+      outcome.replaceChildren(
+        h('span', { class: response.ok ? 'badge good' : 'badge bad' }, `${response.status}`),
+        h('span', { class: 'faint' }, ` ${Math.round(performance.now() - started)} ms`));
+      body.textContent = readable(text);
     } catch {
-      answer.replaceChildren(h('p', {}, h('span', { class: 'badge bad' }, 'no answer'), ' The broker cannot be reached.'));
+      outcome.replaceChildren(h('span', { class: 'badge bad' }, 'no answer'), ' The broker cannot be reached.');
+      body.textContent = '';
     }
+    body.hidden = !body.textContent;
   };
   const buttons = calls.map((one) => button(one.title, () => run(one)));
-  return card('calls', 'Call the API', h('div', { class: 'row' }, buttons), code, answer);
+  return card('calls', 'Call the API', h('div', { class: 'row' }, buttons), code,
+    h('div', { class: 'answer' }, outcome, body));
 };
 
 /** @param {typeof calls[number] | undefined} one */
 const sourceOf = (one) => `const response = await ${String(one?.call).replace(/^\(\w*\) => /, '')};`;
 
-/** @param {Response} response @param {string} text */
-const readable = (response, text) => {
-  if (/json/.test(response.headers.get('content-type') ?? '')) return JSON.stringify(JSON.parse(text), null, 2);
-  // Not parsed: a page's own style would break this page's policy.
-  return text.replace(/<(head|style|script)\b[^]*?<\/\1>|<[^>]*>/g, ' ').replace(/\s+/g, ' ').trim() || '(no content)';
+/** @param {string} text */
+const readable = (text) => {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
 };

@@ -3,7 +3,7 @@ import { card, h, when } from '../dom.js';
 
 /** @param {import('../client/token-broker.js').BrokerClient} broker */
 export const permissions = (broker) => {
-  const content = h('div', { 'aria-live': 'polite' }, h('p', { class: 'faint' }, 'Asking …'));
+  const content = h('div', {}, h('p', { class: 'faint' }, 'Asking …'));
   const load = async () => {
     const response = await broker.fetch('/api/permissions');
     if (!response.ok) throw new Error(`The broker answered ${response.status}.`);

@@ -9,9 +9,9 @@ import { adviceFor } from '../messages.js';
 /**
  * @param {BrokerClient} broker
  * @param {BrokerError} error
- * @param {{ signedIn: boolean }} where
+ * @param {{ signedIn: boolean, dismiss?: () => void }} where
  */
-export const problem = (broker, error, { signedIn }) => {
+export const problem = (broker, error, { signedIn, dismiss }) => {
   const { sentence, action, label } = adviceFor(error, signedIn);
   const still = signedIn && action === 'login' ? ' You are still signed in as before.' : '';
   return h('div', { class: 'problem', role: 'alert' },
@@ -19,5 +19,8 @@ export const problem = (broker, error, { signedIn }) => {
     h('p', { class: 'codes' },
       h('span', {}, error.name), h('code', {}, error.code),
       error.requestId && h('span', {}, 'request ', h('code', {}, error.requestId))),
-    button(label, () => (action === 'retry' ? broker.ready() : leaveFor(broker)), { class: 'primary' }));
+    h('div', { class: 'row' },
+      button(label, () => (action === 'retry' ? broker.ready() : leaveFor(broker)), { class: 'primary' }),
+      // An outage goes away with the next answer; anything else has been read when the reader says so.
+      dismiss && action === 'login' && button('Dismiss', dismiss)));
 };

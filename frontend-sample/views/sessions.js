@@ -10,7 +10,7 @@ const SHOWN = 3;
 
 /** @param {BrokerClient} broker */
 export const sessions = (broker) => {
-  const list = h('div', { 'aria-live': 'polite' }, h('p', { class: 'faint' }, 'Asking …'));
+  const list = h('div', {}, h('p', { class: 'faint' }, 'Asking …'));
 
   const load = async () => {
     try {
@@ -18,9 +18,10 @@ export const sessions = (broker) => {
       const own = found.filter(({ current }) => current);
       const others = found.filter(({ current }) => !current);
       const rest = others.splice(SHOWN);
+      const open = list.querySelector('details')?.open;
       list.replaceChildren(
         h('ul', { class: 'sessions' }, [...own, ...others].map(row)),
-        ...(rest.length ? [h('details', {}, h('summary', {}, `${rest.length} more`),
+        ...(rest.length ? [h('details', { open }, h('summary', {}, `${rest.length} more`),
           h('ul', { class: 'sessions' }, rest.map(row)))] : []));
     } catch (error) {
       list.replaceChildren(h('p', { class: 'faint' }, explain(error)));
@@ -29,23 +30,33 @@ export const sessions = (broker) => {
   /** @param {Entry} entry */
   const row = ({ id, current, device, provider, address_prefix, created_at, last_used_at }) => {
     const name = device.name ?? 'An unknown browser';
+    const since = when(created_at);
     return h('li', {},
       h('div', {},
-        h('strong', {}, name), current && h('span', { class: 'badge good' }, 'this one'),
-        h('small', {}, 'Since ', when(created_at), last_used_at && h('span', {}, ' · used ', when(last_used_at))),
-        h('small', {}, `${address_prefix} · by ${provider}`)),
-      button('End', () => end(id, current), { 'aria-label': current ? 'End this session' : `End the session of ${name}`, class: 'small' }));
+        h('strong', {}, name), current && h('span', { class: 'badge good' }, 'this browser'),
+        h('small', {}, 'Since ', since, last_used_at && h('span', {}, ' · used ', when(last_used_at))),
+        h('small', {}, `${address_prefix} · via ${provider}`)),
+      button('End', () => end(id, current), {
+        class: 'small',
+        'aria-label': current ? 'End this session' : `End the session of ${name}, since ${since?.textContent}`,
+      }));
   };
   /** @param {string} id @param {boolean} current */
   const end = async (id, current) => {
+    const row = ends().findIndex((each) => each === document.activeElement);
     try {
       await broker.sessions.revoke(id);
       say('That session has ended.');
     } catch (error) {
       say(explain(error));
     }
-    if (!current) await load();
+    if (current) return;
+    await load();
+    // The button that was pressed is gone: the one of the next session takes its place.
+    if (document.activeElement === document.body) (ends()[row] ?? ends().at(-1) ?? heading())?.focus();
   };
+  const ends = () => [...list.querySelectorAll('button')];
+  const heading = () => document.getElementById('sessions-title');
   /** @param {Parameters<BrokerClient['logout']>[0] & {}} options */
   const leave = async (options) => {
     const others = options.scope === 'others';
@@ -61,7 +72,7 @@ export const sessions = (broker) => {
   load();
   return card('sessions', 'Sessions', list,
     h('div', { class: 'row' },
-      button('Sign out the others', () => leave({ scope: 'others' })),
+      button('Sign out other sessions', () => leave({ scope: 'others' })),
       button('Sign out at the provider, too', () => leave({ provider: true })),
       button('Sign out everywhere', () => leave({ scope: 'all' }), { class: 'danger' })));
 };

@@ -18,16 +18,27 @@ import { token } from './token.js';
  * @param {BrokerClient} broker @param {SignedIn} first @param {{ arrival: import('./tabs.js').Arrival, now: () => number }} about
  */
 export const signedIn = (broker, first, { arrival, now }) => {
+  const heading = h('h1', { tabindex: '-1' }, `Hello, ${nameOf(first)}`);
   const banner = h('div', { class: 'banner' });
   const ticket = token(broker, now);
+  /** @type {HTMLElement | null} What had the focus when the problem appeared. */
+  let cause = null;
+  /** @param {SignedIn['error']} error */
+  const show = (error) => {
+    const held = banner.contains(document.activeElement);
+    if (!held) cause = /** @type {HTMLElement | null} */ (document.activeElement);
+    banner.replaceChildren(...(error ? [problem(broker, error, { signedIn: true, dismiss: () => show(null) })] : []));
+    if (error) banner.scrollIntoView({ block: 'nearest' }); // where it does not stick, it may be far up
+    if (held) (banner.querySelector('button') ?? (cause?.matches('main button') ? cause : heading)).focus();
+  };
   /** @param {SignedIn} state */
   const update = ({ error }) => {
-    banner.replaceChildren(...(error ? [problem(broker, error, { signedIn: true })] : []));
+    show(error);
     ticket.draw();
   };
   update(first);
   const nodes = [
-    h('h1', { tabindex: '-1' }, `Hello, ${nameOf(first)}`),
+    heading,
     banner,
     h('div', { class: 'cards' },
       profile(first), ticket.element,

@@ -17,7 +17,7 @@ export const titleOf = ({ reason, error }) => {
   if (reason === 'expired' || reason === 'revoked') return 'Your session has ended';
   if (reason === 'other-tab') return 'You signed out in another tab';
   if (reason === 'manual') return 'You are signed out';
-  if (error?.name === 'NetworkError') return 'The broker is not there';
+  if (error?.name === 'NetworkError') return 'The broker cannot be reached';
   return error ? 'That sign-in did not work' : 'Sign in';
 };
 
@@ -44,7 +44,7 @@ const ways = (broker, first) => h('div', { class: 'ways' },
   config.providers.map(({ id, displayName }, index) =>
     button(`Continue with ${displayName}`, () => leaveFor(broker, { provider: id }),
       { class: first && index === 0 ? 'big primary' : 'big' })),
-  button(config.providers.length ? 'Let the broker ask which one' : 'Sign in', () => leaveFor(broker),
+  button(config.providers.length ? 'Choose on the next page' : 'Sign in', () => leaveFor(broker),
     { class: config.providers.length ? 'link' : 'big primary' }));
 
 /** @param {BrokerClient} broker */

@@ -21,7 +21,7 @@ export const token = (broker, now) => {
     bar.style.setProperty('--left', String(Math.max(0, remaining / life)));
     bar.style.setProperty('--mark', String((expiresAt - rotatesAt) / life));
     notes.replaceChildren(
-      h('span', {}, 'Next rotation ', when(rotatesAt), `, in ${lasting(rotatesAt - now())}`),
+      h('span', {}, h('span', { class: 'tick', 'aria-hidden': 'true' }), 'Next rotation ', when(rotatesAt), `, in ${lasting(rotatesAt - now())}`),
       h('span', {}, 'Ends ', when(expiresAt)));
     secret.textContent = masked(await broker.getToken() ?? '');
   };

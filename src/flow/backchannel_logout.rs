@@ -11,6 +11,7 @@ use crate::provider::ProviderError;
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 use crate::state::limits::{Counted, count};
+use crate::storage::StorageError;
 use crate::storage::records::EndedSession;
 
 /// Carries a logout out; that there was nothing to end is a success, too.
@@ -54,11 +55,19 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     if broker.key_store.is_used(&used_name).await? {
         return Err(used_before());
     }
-    let ended = end_found(broker, found).await?;
     let provider = logout.providers.first();
-    for EndedSession { session, user } in &ended {
-        about(broker, caller, AuditKind::SessionEnded, provider).user(*user).session(*session).record();
-    }
+    let event = |ended: &EndedSession| {
+        about(broker, caller, AuditKind::SessionEnded, provider).user(ended.user).session(ended.session)
+    };
+    let ended = match end_found(broker, &found).await {
+        Ok(ended) => ended,
+        // At the latest when the database is back: no provider need try again.
+        Err(error) => {
+            found.iter().for_each(|found| event(found).end_later(found.session));
+            return Err(error.into());
+        }
+    };
+    ended.iter().for_each(|ended| event(ended).record());
     let life = lifetimes::LOGOUT_TOKEN_USED.to_std().unwrap_or_default();
     if !broker.key_store.mark_used(&used_name, life).await? {
         return Err(used_before());
@@ -68,13 +77,15 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     Ok(())
 }
 
-/// Ends these sessions, at the latest when the database is back: no provider need try again.
-async fn end_found(broker: &Broker, found: Vec<EndedSession>) -> Result<Vec<EndedSession>> {
+/// Ends these sessions; gives those that were not ended meanwhile.
+async fn end_found(
+    broker: &Broker,
+    found: &[EndedSession],
+) -> std::result::Result<Vec<EndedSession>, StorageError> {
     if found.is_empty() {
-        return Ok(found);
+        return Ok(Vec::new());
     }
-    let ended = broker.storage.end_provider_sessions(found.clone(), broker.clock.now()).await;
-    Ok(ended.inspect_err(|_| found.iter().for_each(|found| broker.late_revocations.add(found.session)))?)
+    broker.storage.end_provider_sessions(found.to_vec(), broker.clock.now()).await
 }
 
 fn used_before() -> Error {

@@ -189,17 +189,17 @@ fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redempt
 
 /// Ends the session that a replayed key had opened; later, where the database cannot do it now.
 async fn end_session(broker: &Broker, caller: &Caller, about: &Receipt) {
+    let event = Event::new(broker, caller, AuditKind::SessionEnded)
+        .client(&about.client_id)
+        .user(about.user_id)
+        .session(about.session_id)
+        .reason(ErrorCode::InvalidGrant);
     match broker.storage.end_session(about.session_id, broker.clock.now()).await {
-        Ok(true) => Event::new(broker, caller, AuditKind::SessionEnded)
-            .client(&about.client_id)
-            .user(about.user_id)
-            .session(about.session_id)
-            .reason(ErrorCode::InvalidGrant)
-            .record(),
+        Ok(true) => event.record(),
         Ok(false) => {}
         Err(error) => {
             tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
-            broker.late_revocations.add(about.session_id);
+            event.end_later(about.session_id);
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn audit_trail() -> (AuditTrail, AuditWriter) {
 }
 
 impl AuditTrail {
-    fn record(&self, event: AuditEvent) {
+    pub(super) fn record(&self, event: AuditEvent) {
         log(&event);
         metrics::counter!("token_broker_events_total", "event" => event.kind.as_str()).increment(1);
         // Under a flood every request is one of these: they are logged and counted, but fill no table.
@@ -141,6 +141,11 @@ impl<'a> Event<'a> {
 
     pub(crate) fn record(self) {
         self.broker.audit.record(self.event);
+    }
+
+    /// Ends this session as soon as the database can, and records the event then.
+    pub(crate) fn end_later(self, session: SessionId) {
+        self.broker.late_revocations.add(session, self.event);
     }
 }
 

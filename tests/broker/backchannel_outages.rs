@@ -81,6 +81,8 @@ async fn se_06_a_logout_that_was_interrupted_is_not_lost() {
     assert_outage(&send(&broker, &token).await);
     drop(lock);
     until_true("the logout is carried out", async || status(&broker, &alice.token).await == 401).await;
+    let ended = broker.audited("session_ended").await;
+    assert!(ended.session.is_some() && ended.user.is_some() && ended.provider.is_some(), "{ended:?}");
     assert_answer(&send(&broker, &token).await, 200);
     assert_answer(&send(&broker, &token).await, 400);
 }

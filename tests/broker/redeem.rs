@@ -4,16 +4,19 @@ use std::num::NonZeroU32;
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use token_broker::domain::client::Client;
 use token_broker::domain::pkce::CodeVerifier;
 
 use crate::support::broker::{Login, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::log::Listener;
 use crate::support::outage::assert_recovers;
 use crate::support::process::free_port;
 use crate::support::redis::{self, RedisServer};
 use crate::support::rows;
+use crate::support::storage::sql::SqliteLock;
 use crate::support::wait::until_true;
 
 const KEY_URL: &str = "/api/get_token";
@@ -367,6 +370,38 @@ async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
     assert_eq!((replay.status.as_u16(), replay.error_code().as_deref()), (429, Some("rate_limited")));
     assert_eq!(broker.call("/api/me", token.trim_matches('"')).await.status, 401, "what was stolen is over");
     assert_eq!(broker.audited("key_replayed").await.address.as_deref(), Some(FIRST.0));
+}
+
+#[actix_web::test]
+async fn ok_09_a_replay_while_the_database_is_away_ends_the_session_afterwards() {
+    let broker = TestBroker::with(behind_a_proxy());
+    let login = log_in(&broker, "alice").await;
+    let token = redeemed(&broker, &login).await;
+    let lock = SqliteLock::of(broker.config.database.url.expose_secret());
+    is_invalid_grant(&redeem_from(&broker, &login, "198.51.100.9", "curl/8.0").await, "replayed");
+    drop(lock);
+    until_true("the session ends", async || broker.call("/api/me", &token).await.status == 401).await;
+    let ended = broker.audited("session_ended").await;
+    assert_eq!(ended.address.as_deref(), Some("198.51.100.9"));
+    assert!(ended.session.is_some());
+}
+
+/// A restart in the middle of an outage must not forget in silence what still has to end.
+#[actix_web::test]
+async fn ok_09_an_instance_that_stops_names_the_sessions_that_it_could_not_end() {
+    let log = Listener::start();
+    let broker = TestBroker::with(behind_a_proxy());
+    let login = log_in(&broker, "alice").await;
+    let token = redeemed(&broker, &login).await;
+    let session = broker.call("/api/me", &token).await.json()["session"]["id"].as_str().unwrap().to_owned();
+    let lock = SqliteLock::of(broker.config.database.url.expose_secret());
+    is_invalid_grant(&redeem_from(&broker, &login, "198.51.100.9", "curl/8.0").await, "replayed");
+    broker.stop();
+    drop(lock);
+    let text = log.text();
+    let named = |line: &&str| line.contains(&session) && line.contains("token-broker sessions end");
+    let line = text.lines().find(named).expect("a line that says what to do");
+    assert!(line.contains("ERROR"), "{line}");
 }
 
 #[actix_web::test]

@@ -67,15 +67,19 @@ export async function openSample(context, broker) {
   return page;
 }
 
-/** A tab on one of the examples, with the client beside it, as if they were this origin's page. */
-export async function openExample(context, broker, example) {
+/**
+ * A tab on one of the examples, with the client beside it, as if they were the page of `origin`; `edit` is what its
+ * developer changes in `app.js`.
+ */
+export async function openExample(context, broker, example, { origin = broker.origin, edit = (app) => app } = {}) {
   const page = await context.newPage();
-  await answerFor(page, broker.origin, (path) => ({
+  const app = file(`examples/${example}/app.js`);
+  await answerFor(page, origin, (path) => ({
     '/': file(`examples/${example}/index.html`),
-    '/app.js': file(`examples/${example}/app.js`),
+    '/app.js': { ...app, body: edit(String(app.body)) },
     '/client/token-broker.js': file('client/token-broker.js'),
   })[path]);
-  await page.goto(broker.origin);
+  await page.goto(origin);
   return page;
 }
 

@@ -1,5 +1,6 @@
 /** The broker and the browser of a test file, and what a person does on the sample. */
 import { after, before } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { startBroker } from './broker.mjs';
 import { openBrowser, openSample } from './browser.mjs';
@@ -36,6 +37,17 @@ function watch(page, trouble) {
       trouble.push(`foreign request: ${request.url()}`);
     }
   });
+}
+
+/** Shows the sample in a tab where browsers offer no cryptography: plain http, and not localhost. */
+export async function openInsecurely(page) {
+  await page.route('http://app.internal/**', (route) => {
+    const { pathname } = new URL(route.request().url());
+    const file = pathname === '/' ? '/index.html' : pathname.replace(/^\/sample/, '');
+    return route.fulfill({ path: fileURLToPath(new URL(`../..${file}`, import.meta.url)) });
+  });
+  await page.goto('http://app.internal/');
+  await heading(page, 'Sign in');
 }
 
 export const heading = (page, name) => page.getByRole('heading', { level: 1, name }).waitFor();

@@ -23,7 +23,7 @@ use crate::provider::Providers;
 use crate::state::audit_trail::audit_trail;
 use crate::state::health::HealthMemory;
 use crate::state::last_use::LastUses;
-use crate::state::late_revocations::late_revocations;
+use crate::state::late_revocations::LateRevocations;
 use crate::state::limits::{LimitSettings, RateLimits};
 use crate::state::server_keys::ServerKeys;
 use crate::state::{ClientRegistry, Lifetimes};
@@ -87,7 +87,7 @@ fn broker(development: bool) -> web::Data<Broker> {
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
         audit: audit_trail().0,
         last_uses: LastUses::default(),
-        late_revocations: late_revocations().0,
+        late_revocations: LateRevocations::default(),
         stopping: false.into(),
         health: HealthMemory::default(),
         limits: RateLimits::new(limits, &clock),
