@@ -142,7 +142,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
     spoil_rows(&broker);
-    answers.push((ErrorCode::ServerError, broker.call("/api/me", &token).await));
+    answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 
     let mut reached = BTreeSet::new();
     for (expected, answer) in answers {
@@ -420,7 +420,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
     let answers = [
         broker.redeem(&browser, &login.key(), &login.verifier).await,
         broker.log_in(&browser, "dev", "alice", "").await.back,
-        broker.call("/api/me", &token).await,
+        broker.call("/api/permissions", &token).await,
         without_database.call("/api/me", &token).await,
     ];
     let behind =
