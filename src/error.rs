@@ -49,7 +49,7 @@ error_codes! {
     /// A parameter is missing, repeated, malformed or not allowed.
     InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed.";
     /// The client is unknown, disabled or failed to authenticate.
-    InvalidClient = "invalid_client", 400, "unauthorized_client", "This client is not registered here.";
+    InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service.";
     /// The one-time key is unknown, used, expired or not proven; deliberately not said which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the proof does not match. Sign in again.";
     /// The bearer token is unknown, expired or revoked; deliberately not said which.
@@ -63,7 +63,7 @@ error_codes! {
     /// The person, or the provider on their behalf, said no.
     AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled or this account may not sign in.";
     /// `prompt=none` was asked for and the person would have to sign in.
-    LoginRequired = "login_required", 403, "login_required", "The provider asks the person to sign in.";
+    LoginRequired = "login_required", 403, "login_required", "Nobody is signed in, and no page may be shown.";
     /// `prompt=none` was asked for and the person would have to answer something.
     InteractionRequired = "interaction_required", 403, "interaction_required", "The provider asks the person to answer a question.";
     /// `prompt=none` was asked for and the person would have to consent.

@@ -10,10 +10,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
 use secrecy::ExposeSecret;
+use url::Url;
 
 use super::serve::{runtime, start_log};
 use super::{Failure, migrate, private_file};
 use crate::config::{Config, DevelopmentSetup, KeysFile, development};
+use crate::domain::client::{InvalidUri, RedirectUri, is_loopback};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{self, SystemEntropy};
 use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
@@ -34,6 +36,10 @@ pub(super) struct Demo {
     /// The folder of the database and the server keys; made where it is missing.
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
     data: PathBuf,
+    /// Your own app on this machine, as in `http://localhost:3000/`: the client `app`, which may sign people in
+    /// there and call the API from there. Repeat it for each address that logins return to.
+    #[arg(long, value_name = "URL", value_parser = app_address)]
+    app: Vec<RedirectUri>,
     /// Takes the sample app from this folder instead of from the program, to work on it.
     #[arg(long, value_name = "DIR")]
     sample_from: Option<PathBuf>,
@@ -128,6 +134,7 @@ impl Demo {
             provider_url: provider.url(),
             provider_client_id: CLIENT_ID,
             provider_client_secret: secret,
+            apps: &self.app,
             log_filter: &self.log,
         };
         let mut config = development(setup)?.config;
@@ -140,6 +147,10 @@ impl Demo {
         let users: Vec<_> = USERS.iter().map(|user| user.name).collect();
         writeln!(out, "token-broker demo: for trying out on this machine, not for production\n")?;
         writeln!(out, "  sample app  {broker}/")?;
+        if !self.app.is_empty() {
+            let addresses: Vec<_> = self.app.iter().map(RedirectUri::as_str).collect();
+            writeln!(out, "  your app    {} with clientId 'app'", addresses.join(", "))?;
+        }
         writeln!(out, "  API docs    {broker}/docs")?;
         writeln!(out, "  provider    {provider} (OpenID Connect and plain OAuth 2)")?;
         writeln!(out, "  users       {}; no passwords", users.join(", "))?;
@@ -150,6 +161,15 @@ impl Demo {
     }
 }
 
+/// An address of an app on this machine: nobody else's browser can be sent to it.
+fn app_address(text: &str) -> Result<RedirectUri, String> {
+    let address: RedirectUri = text.parse().map_err(|why: InvalidUri| why.to_string())?;
+    let here = Url::parse(text).is_ok_and(|url| is_loopback(&url));
+    here.then_some(address).ok_or_else(|| {
+        "must be on this machine, as in http://localhost:3000/ or https://127.0.0.1:3000/".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -158,7 +178,7 @@ mod tests {
     use super::*;
 
     fn demo(data: &Path) -> Demo {
-        Demo { port: 8080, data: data.to_owned(), sample_from: None, log: "warn".to_owned() }
+        Demo { port: 8080, data: data.to_owned(), app: vec![], sample_from: None, log: "warn".to_owned() }
     }
 
     #[test]
@@ -191,5 +211,40 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         assert!(out.lines().count() <= 12 && out.contains("alice"), "{out}");
         assert_eq!(out.lines().last(), Some("ready: http://localhost:8080/"));
+
+        let app =
+            ["http://localhost:3000/", "http://localhost:3000/signed-in"].map(|app| app.parse().unwrap());
+        let mut out = Vec::new();
+        let demo = Demo { app: app.to_vec(), ..demo(Path::new("demo-data")) };
+        demo.welcome("http://127.0.0.1:9000", &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let line =
+            "  your app    http://localhost:3000/, http://localhost:3000/signed-in with clientId 'app'\n";
+        assert!(out.lines().count() <= 12 && out.contains(line), "{out}");
+    }
+
+    #[test]
+    fn an_app_is_on_this_machine_or_refused_with_what_to_write() {
+        for good in [
+            "http://localhost:3000/",
+            "https://127.0.0.1:3000/a?b=c",
+            "http://[::1]:1/",
+            "https://localhost/",
+        ] {
+            assert_eq!(app_address(good).unwrap().as_str(), good);
+        }
+        for (bad, why) in [
+            ("https://app.example.com/", "must be on this machine"),
+            ("http://app.example.com/", "must be https (http only for localhost"),
+            ("http://localhost.example.com/", "must be https (http only for localhost"),
+            ("localhost:3000", "must be https"),
+            ("/signed-in", "is not an absolute URL"),
+            ("http://localhost:3000/#/", "must not contain a fragment"),
+            ("http://localhost:3000/?code=1", "its query must not contain"),
+        ] {
+            let (code, out, err) = run(&["demo", "--app", bad]);
+            assert_eq!((code, out.as_str()), (2, ""), "{bad}");
+            assert!(err.contains(&format!("invalid value '{bad}' for '--app <URL>': {why}")), "{err}");
+        }
     }
 }

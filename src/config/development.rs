@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::check::Check;
 use super::{Loaded, Mode, Problems, validate};
+use crate::domain::client::RedirectUri;
 
 /// What differs from one demo to the next.
 #[derive(Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct DevelopmentSetup<'a> {
     pub provider_client_id: &'a str,
     /// The broker's secret there.
     pub provider_client_secret: &'a str,
+    /// Where a developer's own SPA is shown: the addresses of the client `app`, which is left out without any.
+    pub apps: &'a [RedirectUri],
     /// Which events are logged.
     pub log_filter: &'a str,
 }
@@ -37,7 +40,7 @@ impl fmt::Debug for DevelopmentSetup<'_> {
 const VITE_ADDRESS: &str = "http://localhost:5173/";
 
 /// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2); clients `sample`,
-/// `vite-react` (on another origin) and `legacy`.
+/// `vite-react` (on another origin) and `legacy`, and `app` where an own SPA is to be tried.
 ///
 /// # Errors
 ///
@@ -83,31 +86,45 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
                 "permissions": "$.permissions[*]",
             },
         }],
-        "clients": clients(&broker),
+        "clients": clients(&broker, setup.apps),
     });
     let raw = serde_json::from_value(raw)
         .map_err(|_| Problems::one("the demo", "has an unreadable configuration"))?;
     validate(Some(raw), Check::new(Mode::Development, Path::new("")))
 }
 
-/// One of this origin, one of another, and one with the contract of the replaced service.
-fn clients(broker: &str) -> Value {
-    json!([{
-        "id": "sample",
-        "display_name": "Sample app",
-        "redirect_uris": [format!("{broker}/")],
-        "post_logout_redirect_uris": [format!("{broker}/")],
-    }, {
-        "id": "vite-react",
-        "display_name": "Sample app on another origin",
-        "redirect_uris": [VITE_ADDRESS],
-        "post_logout_redirect_uris": [VITE_ADDRESS],
-    }, {
-        "id": "legacy",
-        "display_name": "Sample app, old contract",
-        "redirect_uris": [format!("{broker}/legacy")],
-        "legacy": true,
-    }])
+/// One of this origin, one of another, one with the contract of the replaced service, and the developer's own.
+fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
+    let mut clients = vec![
+        json!({
+            "id": "sample",
+            "display_name": "Sample app",
+            "redirect_uris": [format!("{broker}/")],
+            "post_logout_redirect_uris": [format!("{broker}/")],
+        }),
+        json!({
+            "id": "vite-react",
+            "display_name": "Sample app on another origin",
+            "redirect_uris": [VITE_ADDRESS],
+            "post_logout_redirect_uris": [VITE_ADDRESS],
+        }),
+        json!({
+            "id": "legacy",
+            "display_name": "Sample app, old contract",
+            "redirect_uris": [format!("{broker}/legacy")],
+            "legacy": true,
+        }),
+    ];
+    if !apps.is_empty() {
+        let addresses: Vec<_> = apps.iter().map(RedirectUri::as_str).collect();
+        clients.push(json!({
+            "id": "app",
+            "display_name": "Your app",
+            "redirect_uris": addresses,
+            "post_logout_redirect_uris": addresses,
+        }));
+    }
+    clients
 }
 
 #[cfg(test)]
@@ -123,6 +140,7 @@ mod tests {
             provider_url: "http://127.0.0.1:9000",
             provider_client_id: "broker",
             provider_client_secret: "hush",
+            apps: &[],
             log_filter: "info",
         };
         assert_eq!(format!("{setup:?}"), "DevelopmentSetup { port: 8080, .. }");

@@ -17,7 +17,7 @@ pub struct ServerConfig {
     pub admin_listen: Option<SocketAddr>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Host names that the listeners answer for, besides that of `public_url` and loopback.
+    /// Host names that the listeners answer for, besides their own.
     pub host_names: Vec<String>,
     /// Worker threads; one per processor where absent.
     pub workers: Option<usize>,
@@ -41,8 +41,9 @@ pub(super) struct RawServer {
     /// seems to come from the proxy, and shares its rate limits.
     #[serde(deserialize_with = "list")]
     trusted_proxies: Vec<String>,
-    /// Further host names that the listeners answer for, such as the one that a metrics scraper uses. The host of
-    /// `public_url`, loopback, and for `/healthz` and `/readyz` every name, are answered anyway.
+    /// Further host names that the listeners answer for, such as the one that a metrics scraper uses. Loopback is
+    /// answered anyway; so are, on `listen`, the host of `public_url`, and every name for `/healthz` and `/readyz`;
+    /// on `admin_listen`, every bare address.
     #[serde(deserialize_with = "list")]
     host_names: Vec<String>,
     /// Worker threads, 1 to 512. Default: one per processor.

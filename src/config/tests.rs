@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::domain::client::{Origin, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SeededEntropy;
 use crate::domain::key_ring::KeyId;
@@ -322,6 +323,7 @@ fn the_demo_has_a_configuration_of_its_own() {
         provider_url: "http://127.0.0.1:9000",
         provider_client_id: "token-broker",
         provider_client_secret: "x",
+        apps: &[],
         log_filter: "warn",
     });
     let config = loaded.unwrap().config;
@@ -340,6 +342,30 @@ fn the_demo_has_a_configuration_of_its_own() {
     assert_eq!(clients, expected);
     assert_eq!(config.sample.client_id.unwrap().as_str(), "sample");
     assert!(config.clients[2].legacy);
+}
+
+#[test]
+fn the_demo_has_a_client_for_an_app_of_ones_own() {
+    let folder = Folder::new();
+    let apps = ["http://localhost:3000/", "https://127.0.0.1:3000/signed-in?a=b"];
+    let loaded = development(DevelopmentSetup {
+        port: 8080,
+        database: &folder.path().join("broker.sqlite"),
+        server_keys: &folder.path().join("server_keys.toml"),
+        provider_url: "http://127.0.0.1:9000",
+        provider_client_id: "token-broker",
+        provider_client_secret: "x",
+        apps: &apps.map(|address| address.parse().unwrap()),
+        log_filter: "warn",
+    });
+    let clients = loaded.unwrap().config.clients;
+    let [.., app] = clients.as_slice() else { panic!("no client") };
+    assert_eq!((clients.len(), app.id.as_str()), (4, "app"));
+    let texts = |addresses: &[RedirectUri]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&app.redirect_uris), apps);
+    assert_eq!(texts(&app.post_logout_redirect_uris), apps);
+    let origins: Vec<_> = app.origins.iter().map(Origin::as_str).collect();
+    assert_eq!(origins, ["http://localhost:3000", "https://127.0.0.1:3000"]);
 }
 
 #[test]

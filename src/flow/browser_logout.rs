@@ -160,12 +160,16 @@ impl<'a> Destination<'a> {
                 Some(registered.ok_or_else(|| Error::invalid_request(problem))?)
             }
             (Some(_), None) => {
-                return Err(Error::invalid_request("post_logout_redirect_uri needs client_id beside it"));
+                return Err(Error::invalid_request(
+                    "The parameter 'post_logout_redirect_uri' needs 'client_id' beside it.",
+                ));
             }
         };
         let client_state = request.state.as_deref().map(str::parse::<ClientState>).transpose();
         let client_state = client_state.map_err(|_| {
-            Error::invalid_request("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")
+            Error::invalid_request(
+                "The parameter 'state' must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'.",
+            )
         })?;
         Ok(Self { client, target, client_state })
     }

@@ -25,7 +25,7 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
     let LiveToken { keys, genuine, record, client } = live_token(broker, caller, presented).await?;
     if client.legacy {
         // Every browser of the person shares the token: rotating it in one would sign the others out.
-        return Err(Error::invalid_request("tokens of a legacy client are not rotated: sign in again"));
+        return Err(Error::invalid_request("Tokens of a legacy client are not rotated: sign in again."));
     }
     let now = broker.clock.now();
     let issue = Issue::new(broker, client, now).with_binding_of(&record.token.facts);

@@ -1,6 +1,6 @@
 //! The admin listener: numbers and detailed health, never on the public one.
 
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, get, route, web};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,6 +76,8 @@ impl From<&Part> for HealthPart {
 ///
 /// What works at the moment, and what is wrong with what does not; 503 where a part does not.
 #[utoipa::path(
+    method(get, head),
+    path = "/healthz",
     tag = "Admin",
     responses(
         (status = 200, description = "Everything works.", body = DetailedHealth),
@@ -83,7 +85,7 @@ impl From<&Part> for HealthPart {
         AdminErrors,
     ),
 )]
-#[get("/healthz")]
+#[route("/healthz", method = "GET", method = "HEAD")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
     let health = health(&broker).await;
     let ready = Ready::from(health.readiness);

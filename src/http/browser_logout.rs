@@ -38,12 +38,12 @@ errors!(OpenErrors, SignOutPage, [InvalidRequest, InvalidClient, NotANavigation,
 #[utoipa::path(
     tag = "Sign-out",
     params(
-        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one, and where the browser need not return anywhere."),
-        ("post_logout_redirect_uri" = Option<String>, Query, description = "Where the browser returns to: one of the addresses registered for it, byte for byte. May be omitted where the client has only one; without any the end is a page here."),
-        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`."),
+        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one, and where the browser need not return anywhere.", example = "web"),
+        ("post_logout_redirect_uri" = Option<String>, Query, description = "Where the browser returns to: one of the addresses registered for it, byte for byte. May be omitted where the client has only one; without any the end is a page here.", example = "https://app.example.com/signed-out"),
+        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.", example = "af0ifjsldkj"),
     ),
     responses(
-        (status = 200, description = "The page that asks, or the page that says that the person is signed out.", content_type = "text/html; charset=utf-8", body = String),
+        (status = 200, description = "The page that asks, or the page that says that the person is signed out.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign out of Web? …"),
         (status = 303, description = "On to the provider's logout, or back to the SPA.", headers(
             ("Location" = String, description = "The provider's logout request, or `post_logout_redirect_uri` with `state`."),
             ("Set-Cookie" = String, description = "Makes the browser forget its session, and remember the logout while it is at the provider."),
@@ -93,10 +93,13 @@ async fn open(
 #[expect(dead_code, reason = "describes a form that is read parameter by parameter")]
 pub struct LogoutForm {
     /// As in `GET /logout`.
+    #[schema(example = "web")]
     client_id: Option<String>,
     /// As in `GET /logout`.
+    #[schema(example = "https://app.example.com/signed-out")]
     post_logout_redirect_uri: Option<String>,
     /// As in `GET /logout`.
+    #[schema(example = "af0ifjsldkj")]
     state: Option<String>,
 }
 
@@ -129,7 +132,7 @@ errors!(
         (status = 200, description = "The page that says so and leads on.", content_type = "text/html; charset=utf-8", body = String, headers(
             ("Set-Cookie" = String, description = "Makes the browser forget its session, and remember the logout while it is at the provider."),
             ("Clear-Site-Data" = String, description = "`\"storage\"`: what pages of this origin have stored."),
-        )),
+        ), example = "<!DOCTYPE html>… You are signed out …"),
         EndErrors,
     ),
 )]
@@ -171,9 +174,9 @@ errors!(ReturnErrors, SignOutPage, [InvalidRequest, TemporarilyUnavailable]);
 /// on to the SPA; any other one gets the answer of `GET /logout`.
 #[utoipa::path(
     tag = "Sign-out",
-    params(("state" = Option<String>, Query, description = "The state of the logout request.")),
+    params(("state" = Option<String>, Query, description = "The state of the logout request.", example = "gkVZ2mXj7GQy1bT0pHc9Dw")),
     responses(
-        (status = 200, description = "The page that says that the person is signed out, or asks whether they want to be.", content_type = "text/html; charset=utf-8", body = String),
+        (status = 200, description = "The page that says that the person is signed out, or asks whether they want to be.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… You are signed out …"),
         (status = 303, description = "Back to the SPA.", headers(
             ("Location" = String, description = "`post_logout_redirect_uri` with the SPA's `state`."),
             ("Set-Cookie" = String, description = "Makes the browser forget the logout."),

@@ -27,10 +27,10 @@ errors!(
 #[utoipa::path(
     tag = "Sign-in",
     params(
-        ("code" = Option<String>, Query, description = "The provider's authorization code."),
-        ("state" = Option<String>, Query, description = "The state of the attempt."),
-        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207)."),
-        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1)."),
+        ("code" = Option<String>, Query, description = "The provider's authorization code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
+        ("state" = Option<String>, Query, description = "The state of the attempt.", example = "gkVZ2mXj7GQy1bT0pHc9Dw"),
+        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207).", example = "https://login.example.com"),
+        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1).", example = "access_denied"),
     ),
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(
@@ -58,11 +58,11 @@ pub async fn oauth2_callback(
 #[utoipa::path(
     tag = "Sign-in",
     params(
-        ("provider" = String, Path, description = "The id of the provider."),
-        ("code" = Option<String>, Query, description = "The provider's authorization code."),
-        ("state" = Option<String>, Query, description = "The state of the attempt."),
-        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207)."),
-        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1)."),
+        ("provider" = String, Path, description = "The id of the provider.", example = "corp"),
+        ("code" = Option<String>, Query, description = "The provider's authorization code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
+        ("state" = Option<String>, Query, description = "The state of the attempt.", example = "gkVZ2mXj7GQy1bT0pHc9Dw"),
+        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207).", example = "https://login.example.com"),
+        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1).", example = "access_denied"),
     ),
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(

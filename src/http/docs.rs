@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{ContentType, HeaderValue};
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpResponse, route, web};
 use maud::{DOCTYPE, html};
 use utoipa_swagger_ui::Config;
 
@@ -18,7 +18,11 @@ use crate::error::{Error, ErrorCode, Result};
 /// The viewer's own files that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-const INITIALISER: &str = include_str!("assets/docs.js");
+/// What is ours: name, media type and text.
+const OWN_FILES: [(&str, &str, &str); 2] = [
+    ("initialiser.js", "text/javascript", include_str!("assets/docs.js")),
+    ("own.css", "text/css", include_str!("assets/docs.css")),
+];
 
 static POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -26,28 +30,30 @@ static POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 errors!(DocsErrors, Problem, []);
-errors!(FileErrors, Problem, [NotFound]);
 
 /// The description of this API
 ///
 /// OpenAPI 3.1. In production only where configuration says so, and always on the admin listener.
 #[utoipa::path(
+    method(get, head),
+    path = "/openapi.json",
     tag = "Service",
-    responses((status = 200, description = "The OpenAPI document.", content_type = "application/json", body = Object), DocsErrors),
+    responses(
+        (
+            status = 200, description = "The OpenAPI document.", content_type = "application/json", body = Object,
+            example = json!({ "openapi": "3.1.0", "info": { "title": "token-broker" }, "paths": {} }),
+        ),
+        DocsErrors,
+    ),
 )]
-#[get("/openapi.json")]
+#[route("/openapi.json", method = "GET", method = "HEAD")]
 pub async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(openapi::served())
 }
 
-/// The description of this API, to read and try
-///
-/// A page that shows the OpenAPI document, without any request to another host.
-#[utoipa::path(
-    tag = "Service",
-    responses((status = 200, description = "The page.", content_type = "text/html; charset=utf-8", body = String), DocsErrors),
-)]
-#[get("/docs")]
+/// The description of this API, to read and try: without any request to another host.
+#[utoipa::path(method(get, head), path = "/docs")]
+#[route("/docs", method = "GET", method = "HEAD")]
 pub async fn docs() -> HttpResponse {
     let page = html! {
         (DOCTYPE)
@@ -55,12 +61,14 @@ pub async fn docs() -> HttpResponse {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
                 title { "token-broker API" }
                 link rel="icon" type="image/png" href="/docs/favicon-32x32.png";
                 link rel="stylesheet" href="/docs/swagger-ui.css";
+                link rel="stylesheet" href="/docs/own.css";
             }
             body {
-                div id="swagger-ui" {}
+                main id="swagger-ui" {}
                 script src="/docs/swagger-ui-bundle.js" {}
                 script src="/docs/initialiser.js" {}
             }
@@ -69,18 +77,12 @@ pub async fn docs() -> HttpResponse {
     pages::answer(page, &POLICY)
 }
 
-/// A file of the viewer
-///
 /// What the page at `/docs` consists of.
-#[utoipa::path(
-    tag = "Service",
-    params(("file" = String, Path, description = "The file's name.")),
-    responses((status = 200, description = "The file.", content_type = "application/octet-stream", body = String), FileErrors),
-)]
-#[get("/docs/{file}")]
+#[utoipa::path(method(get, head), path = "/docs/{file}")]
+#[route("/docs/{file}", method = "GET", method = "HEAD")]
 pub async fn docs_file(name: web::Path<String>) -> Result<HttpResponse> {
-    if *name == "initialiser.js" {
-        return Ok(HttpResponse::Ok().content_type("text/javascript").body(INITIALISER));
+    if let Some((_, kind, text)) = OWN_FILES.iter().find(|(own, ..)| *own == *name) {
+        return Ok(HttpResponse::Ok().content_type(*kind).body(*text));
     }
     let known = FILES.iter().find(|file| **file == *name).ok_or(ErrorCode::NotFound)?;
     viewer_file(known)

@@ -190,20 +190,22 @@ impl Failure {
     }
 }
 
-/// Writes a failure into its answer; the headers that are there (`Allow`, CORS, challenges) stay.
+/// Writes a failure into its answer; the headers that are there (`Allow`, CORS, challenges) stay. `start_again`
+/// is asked for a page only.
 pub fn render(
     response: HttpResponse,
     failure: &Failure,
     shape: Shape,
     request_id: &str,
-    start_again: &str,
+    start_again: impl FnOnce() -> Option<String>,
 ) -> HttpResponse {
     let (code, text) = (failure.code, failure.text);
+    let page = |doing| pages::error(doing, code, text, request_id, start_again().as_deref()).into_string();
     let body = match shape {
         Shape::OAuth => serde_json::to_string(&OAuthError::new(code, text, request_id)).unwrap_or_default(),
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
-        Shape::Page => pages::error("Sign-in", code, text, request_id, start_again).into_string(),
-        Shape::SignOutPage => pages::error("Sign-out", code, text, request_id, start_again).into_string(),
+        Shape::Page => page(pages::SIGN_IN),
+        Shape::SignOutPage => page(pages::SIGN_OUT),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);

@@ -20,12 +20,16 @@ pub struct Health {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
     /// Whether all of it works.
+    #[schema(example = true)]
     ready: bool,
     /// Whether people can sign in.
+    #[schema(example = true)]
     log_in: bool,
     /// Whether one-time keys can be redeemed.
+    #[schema(example = true)]
     redeem: bool,
     /// Whether tokens can be checked.
+    #[schema(example = true)]
     verify: bool,
 }
 
@@ -42,7 +46,7 @@ errors!(ServiceErrors, Problem, []);
 ///
 /// Asks nothing of any store: for a supervisor that restarts a hung process.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/healthz",
     tag = "Service",
     responses((status = 200, description = "It runs.", body = Health), ServiceErrors),
@@ -58,7 +62,7 @@ pub async fn healthz() -> web::Json<Health> {
 /// redemption and token checks are told apart in the body, because each needs other stores: while Redis is away,
 /// tokens are still checked.
 #[utoipa::path(
-    get,
+    method(get, head),
     path = "/readyz",
     tag = "Service",
     responses(

@@ -49,22 +49,22 @@ errors!(
 /// session goes straight back to the SPA with a one-time key for one more token of that session, unless the
 /// parameters ask for the provider. Any other is sent on to the provider with `state`, `nonce` and a PKCE challenge
 /// of the broker's own, and keeps the login attempt in a cookie for ten minutes. With several providers and none
-/// named, a page lets the person choose. `legacy` clients always go to the provider.
+/// named, a page lets the person choose, or go back with `error=access_denied`. `legacy` clients always go to the provider.
 #[utoipa::path(
     tag = "Sign-in",
     params(
-        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one."),
-        ("redirect_uri" = Option<String>, Query, description = "Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted where the client has only one."),
-        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`."),
-        ("code_challenge" = Option<String>, Query, description = "The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one."),
-        ("code_challenge_method" = Option<String>, Query, description = "Always `S256`."),
-        ("prompt" = Option<String>, Query, description = "OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` go on to the provider, whoever is signed in, where the client may use them. `none` shows no page: a live session is continued; without one an OpenID provider is asked silently where the client may use it; otherwise the SPA gets `error=login_required`."),
-        ("login_hint" = Option<String>, Query, description = "Who is expected, where the client may use it: a session of somebody else (by username or email address) is not continued, and the hint goes on to the provider."),
-        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are at the provider, at most, where the client may use it; checked in the session, else in the ID token."),
-        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses."),
+        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one.", example = "web"),
+        ("redirect_uri" = Option<String>, Query, description = "Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted where the client has only one.", example = "https://app.example.com/signed-in"),
+        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.", example = "af0ifjsldkj"),
+        ("code_challenge" = Option<String>, Query, description = "The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one.", example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method" = Option<String>, Query, description = "Always `S256`.", example = "S256"),
+        ("prompt" = Option<String>, Query, description = "OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` go on to the provider, whoever is signed in, where the client may use them. `none` shows no page: a live session is continued; without one an OpenID provider is asked silently where the client may use it; otherwise the SPA gets `error=login_required`.", example = "login"),
+        ("login_hint" = Option<String>, Query, description = "Who is expected, where the client may use it: a session of somebody else (by username or email address) is not continued, and the hint goes on to the provider.", example = "alice@example.com"),
+        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are at the provider, at most, where the client may use it; checked in the session, else in the ID token.", example = "3600"),
+        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses.", example = "corp"),
     ),
     responses(
-        (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String),
+        (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),
         (status = 303, description = "On to the provider, with the cookie of this attempt; or straight back to the SPA.", headers(
             ("Location" = String, description = "The provider's authorization endpoint with the authorization request; or the login's `redirect_uri` with `one_time_key` and `state` of a continued session, or with `error` (`login_required`, `temporarily_unavailable`), `error_description` and `state`."),
             ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, sealed anew, or cleared when it is over."),
@@ -129,13 +129,13 @@ fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse
             }
             response.finish()
         }
-        LoginStep::Choose { client_name, providers } => {
+        LoginStep::Choose { client_name, back, providers } => {
             let with_link = |provider: ProviderChoice| {
                 let link = same_login.at(provider.id.as_str());
                 (provider, link)
             };
             let choices: Vec<_> = providers.into_iter().map(with_link).collect();
-            pages::answer(pages::choose(&client_name, &choices), &pages::NO_SCRIPT)
+            pages::answer(pages::choose(&client_name, &choices, &back), &pages::NO_SCRIPT)
         }
     }
 }

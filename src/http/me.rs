@@ -27,6 +27,7 @@ pub struct Me {
 #[derive(Debug, Serialize, ToSchema)]
 struct MeUser {
     /// The stable local id.
+    #[schema(example = "0b3c4f6e-5a3d-4c2b-9d8e-7f6a5b4c3d2e")]
     id: Uuid,
     /// The provider that the person signed in at.
     #[schema(example = "corp")]
@@ -41,6 +42,7 @@ struct MeUser {
     #[schema(required, example = "alice@example.com")]
     email: Option<String>,
     /// Whether the provider vouches for the address.
+    #[schema(example = true)]
     email_verified: bool,
 }
 
@@ -48,8 +50,10 @@ struct MeUser {
 #[derive(Debug, Serialize, ToSchema)]
 struct MeToken {
     /// When it was issued.
+    #[schema(example = "2026-11-22T10:15:00Z")]
     issued_at: DateTime<Utc>,
     /// When it dies.
+    #[schema(example = "2026-11-29T10:15:00Z")]
     expires_at: DateTime<Utc>,
     /// Seconds until it dies, counted from now.
     #[schema(example = 604_800)]
@@ -66,13 +70,16 @@ struct MeToken {
 #[derive(Debug, Serialize, ToSchema)]
 struct MeSession {
     /// Its id; opens nothing.
+    #[schema(example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")]
     id: Uuid,
     /// When the login was.
+    #[schema(example = "2026-11-22T10:15:00Z")]
     created_at: DateTime<Utc>,
     /// When it ends, at the latest.
+    #[schema(example = "2026-12-22T10:15:00Z")]
     expires_at: DateTime<Utc>,
     /// When the person last proved who they are at the provider, where it says so.
-    #[schema(required)]
+    #[schema(required, example = "2026-11-22T10:14:52Z")]
     auth_time: Option<DateTime<Utc>>,
 }
 
@@ -116,6 +123,7 @@ pub struct Permissions {
     #[schema(example = json!(["staff"]))]
     groups: Vec<String>,
     /// When this was read at the provider: at the login.
+    #[schema(example = "2026-11-22T10:15:00Z")]
     as_of: DateTime<Utc>,
 }
 

@@ -47,7 +47,7 @@ pub use sample::Sample;
 pub struct HttpSettings {
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Host names that the listeners answer for, besides that of the public address and loopback.
+    /// Host names that the listeners answer for, besides their own.
     pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,

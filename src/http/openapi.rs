@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 document, made from the same list as the routes.
 
+mod examples;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -42,7 +44,7 @@ const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
         (name = "Sessions", description = "Where the person is signed in."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
-        (name = "Service", description = "Health, description, front page."),
+        (name = "Service", description = "Health, and this description."),
     ),
     components(schemas(OAuthError, Problem)),
     modifiers(&BearerScheme),
@@ -67,14 +69,15 @@ impl Modify for BearerScheme {
 /// The document describes what a production broker offers at most.
 const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
 
-/// The document of the public listener.
+/// The document of the public listener: the contract, without the pages that people look at.
 pub fn document() -> utoipa::openapi::OpenApi {
-    App::new()
-        .into_utoipa_app()
-        .openapi(Base::openapi())
-        .configure(|config| routes::public(config, Cors::default(), DESCRIBED))
-        .split_for_parts()
-        .1
+    let app = App::new().into_utoipa_app().openapi(Base::openapi());
+    let (_, mut document) =
+        app.configure(|config| routes::contract(config, Cors::default(), DESCRIBED)).split_for_parts();
+    // HEAD is GET without the body (RFC 9110 section 9.3.2): there is no more to say about it.
+    document.paths.paths.values_mut().for_each(|item| item.head = None);
+    examples::complete(&mut document);
+    document
 }
 
 /// The document as it is served and committed: pretty JSON with a line feed at the end.
@@ -172,14 +175,17 @@ mod tests {
 
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/token-broker.json");
 
-    fn operations() -> Vec<(String, Value)> {
-        let document: Value = serde_json::from_str(&document_json()).unwrap();
+    fn operations_of(document: &Value) -> Vec<(String, Value)> {
         let paths = document["paths"].as_object().unwrap().clone();
         let of_path = |(path, item): (String, Value)| {
             let item = item.as_object().unwrap().clone();
             item.into_iter().map(move |(method, operation)| (format!("{method} {path}"), operation))
         };
         paths.into_iter().flat_map(of_path).collect()
+    }
+
+    fn operations() -> Vec<(String, Value)> {
+        operations_of(&serde_json::from_str(&document_json()).unwrap())
     }
 
     #[test]
@@ -202,13 +208,10 @@ mod tests {
             [
                 "delete /api/sessions",
                 "delete /api/sessions/{id}",
-                "get /",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
                 "get /api/sessions",
-                "get /docs",
-                "get /docs/{file}",
                 "get /healthz",
                 "get /login",
                 "get /logout",
@@ -217,8 +220,6 @@ mod tests {
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
-                "get /sample/{file}",
-                "get /sample/{folder}/{file}",
                 "post /api/get_token",
                 "post /api/logout",
                 "post /api/token/rotate",
@@ -251,6 +252,79 @@ mod tests {
                 assert!(responses.contains_key(common), "{name}: {common}");
             }
         }
+    }
+
+    /// The schema itself, where another place is named.
+    fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+        match schema["$ref"].as_str() {
+            Some(name) => document.pointer(name.trim_start_matches('#')).unwrap(),
+            None => schema,
+        }
+    }
+
+    /// Checks an example against what the document uses of JSON Schema.
+    fn assert_conforms(document: &Value, schema: &Value, example: &Value, what: &str) {
+        let schema = resolved(document, schema);
+        if let Some(choices) = schema["oneOf"].as_array() {
+            let schema = choices.iter().find(|choice| choice["type"] != "null").unwrap();
+            return assert_conforms(document, schema, example, what);
+        }
+        let kind = match example {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let types = &schema["type"];
+        assert!(
+            types == kind || types.as_array().is_some_and(|all| all.contains(&kind.into())),
+            "{what}: {kind}"
+        );
+        if let Some(known) = schema["enum"].as_array() {
+            assert!(known.contains(example), "{what}: {example}");
+        }
+        let text = example.as_str().unwrap_or_default();
+        let formed = match schema["format"].as_str() {
+            Some("date-time") => text.parse::<chrono::DateTime<chrono::Utc>>().is_ok(),
+            Some("uuid") => text.parse::<uuid::Uuid>().is_ok(),
+            _ => true,
+        };
+        assert!(formed, "{what}: {example}");
+        for item in example.as_array().into_iter().flatten() {
+            assert_conforms(document, &schema["items"], item, what);
+        }
+        for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+            let given = example.get(name).unwrap_or_else(|| panic!("{what}: {name} has no example"));
+            assert_conforms(document, member, given, &format!("{what}.{name}"));
+        }
+    }
+
+    #[test]
+    fn ad_10_every_parameter_and_every_body_of_the_committed_document_has_an_example_that_conforms() {
+        let document: Value = serde_json::from_str(&std::fs::read_to_string(COMMITTED).unwrap()).unwrap();
+        let mut bodies = 0;
+        for (name, operation) in operations_of(&document) {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let what = format!("{name}: {}", parameter["name"]);
+                assert_conforms(&document, &parameter["schema"], &parameter["example"], &what);
+            }
+            let successes = operation["responses"].as_object().unwrap().iter();
+            let successes = successes.filter(|(status, _)| status.starts_with('2')).map(|(_, answer)| answer);
+            for body in successes.chain([&operation["requestBody"]]) {
+                for (kind, content) in body["content"].as_object().into_iter().flatten() {
+                    bodies += 1;
+                    assert_conforms(
+                        &document,
+                        &content["schema"],
+                        &content["example"],
+                        &format!("{name}: {kind}"),
+                    );
+                }
+            }
+        }
+        assert!(bodies > 15, "{bodies}");
     }
 
     #[test]

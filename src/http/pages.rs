@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::extract::parameters::{self, parameter};
 use crate::error::ErrorCode;
 use crate::flow::login::ProviderChoice;
 use crate::state::Broker;
@@ -70,18 +71,39 @@ pub fn layout(title: &str, head: Markup, body: Markup) -> Markup {
     }
 }
 
-/// The page that says what went wrong with what the person did: `Sign-in` or `Sign-out`.
-pub fn error(what: &str, code: ErrorCode, text: &str, request_id: &str, start_again: &str) -> Markup {
+/// What the person was doing: as a name, and as what to do again.
+pub type Doing = [&'static str; 2];
+
+/// Signing in.
+pub const SIGN_IN: Doing = ["Sign-in", "sign in"];
+
+/// Signing out.
+pub const SIGN_OUT: Doing = ["Sign-out", "sign out"];
+
+/// The page that says what went wrong with what the person did, and how to begin anew: by a link to the
+/// application where that is known.
+pub fn error(
+    [what, act]: Doing,
+    code: ErrorCode,
+    text: &str,
+    request_id: &str,
+    start_again: Option<&str>,
+) -> Markup {
     let failed = if code.status() >= 500 { "is not possible right now" } else { "failed" };
     let title = format!("{what} {failed}");
     layout(
         &title,
         html! {},
         html! {
-            main role="alert" {
-                h1 { (title) }
-                p { (text) }
-                p { a.button href=(start_again) { "Start again" } }
+            main {
+                div role="alert" {
+                    h1 { (title) }
+                    p { (text) }
+                }
+                @match start_again {
+                    Some(address) => p { a.button href=(address) { "Start again" } },
+                    None => p { "Go back to the application and " (act) " again." },
+                }
                 p.small {
                     "If this happens again, tell the people who run this service: "
                     code { (code) } " · request " code { (request_id) }
@@ -91,8 +113,8 @@ pub fn error(what: &str, code: ErrorCode, text: &str, request_id: &str, start_ag
     )
 }
 
-/// The page that lets the person choose a provider. Each link repeats the login's own parameters.
-pub fn choose(client_name: &str, choices: &[(ProviderChoice, String)]) -> Markup {
+/// The page that lets the person choose a provider, or go back. Each choice repeats the login's own parameters.
+pub fn choose(client_name: &str, choices: &[(ProviderChoice, String)], back: &str) -> Markup {
     layout(
         "Sign in",
         html! {},
@@ -102,9 +124,10 @@ pub fn choose(client_name: &str, choices: &[(ProviderChoice, String)]) -> Markup
                 p { "Choose how you want to sign in." }
                 ul.choices {
                     @for (provider, link) in choices {
-                        li { a.button href=(link) { "Continue with " (provider.display_name) } }
+                        li { a.choice href=(link) { "Continue with " (provider.display_name) } }
                     }
                 }
+                p.back { a.quiet href=(back) { "Back to " (client_name) } }
             }
         },
     )
@@ -124,8 +147,11 @@ pub fn front() -> Markup {
     )
 }
 
-/// Where "Start again" leads: to the application, where there is only one, otherwise to the front page.
-pub fn start_again(broker: &Broker) -> String {
-    let only = broker.clients.only().and_then(|client| client.redirect_uris.first());
-    only.map_or_else(|| "/".to_owned(), |address| format!("{}/", address.origin()))
+/// Where "Start again" leads: to the application that the query names, or to the only one there is. The address
+/// is the registered one, never one of the request.
+pub fn start_again(broker: &Broker, query: &str) -> Option<String> {
+    let [id] = parameters::read(query.as_bytes(), [parameter!("client_id")]).unwrap_or_default();
+    let named = id.and_then(|id| broker.clients.find(&id));
+    let client = named.or_else(|| broker.clients.only())?;
+    Some(format!("{}/", client.redirect_uris.first()?.origin()))
 }

@@ -42,6 +42,7 @@ pub struct TokenAnswer<'a> {
     #[schema(example = 604_800)]
     expires_in: i64,
     /// When it dies.
+    #[schema(example = "2026-11-29T10:15:00Z")]
     expires_at: DateTime<Utc>,
     /// Its scopes, space-separated.
     #[schema(example = "profile")]
@@ -137,7 +138,7 @@ errors!(LegacyErrors, OAuth, [InvalidRequest, OriginNotAllowed, RateLimited, Tem
 /// any such client the method is not allowed.
 #[utoipa::path(
     tag = "Tokens",
-    params(("one_time_key" = String, Query, description = "The key from the redirect.")),
+    params(("one_time_key" = String, Query, description = "The key from the redirect.", example = "tbo_…")),
     responses(
         (status = 200, description = "The token, or `null`.", body = LegacyTokenAnswer),
         LegacyErrors,

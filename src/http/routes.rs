@@ -1,4 +1,5 @@
-//! The one list of routes. What is not here is not served, and what is here stands in the OpenAPI document.
+//! The one list of routes. What is not here is not served, and what is in [`contract`] stands in the OpenAPI
+//! document.
 //!
 //! A trailing slash is accepted everywhere but where an id is left out (`middleware/slashes.rs`); paths are written
 //! without it.
@@ -29,8 +30,23 @@ pub struct Offered {
     pub sample: bool,
 }
 
-/// The public listener. `cors` is wrapped around what SPAs call, and around nothing else.
+/// The public listener.
 pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
+    contract(config, cors, offered);
+    config.service(front::front_page);
+    if offered.docs {
+        config.configure(docs);
+    }
+    if offered.sample {
+        config
+            .service(sample::sample_folder)
+            .service(sample::sample_file)
+            .service(sample::sample_file_in_folder);
+    }
+}
+
+/// What clients and providers rely on. `cors` is wrapped around what SPAs call, and around nothing else.
+pub fn contract(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
     let mut api = scope("/api")
         .wrap(cors)
         .service(redeem::get_token)
@@ -54,23 +70,23 @@ pub fn public(config: &mut ServiceConfig, cors: Cors, offered: Offered) {
         .service(browser_logout::logout_callback)
         .service(backchannel_logout::backchannel_logout)
         .service(health::healthz)
-        .service(health::readyz)
-        .service(front::front_page);
+        .service(health::readyz);
     if offered.docs {
-        config.configure(docs);
-    }
-    if offered.sample {
-        config.service(sample::sample_file).service(sample::sample_file_in_folder);
+        config.service(docs::openapi_json);
     }
 }
 
 /// The admin listener.
 pub fn admin(config: &mut ServiceConfig) {
-    config.service(admin::metrics).service(admin::detailed_health).configure(docs);
+    config
+        .service(admin::metrics)
+        .service(admin::detailed_health)
+        .service(docs::openapi_json)
+        .configure(docs);
 }
 
 fn docs(config: &mut ServiceConfig) {
-    config.service(docs::openapi_json).service(docs::docs).service(docs::docs_file);
+    config.service(docs::docs).service(docs::docs_file);
 }
 
 /// Which methods each path has, read from the document of the same list.
@@ -86,6 +102,7 @@ impl Methods {
                 .map(|(path, item)| {
                     let methods = [
                         (Method::GET, item.get.is_some()),
+                        (Method::HEAD, item.head.is_some()),
                         (Method::POST, item.post.is_some()),
                         (Method::PUT, item.put.is_some()),
                         (Method::DELETE, item.delete.is_some()),

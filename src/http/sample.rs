@@ -9,16 +9,16 @@ use actix_web::http::header::{
     AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ETAG, Encoding, EntityTag, Header, HeaderValue,
     IfNoneMatch, VARY,
 };
-use actix_web::{HttpRequest, HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, route, web};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::openapi::errors;
-use super::{HttpSettings, pages};
+use super::{HttpSettings, front, pages};
 use crate::domain::ids::ClientId;
 use crate::error::{Error, ErrorCode, Result};
+use crate::state::Broker;
 
 /// A file as `build.rs` found it.
 struct Embedded {
@@ -130,22 +130,16 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-errors!(SampleErrors, Problem, [NotFound]);
+/// Leads to the page, which is at `/`.
+#[utoipa::path(method(get, head), path = "/sample")]
+#[route("/sample", method = "GET", method = "HEAD")]
+pub async fn sample_folder(broker: web::Data<Broker>) -> HttpResponse {
+    front::to_public_address(&broker)
+}
 
-/// A file of the sample app
-///
-/// Only where `[sample]` is configured, and in the demo. `config.js` is written for this broker; the others stand
-/// in the program. Browsers may keep them and ask with `If-None-Match`.
-#[utoipa::path(
-    tag = "Service",
-    params(("file" = String, Path, description = "The file's name.", example = "app.js")),
-    responses(
-        (status = 200, description = "The file.", content_type = "application/octet-stream", body = String),
-        (status = 304, description = "It is still the one that `If-None-Match` names."),
-        SampleErrors,
-    ),
-)]
-#[get("/sample/{file}")]
+/// A file of the sample app.
+#[utoipa::path(method(get, head), path = "/sample/{file}")]
+#[route("/sample/{file}", method = "GET", method = "HEAD")]
 pub async fn sample_file(
     request: HttpRequest,
     name: web::Path<String>,
@@ -154,22 +148,9 @@ pub async fn sample_file(
     offered(&settings)?.file(&request, &name).await
 }
 
-/// A file in a folder of the sample app
-///
-/// As `/sample/{file}`.
-#[utoipa::path(
-    tag = "Service",
-    params(
-        ("folder" = String, Path, description = "The folder's name.", example = "client"),
-        ("file" = String, Path, description = "The file's name.", example = "token-broker.js"),
-    ),
-    responses(
-        (status = 200, description = "The file.", content_type = "application/octet-stream", body = String),
-        (status = 304, description = "It is still the one that `If-None-Match` names."),
-        SampleErrors,
-    ),
-)]
-#[get("/sample/{folder}/{file}")]
+/// A file in a folder of the sample app.
+#[utoipa::path(method(get, head), path = "/sample/{folder}/{file}")]
+#[route("/sample/{folder}/{file}", method = "GET", method = "HEAD")]
 pub async fn sample_file_in_folder(
     request: HttpRequest,
     name: web::Path<(String, String)>,

@@ -27,6 +27,7 @@ pub struct Sessions {
 #[derive(Debug, Serialize, ToSchema)]
 struct OneSession {
     /// Its id; opens nothing.
+    #[schema(example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")]
     id: Uuid,
     /// Whether it is the session of the token that asks.
     #[schema(example = true)]
@@ -34,11 +35,13 @@ struct OneSession {
     /// The browser and its machine, as far as it says.
     device: SessionDevice,
     /// When the login was.
+    #[schema(example = "2026-11-22T10:15:00Z")]
     created_at: DateTime<Utc>,
     /// When its token was last used, to within five minutes; null where it never was.
-    #[schema(required)]
+    #[schema(required, example = "2026-11-22T11:40:00Z")]
     last_used_at: Option<DateTime<Utc>>,
     /// When it ends, at the latest.
+    #[schema(example = "2026-12-22T10:15:00Z")]
     expires_at: DateTime<Utc>,
     /// The provider that the person signed in at.
     #[schema(example = "corp")]
@@ -61,6 +64,7 @@ struct SessionDevice {
 /// A kind of machine: `mobile` is a phone or a tablet, `other` anything that is neither that nor a computer.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(example = "computer")]
 enum SessionDeviceKind {
     Computer,
     Mobile,
@@ -144,7 +148,7 @@ pub async fn sessions(
 #[utoipa::path(
     tag = "Sessions",
     security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id of one of the person's live sessions.")),
+    params(("id" = String, Path, description = "The id of one of the person's live sessions.", example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")),
     responses((status = 204, description = "The session has ended."), EndErrors),
 )]
 #[delete("/sessions/{id}")]

@@ -1,15 +1,13 @@
 //! The page on which a person chooses among several providers.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
+use token_broker::domain::client::KeyDelivery;
+use url::Url;
 
+use crate::pages::links;
 use crate::support::broker::{Setup, TestBroker};
-use crate::support::browser::Answer;
-
-/// The addresses of the page's links.
-fn links(page: &Answer) -> Vec<String> {
-    let href = Regex::new("href=\"([^\"]*)\"").unwrap();
-    href.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&")).collect()
-}
 
 #[actix_web::test]
 async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
@@ -28,7 +26,7 @@ async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
         assert!(browser.cookies("localhost").is_empty(), "nothing began yet");
 
         let links = links(&page);
-        assert_eq!(links.len(), 2, "{page:?}");
+        assert_eq!(links.len(), 3, "{page:?}");
         let provider = broker.config.providers[chosen].id.as_str();
         assert!(links[chosen].ends_with(&format!("&provider={provider}")), "{links:?}");
         let next = page.url.join(&links[chosen]).unwrap();
@@ -40,6 +38,34 @@ async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
         let me = broker.call("/api/me", answer.json()["access_token"].as_str().unwrap()).await.json();
         assert_eq!((&me["user"]["provider"], &me["user"]["username"]), (&provider.into(), &user.into()));
     }
+}
+
+/// Whoever does not want to sign in says so to the application, as at the provider, and stays with nothing.
+#[actix_web::test]
+async fn the_person_can_go_back_to_the_application() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.clients[1].key_delivery = KeyDelivery::Fragment;
+    }));
+    let browser = broker.browser();
+    for (client, name, address) in [
+        ("sample", "Sample app", format!("{}/?error=", broker.url)),
+        ("vite-react", "Sample app on another origin", "http://localhost:5173/#error=".to_owned()),
+    ] {
+        let redirect_uri = address.split(['?', '#']).next().unwrap();
+        let login = broker.login(&[("provider", ""), ("client_id", client), ("redirect_uri", redirect_uri)]);
+        let page = browser.navigate(&login.url).await;
+        assert!(page.body.contains(&format!(">Back to {name}</a>")), "{page:?}");
+        let links = links(&page);
+        let back: Url = links.last().unwrap().parse().unwrap();
+        assert!(back.as_str().starts_with(&address), "{back}");
+        let query = format!("{}&{}", back.query().unwrap_or_default(), back.fragment().unwrap_or_default());
+        let said: BTreeMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        assert_eq!((&*said["error"], &said["state"]), ("access_denied", &login.state));
+        let id = page.header("x-request-id").unwrap();
+        let text = "The sign-in was cancelled or this account may not sign in.";
+        assert_eq!(said["error_description"], format!("{text} (access_denied, request {id})"));
+    }
+    assert!(browser.cookies("localhost").is_empty(), "nothing began");
 }
 
 #[actix_web::test]

@@ -142,7 +142,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
     spoil_rows(&broker);
-    answers.push((ErrorCode::ServerError, broker.call("/api/me", &token).await));
+    answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 
     let mut reached = BTreeSet::new();
     for (expected, answer) in answers {
@@ -186,12 +186,25 @@ fn er_01_no_code_is_declared_and_never_used() {
     assert!(text.contains("Error::invalid_request("));
 }
 
+#[test]
+fn er_01_every_public_text_is_a_sentence() {
+    let mut text = String::new();
+    program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let said = Regex::new(r#"(?:invalid_request|\.detail)\(\s*"([^"]+)""#).unwrap();
+    let said: Vec<_> = said.captures_iter(&text).map(|found| found[1].to_owned()).collect();
+    assert!(said.len() > 25, "{said:?}");
+    let table = ErrorCode::ALL.iter().map(|code| code.public_text().to_owned());
+    for text in said.into_iter().chain(table) {
+        assert!(text.starts_with(|first: char| first.is_ascii_uppercase()) && text.ends_with('.'), "{text}");
+    }
+}
+
 /// Checks the form of an error and gives its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
     if ["/login", "/logout", "/oauth2_callback"].iter().any(|page| path.starts_with(page)) {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
-        assert!(answer.body.contains("Start again") && answer.body.contains(id), "{path}");
+        assert!(answer.body.contains("Go back to the application") && answer.body.contains(id), "{path}");
         return code(answer);
     }
     let body = answer.json();
@@ -407,7 +420,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
     let answers = [
         broker.redeem(&browser, &login.key(), &login.verifier).await,
         broker.log_in(&browser, "dev", "alice", "").await.back,
-        broker.call("/api/me", &token).await,
+        broker.call("/api/permissions", &token).await,
         without_database.call("/api/me", &token).await,
     ];
     let behind =

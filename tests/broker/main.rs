@@ -37,6 +37,7 @@ mod login_story;
 mod logout;
 mod logs;
 mod outages;
+mod pages;
 mod parallel_logins;
 mod provider_down;
 mod provider_faults;

@@ -107,11 +107,11 @@ fn answer(request: CallbackRequest) -> Result<Answer> {
             if good {
                 Ok(Answer::Code(code))
             } else {
-                Err(Error::invalid_request("code must be 1 to 2048 visible characters"))
+                Err(Error::invalid_request("The parameter 'code' must be 1 to 2048 visible characters."))
             }
         }
         (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error))),
-        _ => Err(Error::invalid_request("the callback must bring either code or error")),
+        _ => Err(Error::invalid_request("The provider must send either 'code' or 'error'.")),
     }
 }
 

@@ -39,7 +39,9 @@ impl<'a> Prompt<'a> {
         if text == "none" || (!text.is_empty() && text.split(' ').all(known)) {
             Ok(Self(text))
         } else {
-            Err(Error::invalid_request("prompt must be none, or some of login, consent and select_account"))
+            Err(Error::invalid_request(
+                "The parameter 'prompt' must be none, or some of login, consent and select_account.",
+            ))
         }
     }
 
@@ -73,17 +75,17 @@ impl<'a> Asked<'a> {
         let may_pass_prompt = allowed(LoginParameter::Prompt);
         // `none` is the broker's own business until a provider is asked.
         if prompt.is_some_and(|prompt| !prompt.is_none()) && !may_pass_prompt {
-            return Err(Error::invalid_request("prompt is not allowed for this client"));
+            return Err(Error::invalid_request("The parameter 'prompt' is not allowed for this client."));
         }
         if login_hint.is_some() && !allowed(LoginParameter::LoginHint) {
-            return Err(Error::invalid_request("login_hint is not allowed for this client"));
+            return Err(Error::invalid_request("The parameter 'login_hint' is not allowed for this client."));
         }
         if max_age.is_some() && !allowed(LoginParameter::MaxAge) {
-            return Err(Error::invalid_request("max_age is not allowed for this client"));
+            return Err(Error::invalid_request("The parameter 'max_age' is not allowed for this client."));
         }
         let provider = provider(broker, request.provider.as_deref())?;
         if max_age.is_some() && provider.is_some_and(|provider| !provider.supports_max_age()) {
-            return Err(Error::invalid_request("max_age is not possible at this provider"));
+            return Err(Error::invalid_request("The parameter 'max_age' is not possible at this provider."));
         }
         let way_back = WayBack { client, redirect_uri, client_state };
         Ok(Self { way_back, challenge, provider, prompt, may_pass_prompt, login_hint, max_age })
@@ -98,10 +100,9 @@ impl<'a> Asked<'a> {
 fn client<'a>(broker: &'a Broker, id: Option<&str>) -> Result<&'a Client> {
     match id {
         Some(id) => broker.clients.find(id).ok_or_else(|| Error::new(ErrorCode::InvalidClient)),
-        None => broker
-            .clients
-            .only()
-            .ok_or_else(|| Error::invalid_request("client_id is missing; this broker has several clients")),
+        None => broker.clients.only().ok_or_else(|| {
+            Error::invalid_request("The parameter 'client_id' is missing; this broker has several clients.")
+        }),
     }
 }
 
@@ -109,11 +110,13 @@ fn redirect_uri<'a>(client: &'a Client, presented: Option<&str>) -> Result<&'a R
     match (presented, client.redirect_uris.as_slice()) {
         (Some(uri), _) => client.redirect_uri(uri).ok_or_else(|| {
             Error::invalid_request(
-                "redirect_uri is not registered for this client; it must match to the letter",
+                "The parameter 'redirect_uri' is not an address of this client; it must match to the letter.",
             )
         }),
         (None, [only]) => Ok(only),
-        (None, _) => Err(Error::invalid_request("redirect_uri is missing; this client has several")),
+        (None, _) => {
+            Err(Error::invalid_request("The parameter 'redirect_uri' is missing; this client has several."))
+        }
     }
 }
 
@@ -122,31 +125,39 @@ fn challenge(client: &Client, request: &LoginRequest) -> Result<Option<CodeChall
     match (request.code_challenge.as_deref(), request.code_challenge_method.as_deref()) {
         (None, None) if client.legacy => Ok(None),
         (Some(challenge), Some("S256")) => challenge.parse().map(Some).map_err(|_| {
-            Error::invalid_request("code_challenge must be the 43 base64url characters of an S256 challenge")
+            Error::invalid_request(
+                "The parameter 'code_challenge' must be the 43 base64url characters of an S256 challenge.",
+            )
         }),
-        (None, _) => Err(Error::invalid_request("code_challenge is missing")),
-        (Some(_), _) => Err(Error::invalid_request("code_challenge_method must be S256")),
+        (None, _) => Err(Error::invalid_request("The parameter 'code_challenge' is missing.")),
+        (Some(_), _) => Err(Error::invalid_request("The parameter 'code_challenge_method' must be S256.")),
     }
 }
 
 fn client_state(text: &str) -> Result<ClientState> {
     text.parse().map_err(|_| {
-        Error::invalid_request("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")
+        Error::invalid_request(
+            "The parameter 'state' must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'.",
+        )
     })
 }
 
 fn provider<'a>(broker: &'a Broker, id: Option<&str>) -> Result<Option<&'a Provider>> {
     let Some(id) = id else { return Ok(broker.providers.only()) };
-    let unknown = || Error::invalid_request("provider is not one of the configured ones");
+    let unknown = || Error::invalid_request("The parameter 'provider' is not one of the configured ones.");
     let id: ProviderId = id.parse().map_err(|_| unknown())?;
     broker.providers.get(&id).ok_or_else(unknown).map(Some)
 }
 
 fn login_hint(text: &str) -> Result<&str> {
     let good = text.chars().count() <= 255 && !text.chars().any(char::is_control);
-    if good { Ok(text) } else { Err(Error::invalid_request("login_hint must be at most 255 characters")) }
+    if good {
+        Ok(text)
+    } else {
+        Err(Error::invalid_request("The parameter 'login_hint' must be at most 255 characters."))
+    }
 }
 
 fn max_age(text: &str) -> Result<u32> {
-    text.parse().map_err(|_| Error::invalid_request("max_age must be a number of seconds"))
+    text.parse().map_err(|_| Error::invalid_request("The parameter 'max_age' must be a number of seconds."))
 }

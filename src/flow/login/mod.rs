@@ -10,7 +10,7 @@ use url::Url;
 pub(super) use self::asked::{Asked, Prompt};
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
-use crate::domain::client::{Client, ShortDigest};
+use crate::domain::client::ShortDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy;
 use crate::domain::ids::ProviderId;
@@ -83,6 +83,8 @@ pub enum LoginStep {
     Choose {
         /// Who asks.
         client_name: String,
+        /// The SPA's address for a person who does not want to sign in: `access_denied`, as for a denial.
+        back: String,
         /// Among which.
         providers: Vec<ProviderChoice>,
     },
@@ -137,7 +139,7 @@ async fn without_session(
     if !asked.is_silent() {
         return match provider {
             Some(provider) => begin(broker, caller, asked, provider, open_attempts).await,
-            None => Ok(choose(broker, asked.way_back.client)),
+            None => Ok(choose(broker, caller, asked)),
         };
     }
     let begun = match provider.filter(|provider| asked.may_pass_prompt && provider.supports_prompt_none()) {
@@ -197,13 +199,14 @@ async fn begin(
     })
 }
 
-fn choose(broker: &Broker, client: &Client) -> LoginStep {
+fn choose(broker: &Broker, caller: &Caller, asked: &Asked<'_>) -> LoginStep {
     let choice = |provider: &Provider| ProviderChoice {
         id: provider.id().clone(),
         display_name: provider.display_name().to_owned(),
     };
     LoginStep::Choose {
-        client_name: client.display_name.clone(),
+        client_name: asked.way_back.client.display_name.clone(),
+        back: asked.way_back.with_error(caller, &ErrorCode::AccessDenied.into()),
         providers: broker.providers.iter().map(choice).collect(),
     }
 }

@@ -1,4 +1,11 @@
 // Shows the description of this API. Everything comes from this origin; nothing is sent to a validator.
+
+// Swagger UI has the colours of a dark page, for a class that nobody but this sets.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",

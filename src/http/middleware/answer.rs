@@ -54,7 +54,8 @@ pub async fn finish(
         Ok(Ok(response)) => {
             let (request, response) = response.into_parts();
             let route = request.match_pattern();
-            let response = finishing.finish(response, route.as_deref().unwrap_or(NO_ROUTE));
+            let route = route.as_deref().unwrap_or(NO_ROUTE);
+            let response = finishing.finish(response, route, request.query_string());
             return Ok(ServiceResponse::new(request, response));
         }
         Ok(Err(error)) => error,
@@ -63,7 +64,7 @@ pub async fn finish(
             crate::error::Error::new(ErrorCode::ServerError).caused_by("a handler panicked").into()
         }
     };
-    let response = finishing.finish(HttpResponse::from_error(failed), NO_ROUTE);
+    let response = finishing.finish(HttpResponse::from_error(failed), NO_ROUTE, "");
     Err(InternalError::from_response("answered", response).into())
 }
 
@@ -77,11 +78,11 @@ struct Finishing<'a> {
 }
 
 impl Finishing<'_> {
-    fn finish(&self, mut response: HttpResponse, route: &str) -> HttpResponse {
+    fn finish(&self, mut response: HttpResponse, route: &str, query: &str) -> HttpResponse {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
-            let start_again = pages::start_again(self.broker);
-            response = error_response::render(response, failure, self.shape, &self.request_id, &start_again);
+            let start_again = || pages::start_again(self.broker, query);
+            response = error_response::render(response, failure, self.shape, &self.request_id, start_again);
         }
         let headers = response.headers_mut();
         security_headers::add(headers, self.broker.public_url.scheme() == "https");

@@ -11,8 +11,8 @@ async fn hd_11_unlisted_methods_get_405_with_allow() {
         (Method::PUT, "/api/me", "GET"),
         (Method::GET, "/api/logout", "POST"),
         (Method::GET, "/api/token/rotate/", "POST"),
-        (Method::DELETE, "/", "GET"),
-        (Method::TRACE, "/healthz", "GET"),
+        (Method::DELETE, "/", "GET, HEAD"),
+        (Method::TRACE, "/healthz", "GET, HEAD"),
         (Method::OPTIONS, "/login", "GET"),
     ] {
         let answer = public(request(method.clone(), uri)).await;

@@ -159,7 +159,9 @@ async fn br_03_a_refused_token_gets_its_code_in_body_and_challenge() {
     let mut response =
         HttpResponse::from_error(crate::error::Error::new(crate::error::ErrorCode::InvalidToken));
     let failure = error_response::Failure::of(&response).unwrap();
-    response = error_response::render(response, &failure, error_response::Shape::Problem, "r", "/");
+    response = error_response::render(response, &failure, error_response::Shape::Problem, "r", || {
+        panic!("only pages ask where to start again")
+    });
     let answer = Answer::of(response).await;
     assert_eq!(answer.json()["code"], "invalid_token");
     assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="token-broker", error="invalid_token""#);

@@ -50,17 +50,25 @@ pub(super) fn show(
 }
 
 fn faults(kind: Kind, link: impl Fn(Fault) -> String) -> Markup {
+    let concerns = move |fault: Fault| kind == Kind::Oidc || fault.concerns_plain_oauth2();
     let of = |group| {
         let all = Fault::ALL.iter().copied().filter(move |fault| fault.group() == group);
-        all.filter(move |fault| kind == Kind::Oidc || fault.concerns_plain_oauth2())
+        all.filter(move |fault| concerns(*fault))
+    };
+    let item = |fault: Fault, label: &str| {
+        html! { li.fault { a href=(link(fault)) { span { (label) } " " code { (fault.name()) } } } }
     };
     html! {
+        h2 { "Most used" }
+        ul {
+            @for (fault, label) in Fault::MOST_USED.into_iter().filter(|(fault, _)| concerns(*fault)) {
+                (item(fault, label))
+            }
+        }
         @for group in FaultGroup::ALL.into_iter().filter(|group| of(*group).count() > 0) {
             h2 { (group.label()) }
             ul {
-                @for fault in of(group) {
-                    li.fault { a href=(link(fault)) { (fault.label()) } code { (fault.name()) } }
-                }
+                @for fault in of(group) { (item(fault, fault.label())) }
             }
         }
     }

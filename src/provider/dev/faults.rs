@@ -205,6 +205,17 @@ faults! {
 }
 
 impl Fault {
+    /// What people look for most, with labels that need no heading beside them.
+    pub(super) const MOST_USED: [(Self, &str); 7] = [
+        (Self::Token500, "Token endpoint: status 500"),
+        (Self::TokenSlow, "Token endpoint: nothing for 30 seconds"),
+        (Self::CallbackErrorServerError, "Way back: the provider says server_error"),
+        (Self::BadSignature, "ID token: one bit of the signature is wrong"),
+        (Self::Expired, "ID token: expired two minutes ago"),
+        (Self::Profile500, "Profile: status 500"),
+        (Self::HostileProfile, "Profile: scripts and control characters"),
+    ];
+
     /// Whether the plain OAuth 2 provider, too, has what this changes. (It never says `email_verified`.)
     pub fn concerns_plain_oauth2(self) -> bool {
         use FaultGroup::{Callback, Person, ProfileAnswer, TokenAnswer};

@@ -244,7 +244,7 @@ async fn cb_06_a_fault_of_the_providers_redirect_ends_on_the_own_page() {
             let begun = Begun::at(&broker, provider, &format!("&user=alice&fault={fault}")).await;
             let answer = begun.call().await;
             answer.assert_own_page(400, code);
-            assert!(answer.body.contains("Start again"), "{answer:?}");
+            assert!(answer.body.contains("Go back to the application and sign in again."), "{answer:?}");
         }
     }
     assert_eq!((exchanges(&broker), broker.rows("users")), (0, 0));

@@ -1,5 +1,7 @@
 //! The pages that people see.
 
+use std::collections::HashSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +18,19 @@ async fn the_page_offers_every_choice_as_a_link_that_works() {
             page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(links[0].contains("user=bob"), "the hinted person comes first: {}", links[0]);
         let faults = Fault::ALL.iter().filter(|f| kind == Kind::Oidc || f.concerns_plain_oauth2());
-        assert_eq!(links.len(), USERS.len() + 1 + faults.count());
+        let (most_used, by_group) =
+            page.split_once("<h2>Most used</h2>").unwrap().1.split_once("<h2>").unwrap();
+        assert_eq!(by_group.matches("fault=").count(), faults.count());
+        assert_eq!(links.len(), USERS.len() + 1 + page.matches("fault=").count());
+        // The sample's "Provider down" sends people here.
+        assert!(
+            most_used.contains("<span>Token endpoint: status 500</span> <code>token_500</code>"),
+            "{most_used}"
+        );
+        let labels: Vec<_> =
+            most_used.split("<span>").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+        assert!((4..=8).contains(&labels.len()), "{labels:?}");
+        assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len(), "{labels:?}");
         for link in links {
             let answer = script.get(&link.replace("&amp;", "&")).send().await.unwrap();
             Callback::of(&answer);

@@ -13,8 +13,12 @@ struct Demo {
 
 impl Demo {
     async fn start(folder: &Path, port: u16) -> Self {
+        Self::start_with(folder, port, &[]).await
+    }
+
+    async fn start_with(folder: &Path, port: u16, options: &[&str]) -> Self {
         let port_text = port.to_string();
-        let arguments = ["demo", "--port", &port_text, "--data", "data"];
+        let arguments = [&["demo", "--port", &port_text, "--data", "data"], options].concat();
         let mut program = Program::start(folder, "demo", &arguments, &[]);
         let ready = program.line("ready: ").await;
         let url = format!("http://localhost:{port}");
@@ -57,6 +61,34 @@ async fn the_demo_signs_people_in_and_remembers_them() {
     for (token, user) in &tokens {
         assert_eq!(me(&demo.browser(), &demo.url, token).await.json()["user"]["username"], *user);
     }
+}
+
+#[actix_web::test]
+async fn ls_02_hd_01_the_demo_signs_people_in_to_an_app_of_ones_own_at_the_addresses_that_were_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let apps = ["--app", "http://localhost:3000/", "--app", "http://127.0.0.1:3000/signed-in"];
+    let demo = Demo::start_with(folder.path(), free_port(), &apps).await;
+    let browser = demo.browser();
+    for (redirect_uri, origin) in [(apps[1], "http://localhost:3000"), (apps[3], "http://127.0.0.1:3000")] {
+        let login = LoginUrl::at(&demo.url, &[("client_id", "app"), ("redirect_uri", redirect_uri)]);
+        let callback = callback_url(&browser, &login.url, "&user=alice").await;
+        let back = browser.navigate(&callback).await;
+        assert!(
+            back.header("location").unwrap().starts_with(&format!("{redirect_uri}?one_time_key=")),
+            "{back:?}"
+        );
+        let key = serde_json::json!({
+            "one_time_key": back.parameter("one_time_key").unwrap(), "code_verifier": login.verifier,
+        });
+        let url = format!("{}/api/get_token", demo.url);
+        let answer = browser.post_json(&url, &key, &[("origin", origin)]).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
+        assert_eq!(me(&browser, &demo.url, &token_of(&answer)).await.json()["token"]["client_id"], "app");
+        browser.forget_session();
+    }
+    let elsewhere =
+        LoginUrl::at(&demo.url, &[("client_id", "app"), ("redirect_uri", "http://localhost:3001/")]);
+    browser.navigate(&elsewhere.url).await.assert_own_page(400, "invalid_request");
 }
 
 /// The callback waits for the database's lock when the signal comes.

@@ -468,6 +468,7 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
         provider_url,
         provider_client_id: CLIENT_ID,
         provider_client_secret: CLIENT_SECRET,
+        apps: &[],
         log_filter: "off",
     });
     let mut config = loaded.unwrap().config;

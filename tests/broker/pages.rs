@@ -1,0 +1,170 @@
+//! The broker's own pages: where "Start again" leads, HEAD, other names of this machine, and one palette.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use reqwest::Method;
+use token_broker::config::Mode;
+
+use crate::headers::check;
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::browser::Answer;
+use crate::support::raw::{self, RawAnswer};
+
+/// The addresses of the page's links.
+pub fn links(page: &Answer) -> Vec<String> {
+    let href = Regex::new("<a [^>]*href=\"([^\"]*)\"").unwrap();
+    href.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&")).collect()
+}
+
+#[actix_web::test]
+async fn an_error_page_leads_to_the_client_that_the_request_names_and_to_no_address_of_the_request() {
+    let broker = TestBroker::start();
+    let sample = format!("{}/", broker.url);
+    for (path, leads_to) in [
+        ("/login?client_id=sample", Some(sample.as_str())),
+        ("/login?client_id=vite-react&state=%22", Some("http://localhost:5173/")),
+        ("/login?client_id=sample&redirect_uri=https%3A%2F%2Fevil.example%2F", Some(sample.as_str())),
+        (
+            "/logout?client_id=sample&post_logout_redirect_uri=https%3A%2F%2Fevil.example%2F",
+            Some(sample.as_str()),
+        ),
+        ("/login", None),
+        ("/login?client_id=nobody", None),
+        ("/login?client_id=https%3A%2F%2Fevil.example%2F", None),
+        ("/login?client_id=sample&client_id=vite-react", None),
+        ("/login?redirect_uri=https%3A%2F%2Fevil.example%2F", None),
+        ("/oauth2_callback/dev?code=x&state=y", None),
+        ("/logout?state=%FF", None),
+    ] {
+        let page = broker.browser().navigate(&broker.at(path)).await;
+        assert_eq!(page.status, 400, "{path}");
+        check(&page, false);
+        assert_eq!(links(&page), leads_to.into_iter().collect::<Vec<_>>(), "{path}: {page:?}");
+        assert_eq!(page.body.contains("Start again"), leads_to.is_some(), "{path}");
+        let act = if path.starts_with("/logout") { "sign out" } else { "sign in" };
+        let told = page.body.contains(&format!("<p>Go back to the application and {act} again.</p>"));
+        assert_eq!(told, leads_to.is_none(), "{path}: {page:?}");
+        assert!(page.body.contains("<main><div role=\"alert\"><h1>"), "{path}: {page:?}");
+        assert!(!page.body.contains("evil"), "{path}: {page:?}");
+    }
+}
+
+#[actix_web::test]
+async fn an_error_page_leads_to_the_only_client_there_is() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.clients.truncate(1)));
+    for path in ["/oauth2_callback/dev?code=x&state=y", "/login", "/login?client_id=nobody"] {
+        let page = broker.browser().navigate(&broker.at(path)).await;
+        assert_eq!(links(&page), [format!("{}/", broker.url)], "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn hd_11_head_is_answered_as_get_where_a_get_may_be_kept_or_probed() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let browser = broker.browser();
+    let public = [
+        "/",
+        "/docs",
+        "/docs/",
+        "/docs/initialiser.js",
+        "/docs/swagger-ui.css",
+        "/healthz",
+        "/openapi.json",
+        "/readyz",
+        "/sample/app.js",
+        "/sample/views/token.js",
+    ];
+    let admin = ["/docs", "/healthz", "/openapi.json"];
+    let urls = public.map(|path| broker.at(path)).into_iter();
+    for url in urls.chain(admin.map(|path| format!("{}{path}", broker.admin_url))) {
+        let [get, head] = [Method::GET, Method::HEAD].map(|method| browser.send(method, &url, &[], None));
+        let (get, head) = (get.await, head.await);
+        assert_eq!((get.status.as_u16(), head.status), (200, get.status), "{url}");
+        assert_eq!(head.body, "", "{url}");
+        check(&head, false);
+        for name in ["content-type", "content-length", "content-security-policy", "etag", "cache-control"] {
+            assert_eq!(head.header(name), get.header(name), "{url}: {name}");
+        }
+        let refused = browser.send(Method::PUT, &url, &[], None).await;
+        assert_eq!((refused.status.as_u16(), refused.header("allow")), (405, Some("GET, HEAD")), "{url}");
+    }
+}
+
+#[actix_web::test]
+async fn ls_13_hd_11_head_begins_and_completes_nothing() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    for path in
+        ["/login", "/oauth2_callback", "/oauth2_callback/dev", "/logout", "/logout/callback", "/api/me"]
+    {
+        let answer = browser.send(Method::HEAD, &broker.at(path), &[], None).await;
+        let allow = answer.header("allow").unwrap_or_default();
+        assert_eq!(answer.status, 405, "{path}");
+        assert!(allow.contains("GET") && !allow.contains("HEAD"), "{path}: {allow}");
+    }
+}
+
+/// What `GET path` brings to a browser that calls this instance `host`.
+async fn get_at(broker: &TestBroker, host: &str, path: &str) -> RawAnswer {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    raw::send(&broker.real_url, request).await
+}
+
+#[actix_web::test]
+async fn ls_02_the_sample_at_another_name_of_this_machine_leads_to_the_public_one_where_logins_work() {
+    let broker = TestBroker::start();
+    let public = format!("{}/", broker.url);
+    for host in ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080"] {
+        for path in ["/", "/?one_time_key=tbo_x&state=https://evil.example", "/sample/", "/sample"] {
+            let answer = get_at(&broker, host, path).await;
+            assert_eq!(
+                (answer.status(), answer.header("location")),
+                (Some(303), Some(&*public)),
+                "{host}{path}"
+            );
+            assert_eq!(answer.body(), "", "{host}{path}");
+        }
+        assert_eq!(get_at(&broker, host, "/sample/app.js").await.status(), Some(200), "{host}");
+    }
+    assert_eq!(get_at(&broker, "localhost:1", "/").await.status(), Some(200));
+    assert_eq!(get_at(&broker, "LOCALHOST", "/").await.status(), Some(200));
+    assert_eq!(get_at(&broker, "localhost", "/sample/").await.header("location"), Some(&*public));
+    let production = TestBroker::with(Setup::default().adjust(|config| config.mode = Mode::Production));
+    assert_eq!(
+        get_at(&production, "127.0.0.1", "/").await.status(),
+        Some(200),
+        "a probe may come by that name"
+    );
+}
+
+/// The colours of a style sheet, those of the light and those of the dark scheme.
+fn palette(css: &str) -> [BTreeMap<String, String>; 2] {
+    let (light, rest) = css.split_once("@media (prefers-color-scheme: dark)").unwrap();
+    let dark = rest.split_once("}").unwrap().0;
+    let variable = Regex::new(r"--([a-z-]+):\s*([^;]+);").unwrap();
+    [light, dark].map(|part| {
+        let found = variable.captures_iter(part);
+        found.map(|pair| (pair[1].to_owned(), pair[2].to_owned())).collect()
+    })
+}
+
+#[test]
+fn the_brokers_pages_the_development_provider_and_the_sample_have_one_palette() {
+    let model = palette(include_str!("../../frontend-sample/app.css"));
+    for (name, css, own) in [
+        ("broker", include_str!("../../src/http/assets/page.css"), &[][..]),
+        ("provider", include_str!("../../src/provider/dev/page.css"), &["warn", "warn-soft"]),
+    ] {
+        for (known, used) in model.iter().zip(palette(css)) {
+            assert!(used.len() >= 8, "{name}: {used:?}");
+            for (variable, value) in used.iter().filter(|(variable, _)| !own.contains(&variable.as_str())) {
+                assert_eq!(known.get(variable), Some(value), "{name}: --{variable}");
+            }
+        }
+        let outside =
+            css.lines().filter(|line| !line.contains("--") && line.contains('#') && !line.contains("/*"));
+        assert_eq!(outside.count(), 0, "{name}: a colour that has no name");
+    }
+}
