@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
 use crate::flow::audit_trail::AuditWriter;
 use crate::flow::health::{Part, stores};
+use crate::flow::key_change;
 use crate::flow::late_revocations::LateRevoker;
 use crate::server::metrics_recorder;
 use crate::state::Broker;
@@ -150,8 +151,8 @@ async fn watch_server_keys(broker: web::Data<Broker>, file: Option<ServerKeysFil
             continue;
         }
         match read.as_ref().map_err(Problems::clone).and_then(|text| file.ring(text)) {
-            Ok(ring) => broker.keys.replace(ring),
-            Err(problems) => broker.keys.refuse(problems.in_one_line()),
+            Ok(ring) => key_change::replace(&broker, ring),
+            Err(problems) => key_change::refuse(&broker, problems.in_one_line()),
         }
         seen = Some(read);
     }

@@ -14,6 +14,7 @@ mod continue_session;
 mod hand_over;
 pub mod health;
 mod issue;
+pub mod key_change;
 pub mod last_use;
 pub mod late_revocations;
 pub mod limits;

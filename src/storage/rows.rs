@@ -1,5 +1,7 @@
 //! Rows as Diesel reads and writes them, and their way to and from domain types.
 
+use std::borrow::Cow;
+
 use diesel::prelude::*;
 
 use super::error::StorageError;
@@ -381,7 +383,7 @@ impl From<AuditEvent> for AuditRow {
             user_id: event.user.map(Id::from),
             session_id: event.session.map(Id::from),
             token: event.token.map(|token| token.short_id()),
-            reason: event.reason.map(str::to_owned),
+            reason: event.reason.map(Cow::into_owned),
             actor: event.actor.map(|actor| actor.as_str().to_owned()),
             resource_server_id: event.resource_server.map(String::from),
         }
