@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit, Owned};
+use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
 use crate::flow::administration::sessions::{self, ListedSession, SessionState};
@@ -28,11 +28,11 @@ enum Command {
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     owned: Owned,
-    /// Go on behind this session, the last one of the page before.
+    /// Start after this session, the last one of the page before.
     #[arg(long, value_name = "SESSION")]
     after: Option<SessionId>,
     #[command(flatten)]
