@@ -292,8 +292,10 @@ async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
 /// What the audit trail says about the keys, oldest first, once it has this many rows of them.
 async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
     until(async || {
-        let rows = broker.storage().recent_audit(1_000).await.unwrap().into_iter().rev();
-        let found: Vec<(String, String)> = rows
+        let newest_first = broker.storage().recent_audit(1_000).await.unwrap();
+        let found: Vec<(String, String)> = newest_first
+            .into_iter()
+            .rev()
             .filter(|row| row.kind.starts_with("server_keys"))
             .map(|row| (row.kind, row.reason.unwrap_or_default()))
             .collect();
@@ -333,7 +335,10 @@ async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_fil
     let said = log.text();
     assert!(said.contains("\"event\":\"server_keys_replaced\""), "{said}");
     for secret in [secret(&first, 1), secret(&good, 2), other] {
-        assert!(!said.contains(&secret) && !format!("{trail:?}").contains(&secret), "no secret is written down");
+        assert!(
+            !said.contains(&secret) && !format!("{trail:?}").contains(&secret),
+            "no secret is written down"
+        );
     }
 }
 
