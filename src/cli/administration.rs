@@ -32,7 +32,7 @@ pub(super) const READ_HELP: &str = "Reads the live database; changes nothing.\n\
 pub(super) struct Common {
     #[command(flatten)]
     config: ConfigFile,
-    /// Answer in JSON, for scripts (docs/administration.md tells the members).
+    /// Answer in JSON, for scripts (docs/administration.md lists the members).
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -8,12 +8,13 @@ use super::{ConfigFile, Failure};
 
 /// Check a configuration by the rules of production and print what is in effect, secrets masked
 ///
-/// Prints TOML: every setting as it holds, with the defaults, and where they depend on other settings, with what
-/// follows from those. Comments before it are the warnings, and the callback address to register at each provider.
-/// Does not connect to anything.
+/// Prints TOML: every setting in effect, defaults and what follows from other settings included. Comments at the top
+/// are the warnings, and the redirect URI to register at each provider. Connects to nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 `serve` can start with it, 2 something has to be mended first; all of it \
-    is listed.")]
+#[command(
+    after_help = "Exit codes: 0 `serve` can start with it, 2 something has to be mended first; all of it \
+    is listed."
+)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
     config: ConfigFile,
@@ -66,7 +67,8 @@ mod tests {
         assert_eq!(effective["tokens"]["one_time_key_seconds"].as_integer(), Some(120));
         assert_eq!(effective["providers"][1]["claims"]["subject"].as_str(), Some("$.name"));
 
-        let register = "# to register at corp as redirect URI: https://auth.example.com/oauth2_callback/corp\n";
+        let register =
+            "# to register at corp as redirect URI: https://auth.example.com/oauth2_callback/corp\n";
         assert!(out.contains(register), "{out}");
         let (corp, ops) = (&effective["providers"][0], &effective["providers"][1]);
         assert_eq!(corp["callback_path"].as_str(), Some("/oauth2_callback/corp"));

@@ -76,8 +76,8 @@ enum Command {
     },
     /// Remove a key: everything that it has made is refused at once
     ///
-    /// Never the key that issues. Without --yes, not a key either whose tokens and sessions can still live, or which a
-    /// resource server's secret needs: the database of --config knows that.
+    /// Refuses to remove the key that issues. Without --yes it also refuses to remove a key whose tokens and sessions
+    /// can still live, or that a resource server's secret needs: the database of --config knows that.
     #[command(after_help = HELP)]
     Retire {
         /// The key's id.
@@ -207,7 +207,8 @@ fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) 
         _ if yes => None,
         Some(path) => Some(ConfigFile { path: path.clone() }),
         None => {
-            let text = "--config <FILE> is missing: the brokers' database knows whether something needs the key";
+            let text =
+                "--config <FILE> is missing: the brokers' database knows whether something needs the key";
             return Err(Failure::Configuration(text.to_owned()));
         }
     };

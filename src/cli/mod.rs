@@ -67,7 +67,7 @@ enum Command {
 /// The option that every command with a configuration has.
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) win over it.
+    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) override it.
     #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
     path: PathBuf,
 }

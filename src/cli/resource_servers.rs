@@ -79,7 +79,7 @@ struct One {
 struct Confirmed {
     #[command(flatten)]
     server: Name,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

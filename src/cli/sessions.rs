@@ -60,7 +60,7 @@ struct End {
 struct EndAll {
     #[command(flatten)]
     whose: Whose,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -70,10 +70,10 @@ struct EndAll {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Whose {
-    /// This user's: id, provider/subject, or a username that only one user has.
+    /// Those of this user: id, provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Everyone's.
+    /// Those of everyone.
     #[arg(long)]
     everyone: bool,
 }

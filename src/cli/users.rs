@@ -76,7 +76,7 @@ struct One {
 struct Delete {
     #[command(flatten)]
     user: UserName,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

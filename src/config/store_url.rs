@@ -83,14 +83,20 @@ mod tests {
             ("sqlite:/var/lib/broker.sqlite", "sqlite:/var/lib/broker.sqlite"),
             ("memory:", "memory:"),
             ("redis://redis.internal:6379/0", "redis://redis.internal:6379/0"),
-            ("postgres://user@h:5432/db?sslmode=verify-full", "postgres://user@h:5432/db?sslmode=verify-full"),
+            (
+                "postgres://user@h:5432/db?sslmode=verify-full",
+                "postgres://user@h:5432/db?sslmode=verify-full",
+            ),
             ("rediss://:hidden@h:6380/0", "rediss://:(secret)@h:6380/0"),
             ("redis+sentinel://u:hidden@a:1,b:2/x", "redis+sentinel://u:(secret)@a:1,b:2/x"),
             ("redis+cluster://u:hidden@a,u:hidden@b", "redis+cluster://u:(secret)@b"),
             ("postgres://u:hid@den/hid?den@h/db", "postgres://u:(secret)@h/db"),
             ("postgres://h/db?a=b&Password=hidden", "postgres://h/db?a=b&Password=(secret)"),
             ("postgres://h/db?p%61ssword=hidden", "postgres://h/db?p%61ssword=(secret)"),
-            ("redis+sentinel://a/x?sentinel_password=hidden", "redis+sentinel://a/x?sentinel_password=(secret)"),
+            (
+                "redis+sentinel://a/x?sentinel_password=hidden",
+                "redis+sentinel://a/x?sentinel_password=(secret)",
+            ),
             ("postgres:u:hidden@h", "(secret)"),
             ("hidden", "(secret)"),
         ] {

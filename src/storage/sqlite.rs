@@ -40,8 +40,9 @@ pub fn opener(file: PathBuf, settings: &StorageSettings) -> impl Fn() -> Result<
         if !file.parent().is_some_and(Path::is_dir) {
             return Err(OpenError(format!("the folder of the SQLite file {} does not exist", shown(&file))));
         }
-        let name =
-            file.to_str().ok_or_else(|| OpenError(format!("the SQLite file's name {} is not UTF-8", shown(&file))))?;
+        let name = file
+            .to_str()
+            .ok_or_else(|| OpenError(format!("the SQLite file's name {} is not UTF-8", shown(&file))))?;
         create(&file)?;
         let mut connection = Db::establish(name).map_err(|error| OpenError(error.to_string()))?;
         connection.batch_execute(&pragmas).map_err(|error| OpenError(error.to_string()))?;
