@@ -16,6 +16,7 @@ use crate::server::metrics_recorder;
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
+use crate::state::key_change;
 use crate::storage::{Backend, PURGE_BATCH, Storage};
 
 /// How long to wait before asking a database again that was away.
@@ -144,8 +145,8 @@ async fn watch_server_keys(broker: web::Data<Broker>, file: Option<ServerKeysFil
             continue;
         }
         match read.as_ref().map_err(Problems::clone).and_then(|text| file.ring(text)) {
-            Ok(ring) => broker.keys.replace(ring),
-            Err(problems) => broker.keys.refuse(problems.in_one_line()),
+            Ok(ring) => key_change::replace(&broker, ring),
+            Err(problems) => key_change::refuse(&broker, problems.in_one_line()),
         }
         seen = Some(read);
     }

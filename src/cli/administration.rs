@@ -17,18 +17,22 @@ use crate::flow::administration::{self, Administration, AdministrationError, use
 use crate::server;
 use crate::storage::Storage;
 
-/// How every administrative command is used.
+/// How the commands that change something are used.
 pub(super) const HELP: &str = "Works on the live database, safe while brokers are running; what it changes acts \
-    on their next call. Every change is in the audit trail, with your name.\n\n\
+    on their next call, and is in the audit trail with your name.\n\n\
     Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not confirmed), \
     3 not found.";
+
+/// How the commands that only read are used.
+pub(super) const READ_HELP: &str = "Reads the live database; changes nothing.\n\n\
+    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration), 3 not found.";
 
 /// The options of every administrative command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
     #[command(flatten)]
     config: ConfigFile,
-    /// Answer in JSON, for scripts (docs/administration.md tells the members).
+    /// Answer in JSON, for scripts (docs/administration.md lists the members).
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -74,7 +78,7 @@ fn open(config: &Config) -> Result<Administration, Failure> {
 /// How many rows a list has.
 #[derive(Debug, Args)]
 pub(super) struct Limit {
-    /// So many at most, 1 to 1000.
+    /// At most this many, 1 to 1000.
     #[arg(long = "limit", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rows: u32,
 }
@@ -102,7 +106,7 @@ pub(super) struct Owned {
     /// Only this user's: id, provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Those that are over, too, until they are purged.
+    /// Include ended ones, until they are purged.
     #[arg(long)]
     pub(super) all: bool,
 }

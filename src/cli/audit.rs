@@ -7,7 +7,7 @@ use std::str::FromStr;
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use clap::{Args, Subcommand};
 
-use super::administration::{Common, HELP, Limit};
+use super::administration::{Common, Limit, READ_HELP};
 use super::output::{Console, clean_json, counted};
 use super::{ConfigFile, Failure, private_file};
 use crate::domain::clock::Timestamp;
@@ -19,7 +19,7 @@ use crate::storage::records::AuditRecord;
 
 /// Look at the audit trail, or export it
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 pub(super) struct Audit {
     #[command(subcommand)]
     command: Command,
@@ -33,7 +33,7 @@ enum Command {
 
 /// List audit events, newest first
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     /// Only about this user: id (a deleted user's, too), provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
@@ -54,7 +54,7 @@ struct List {
 
 /// Write audit events as JSON lines, oldest first, however many there are
 #[derive(Debug, Args)]
-#[command(name = "export", after_help = HELP)]
+#[command(name = "export", after_help = READ_HELP)]
 struct ExportCommand {
     #[command(flatten)]
     period: Period,

@@ -3,6 +3,7 @@
 //! The brokers need not be asked or stopped: they read the file again when it changes. `docs/keys.md` tells the
 //! whole of a planned and of an emergency replacement.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,11 +15,16 @@ use secrecy::ExposeSecret;
 
 use super::private_file::{self, Held};
 use super::{ConfigFile, Failure};
-use crate::config::{KeyEntry, KeysFile, KeysFileError};
+use crate::config::{self, KeyEntry, KeysFile, KeysFileError};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::KeyId;
 use crate::flow::administration::resource_servers;
+
+/// How every command of the keys is used.
+const HELP: &str = "Running brokers read the file again when it changes, and note the change in the audit trail.\n\n\
+    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, a key that is still \
+    needed), 3 not found.";
 
 /// Make, list and replace the server's own keys, while the brokers run
 ///
@@ -26,6 +32,7 @@ use crate::flow::administration::resource_servers;
 /// replace a key without signing anybody out: add, wait until every broker knows the new key, issue, and retire the
 /// old one thirty days later. To make everything that a key has made worthless at once: add, issue, retire --yes.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct Keys {
     #[command(subcommand)]
     command: Command,
@@ -34,12 +41,14 @@ pub(super) struct Keys {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a fresh file with one key
+    #[command(after_help = HELP)]
     Generate {
         /// Write to this new file, readable by its owner only, instead of standard output.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
     /// Show which keys there are, without their secrets
+    #[command(after_help = HELP)]
     List {
         #[command(flatten)]
         file: File,
@@ -48,6 +57,7 @@ enum Command {
         json: bool,
     },
     /// Add a fresh key; it only verifies, until it is told to issue
+    #[command(after_help = HELP)]
     Add {
         #[command(flatten)]
         file: File,
@@ -56,6 +66,7 @@ enum Command {
     ///
     /// Only when every broker knows it: one that does not refuses what it makes. Which keys a broker knows stands in
     /// GET /healthz of its admin listener and in the metric token_broker_server_key_known.
+    #[command(after_help = HELP)]
     Issue {
         /// The key's id, or `newest`.
         #[arg(value_name = "ID", default_value = "newest")]
@@ -65,35 +76,32 @@ enum Command {
     },
     /// Remove a key: everything that it has made is refused at once
     ///
-    /// Refuses the key that issues. Without --yes it refuses a key, too, whose tokens and sessions can still live, or
-    /// which a resource server's secret needs: the database of --config knows that.
+    /// Refuses to remove the key that issues. Without --yes it also refuses to remove a key whose tokens and sessions
+    /// can still live, or that a resource server's secret needs: the database of --config knows that.
+    #[command(after_help = HELP)]
     Retire {
         /// The key's id.
         #[arg(value_name = "ID")]
         id: u32,
         #[command(flatten)]
         file: File,
-        /// The configuration file (TOML) of the brokers.
-        #[arg(
-            long = "config",
-            value_name = "FILE",
-            env = "TOKEN_BROKER_CONFIG",
-            required_unless_present = "yes"
-        )]
-        config: Option<PathBuf>,
-        /// Whatever needs the key, as when its secret has leaked: sign everybody out whose token it made, and refuse the
-        /// resource servers' secrets that need it. Does not ask the database.
+        /// Remove it whatever needs it, as when its secret has leaked: everybody whose token it made is signed out, and
+        /// the resource servers' secrets that need it are refused. Does not ask the database.
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// The keys file.
+/// Where the keys file is.
 #[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
 struct File {
-    /// The keys file, as [server_keys] file names it.
-    #[arg(long = "file", value_name = "FILE", env = "TOKEN_BROKER__SERVER_KEYS__FILE")]
-    path: PathBuf,
+    /// The configuration file (TOML) of the brokers; its [server_keys] file is the keys file.
+    #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The keys file itself, whichever the configuration names.
+    #[arg(long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 /// A key by its id, or the newest one.
@@ -116,13 +124,10 @@ impl Keys {
         let now = SystemClock.now();
         match self.command {
             Command::Generate { output } => generate(output.as_deref(), now, out),
-            Command::List { file, json } => list(&file.read()?, json, out),
+            Command::List { file, json } => list(&read(&file.path()?)?, json, out),
             Command::Add { file } => add(&file, now, out),
             Command::Issue { id, file } => issue(id, &file, now, out),
-            Command::Retire { id, file, config, yes } => {
-                let config = config.filter(|_| !yes).map(|path| ConfigFile { path });
-                retire(id, &file, config.as_ref(), now, out)
-            }
+            Command::Retire { id, file, yes } => retire(id, &file, yes, now, out),
         }
     }
 }
@@ -159,20 +164,22 @@ fn time(at: Option<Timestamp>) -> String {
 }
 
 fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut change = file.change()?;
+    let path = file.path()?;
+    let mut change = Change::begin(&path)?;
     let id = change.keys.add(&SystemEntropy, now).map_err(refused)?;
     change.done()?;
-    let path = file.path.display();
+    let options = file.options();
     writeln!(
         out,
         "Key {id} is added and verifies. When every broker knows it (GET /healthz of each admin listener):\n  \
-         token-broker keys issue {id} --file {path}"
+         token-broker keys issue {id} {options}"
     )?;
     Ok(())
 }
 
 fn issue(which: Which, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut change = file.change()?;
+    let path = file.path()?;
+    let mut change = Change::begin(&path)?;
     let id = match which {
         Which::Newest => change.keys.newest(),
         Which::Id(id) => id,
@@ -184,27 +191,32 @@ fn issue(which: Which, file: &File, now: Timestamp, out: &mut dyn Write) -> Resu
     }
     let until = time(change.keys.entry(before).map_err(refused)?.needed_until);
     change.done()?;
-    let path = file.path.display();
+    let options = file.options();
+    let config = if file.config.is_some() { "" } else { " --config token-broker.toml" };
     writeln!(
         out,
         "Key {id} issues now. When what key {before} made is dead, after {until}:\n  \
-         token-broker keys retire {before} --file {path} --config token-broker.toml"
+         token-broker keys retire {before} {options}{config}"
     )?;
     Ok(())
 }
 
-/// `config` leads to what may still need the key; without it nobody is asked.
-fn retire(
-    id: u32,
-    file: &File,
-    config: Option<&ConfigFile>,
-    now: Timestamp,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let mut change = file.change()?;
+/// Unless it is confirmed with `yes`, the database says what still needs the key.
+fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = match &file.config {
+        _ if yes => None,
+        Some(path) => Some(ConfigFile { path: path.clone() }),
+        None => {
+            let text =
+                "--config <FILE> is missing: the brokers' database knows whether something needs the key";
+            return Err(Failure::Configuration(text.to_owned()));
+        }
+    };
+    let path = file.path()?;
+    let mut change = Change::begin(&path)?;
     let key = change.keys.entry(id).map_err(refused)?;
     change.keys.retire(id).map_err(refused)?;
-    if let Some(config) = config {
+    if let Some(config) = &config {
         let needs: Vec<String> =
             [sign_ins_that_need(&key, now), secrets_that_need(&key, config)?].into_iter().flatten().collect();
         if !needs.is_empty() {
@@ -253,7 +265,14 @@ struct Change<'a> {
     keys: KeysFile,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// Reads the file in order to change it, when nobody else does any more.
+    fn begin(path: &'a Path) -> Result<Self, Failure> {
+        let taken = Held::take(path).and_then(|mut held| held.read().map(|text| (held, text)));
+        let (held, text) = taken.map_err(|error| failed(path, &error))?;
+        Ok(Self { path, held, keys: parse(path, text)? })
+    }
+
     fn done(self) -> Result<(), Failure> {
         let Self { path, held, keys } = self;
         held.replace(keys.text().expose_secret()).map_err(|error| failed(path, &error))
@@ -261,21 +280,32 @@ impl Change<'_> {
 }
 
 impl File {
-    fn read(&self) -> Result<KeysFile, Failure> {
-        self.parse(fs::read_to_string(&self.path).map_err(|error| failed(&self.path, &error))?)
+    /// The path of the keys file.
+    fn path(&self) -> Result<Cow<'_, Path>, Failure> {
+        match (&self.file, &self.config) {
+            (Some(file), _) => Ok(Cow::Borrowed(file)),
+            (None, Some(config)) => Ok(config::server_keys_file(config, config::environment())?.into()),
+            (None, None) => Err(Failure::Configuration("--config or --file is missing".to_owned())),
+        }
     }
 
-    /// Reads it in order to change it, when nobody else does any more.
-    fn change(&self) -> Result<Change<'_>, Failure> {
-        let taken = Held::take(&self.path).and_then(|mut held| held.read().map(|text| (held, text)));
-        let (held, text) = taken.map_err(|error| failed(&self.path, &error))?;
-        Ok(Change { path: &self.path, held, keys: self.parse(text)? })
+    /// The options that lead to the same file again, to be shown.
+    fn options(&self) -> String {
+        let option = |name: &str, path: &Option<PathBuf>| {
+            path.as_ref().map(|path| format!("--{name} {}", path.display()))
+        };
+        let options = [option("file", &self.file), option("config", &self.config)];
+        options.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
+}
 
-    fn parse(&self, text: String) -> Result<KeysFile, Failure> {
-        KeysFile::parse(&text.into())
-            .map_err(|error| Failure::Configuration(format!("{}: {error}", self.path.display())))
-    }
+fn read(path: &Path) -> Result<KeysFile, Failure> {
+    parse(path, fs::read_to_string(path).map_err(|error| failed(path, &error))?)
+}
+
+fn parse(path: &Path, text: String) -> Result<KeysFile, Failure> {
+    KeysFile::parse(&text.into())
+        .map_err(|error| Failure::Configuration(format!("{}: {error}", path.display())))
 }
 
 fn refused(error: KeysFileError) -> Failure {
@@ -361,6 +391,41 @@ mod tests {
         for line in read(&path).lines().filter(|line| line.starts_with("secret")) {
             let secret = line.split('"').nth(1).unwrap();
             assert!(secret.len() == 43 && !table.contains(secret) && !json.contains(secret));
+        }
+    }
+
+    #[test]
+    fn ad_11_the_configuration_says_which_file_it_is_whatever_else_is_wrong_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let config = file("token-broker.toml");
+        std::fs::write(&config, "public_url = 1\n[server_keys]\nfile = \"ring.toml\"\n").unwrap();
+        run(&["keys", "generate", "--output", &file("ring.toml")]);
+        run(&["keys", "generate", "--output", &file("other.toml")]);
+        let (code, out, err) = run(&["keys", "add", "--config", &config]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains(&format!("token-broker keys issue 2 --config {config}\n")), "{out}");
+        let (_, out, _) = run(&["keys", "issue", "2", "--config", &config]);
+        assert!(out.contains(&format!("token-broker keys retire 1 --config {config}\n")), "{out}");
+        assert_eq!(ids(&read(&folder.path().join("ring.toml"))), (2, vec![1, 2]));
+        // A file that is named wins.
+        assert_eq!(run(&["keys", "add", "--config", &config, "--file", &file("other.toml")]).0, 0);
+        assert_eq!(ids(&read(&folder.path().join("other.toml"))), (1, vec![1, 2]));
+
+        let (code, _, err) = run(&["keys", "list", "--config", &file("absent.toml")]);
+        assert_eq!(code, 2);
+        assert!(err.contains("absent.toml: cannot be read"), "{err}");
+        std::fs::write(&config, "[server_keys]\nissuing = 1\n").unwrap();
+        let (code, _, err) = run(&["keys", "list", "--config", &config]);
+        assert_eq!(code, 2);
+        assert!(err.contains("server_keys.file: is missing") && err.contains("--file"), "{err}");
+    }
+
+    #[test]
+    fn every_command_names_its_exit_codes() {
+        for command in [&[][..], &["generate"], &["list"], &["add"], &["issue"], &["retire"]] {
+            let (code, out, _) = run(&[&["keys"], command, &["--help"]].concat());
+            assert!(code == 0 && out.contains("Exit codes: 0 done, 1 failed"), "{command:?}: {out}");
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Migrate {
     /// the brokers first.
     #[arg(long, requires = "yes")]
     revert: bool,
-    /// Really --revert.
+    /// Confirm --revert.
     #[arg(long, requires = "revert")]
     yes: bool,
 }

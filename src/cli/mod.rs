@@ -67,7 +67,7 @@ enum Command {
 /// The option that every command with a configuration has.
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) win over it.
+    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) override it.
     #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
     path: PathBuf,
 }
@@ -91,15 +91,12 @@ enum Failure {
     /// What the command names does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// `check-config` has said what is wrong.
-    #[error("{0}")]
-    Checked(Problems),
 }
 
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Runtime(_) | Self::Checked(_) => 1,
+            Self::Runtime(_) => 1,
             Self::Configuration(_) => 2,
             Self::NotFound(_) => 3,
         }

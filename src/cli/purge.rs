@@ -7,7 +7,7 @@ use super::administration::{Common, HELP};
 use super::output::{Console, counted};
 use crate::flow::administration::purge;
 
-/// Delete tokens and sessions that are over for a day, and audit events beyond [purge] audit_days
+/// Delete tokens and sessions that ended more than a day ago, and audit events older than [purge] audit_days
 ///
 /// Running brokers do the same on schedule; while one does, nothing is deleted here.
 #[derive(Debug, Args)]

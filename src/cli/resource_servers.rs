@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Failure;
-use super::administration::{Common, HELP};
+use super::administration::{Common, HELP, READ_HELP};
 use super::output::{Console, minute};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
@@ -43,7 +43,7 @@ enum Command {
 
 /// List the resource servers with the ages of their secrets
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     common: Common,
@@ -79,7 +79,7 @@ struct One {
 struct Confirmed {
     #[command(flatten)]
     server: Name,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit, Owned};
+use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
 use crate::flow::administration::sessions::{self, ListedSession, SessionState};
@@ -28,11 +28,11 @@ enum Command {
 
 /// List sessions, newest first
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     owned: Owned,
-    /// Go on behind this session, the last one of the page before.
+    /// Start after this session, the last one of the page before.
     #[arg(long, value_name = "SESSION")]
     after: Option<SessionId>,
     #[command(flatten)]
@@ -60,7 +60,7 @@ struct End {
 struct EndAll {
     #[command(flatten)]
     whose: Whose,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -70,10 +70,10 @@ struct EndAll {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Whose {
-    /// This user's: id, provider/subject, or a username that only one user has.
+    /// Those of this user: id, provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Everyone's.
+    /// Those of everyone.
     #[arg(long)]
     everyone: bool,
 }

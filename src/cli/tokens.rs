@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit, Owned};
+use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
 use crate::flow::administration::tokens::{self, ListedToken, TokenState};
@@ -34,14 +34,14 @@ enum Command {
 
 /// List API tokens, newest first, by what is known of them; the tokens themselves are not stored
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     owned: Owned,
     /// Only this session's.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
-    /// Go on behind this token, the last one of the page before.
+    /// Start after this token, the last one of the page before.
     #[arg(long, value_name = "TOKEN")]
     after: Option<TokenId>,
     #[command(flatten)]

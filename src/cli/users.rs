@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Failure;
-use super::administration::{Common, HELP, Limit};
+use super::administration::{Common, HELP, Limit, READ_HELP};
 use super::output::{Console, counted, minute, second};
 use crate::domain::ids::{ProviderId, UserId};
 use crate::flow::administration::users::{self, UserDetails};
@@ -22,7 +22,7 @@ pub(super) struct Users {
 enum Command {
     List(List),
     /// Show one user with their identities and what they hold
-    #[command(after_help = HELP)]
+    #[command(after_help = READ_HELP)]
     Show(One),
     /// Refuse a user: their tokens from the next call on, and every login
     ///
@@ -39,7 +39,7 @@ enum Command {
 
 /// List users, newest first
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = READ_HELP)]
 struct List {
     /// Only those with this text in username, display name, email or subject (upper and lower case alike).
     #[arg(long, value_name = "TEXT")]
@@ -50,7 +50,7 @@ struct List {
     /// Only disabled ones.
     #[arg(long)]
     disabled: bool,
-    /// Go on behind this user, the last one of the page before.
+    /// Start after this user, the last one of the page before.
     #[arg(long, value_name = "ID")]
     after: Option<UserId>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ struct One {
 struct Delete {
     #[command(flatten)]
     user: UserName,
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

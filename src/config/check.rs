@@ -2,10 +2,10 @@
 //!
 //! A problem names the key and what to write there; it never repeats a value, because values may be secrets.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, io};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -214,10 +214,24 @@ impl Check {
                 Some(text)
             }
             Err(error) => {
-                self.problem(key, format_args!("{} cannot be read: {error}", path.display()));
+                let mend = mend(key, &path, &error);
+                self.problem(key, format_args!("{} cannot be read: {error}: {mend}", path.display()));
                 None
             }
         }
+    }
+}
+
+/// What to do about a file that cannot be read, by the setting that names it.
+fn mend(key: &str, path: &Path, error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::NotFound {
+        return "it must be readable by the user that runs this, mode 0400".to_owned();
+    }
+    match key.rsplit('.').next().unwrap_or_default() {
+        "client_secret_file" => "write the client secret into this file, mode 0400".to_owned(),
+        "url_file" => "write the URL into this file, mode 0400".to_owned(),
+        "ca_file" => "put the PEM certificates of the authority there, or leave the setting out".to_owned(),
+        _ => format!("make it with token-broker keys generate --output {}", path.display()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::check::Check;
 use crate::provider::settings::ClaimMapping;
 
 /// Where each claim stands, as JSONPath (RFC 9535). Default: `oidc` uses the standard names, `oauth2` has none.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClaims {
@@ -28,6 +28,11 @@ pub(super) struct RawClaims {
 }
 
 impl RawClaims {
+    /// Whether no claim is mapped.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub(super) fn check(self, key: &str, check: &mut Check) -> ClaimMapping {
         let mut path = |name: &str, text: Option<String>| {
             let text = text?;

@@ -11,7 +11,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::lifetimes;
 
 /// The registered SPAs and other public clients. At least one.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClient {
@@ -23,17 +23,17 @@ pub(super) struct RawClient {
     #[serde(deserialize_with = "list")]
     redirect_uris: Vec<String>,
     /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     post_logout_redirect_uris: Vec<String>,
     /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     origins: Vec<String>,
     /// Where the key travels in the redirect: `query` or `fragment`.
     key_delivery: String,
     /// The name of the parameter that carries it: `one_time_key` or `code`.
     key_parameter: String,
     /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven
-    /// days, no part in the browser's session. Weaker: only while an old SPA needs it.
+    /// days, without the browser's session. Weaker: only while an old SPA needs it.
     legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     enabled: bool,
@@ -72,6 +72,12 @@ impl Default for RawClient {
 }
 
 impl RawClient {
+    /// Puts in what follows from other settings.
+    pub(super) fn resolve(&mut self, checked: &Client) {
+        self.display_name = Some(checked.display_name.clone());
+        self.origins = checked.origins.iter().map(|origin| origin.as_str().to_owned()).collect();
+    }
+
     /// Checks the client that stands at `key`.
     pub(super) fn check(self, key: &str, check: &mut Check) -> Option<Client> {
         let id_key = format!("{key}.id");

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use super::secret::Secret;
+use super::secret::{Secret, masked_url};
 use super::store_url::{is_local, parameter, scheme};
 
 /// `[database]`, validated.
@@ -21,12 +21,13 @@ pub struct DatabaseConfig {
 }
 
 /// Users, sessions and tokens.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawDatabase {
     /// `sqlite:/path/to/file` for one machine, `postgres://user@host/database?sslmode=verify-full` for more.
     /// With a password only from the environment. Required, here or as `url_file`.
+    #[serde(serialize_with = "masked_url")]
     url: Option<Secret>,
     /// The file that holds the URL.
     url_file: Option<PathBuf>,
@@ -43,6 +44,11 @@ impl Default for RawDatabase {
 }
 
 impl RawDatabase {
+    /// Puts in what follows from files.
+    pub(super) fn resolve(&mut self, checked: &DatabaseConfig) {
+        self.url = Some(Secret(checked.url.clone()));
+    }
+
     pub(super) fn check(self, check: &mut Check) -> Option<DatabaseConfig> {
         let pool_size = check.within("database.pool_size", self.pool_size, 1..=200);
         let url = check.secret("database.url", self.url, self.url_file.as_deref())?;
@@ -58,7 +64,7 @@ fn check_url(url: &str, check: &mut Check) {
             check.problem(key, "must name a file: everybody would be signed out at every start");
         }
         "sqlite" if check.production() => {
-            check.warn(key, "is SQLite: right for one machine, PostgreSQL for more");
+            check.warn(key, "names SQLite, which suits one machine; use PostgreSQL for several");
         }
         "sqlite" => {}
         "postgres" | "postgresql" if cfg!(feature = "postgres") => {

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use super::secret::Secret;
+use super::secret::{Secret, masked_url};
 use super::store_url::{is_local, scheme};
 
 /// `[key_store]`, validated.
@@ -21,13 +21,14 @@ pub struct KeyStoreConfig {
 }
 
 /// Where one-time keys wait to be redeemed.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawKeyStore {
     /// `rediss://host:6380/0` (TLS), `redis://…`, `redis+sentinel://host1,host2/service`,
     /// `redis+cluster://host1,host2` (both also with `rediss+`), or `memory:` for a single process.
     /// With a password only from the environment. Required, here or as `url_file`.
+    #[serde(serialize_with = "masked_url")]
     url: Option<Secret>,
     /// The file that holds the URL.
     url_file: Option<PathBuf>,
@@ -44,6 +45,11 @@ impl Default for RawKeyStore {
 }
 
 impl RawKeyStore {
+    /// Puts in what follows from files.
+    pub(super) fn resolve(&mut self, checked: &KeyStoreConfig) {
+        self.url = Some(Secret(checked.url.clone()));
+    }
+
     pub(super) fn check(self, check: &mut Check) -> Option<KeyStoreConfig> {
         let capacity = check.within("key_store.capacity", self.capacity, 100..=10_000_000);
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-');
@@ -63,7 +69,7 @@ fn check_url(url: &str, check: &mut Check) {
     let key = "key_store.url";
     match scheme(url) {
         "memory" if check.production() => {
-            check.warn(key, "is memory: right for a single process, Redis for more");
+            check.warn(key, "is memory:, which suits a single process; use Redis for several");
         }
         "memory" | "rediss" | "rediss+sentinel" | "rediss+cluster" => {}
         "redis" | "redis+sentinel" | "redis+cluster" => {

@@ -22,7 +22,7 @@ pub struct LimitsConfig {
 }
 
 /// How often one address may ask, per minute. Offices and mobile networks share an address among many people.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawLimits {

@@ -30,7 +30,7 @@ mod tests;
 mod tokens;
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -101,12 +101,12 @@ pub struct Loaded {
     pub config: Config,
     /// What works, but should be known; to be logged at start.
     pub warnings: Vec<Problem>,
-    /// The configuration in effect, defaults included, as TOML; secrets are masked.
+    /// The configuration in effect as TOML: defaults and what follows from other settings included, secrets masked.
     pub effective: String,
 }
 
 /// What stands outside of any section.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct RawConfig {
@@ -137,10 +137,43 @@ pub fn load(
     mode: Mode,
 ) -> Result<Loaded, Problems> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Problems::one(&path.display().to_string(), &format!("cannot be read: {error}")))?;
+        .map_err(|error| Problems::one(&path.display().to_string(), &unreadable(&error)))?;
     let mut check = Check::new(mode, path.parent().unwrap_or(Path::new("")));
     let raw = source::read(&text, environment, &mut check);
     validate(raw, check)
+}
+
+/// Why the configuration file cannot be read, and what to do.
+fn unreadable(error: &std::io::Error) -> String {
+    let mend = match error.kind() {
+        std::io::ErrorKind::NotFound => "start from token-broker.example.toml",
+        _ => "it must be readable by the user that runs this",
+    };
+    format!("cannot be read: {error}: {mend}")
+}
+
+/// Where the keys file is that the configuration at `path` names: of the other settings none is checked, since keys
+/// may have to be replaced in a hurry.
+///
+/// # Errors
+/// The configuration cannot be read, or names no keys file.
+pub fn server_keys_file(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<PathBuf, Problems> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Problems::one(&path.display().to_string(), &unreadable(&error)))?;
+    // The rules of production would refuse what is none of this command's business.
+    let mut check = Check::new(Mode::Development, path.parent().unwrap_or(Path::new("")));
+    match source::read(&text, environment, &mut check) {
+        Some(raw) => raw.server_keys.file.map(|file| check.path(&file)).ok_or_else(|| {
+            Problems::one("server_keys.file", "is missing: name the keys file there, or with --file")
+        }),
+        None => {
+            check.finish()?;
+            Err(Problems::one("the configuration", "cannot be read"))
+        }
+    }
 }
 
 /// The process's environment, as [`load`] takes it.
@@ -151,11 +184,25 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// Checks what was read, if anything was; whatever `check` knows already counts too.
 fn validate(raw: Option<RawConfig>, mut check: Check) -> Result<Loaded, Problems> {
-    let effective = raw.as_ref().and_then(|raw| toml::to_string(raw).ok()).unwrap_or_default();
+    let written = raw.clone();
     let config = raw.and_then(|raw| sections(raw, &mut check));
     let warnings = check.finish()?;
     let incomplete = || Problems::one("the configuration", "is incomplete");
-    Ok(Loaded { config: config.ok_or_else(incomplete)?, warnings, effective })
+    let config = config.ok_or_else(incomplete)?;
+    let effective = written.map(|raw| raw.effective(&config)).unwrap_or_default();
+    Ok(Loaded { config, warnings, effective })
+}
+
+impl RawConfig {
+    /// What is in effect, as TOML: what was written, and for what was not, what holds instead.
+    fn effective(mut self, config: &Config) -> String {
+        self.database.resolve(&config.database);
+        self.key_store.resolve(&config.key_store);
+        self.server_keys.resolve(&config.server_keys.ring);
+        self.providers.iter_mut().zip(&config.providers).for_each(|(raw, checked)| raw.resolve(checked));
+        self.clients.iter_mut().zip(&config.clients).for_each(|(raw, checked)| raw.resolve(checked));
+        toml::to_string(&self).unwrap_or_default()
+    }
 }
 
 /// Checks every section, so that one run finds every problem; only then is the whole put together.

@@ -21,7 +21,7 @@ const ALGORITHMS: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// The identity providers that people sign in at. At least one.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawProvider {
@@ -50,24 +50,25 @@ pub(super) struct RawProvider {
     /// Only people with an email address in one of these domains may sign in. The provider must vouch for the address
     /// (`email_verified`); only of `oauth2` without `claims.email_verified` is it believed as it stands: use that only
     /// where people cannot set it themselves. Default: no limit.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     allowed_email_domains: Vec<String>,
     /// A PEM file of a private certificate authority to trust in addition to the system's.
     ca_file: Option<PathBuf>,
     /// Where each claim stands, as JSONPath (RFC 9535).
+    #[serde(skip_serializing_if = "RawClaims::is_empty")]
     claims: RawClaims,
     /// `oidc`: the issuer, exactly as in its metadata. Required. `oauth2`: only where it sends `iss` in the
     /// callback (RFC 9207).
     issuer: Option<String>,
     /// `oidc`: signature algorithms that are accepted. Default: RS, PS and ES with 256 and 384 bits, RS and PS
     /// with 512, EdDSA.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     algorithms: Vec<String>,
     /// `oidc`: other audiences that may stand in an ID token beside the broker's `client_id`.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_audiences: Vec<String>,
     /// `oidc`: authentication classes to ask for; the sign-in must then have one of them.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     acr_values: Vec<String>,
     /// `oidc`: whether the UserInfo endpoint is asked in addition to the ID token. Default: true.
     userinfo: Option<bool>,
@@ -81,11 +82,12 @@ pub(super) struct RawProvider {
     /// `oauth2`: where the browser is sent to sign out there, too. Default: nowhere.
     end_session_url: Option<String>,
     /// `oauth2`: the JSON documents about the person, merged in this order. Required.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     profile: Vec<RawDocument>,
 }
 
 /// One JSON document about the person.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct RawDocument {
@@ -132,6 +134,18 @@ enum Kind {
 }
 
 impl RawProvider {
+    /// Puts in what follows from other settings, the address of the callback among it.
+    pub(super) fn resolve(&mut self, checked: &ProviderSettings) {
+        self.display_name = Some(checked.display_name.clone());
+        self.callback_path = checked.redirect_uri.path().to_owned();
+        self.scope = Some(checked.scope.clone()).filter(|scope| !scope.is_empty());
+        if let KindSettings::Oidc(oidc) = &checked.kind {
+            self.algorithms = oidc.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            self.userinfo = Some(oidc.userinfo);
+            self.id_token_hint = Some(oidc.id_token_hint);
+        }
+    }
+
     /// Checks the provider that stands at `key`.
     pub(super) fn check(
         mut self,

@@ -14,7 +14,7 @@ pub struct PurgeConfig {
 }
 
 /// When rows that are over are deleted.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawPurge {

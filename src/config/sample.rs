@@ -19,7 +19,7 @@ pub struct SampleConfig {
 }
 
 /// The sample app, which shows what the broker can do. `demo` has it at `/`.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSample {

@@ -4,12 +4,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use super::store_url;
+
 /// No secret is longer; a wrong path must not fill the memory.
 const LONGEST: u64 = 64 * 1024;
+
+/// Stands where a secret would.
+pub(super) const MASK: &str = "(secret)";
 
 /// A secret as it stands in the configuration. Written out it is a placeholder.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,8 +23,13 @@ pub(super) struct Secret(pub(super) SecretString);
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("(secret)")
+        serializer.serialize_str(MASK)
     }
+}
+
+/// Writes a store's URL out, without what may be a secret in it.
+pub(super) fn masked_url<S: Serializer>(url: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(|url| store_url::masked(url.0.expose_secret())).serialize(serializer)
 }
 
 #[cfg(test)]

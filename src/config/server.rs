@@ -28,7 +28,7 @@ pub struct ServerConfig {
 }
 
 /// Where the broker listens and whom it believes.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServer {
@@ -39,12 +39,12 @@ pub(super) struct RawServer {
     admin_listen: Option<String>,
     /// Networks of the reverse proxies whose `X-Forwarded-For` is believed. Without the right ones every user
     /// seems to come from the proxy, and shares its rate limits.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
     /// Further host names that the listeners answer for, such as the one that a metrics scraper uses. Loopback is
     /// answered anyway; so are, on `listen`, the host of `public_url`, and every name for `/healthz` and `/readyz`;
     /// on `admin_listen`, every bare address.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     host_names: Vec<String>,
     /// Worker threads, 1 to 512. Default: one per processor.
     workers: Option<usize>,

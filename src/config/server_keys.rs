@@ -29,22 +29,23 @@ const SAMPLE: &[u8] = b"token-broker-example-key-do-not-use";
 const FEWEST_DIFFERENT_BYTES: usize = 16;
 
 /// The secrets that everything the broker issues is proved with. All brokers share them.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServerKeys {
     /// The file that holds `issuing` and `keys`, as `token-broker keys` writes it. A running broker reads it again
     /// when it changes. Required, unless the environment has the keys.
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// The id of the key that makes everything new; the others still verify. From the environment only.
     issuing: Option<u32>,
     /// The keys. From the environment only: `TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET`. They change with the next
     /// start only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<RawKey>,
 }
 
 /// One server key.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct RawKey {
@@ -112,6 +113,13 @@ fn finish<T>(check: Check, value: Option<T>) -> Result<T, Problems> {
 }
 
 impl RawServerKeys {
+    /// Puts in which keys there are, wherever they came from; of a secret only that there is one.
+    pub(super) fn resolve(&mut self, ring: &KeyRing) {
+        let secret = || Some(Secret(SecretString::default()));
+        self.issuing = Some(ring.issuing().id().0);
+        self.keys = ring.ids().map(|id| RawKey { id: Some(id.0), secret: secret() }).collect();
+    }
+
     pub(super) fn check(self, check: &mut Check) -> Option<ServerKeysConfig> {
         let inline = self.issuing.is_some() || !self.keys.is_empty();
         match self.file {

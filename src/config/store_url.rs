@@ -2,6 +2,8 @@
 //!
 //! Read by hand, because lists of hosts (`redis+sentinel://a:1,b:2/…`) are not URLs to a URL parser.
 
+use super::secret::MASK;
+
 /// The scheme.
 pub(super) fn scheme(url: &str) -> &str {
     url.split(':').next().unwrap_or_default()
@@ -18,6 +20,41 @@ pub(super) fn has_password(url: &str) -> bool {
     let user_info = authority(url).rsplit_once('@').map_or("", |(user_info, _)| user_info);
     let named = ["password", "sentinel_password"];
     user_info.contains(':') || named.iter().any(|name| parameter(url, name).is_some())
+}
+
+/// The URL with a mask where a password stands, or may stand: what is not understood is masked, too.
+pub(super) fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let is_plain = matches!(scheme(url), "sqlite" | "memory");
+        return if is_plain { masked_parameters(url) } else { MASK.to_owned() };
+    };
+    // To the last '@', since a password may stand here with '@', '/' or '?' in it.
+    let rest = match rest.rsplit_once('@') {
+        Some((user_info, hosts)) => match user_info.split_once(':') {
+            Some((user, _)) => format!("{user}:{MASK}@{hosts}"),
+            None => rest.to_owned(),
+        },
+        None => rest.to_owned(),
+    };
+    masked_parameters(&format!("{scheme}://{rest}"))
+}
+
+/// Masks the values of the parameters that may be secrets by their name.
+fn masked_parameters(url: &str) -> String {
+    let Some((url, query)) = url.split_once('?') else { return url.to_owned() };
+    let may_be_secret = |name: &str| {
+        let name = name.to_lowercase();
+        ["pass", "secret", "key", "%"].iter().any(|part| name.contains(part))
+    };
+    let pairs: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if may_be_secret(name) => format!("{name}={MASK}"),
+            Some(_) => pair.to_owned(),
+            None => MASK.to_owned(),
+        })
+        .collect();
+    format!("{url}?{}", pairs.join("&"))
 }
 
 /// Whether every host that the URL names is this machine; a URL without host names a local socket or file.
@@ -39,6 +76,33 @@ pub(super) fn parameter<'a>(url: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ad_01_a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("sqlite:/var/lib/broker.sqlite", "sqlite:/var/lib/broker.sqlite"),
+            ("memory:", "memory:"),
+            ("redis://redis.internal:6379/0", "redis://redis.internal:6379/0"),
+            (
+                "postgres://user@h:5432/db?sslmode=verify-full",
+                "postgres://user@h:5432/db?sslmode=verify-full",
+            ),
+            ("rediss://:hidden@h:6380/0", "rediss://:(secret)@h:6380/0"),
+            ("redis+sentinel://u:hidden@a:1,b:2/x", "redis+sentinel://u:(secret)@a:1,b:2/x"),
+            ("redis+cluster://u:hidden@a,u:hidden@b", "redis+cluster://u:(secret)@b"),
+            ("postgres://u:hid@den/hid?den@h/db", "postgres://u:(secret)@h/db"),
+            ("postgres://h/db?a=b&Password=hidden", "postgres://h/db?a=b&Password=(secret)"),
+            ("postgres://h/db?p%61ssword=hidden", "postgres://h/db?p%61ssword=(secret)"),
+            (
+                "redis+sentinel://a/x?sentinel_password=hidden",
+                "redis+sentinel://a/x?sentinel_password=(secret)",
+            ),
+            ("postgres:u:hidden@h", "(secret)"),
+            ("hidden", "(secret)"),
+        ] {
+            assert_eq!(masked(url), shown);
+        }
+    }
 
     #[test]
     fn hosts_and_passwords_are_recognised() {

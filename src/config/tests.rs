@@ -97,6 +97,26 @@ fn the_example_is_a_production_configuration() {
 }
 
 #[test]
+fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
+    let text = EXAMPLE
+        .replace("url = \"rediss://redis.internal:6380/0\"", "url_file = \"absent/key_store\"")
+        .replace("#ca_file = \"/etc/ssl/corp.pem\"", "ca_file = \"absent/ca\"")
+        .replace("/run/secrets/", "absent/");
+    let problems = load(&text, &[]).unwrap_err();
+    for (key, file, mend) in [
+        ("database.url_file", "database_url", "write the URL into this file, mode 0400"),
+        ("key_store.url_file", "key_store", "write the URL into this file, mode 0400"),
+        ("server_keys.file", "server_keys.toml", "make it with token-broker keys generate --output /"),
+        ("providers[0].client_secret_file", "corp", "write the client secret into this file, mode 0400"),
+        ("providers[0].ca_file", "ca", "put the PEM certificates"),
+    ] {
+        let problem = problems.iter().find(|problem| problem.key == key).unwrap();
+        assert!(problem.text.contains(&format!("/absent/{file} cannot be read: ")), "{problem}");
+        assert!(problem.text.contains(mend), "{problem}");
+    }
+}
+
+#[test]
 fn an_empty_file_says_all_that_is_needed() {
     let problems = load("", &[]).unwrap_err();
     let needed = ["public_url", "database.url", "key_store.url", "server_keys.file", "providers", "clients"];

@@ -19,7 +19,7 @@ pub struct TokensConfig {
 }
 
 /// How long things live. Shorter than the defaults is possible, longer is not.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawTokens {

@@ -2,6 +2,7 @@
 //!
 //! An event names ids, never a credential; a token appears under its short one-way id only.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::api_token::HandleDigest;
@@ -47,6 +48,10 @@ pub enum AuditKind {
     BackchannelLogoutFailed,
     /// A caller was slowed down.
     RateLimited,
+    /// A running broker took a new ring of server keys from their file.
+    ServerKeysReplaced,
+    /// A running broker refused the file of the server keys, and went on with those it had.
+    ServerKeysRefused,
     /// An administrator disabled a user and ended their sessions.
     AdminUserDisabled,
     /// An administrator enabled a user again.
@@ -96,6 +101,8 @@ impl AuditKind {
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
+            Self::ServerKeysReplaced => "server_keys_replaced",
+            Self::ServerKeysRefused => "server_keys_refused",
             Self::AdminUserDisabled => "admin_user_disabled",
             Self::AdminUserEnabled => "admin_user_enabled",
             Self::AdminUserDeleted => "admin_user_deleted",
@@ -120,7 +127,7 @@ pub struct AuditEvent {
     pub kind: AuditKind,
     /// When.
     pub at: Timestamp,
-    /// The request that caused it.
+    /// The request that caused it, or the run of a command, or the moment of a broker's own.
     pub request_id: String,
     /// From where.
     pub address: Option<IpAddr>,
@@ -134,8 +141,8 @@ pub struct AuditEvent {
     pub session: Option<SessionId>,
     /// About which token.
     pub token: Option<HandleDigest>,
-    /// The error code, where it failed.
-    pub reason: Option<&'static str>,
+    /// The error code, where it failed; of the server keys, which there are, or what is wrong with their file.
+    pub reason: Option<Cow<'static, str>>,
     /// Who did it, where it was an administrator.
     pub actor: Option<Actor>,
     /// To which resource server.

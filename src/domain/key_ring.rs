@@ -171,6 +171,16 @@ impl KeyRing {
         self.keys.keys().copied()
     }
 
+    /// Whether both have the same keys, of which the same one issues.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&ServerKey, &ServerKey)| {
+            one.id == other.id && one.secret.expose_secret() == other.secret.expose_secret()
+        };
+        self.issuing == other.issuing
+            && self.keys.len() == other.keys.len()
+            && self.keys.values().zip(other.keys.values()).all(is_same)
+    }
+
     /// The key named `id`, unless it was removed: then nothing it made is valid any more.
     pub fn get(&self, id: KeyId) -> Option<&ServerKey> {
         self.keys.get(&id)

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::caller::Caller;
+use crate::domain::entropy;
 use crate::domain::ids::{ClientId, ProviderId, SessionId, UserId};
 use crate::error::ErrorCode;
 use crate::state::Broker;
@@ -135,7 +136,7 @@ impl<'a> Event<'a> {
     }
 
     pub(crate) fn reason(mut self, reason: ErrorCode) -> Self {
-        self.event.reason = Some(reason.as_str());
+        self.event.reason = Some(reason.as_str().into());
         self
     }
 
@@ -149,6 +150,13 @@ impl<'a> Event<'a> {
     }
 }
 
+/// Records something of the broker itself, which no request has caused.
+pub(super) fn record_own(broker: &Broker, kind: AuditKind, reason: String) {
+    let id = format!("broker-{:016x}", u64::from_be_bytes(entropy::bytes(&*broker.entropy)));
+    let event = AuditEvent::new(kind, broker.clock.now(), &id);
+    broker.audit.record(AuditEvent { reason: Some(reason.into()), ..event });
+}
+
 fn log(event: &AuditEvent) {
     tracing::info!(
         target: "audit",
@@ -160,6 +168,6 @@ fn log(event: &AuditEvent) {
         user_id = event.user.map(tracing::field::display),
         session_id = event.session.map(tracing::field::display),
         token = event.token.map(|token| token.short_id()),
-        reason = event.reason,
+        reason = event.reason.as_deref(),
     );
 }

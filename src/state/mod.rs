@@ -4,6 +4,7 @@
 
 pub mod audit_trail;
 pub mod health;
+pub mod key_change;
 pub mod last_use;
 pub mod late_revocations;
 pub mod limits;

@@ -38,15 +38,21 @@ pub fn opener(file: PathBuf, settings: &StorageSettings) -> impl Fn() -> Result<
     );
     move || {
         if !file.parent().is_some_and(Path::is_dir) {
-            return Err(OpenError("the folder of the SQLite file does not exist".to_owned()));
+            return Err(OpenError(format!("the folder of the SQLite file {} does not exist", shown(&file))));
         }
-        let name =
-            file.to_str().ok_or_else(|| OpenError("the SQLite file's name is not UTF-8".to_owned()))?;
+        let name = file
+            .to_str()
+            .ok_or_else(|| OpenError(format!("the SQLite file's name {} is not UTF-8", shown(&file))))?;
         create(&file)?;
         let mut connection = Db::establish(name).map_err(|error| OpenError(error.to_string()))?;
         connection.batch_execute(&pragmas).map_err(|error| OpenError(error.to_string()))?;
         Ok(connection)
     }
+}
+
+/// The whole path: a relative one depends on where the program was started.
+fn shown(file: &Path) -> String {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
 }
 
 /// Makes the file where there is none, for its owner only; SQLite gives the files next to it the same rights.
@@ -62,7 +68,7 @@ fn create(file: &Path) -> Result<(), OpenError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(file) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(OpenError(format!("the SQLite file cannot be made: {error}")))
+            Err(OpenError(format!("the SQLite file {} cannot be made: {error}", shown(file))))
         }
         _ => Ok(()),
     }

@@ -16,7 +16,7 @@ fn event(kind: AuditKind, at: Timestamp, number: usize) -> AuditEvent {
     AuditEvent {
         address: Some("192.0.2.7".parse().unwrap()),
         client: Some("web".parse().unwrap()),
-        reason: Some("invalid_token"),
+        reason: Some("invalid_token".into()),
         ..AuditEvent::new(kind, at, &format!("request-{number}"))
     }
 }

@@ -1,4 +1,4 @@
-//! The commands of the README, run as they stand there.
+//! The commands of the README and of the pages beside it, run as they stand there.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -15,9 +15,13 @@ fn file(name: &str) -> String {
 
 /// The blocks of this language in the README, in order.
 fn blocks(language: &str) -> Vec<String> {
-    let readme = file("README.md");
+    blocks_of("README.md", language)
+}
+
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let page = file(page);
     let fence = format!("```{language}\n");
-    readme.split(&fence).skip(1).map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
+    page.split(&fence).skip(1).map(|piece| piece.split("\n```").next().unwrap().to_owned()).collect()
 }
 
 fn block_with(text: &str) -> String {
@@ -143,12 +147,68 @@ fn the_commands_of_production_work_in_their_order() {
     );
     let commands: Vec<String> = block_with("check-config")
         .lines()
-        .filter(|line| line.starts_with("target/release/token-broker") && !line.contains(" serve "))
+        .filter(|line| line.starts_with("target/release/token-broker"))
         .map(|line| line.replace("target/release/token-broker", BINARY))
         .collect();
-    assert_eq!(commands.len(), 3);
-    for command in commands {
-        run(&command, folder.path());
+    let [keys, check, migrate, serve] = &commands[..] else { panic!("{commands:?}") };
+    for command in [keys, check, migrate] {
+        run(command, folder.path());
     }
     assert!(folder.path().join("broker.sqlite").exists());
+    // `serve` does not end by itself: a stop signal ends it, and its exit code is good.
+    let listen = format!("127.0.0.1:{}", free_port());
+    let script = format!("TOKEN_BROKER__SERVER__LISTEN={listen} exec {serve}");
+    let mut serving = Command::new("sh")
+        .args(["-e", "-c", &script])
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(serving.stderr.take().unwrap());
+    let mut lines = log.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"ready\"")), "it ended before it was ready");
+    let stop = format!("curl -fsS http://{listen}/healthz && kill -TERM {}", serving.id());
+    run(&stop, folder.path());
+    let said: Vec<String> = lines.collect();
+    assert_eq!(serving.wait().unwrap().code(), Some(0), "{said:?}");
+}
+
+#[test]
+fn the_commands_of_the_keys_page_work_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path =
+        format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    std::fs::write(folder.path().join("token-broker.toml"), CONFIG).unwrap();
+    let blocks = blocks_of("docs/keys.md", "sh");
+    assert_eq!(blocks.len(), 2);
+    let [first, emergency] = [&blocks[0], &blocks[1]].map(|block| {
+        run(&format!("export PATH='{path}' TOKEN_BROKER_CONFIG=token-broker.toml\n{block}"), folder.path())
+    });
+    assert!(first.contains("1     issues"), "{first}");
+    assert!(emergency.contains("Key 2 issues now.") && emergency.contains("Key 1 is gone."), "{emergency}");
+}
+
+#[test]
+fn the_setting_and_the_answer_of_the_logout_page_are_as_the_broker_has_them() {
+    let client = &blocks_of("docs/logout.md", "toml")[0];
+    let folder = tempfile::tempdir().unwrap();
+    let (rest, _) = CONFIG.split_once("[[clients]]").unwrap();
+    for (name, text) in [
+        ("token-broker.toml", format!("{rest}\n{client}").as_str()),
+        ("secret", "a-secret-of-the-readme-test-only"),
+        ("database_url", "sqlite:broker.sqlite"),
+    ] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    run(
+        &format!("chmod 400 secret database_url; {BINARY} keys generate --output server_keys.toml"),
+        folder.path(),
+    );
+    let shown = run(&format!("{BINARY} check-config --config token-broker.toml"), folder.path());
+    assert!(shown.contains(r#"post_logout_redirect_uris = ["https://app.example.com/"]"#), "{shown}");
+    let answer: serde_json::Value = serde_json::from_str(&blocks_of("docs/logout.md", "json")[0]).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&file("openapi/token-broker.json")).unwrap();
+    let documented = document["components"]["schemas"]["LogoutAnswer"]["properties"].as_object().unwrap();
+    let shown: Vec<_> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(shown, documented.keys().collect::<Vec<_>>());
 }

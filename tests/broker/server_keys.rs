@@ -289,6 +289,59 @@ async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
     }
 }
 
+/// What the audit trail says about the keys, oldest first, once it has this many rows of them.
+async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
+    until(async || {
+        let newest_first = broker.storage().recent_audit(1_000).await.unwrap();
+        let found: Vec<(String, String)> = newest_first
+            .into_iter()
+            .rev()
+            .filter(|row| row.kind.starts_with("server_keys"))
+            .map(|row| (row.kind, row.reason.unwrap_or_default()))
+            .collect();
+        if found.len() == rows { Ok(found) } else { Err(found) }
+    })
+    .await
+}
+
+#[actix_web::test]
+async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_file_that_is_refused() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let first = read(&broker);
+    add(&broker);
+    knows(&broker, 1, &[1, 2]).await;
+    issue(&broker, 2);
+    knows(&broker, 2, &[1, 2]).await;
+    let good = read(&broker);
+    write(&broker, &good.replace("issuing = 2", "issuing = 7"));
+    problem(&broker, "issuing key 7").await;
+    // The same keys again are no change; another secret under an id is one.
+    write(&broker, &good);
+    until_true("the file is read", async || problems(&broker).await.is_empty()).await;
+    let secret = |text: &str, at: usize| text.split("secret = \"").nth(at).unwrap()[..43].to_owned();
+    let other = KeysFile::fresh(&SystemEntropy, broker.now());
+    let other = secret(other.text().expose_secret(), 1);
+    write(&broker, &good.replace(&secret(&good, 2), &other));
+    let trail = trail(&broker, 4).await;
+    let [added, issues, refused, swapped] = &trail[..] else { panic!("{trail:?}") };
+    let replaced = |keys: &str| ("server_keys_replaced".to_owned(), keys.to_owned());
+    assert_eq!(added, &replaced("key 1 issues, known: 1, 2"));
+    assert_eq!(issues, &replaced("key 2 issues, known: 1, 2"));
+    assert_eq!(refused.0, "server_keys_refused");
+    assert!(refused.1.contains("issuing key 7 is not in the ring"), "{refused:?}");
+    assert_eq!(swapped, &replaced("key 2 issues, known: 1, 2"));
+    let said = log.text();
+    assert!(said.contains("\"event\":\"server_keys_replaced\""), "{said}");
+    for secret in [secret(&first, 1), secret(&good, 2), other] {
+        assert!(
+            !said.contains(&secret) && !format!("{trail:?}").contains(&secret),
+            "no secret is written down"
+        );
+    }
+}
+
 /// The program itself, by its commands and SIGHUP, which must not end it.
 #[actix_web::test]
 async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {

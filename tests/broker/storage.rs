@@ -355,7 +355,7 @@ async fn the_audit_trail_is_kept(database: Database) {
         user: Some(facts.user_id),
         session: Some(facts.session_id),
         token: Some(facts.handle),
-        reason: Some("invalid_token"),
+        reason: Some("invalid_token".into()),
         actor: Actor::new("operator"),
         resource_server: Some("orders".parse().unwrap()),
         ..event(after(1))

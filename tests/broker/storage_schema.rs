@@ -128,7 +128,8 @@ mod sqlite {
         let missing = folder.path().join("missing");
         let storage = Storage::new(&settings(&format!("sqlite:{}/a.sqlite", missing.display()))).unwrap();
         let error = storage.migrate().await.unwrap_err().to_string();
-        assert!(error.contains("the folder of the SQLite file does not exist"), "{error}");
+        let named = format!("the folder of the SQLite file {}/a.sqlite does not exist", missing.display());
+        assert!(error.contains(&named), "{error}");
         assert!(!missing.exists());
     }
 }

@@ -2,6 +2,8 @@
 
 mod people;
 
+use std::borrow::Cow;
+
 use diesel::prelude::*;
 
 pub use self::people::{IdentityProfile, IdentityRow, PermissionsRow, UserProfile, UserRow};
@@ -263,7 +265,7 @@ impl From<AuditEvent> for AuditRow {
             user_id: event.user.map(Id::from),
             session_id: event.session.map(Id::from),
             token: event.token.map(|token| token.short_id()),
-            reason: event.reason.map(str::to_owned),
+            reason: event.reason.map(Cow::into_owned),
             actor: event.actor.map(|actor| actor.as_str().to_owned()),
             resource_server_id: event.resource_server.map(String::from),
         }
