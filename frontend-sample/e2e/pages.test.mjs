@@ -19,7 +19,7 @@ const upstream = ['heading-order', 'nested-interactive'];
 /** Every page: how to get there from the sample's page, its heading, and the rules of axe that are not ours. */
 const pages = {
   chooser: ['Sign in to Sample app', async (page) => {
-    await press(page, 'Let the broker ask which one');
+    await press(page, 'Choose on the next page');
     await page.getByRole('link', { name: 'Back to Sample app' }).waitFor();
   }],
   'sign-in failed, no way back': ['Sign-in failed', (page) => page.goto(`${broker.origin}/oauth2_callback/dev?code=x&state=y`)],
@@ -87,7 +87,7 @@ test('the viewer of the API follows the colour scheme', async (t) => {
 
 test('whoever does not want to sign in goes back to the application, which says so', async (t) => {
   const { page } = await open(t);
-  await press(page, 'Let the broker ask which one');
+  await press(page, 'Choose on the next page');
   await page.getByRole('link', { name: 'Back to Sample app' }).click();
   await heading(page, 'That sign-in did not work');
   assert.equal(new URL(page.url()).origin, broker.origin);
