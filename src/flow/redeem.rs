@@ -192,8 +192,7 @@ async fn end_session(broker: &Broker, caller: &Caller, about: &Receipt) {
     let event = Event::new(broker, caller, AuditKind::SessionEnded)
         .client(&about.client_id)
         .user(about.user_id)
-        .session(about.session_id)
-        .reason(ErrorCode::InvalidGrant);
+        .session(about.session_id);
     match broker.storage.end_session(about.session_id, broker.clock.now()).await {
         Ok(true) => event.record(),
         Ok(false) => {}
