@@ -113,8 +113,8 @@ async fn is_idle(broker: &Broker, client: &Client, record: &TokenRecord, now: Ti
 }
 
 /// Refuses a token without the scope that an endpoint needs (RFC 6750 section 3.1).
-pub fn require_scope(caller: &Authenticated, scope: &'static str) -> Result<()> {
-    let has = caller.token.scope.split(' ').any(|granted| granted == scope);
+pub fn require_scope(signed_in: &Authenticated, scope: &'static str) -> Result<()> {
+    let has = signed_in.token.scope.split(' ').any(|granted| granted == scope);
     if has { Ok(()) } else { Err(Error::insufficient_scope(scope)) }
 }
 

@@ -6,11 +6,11 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use utoipa::ToSchema;
 
 use super::extract::body::{self, MediaType};
-use super::extract::browser_session::{self as session_cookie, SessionCookie};
 use super::extract::logout_cookie::{self, LogoutCookie};
 use super::extract::navigation::Navigation;
 use super::extract::own_page::OwnPage;
 use super::extract::parameters::{self, Parameter, parameter};
+use super::extract::session_cookie::{self, SessionCookie};
 use super::openapi::errors;
 use super::{logout_pages, pages};
 use crate::domain::caller::Caller;

@@ -4,8 +4,8 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
 use super::extract::attempt_cookies::{self, AttemptCookies};
-use super::extract::browser_session::{self, SessionCookie};
 use super::extract::parameters::{self, parameter};
+use super::extract::session_cookie::{self, SessionCookie};
 use super::openapi::errors;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
@@ -107,7 +107,7 @@ async fn complete(
     let (mut response, forget) = match flow::callback(broker, caller, callback).await {
         Ok(CallbackEnd { location, forget, session_cookie }) => {
             let mut response = HttpResponse::SeeOther().insert_header((LOCATION, location)).finish();
-            browser_session::change(&mut response, session_cookie, secure)?;
+            session_cookie::change(&mut response, session_cookie, secure)?;
             (response, forget)
         }
         Err(CallbackFailure { error, forget }) => (HttpResponse::from_error(error), forget),

@@ -5,9 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use url::form_urlencoded;
 
 use super::extract::attempt_cookies::{self, AttemptCookies};
-use super::extract::browser_session::{self, SessionCookie};
 use super::extract::navigation::Navigation;
 use super::extract::parameters::{self, Parameter, parameter};
+use super::extract::session_cookie::{self, SessionCookie};
 use super::openapi::errors;
 use super::pages;
 use crate::domain::caller::Caller;
@@ -113,7 +113,7 @@ pub async fn login(
     )
     .await?;
     let mut response = answer(step, &same_login, broker.secure_cookies());
-    browser_session::change(&mut response, session_cookie, broker.secure_cookies())?;
+    session_cookie::change(&mut response, session_cookie, broker.secure_cookies())?;
     Ok(response)
 }
 

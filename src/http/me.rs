@@ -84,8 +84,8 @@ struct MeSession {
 }
 
 impl Me {
-    fn new(caller: Authenticated, now: Timestamp) -> Self {
-        let Authenticated { user, session, token } = caller;
+    fn new(signed_in: Authenticated, now: Timestamp) -> Self {
+        let Authenticated { user, session, token } = signed_in;
         let text = |text: Option<ProfileText>| text.map(|text| text.as_str().to_owned());
         Self {
             user: MeUser {
@@ -143,9 +143,9 @@ errors!(
     responses((status = 200, description = "The signed-in person.", body = Me), BearerErrors),
 )]
 #[get("/me")]
-pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> Result<web::Json<Me>> {
-    require_scope(&caller, "profile")?;
-    Ok(web::Json(Me::new(caller, broker.clock.now())))
+pub async fn me(broker: web::Data<Broker>, SignedIn(signed_in): SignedIn) -> Result<web::Json<Me>> {
+    require_scope(&signed_in, "profile")?;
+    Ok(web::Json(Me::new(signed_in, broker.clock.now())))
 }
 
 /// What the signed-in person may do
@@ -159,10 +159,10 @@ pub async fn me(broker: web::Data<Broker>, SignedIn(caller): SignedIn) -> Result
 #[get("/permissions")]
 pub async fn permissions(
     broker: web::Data<Broker>,
-    SignedIn(caller): SignedIn,
+    SignedIn(signed_in): SignedIn,
 ) -> Result<web::Json<Permissions>> {
-    require_scope(&caller, "permissions")?;
-    let found = flow::permissions::permissions(&broker, &caller).await?;
+    require_scope(&signed_in, "permissions")?;
+    let found = flow::permissions::permissions(&broker, &signed_in).await?;
     Ok(web::Json(Permissions {
         permissions: found.permissions.iter().map(str::to_owned).collect(),
         groups: found.groups.iter().map(str::to_owned).collect(),

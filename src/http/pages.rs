@@ -20,18 +20,14 @@ use crate::state::Broker;
 const STYLE: &str = include_str!("assets/page.css");
 
 /// The policy of a page without scripts.
-pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy("", "'none'"));
+pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy_with_form("'none'"));
 
 /// The policy of a page without scripts whose form goes to `form_action`.
-pub fn policy_with_form(form_action: &str) -> HeaderValue {
-    policy("", form_action)
-}
-
 #[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
-fn policy(more: &str, form_action: &str) -> HeaderValue {
+pub fn policy_with_form(form_action: &str) -> HeaderValue {
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; {more}\
+        "default-src 'none'; style-src 'sha256-{hash}'; \
          frame-ancestors 'none'; base-uri 'none'; form-action {form_action}"
     );
     HeaderValue::from_str(&policy).expect("a policy is visible ASCII")

@@ -3,10 +3,10 @@
 pub mod attempt_cookies;
 pub mod bearer;
 pub mod body;
-pub mod browser_session;
 pub mod caller;
 mod cookies;
 pub mod logout_cookie;
 pub mod navigation;
 pub mod own_page;
 pub mod parameters;
+pub mod session_cookie;
