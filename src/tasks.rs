@@ -17,7 +17,7 @@ use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
 use crate::state::key_change;
-use crate::storage::{Backend, PURGE_BATCH, Storage};
+use crate::storage::{Backend, Storage};
 
 /// How long to wait before asking a database again that was away.
 const RETRY: Duration = Duration::from_secs(2);
@@ -213,7 +213,7 @@ async fn purge_for_ever(broker: &Broker, settings: &PurgeConfig) {
         every.tick().await;
         let now = broker.clock.now();
         let audit_before = now - TimeDelta::days(settings.audit_days.into());
-        match broker.storage.purge(now, audit_before, PURGE_BATCH).await {
+        match broker.storage.purge(now, audit_before, Storage::PURGE_BATCH).await {
             Ok(purged) => tracing::info!(
                 tokens = purged.tokens,
                 sessions = purged.sessions,

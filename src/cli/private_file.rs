@@ -33,8 +33,11 @@ impl Held {
     pub(super) fn take(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         loop {
-            // Some file systems over a network lock only what may be written.
-            let file = OpenOptions::new().read(true).write(true).open(&path)?;
+            // Some file systems over a network lock only what may be written; elsewhere the owner's 0400 is enough.
+            let file = match OpenOptions::new().read(true).write(true).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(&path)?,
+                opened => opened?,
+            };
             file.lock()?;
             // Whoever had it until now has put another file in its place.
             if is_at(&file, &path)? {

@@ -30,6 +30,8 @@ pub(super) fn masked(url: &str) -> String {
     };
     // To the last '@', since a password may stand here with '@', '/' or '?' in it.
     let rest = match rest.rsplit_once('@') {
+        // Behind a '?' it may be a parameter's value that has the '@' in it: which side is secret, nobody can tell.
+        Some((user_info, _)) if user_info.contains('?') => return format!("{scheme}://{MASK}"),
         Some((user_info, hosts)) => match user_info.split_once(':') {
             Some((user, _)) => format!("{user}:{MASK}@{hosts}"),
             None => rest.to_owned(),
@@ -80,6 +82,8 @@ mod tests {
     #[test]
     fn ad_01_a_url_is_shown_without_its_password() {
         for (url, shown) in [
+            ("redis+sentinel://a:1,b:2/x?sentinel_password=hid@den", "redis+sentinel://(secret)"),
+            ("postgres://user@h:5432/db?password=hid@den", "postgres://(secret)"),
             ("sqlite:/var/lib/broker.sqlite", "sqlite:/var/lib/broker.sqlite"),
             ("memory:", "memory:"),
             ("redis://redis.internal:6379/0", "redis://redis.internal:6379/0"),
@@ -90,7 +94,7 @@ mod tests {
             ("rediss://:hidden@h:6380/0", "rediss://:(secret)@h:6380/0"),
             ("redis+sentinel://u:hidden@a:1,b:2/x", "redis+sentinel://u:(secret)@a:1,b:2/x"),
             ("redis+cluster://u:hidden@a,u:hidden@b", "redis+cluster://u:(secret)@b"),
-            ("postgres://u:hid@den/hid?den@h/db", "postgres://u:(secret)@h/db"),
+            ("postgres://u:hid@den/hid?den@h/db", "postgres://(secret)"),
             ("postgres://h/db?a=b&Password=hidden", "postgres://h/db?a=b&Password=(secret)"),
             ("postgres://h/db?p%61ssword=hidden", "postgres://h/db?p%61ssword=(secret)"),
             (

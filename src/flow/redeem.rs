@@ -39,15 +39,16 @@ pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) ->
         Outcome::Refused(refusal) => refusal,
     };
     // Not held back by the limit: else whoever fails often enough from the victim's address keeps what was stolen.
-    let stolen = refusal.about.as_ref().filter(|_| refusal.kind == AuditKind::KeyReplayed);
-    if let Some(about) = stolen {
-        refusal.record(broker, caller);
-        end_session(broker, caller, about).await;
-    }
+    let ends = match &refusal.about {
+        Some(about) if refusal.kind == AuditKind::KeyReplayed => {
+            end_session(broker, caller, &refusal, about).await
+        }
+        _ => false,
+    };
     if refusal.code == ErrorCode::InvalidGrant {
         count(broker, caller, Counted::FailedRedemption)?;
     }
-    if stolen.is_none() {
+    if !ends {
         refusal.record(broker, caller);
     }
     Err(refusal.code.into())
@@ -187,18 +188,24 @@ fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redempt
     Refusal::invalid(kind, Some(receipt))
 }
 
-/// Ends the session that a replayed key had opened; later, where the database cannot do it now.
-async fn end_session(broker: &Broker, caller: &Caller, about: &Receipt) {
+/// Ends the session that a replayed key had opened; later, where the database cannot do it now. Records that and
+/// why, and says whether there was anything to end: a replay that comes again is a refusal like any other.
+async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about: &Receipt) -> bool {
+    let ended = broker.storage.end_session(about.session_id, broker.clock.now()).await;
+    if matches!(ended, Ok(false)) {
+        return false;
+    }
+    refusal.record(broker, caller);
     let event = Event::new(broker, caller, AuditKind::SessionEnded)
         .client(&about.client_id)
         .user(about.user_id)
         .session(about.session_id);
-    match broker.storage.end_session(about.session_id, broker.clock.now()).await {
-        Ok(true) => event.record(),
-        Ok(false) => {}
+    match ended {
+        Ok(_) => event.record(),
         Err(error) => {
             tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
             event.end_later(about.session_id);
         }
     }
+    true
 }

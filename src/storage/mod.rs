@@ -53,9 +53,6 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
 use crate::domain::user::Permissions;
 
-/// Rows that a purge deletes in one transaction, so that nobody waits long.
-pub const PURGE_BATCH: i64 = 500;
-
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -183,7 +180,7 @@ impl Storage {
         on_backend!(self, Bound::Answer, sessions::end(session, now))
     }
 
-    /// Ends every session of a user, with its tokens; names those that were not ended before.
+    /// Ends every session of a user, with its tokens; names those that were neither ended nor over before.
     pub async fn end_sessions_of(
         &self,
         user: UserId,

@@ -2,7 +2,7 @@
 
 use super::{Administration, Result};
 use crate::domain::audit::AuditKind;
-use crate::storage::PURGE_BATCH;
+use crate::storage::Storage;
 use crate::storage::records::Purged;
 
 /// Counts what [`purge`] would delete.
@@ -22,7 +22,8 @@ pub async fn dry_run(administration: &Administration) -> Result<Purged> {
 pub async fn purge(administration: &Administration) -> Result<Purged> {
     let event = administration.event(AuditKind::AdminPurged);
     let now = event.at;
-    let purged = administration.storage.purge(now, now - administration.audit_kept, PURGE_BATCH).await?;
+    let purged =
+        administration.storage.purge(now, now - administration.audit_kept, Storage::PURGE_BATCH).await?;
     administration.storage.record_audit(vec![event]).await?;
     Ok(purged)
 }

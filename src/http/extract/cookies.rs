@@ -32,10 +32,11 @@ pub(super) fn are_secure(request: &HttpRequest) -> Result<bool> {
 }
 
 /// The cookies that the browser presents, as they were sent: name and value. Those of other programs on this
-/// domain come along in the same line, and whatever bytes they hold hide none of ours.
+/// domain come along in the same line, and whatever bytes they hold hide none of ours. Around a pair only what
+/// browsers put there is taken away: with other white space in front, a foreign domain could have set the name.
 pub(super) fn presented(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let pairs = headers.get_all(COOKIE).flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    pairs.filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='))
+    pairs.filter_map(|pair| str::from_utf8(pair).ok()?.trim_matches([' ', '\t']).split_once('='))
 }
 
 /// A cookie with every attribute that keeps it here (RFC 6265bis section 4.1.3).
@@ -60,6 +61,18 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    /// To a browser such a name has no `__Host-` in front, so it takes the cookie from any subdomain's script.
+    #[test]
+    fn hd_08_white_space_that_browsers_do_not_trim_stays_part_of_the_name() {
+        for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}", "\u{feff}", "\u{b}", "\u{c}"] {
+            for line in [format!("{space}tb=planted"), format!("a=b; {space}tb=planted")] {
+                let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) else { continue };
+                let request = TestRequest::get().insert_header((COOKIE, value)).to_http_request();
+                assert!(presented(request.headers()).all(|(name, _)| name != "tb"), "{line:?}");
+            }
+        }
+    }
 
     #[test]
     fn cookies_of_others_hide_none_of_ours() {
