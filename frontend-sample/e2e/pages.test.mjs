@@ -46,6 +46,17 @@ const pages = {
   }, upstream],
 };
 
+/** Waits until the page shows the colour scheme: the viewer hears of it by an event, and its colours fade. */
+async function shown(page, colorScheme) {
+  await page.waitForFunction((dark) => !document.querySelector('.swagger-ui')
+    || document.documentElement.classList.contains('dark-mode') === dark, colorScheme === 'dark');
+  await page.evaluate(async () => {
+    await new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+    const ending = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime < Infinity);
+    await Promise.allSettled(ending.map(({ finished }) => finished));
+  });
+}
+
 for (const [name, [title, go, known = []]] of Object.entries(pages)) {
   test(`page: ${name}`, async (t) => {
     const { page, trouble } = await open(t, { reducedMotion: 'reduce', bypassCSP: true }); // for axe alone
@@ -56,6 +67,7 @@ for (const [name, [title, go, known = []]] of Object.entries(pages)) {
     for (const [colorScheme, width] of [['light', 1200], ['dark', 1200], ['light', 320], ['dark', 320]]) {
       await page.emulateMedia({ colorScheme });
       await page.setViewportSize({ width, height: 800 });
+      await shown(page, colorScheme);
       const where = `${colorScheme}, ${width} px`;
       const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert.ok(wider <= 0, `${wider} px too wide: ${where}`);
