@@ -4,12 +4,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 
-import { startBroker } from './support/broker.mjs';
-import { answerProvider, goToProvider, openBrowser, openClient, requestsTo, settled, signIn, stopClock } from './support/browser.mjs';
+import { answerProvider, goToProvider, openClient, requestsTo, settled, signIn, startBoth, stopClock } from './support/browser.mjs';
 
 let broker;
 let browser;
-before(async () => { [broker, browser] = await Promise.all([startBroker(), openBrowser()]); });
+before(async () => { [broker, browser] = await startBoth(); });
 after(async () => { await browser?.close(); await broker?.end(); });
 
 /** A browser profile of its own, closed with the test. */

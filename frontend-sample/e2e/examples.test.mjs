@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 
-import { startBroker } from './support/broker.mjs';
-import { answerProvider, openBrowser, openExample } from './support/browser.mjs';
+import { answerProvider, openExample, startBoth } from './support/browser.mjs';
 
 let broker;
 let browser;
-before(async () => { [broker, browser] = await Promise.all([startBroker(), openBrowser()]); });
+before(async () => { [broker, browser] = await startBoth(); });
 after(async () => { await browser?.close(); await broker?.end(); });
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');

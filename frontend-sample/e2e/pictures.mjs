@@ -3,12 +3,11 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { startBroker } from './support/broker.mjs';
-import { answerProvider, openBrowser, openSample } from './support/browser.mjs';
+import { answerProvider, openSample, startBoth } from './support/browser.mjs';
 
 const folder = process.argv[2] ?? fileURLToPath(new URL('../../docs/pictures', import.meta.url));
 mkdirSync(folder, { recursive: true });
-const [broker, browser] = await Promise.all([startBroker(), openBrowser()]);
+const [broker, browser] = await startBoth();
 const phone = 'Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
 
 /** A tab that is signed in as Alice. */

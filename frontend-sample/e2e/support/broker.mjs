@@ -29,15 +29,22 @@ async function freePort() {
   }
 }
 
-/** Starts it. `stop()` and `start()` keep port, database and keys, and do nothing where there is nothing to do. */
+/** How long it may take to start, in milliseconds; a second is usual. */
+const patience = 60_000;
+
+/**
+ * Starts it. `stop()` and `start()` keep port, database and keys, and do nothing if there is nothing to do.
+ * `onDeath(listener)` tells when it ends without having been stopped, and why.
+ */
 export async function startBroker() {
   if (!existsSync(program)) {
     throw new Error(`${program} is missing: build it with "cargo build --features postgres", or name another in TOKEN_BROKER_BIN`);
   }
   const data = mkdtempSync(join(tmpdir(), 'token-broker-e2e-'));
   const port = await freePort();
-  const broker = { origin: `http://localhost:${port}`, start, stop, end };
+  const broker = { origin: `http://localhost:${port}`, start, stop, end, onDeath: (listener) => { dead = listener; } };
   let child = null;
+  let dead = () => {};
   const runs = () => child !== null && child.exitCode === null && child.signalCode === null;
   process.once('exit', () => child?.kill('SIGKILL')); // also after a test run that broke off
 
@@ -45,19 +52,29 @@ export async function startBroker() {
     if (runs()) return;
     const from = process.env.TOKEN_BROKER_SAMPLE === 'disk' ? ['--sample-from', sample] : [];
     const args = ['demo', '--port', String(port), '--data', data, ...from];
-    child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const own = child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const heard = [];
-    child.stderr.on('data', (bytes) => heard.push(bytes));
-    for await (const line of createInterface({ input: child.stdout })) {
+    own.stderr.on('data', (bytes) => heard.push(bytes));
+    own.once('error', (error) => heard.push(error.message)); // it could not be started; its output ends at once
+    const limit = setTimeout(() => own.kill('SIGKILL'), patience);
+    for await (const line of createInterface({ input: own.stdout })) {
       heard.push(`${line}\n`);
-      if (line.startsWith('ready: ')) return;
+      if (!line.startsWith('ready: ')) continue;
+      clearTimeout(limit);
+      own.once('exit', (code, signal) => {
+        if (child === own) dead(new Error(`token-broker demo ended (${signal ?? code}) while tests used it:\n${heard.join('')}`));
+      });
+      return;
     }
-    throw new Error(`token-broker demo ended before it was ready:\n${heard.join('')}`);
+    clearTimeout(limit);
+    throw new Error(`token-broker demo ended before it was ready, or was not ready in ${patience / 1000} s:\n${heard.join('')}`);
   }
   async function stop() {
     if (!runs()) return;
-    const gone = once(child, 'exit');
-    child.kill('SIGKILL');
+    const own = child;
+    child = null;
+    const gone = once(own, 'exit');
+    own.kill('SIGKILL');
     await gone;
   }
   async function end() {
@@ -65,6 +82,6 @@ export async function startBroker() {
     rmSync(data, { recursive: true, force: true });
   }
 
-  await start();
+  await start().catch(async (error) => { await end(); throw error; });
   return broker;
 }

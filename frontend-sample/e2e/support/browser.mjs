@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
 
+import { startBroker } from './broker.mjs';
+
 const program = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium';
 const folder = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -22,6 +24,23 @@ export async function openBrowser() {
       '--disable-features=LocalNetworkAccessChecks',
     ],
   });
+}
+
+/**
+ * The broker and the browser of a test file. Neither is left behind when the other does not start; when the broker
+ * dies, the browser is closed, so that no test waits for an answer that cannot come.
+ */
+export async function startBoth() {
+  const [broker, browser] = await Promise.allSettled([startBroker(), openBrowser()]);
+  if (broker.status === 'rejected' || browser.status === 'rejected') {
+    await Promise.all([broker.value?.end(), browser.value?.close()]);
+    throw broker.reason ?? browser.reason;
+  }
+  broker.value.onDeath((error) => {
+    console.error(error.message);
+    browser.value.close();
+  });
+  return [broker.value, browser.value];
 }
 
 const types = { '.html': 'text/html', '.js': 'text/javascript' };

@@ -2,14 +2,13 @@
 import { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { startBroker } from './broker.mjs';
-import { openBrowser, openSample } from './browser.mjs';
+import { openSample, startBoth } from './browser.mjs';
 
-/** @type {Awaited<ReturnType<typeof startBroker>>} */
+/** @type {Awaited<ReturnType<typeof import('./broker.mjs').startBroker>>} */
 export let broker;
-/** @type {Awaited<ReturnType<typeof openBrowser>>} */
+/** @type {Awaited<ReturnType<typeof import('./browser.mjs').openBrowser>>} */
 export let browser;
-before(async () => { [broker, browser] = await Promise.all([startBroker(), openBrowser()]); });
+before(async () => { [broker, browser] = await startBoth(); });
 after(async () => { await browser?.close(); await broker?.end(); });
 
 /** A browser profile with one tab on the sample; whatever its pages must not do ends up in `trouble`. */

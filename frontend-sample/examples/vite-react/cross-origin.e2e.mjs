@@ -12,8 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 import { createServer } from 'vite';
 
-import { startBroker } from '../../e2e/support/broker.mjs';
-import { answerProvider, openBrowser, requestsTo } from '../../e2e/support/browser.mjs';
+import { answerProvider, requestsTo, startBoth } from '../../e2e/support/browser.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 const origin = 'http://localhost:5173'; // the one that the demo has registered
@@ -22,7 +21,7 @@ let broker;
 let browser;
 let vite;
 before(async () => {
-  [broker, browser] = await Promise.all([startBroker(), openBrowser()]);
+  [broker, browser] = await startBoth();
   process.env.VITE_BROKER_URL = broker.origin;
   vite = await createServer({ root, logLevel: 'error', server: { host: 'localhost', port: 5173, strictPort: true } });
   await vite.listen();
