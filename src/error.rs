@@ -52,6 +52,8 @@ error_codes! {
     InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service.";
     /// The one-time key is unknown, used, expired or not proven; deliberately not said which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the proof does not match. Sign in again.";
+    /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
+    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application.";
     /// The bearer token is unknown, expired or revoked; deliberately not said which.
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).

@@ -24,6 +24,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::LogFormat;
 use crate::domain::clock::Clock;
+use crate::domain::display::is_unsafe;
 
 /// The longest text of a field, in characters.
 const TEXT_LIMIT: usize = 256;
@@ -229,15 +230,10 @@ impl fmt::Write for Clean {
                 return Err(fmt::Error);
             }
             self.characters += 1;
-            if steers(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
+            if is_unsafe(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
         }
         Ok(())
     }
-}
-
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// Fields as `name=value`, cleaned.

@@ -13,8 +13,10 @@ use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::ids::UserId;
+use crate::domain::request_id::RequestId;
 use crate::flow::administration::{self, Administration, AdministrationError, users};
 use crate::server;
+use crate::state::ClientRegistry;
 use crate::storage::Storage;
 
 /// How the commands that change something are used.
@@ -66,12 +68,13 @@ fn open(config: &Config) -> Result<Administration, Failure> {
         .map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
         storage,
+        clients: ClientRegistry::new(config.clients.clone()),
         keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         audit_kept: TimeDelta::days(config.purge.audit_days.into()),
         actor: operator::name(),
-        run_id: Administration::run_id(&SystemEntropy),
+        run_id: RequestId::with_prefix("cli", &SystemEntropy),
     })
 }
 

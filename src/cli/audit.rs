@@ -14,8 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ClientId;
 use crate::flow::administration::audit::{self, Export};
 use crate::flow::administration::{Administration, users};
-use crate::storage::administration::records::{AuditEntry, AuditFilter};
-use crate::storage::records::AuditRecord;
+use crate::storage::audit::{AuditEntry, AuditFilter, AuditRecord};
 
 /// Look at the audit trail, or export it
 #[derive(Debug, Args)]

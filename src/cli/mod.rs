@@ -29,7 +29,8 @@ use clap::{Args, Parser, Subcommand};
 
 use self::output::Console;
 use crate::config::{self, Loaded, Mode, Problems};
-use crate::domain::{api_token, one_time_key, resource_server};
+use crate::domain::token_kind::TokenKind;
+use crate::domain::{one_time_key, resource_server};
 
 /// Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them bearer tokens over a
 /// one-time key.
@@ -168,8 +169,9 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
 fn is_credential(argument: &OsString) -> bool {
     let text = argument.to_string_lossy();
     let value = text.rsplit('=').next().unwrap_or_default();
-    [api_token::PREFIX, one_time_key::PREFIX, resource_server::PREFIX]
-        .iter()
+    let kinds = TokenKind::ALL.iter().map(|kind| kind.prefix());
+    kinds
+        .chain([one_time_key::PREFIX, resource_server::PREFIX])
         .any(|prefix| value.strip_prefix(prefix).is_some_and(|body| body.len() >= 50))
 }
 

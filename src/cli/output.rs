@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::domain::clock::Timestamp;
+use crate::domain::display::is_unsafe;
 
 /// Tables are at most so many characters wide, in a terminal and in a file.
 const WIDTH: u16 = 100;
@@ -146,7 +147,7 @@ pub(super) fn counted(number: usize, what: &str) -> String {
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for letter in text.chars() {
-        if obeyed(letter) { cleaned.extend(letter.escape_unicode()) } else { cleaned.push(letter) }
+        if is_unsafe(letter) { cleaned.extend(letter.escape_unicode()) } else { cleaned.push(letter) }
     }
     cleaned
 }
@@ -156,7 +157,7 @@ pub(super) fn clean(text: &str) -> String {
 pub(super) fn clean_json(json: &str) -> String {
     let mut cleaned = String::with_capacity(json.len());
     for letter in json.chars() {
-        if obeyed(letter) && letter != '\n' {
+        if is_unsafe(letter) && letter != '\n' {
             for unit in letter.encode_utf16(&mut [0; 2]) {
                 // Writing to a string does not fail.
                 let _ = write!(cleaned, "\\u{unit:04x}");
@@ -166,12 +167,6 @@ pub(super) fn clean_json(json: &str) -> String {
         }
     }
     cleaned
-}
-
-fn obeyed(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
 }
 
 #[cfg(test)]
@@ -217,7 +212,7 @@ mod tests {
             console.json(&serde_json::json!({ "name": hostile }))
         });
         done.unwrap();
-        assert!(!out.chars().any(|letter| obeyed(letter) && letter != '\n'), "{out:?}");
+        assert!(!out.chars().any(|letter| is_unsafe(letter) && letter != '\n'), "{out:?}");
         assert!(out.contains("\\u{1b}[2J") && out.contains("ü漢"), "{out}");
         let json: serde_json::Value = serde_json::from_str(&out[out.find("{\n").unwrap()..]).unwrap();
         assert_eq!(json["name"], hostile, "the value is the same");

@@ -7,10 +7,11 @@ use serde_json::json;
 use super::Failure;
 use super::administration::{Common, HELP, READ_HELP};
 use super::output::{Console, minute};
+use crate::domain::audience::Audience;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::key_ring::KeyRing;
-use crate::domain::resource_server::{Audience, ResourceServer, ResourceServerSecret};
+use crate::domain::resource_server::{ResourceServer, ResourceServerSecret};
 use crate::flow::administration::resource_servers;
 
 /// Register the APIs that ask about tokens, and replace their secrets

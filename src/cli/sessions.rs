@@ -7,9 +7,9 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
-use crate::flow::administration::sessions::{self, ListedSession, SessionState};
+use crate::flow::administration::sessions;
 use crate::flow::administration::users;
-use crate::storage::administration::records::SessionFilter;
+use crate::storage::sessions::SessionFilter;
 
 /// List sessions and end them
 #[derive(Debug, Args)]
@@ -103,26 +103,17 @@ impl List {
             sessions::list(administration, filter, owned.all).await
         })?;
         let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "!LAST USED", "STATE"];
-        console.list(common.json, &found, &titles, |ListedSession { state, session }| {
+        console.list(common.json, &found, &titles, |session| {
             vec![
                 session.id.to_string(),
                 session.username.clone().unwrap_or_else(|| session.user.to_string()),
-                session.provider.clone(),
+                session.provider.to_string(),
                 minute(session.created_at),
                 session.last_used_at.map(minute).unwrap_or_default(),
-                named(*state).to_owned(),
+                session.state.replace('_', " "),
             ]
         })?;
-        limit.remark_more(&found, |last| format!("--after {}", last.session.id), console)
-    }
-}
-
-fn named(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Live => "live",
-        SessionState::Ended => "ended",
-        SessionState::Expired => "expired",
-        SessionState::UserDisabled => "user disabled",
+        limit.remark_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 

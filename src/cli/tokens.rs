@@ -11,8 +11,8 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
-use crate::flow::administration::tokens::{self, ListedToken, TokenState};
-use crate::storage::administration::records::TokenFilter;
+use crate::flow::administration::tokens::{self, ListedToken};
+use crate::storage::tokens::TokenFilter;
 
 /// No token is longer; what follows would not be looked at.
 const LONGEST: u64 = 1024;
@@ -129,48 +129,41 @@ impl List {
             tokens::list(administration, filter, owned.all).await
         })?;
         let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
-        console.list(common.json, &found, &titles, |ListedToken { state, token }| {
+        console.list(common.json, &found, &titles, |token| {
             vec![
                 token.id.to_string(),
                 token.username.clone().unwrap_or_else(|| token.user.to_string()),
-                token.client.clone(),
+                token.client.to_string(),
                 minute(token.issued_at),
                 token.log_id.clone(),
-                named(*state).to_owned(),
+                named(token.state),
             ]
         })?;
-        limit.remark_more(&found, |last| format!("--after {}", last.token.id), console)
+        limit.remark_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 
-fn named(state: TokenState) -> &'static str {
-    match state {
-        TokenState::Live => "live",
-        TokenState::Superseded => "superseded",
-        TokenState::Revoked => "revoked",
-        TokenState::SessionEnded => "session ended",
-        TokenState::Expired => "expired",
-        TokenState::UserDisabled => "user disabled",
-    }
+/// A state as people read it.
+fn named(state: &str) -> String {
+    state.replace('_', " ")
 }
 
 /// Says whose token it was and what it was worth.
 fn revoked(
     common: &Common,
-    was: &ListedToken,
+    token: &ListedToken,
     session: &str,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     if common.json {
-        return console.json(was);
+        return console.json(token);
     }
-    let token = &was.token;
     console.facts(&[
-        ("revoked", Some(format!("a token that was {} until now", named(was.state)))),
+        ("revoked", Some(format!("a token that was {} until now", named(token.state)))),
         ("username", token.username.clone()),
         ("user", Some(token.user.to_string())),
-        ("client", Some(token.client.clone())),
-        ("session", Some(format!("{} ({session})", token.session))),
+        ("client", Some(token.client.to_string())),
+        ("session", token.session.map(|id| format!("{id} ({session})"))),
         ("issued", Some(second(token.issued_at))),
         ("log id", Some(token.log_id.clone())),
     ])

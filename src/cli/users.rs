@@ -8,7 +8,7 @@ use super::administration::{Common, HELP, Limit, READ_HELP};
 use super::output::{Console, counted, minute, second};
 use crate::domain::ids::{ProviderId, UserId};
 use crate::flow::administration::users::{self, UserDetails};
-use crate::storage::administration::records::{UserFilter, UserRecord};
+use crate::storage::users::{UserFilter, UserRecord};
 
 /// List, show, disable, enable and delete users
 #[derive(Debug, Args)]
@@ -188,7 +188,10 @@ fn identities(user: &UserRecord) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn show(UserDetails { user, holdings }: &UserDetails, console: &mut Console<'_>) -> Result<(), Failure> {
+fn show(
+    UserDetails { user, live_sessions, live_tokens }: &UserDetails,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let verified = if user.email_verified { "verified by the provider" } else { "not verified" };
     console.facts(&[
         ("user", Some(user.id.to_string())),
@@ -199,7 +202,7 @@ fn show(UserDetails { user, holdings }: &UserDetails, console: &mut Console<'_>)
         ("first login", Some(second(user.created_at))),
         ("latest login", Some(second(user.profile_as_of))),
         ("disabled", user.disabled_at.map(second)),
-        ("live sessions", Some(holdings.live_sessions.to_string())),
-        ("live tokens", Some(holdings.live_tokens.to_string())),
+        ("live sessions", Some(live_sessions.to_string())),
+        ("live tokens", Some(live_tokens.to_string())),
     ])
 }

@@ -1,14 +1,19 @@
 //! `[[clients]]`: the registered SPAs, and the addresses that keys may be delivered to.
 
+use std::str::FromStr;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::check::Check;
 use super::source::list;
 use super::tokens::seconds;
+use crate::domain::audience::{Audience, AudienceSet, MOST_AUDIENCES};
 use crate::domain::client::{Client, Origin, RedirectUri};
 use crate::domain::ids::ClientId;
 use crate::domain::lifetimes;
+use crate::domain::scope::{Scope, ScopeSet};
 
 /// The registered SPAs and other public clients. At least one.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -37,6 +42,10 @@ pub(super) struct RawClient {
     legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     enabled: bool,
+    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token for which it is
+    /// not named. At most eight. `resource` at `/login` chooses among them. Default: the broker itself.
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    audiences: Vec<String>,
     /// The scopes of its tokens: `profile` opens `/api/me`, `permissions` opens `/api/permissions`, others are
     /// for the APIs behind the broker.
     #[serde(deserialize_with = "list")]
@@ -64,6 +73,7 @@ impl Default for RawClient {
             key_parameter: "one_time_key".to_owned(),
             legacy: false,
             enabled: true,
+            audiences: Vec::new(),
             scopes: texts(&["profile", "permissions"]),
             login_parameters: texts(&["prompt", "login_hint", "max_age"]),
             inactivity_seconds: None,
@@ -75,11 +85,12 @@ impl RawClient {
     /// Puts in what follows from other settings.
     pub(super) fn resolve(&mut self, checked: &Client) {
         self.display_name = Some(checked.display_name.clone());
+        self.audiences = checked.audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
         self.origins = checked.origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     }
 
     /// Checks the client that stands at `key`.
-    pub(super) fn check(self, key: &str, check: &mut Check) -> Option<Client> {
+    pub(super) fn check(self, key: &str, public_url: Option<&Url>, check: &mut Check) -> Option<Client> {
         let id_key = format!("{key}.id");
         let id = check.required(&id_key, self.id, "name the client");
         let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
@@ -94,7 +105,8 @@ impl RawClient {
         let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
-        let scope = scope(&format!("{key}.scopes"), &self.scopes, check);
+        let audiences = audiences(&format!("{key}.audiences"), &self.audiences, public_url, check);
+        let scopes = scopes(&format!("{key}.scopes"), &self.scopes, check);
         let parameters = self.login_parameters.iter().enumerate();
         let login_parameters = parameters
             .filter_map(|(i, name)| check.choice(&format!("{key}.login_parameters[{i}]"), name))
@@ -123,7 +135,8 @@ impl RawClient {
             key_parameter: key_parameter?,
             legacy: self.legacy,
             enabled: self.enabled,
-            scope,
+            audiences: audiences?,
+            scopes: scopes?,
             login_parameters,
             inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
         })
@@ -168,13 +181,43 @@ fn origin(key: &str, text: &str, check: &mut Check) -> Option<Origin> {
     Some(origin)
 }
 
-/// Scopes, joined as they travel (RFC 6749 section 3.3).
-pub(super) fn scope(key: &str, scopes: &[String], check: &mut Check) -> String {
-    let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
-    for (i, scope) in scopes.iter().enumerate() {
-        if scope.is_empty() || !scope.bytes().all(allowed) {
-            check.problem(format!("{key}[{i}]"), "must be visible ASCII without spaces, '\"' and '\\'");
-        }
+/// The audiences of a client's tokens; the broker itself if none is written.
+fn audiences(
+    key: &str,
+    texts: &[String],
+    public_url: Option<&Url>,
+    check: &mut Check,
+) -> Option<AudienceSet> {
+    if texts.is_empty() {
+        return public_url.map(|url| Audience::of_url(url).into());
     }
-    scopes.join(" ")
+    let named: Vec<Audience> = parse_each(key, texts, check)?;
+    let set = AudienceSet::new(named);
+    if set.is_err() {
+        check.problem(key, format!("has more than {MOST_AUDIENCES} audiences"));
+    }
+    set.ok()
+}
+
+/// The scopes of a provider, in the order in which they are written.
+pub(super) fn scope(key: &str, texts: &[String], check: &mut Check) -> String {
+    let _: Option<Vec<Scope>> = parse_each(key, texts, check);
+    texts.join(" ")
+}
+
+/// Scopes (RFC 6749 section 3.3).
+fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
+    let scopes: Vec<Scope> = parse_each(key, texts, check)?;
+    Some(scopes.into_iter().collect())
+}
+
+/// Parses every text, so that one run finds every problem.
+fn parse_each<T: FromStr<Err: std::fmt::Display>>(
+    key: &str,
+    texts: &[String],
+    check: &mut Check,
+) -> Option<Vec<T>> {
+    let parsed: Vec<Option<T>> =
+        texts.iter().enumerate().map(|(i, text)| check.parse(&format!("{key}[{i}]"), text)).collect();
+    parsed.into_iter().collect()
 }

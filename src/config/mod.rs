@@ -217,7 +217,7 @@ fn sections(raw: RawConfig, check: &mut Check) -> Option<Config> {
     let log = raw.log.check(check);
     let purge = raw.purge.check(check);
     let providers = providers(raw.providers, public_url.as_ref(), check);
-    let clients = clients(raw.clients, check);
+    let clients = clients(raw.clients, public_url.as_ref(), check);
     let sample = raw.sample.check(public_url.as_ref(), &clients, check);
     Some(Config {
         mode: check.mode,
@@ -276,13 +276,13 @@ fn providers(
     checked
 }
 
-fn clients(raw: Vec<clients::RawClient>, check: &mut Check) -> Vec<Client> {
+fn clients(raw: Vec<clients::RawClient>, public_url: Option<&Url>, check: &mut Check) -> Vec<Client> {
     let mut ids = HashSet::new();
     let mut checked = Vec::new();
     let count = raw.len();
     for (i, raw) in raw.into_iter().enumerate() {
         let key = format!("clients[{i}]");
-        let Some(client) = raw.check(&key, check) else { continue };
+        let Some(client) = raw.check(&key, public_url, check) else { continue };
         if !ids.insert(client.id.clone()) {
             check.problem(format!("{key}.id"), "is there twice: give every client its own");
         }

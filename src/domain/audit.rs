@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::api_token::HandleDigest;
 use super::clock::Timestamp;
 use super::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
 use super::profile::ProfileText;
+use super::request_id::RequestId;
+use super::token::HandleDigest;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,7 +129,7 @@ pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// The request that caused it, or the run of a command, or the moment of a broker's own.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// From where.
     pub address: Option<IpAddr>,
     /// For which client.
@@ -151,11 +152,11 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     /// Something that happened in a request; what else is known about it is added.
-    pub fn new(kind: AuditKind, at: Timestamp, request_id: &str) -> Self {
+    pub fn new(kind: AuditKind, at: Timestamp, request_id: &RequestId) -> Self {
         Self {
             kind,
             at,
-            request_id: request_id.to_owned(),
+            request_id: request_id.clone(),
             address: None,
             client: None,
             provider: None,

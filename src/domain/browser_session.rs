@@ -8,14 +8,12 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::entropy::{self, Entropy};
 use super::ids::{SessionId, UserId};
 use super::key_ring::{KeyRing, Purpose};
+use super::sealed::{Sealable, Sealed};
 
 /// The random part of a session cookie: 256 bits, new with each login at the provider.
 #[derive(Clone, Serialize, Deserialize)]
@@ -63,19 +61,19 @@ pub struct BrowserSession {
     pub user_id: UserId,
 }
 
+impl Sealable for BrowserSession {
+    const PURPOSE: Purpose = Purpose::BrowserSession;
+}
+
 impl BrowserSession {
     /// Seals it into the value of the cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the session serialises"));
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::BrowserSession, &[], &plain, entropy))
+        Sealed::new(self, &[], ring, entropy).into()
     }
 
     /// Opens the value of the cookie; nothing where anybody else made it, or the key that sealed it is gone.
     pub fn open(value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let plain = ring.open(Purpose::BrowserSession, &[], &sealed)?;
-        postcard::from_bytes(&plain).ok()
+        Sealed::from_text(value).open(&[], ring)
     }
 }
 

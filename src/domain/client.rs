@@ -8,9 +8,11 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::audience::AudienceSet;
 use super::clock::Timestamp;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
+use super::scope::ScopeSet;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
@@ -33,8 +35,10 @@ pub struct Client {
     pub legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     pub enabled: bool,
-    /// The scopes of its tokens, space-separated.
-    pub scope: String,
+    /// The APIs that its tokens are for (RFC 8707).
+    pub audiences: AudienceSet,
+    /// What its tokens may be used for.
+    pub scopes: ScopeSet,
     /// Which optional parameters of `/login` it may use.
     pub login_parameters: Vec<LoginParameter>,
     /// After how long without a call its tokens are refused, where it says so.
@@ -66,6 +70,18 @@ impl Client {
         self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == presented)
     }
 
+    /// Those of the client's audiences that have these digests, all of them if there is no digest; `None` if one of
+    /// the digests belongs to none of them.
+    pub fn audiences_by_digests(&self, digests: &[ShortDigest]) -> Option<AudienceSet> {
+        if digests.is_empty() {
+            return Some(self.audiences.clone());
+        }
+        let with_digest = |digest: &ShortDigest| {
+            self.audiences.iter().find(|audience| ShortDigest::of(audience.as_str()) == *digest).cloned()
+        };
+        AudienceSet::new(digests.iter().map(with_digest).collect::<Option<Vec<_>>>()?).ok()
+    }
+
     /// The address for returning to after a logout that has this digest.
     pub fn post_logout_redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
         let registered = self.post_logout_redirect_uris.iter();
@@ -83,6 +99,28 @@ impl Client {
     /// Whether `origin` is one of the client's own.
     pub fn has_origin(&self, origin: &str) -> bool {
         self.origins.iter().any(|own| own.as_str() == origin)
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// The client `web` of tests.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: "web".parse().unwrap(),
+            display_name: "Web".to_owned(),
+            redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
+            post_logout_redirect_uris: Vec::new(),
+            origins: Vec::new(),
+            key_delivery: KeyDelivery::Query,
+            key_parameter: KeyParameter::OneTimeKey,
+            legacy: false,
+            enabled: true,
+            audiences: "https://api.example.com".parse().unwrap(),
+            scopes: "profile".parse().unwrap(),
+            login_parameters: Vec::new(),
+            inactivity: None,
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::client::ShortDigest;
 use super::clock::Timestamp;
@@ -20,6 +19,7 @@ use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
 use super::pkce::{CodeChallenge, CodeVerifier};
+use super::sealed::{Sealable, Sealed};
 
 /// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
 #[derive(Clone, Serialize, Deserialize)]
@@ -206,6 +206,12 @@ pub struct LoginAttempt {
     pub verifier_seed: [u8; 32],
     /// The `max_age` that was asked for, in seconds, to be checked in the ID token.
     pub max_age: Option<u32>,
+    /// The audiences that `resource` named (RFC 8707); empty for all of the client's.
+    pub audiences: Vec<ShortDigest>,
+}
+
+impl Sealable for LoginAttempt {
+    const PURPOSE: Purpose = Purpose::LoginAttempt;
 }
 
 impl LoginAttempt {
@@ -222,18 +228,13 @@ impl LoginAttempt {
     }
 
     /// Seals the attempt into the value of its cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the attempt serialises"));
-        let id = self.state.attempt_id();
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::LoginAttempt, id.as_str().as_bytes(), &plain, entropy))
+        Sealed::new(self, self.state.attempt_id().as_str().as_bytes(), ring, entropy).into()
     }
 
     /// Opens the value of the cookie named by `id`; nothing where anybody else made or moved it.
     pub fn open(id: &AttemptId, value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let plain = ring.open(Purpose::LoginAttempt, id.as_str().as_bytes(), &sealed)?;
-        let attempt: Self = postcard::from_bytes(&plain).ok()?;
+        let attempt: Self = Sealed::from_text(value).open(id.as_str().as_bytes(), ring)?;
         (attempt.state.attempt_id() == *id).then_some(attempt)
     }
 }
@@ -242,6 +243,7 @@ impl LoginAttempt {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::audience::MOST_AUDIENCES;
     use super::super::clock::{Clock, SystemClock};
     use super::super::entropy::SeededEntropy;
     use super::super::key_ring::{KeyId, ServerKey};
@@ -264,6 +266,7 @@ mod tests {
             nonce: OidcNonce::random(entropy),
             verifier_seed: entropy::bytes(entropy),
             max_age: Some(u32::MAX),
+            audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
         }
     }
 

@@ -1,8 +1,6 @@
 //! A logout that has gone on to the provider: sealed into a cookie, stored nowhere, until the provider sends the
 //! browser back.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +11,7 @@ use super::ids::{ClientId, SessionId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
 use super::login_attempt::{ClientState, State};
+use super::sealed::{Sealable, Sealed};
 
 /// Everything about a logout that `/logout` fixes and the way back relies on.
 #[derive(Clone, Serialize, Deserialize)]
@@ -29,6 +28,10 @@ pub struct LogoutAttempt {
     pub client_state: Option<ClientState>,
 }
 
+impl Sealable for LogoutAttempt {
+    const PURPOSE: Purpose = Purpose::LogoutAttempt;
+}
+
 impl LogoutAttempt {
     /// Whether it is neither too old nor from the future.
     pub fn is_live(&self, now: Timestamp) -> bool {
@@ -36,16 +39,13 @@ impl LogoutAttempt {
     }
 
     /// Seals the attempt into the value of its cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = postcard::to_allocvec(self).expect("the attempt serialises");
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::LogoutAttempt, &[], &plain, entropy))
+        Sealed::new(self, &[], ring, entropy).into()
     }
 
     /// Opens the value of the cookie; nothing where anybody else made it.
     pub fn open(value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        postcard::from_bytes(&ring.open(Purpose::LogoutAttempt, &[], &sealed)?).ok()
+        Sealed::from_text(value).open(&[], ring)
     }
 }
 

@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::api_token::TokenHandle;
 use super::clock::Timestamp;
 use super::credential::{self, Malformed};
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, SessionId, UserId};
 use super::key_ring::{KeyId, KeyRing, Purpose};
 use super::pkce::CodeChallenge;
+use super::scope::ScopeSet;
+use super::token::TokenHandle;
 
 /// The type prefix, for secret scanners.
 pub const PREFIX: &str = "tbo_";
@@ -95,8 +96,8 @@ pub struct Grant {
     pub session_id: SessionId,
     /// The client that may redeem the key.
     pub client_id: ClientId,
-    /// Space-separated scopes of the token.
-    pub scope: String,
+    /// What the token may be used for.
+    pub scopes: ScopeSet,
     /// When the token dies, at the latest.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub token_expires_at: Timestamp,

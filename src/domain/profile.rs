@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::display::is_unsafe;
 use super::ids::ProviderId;
 
 /// The longest profile text that is kept, in characters.
@@ -78,12 +79,6 @@ impl ProfileText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Control characters, and the invisible ones that turn text around or hide it.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// Permissions or groups: cleaned, without repetition, in the provider's order, at most 1000.

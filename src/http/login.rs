@@ -107,6 +107,7 @@ pub async fn login(
             prompt,
             login_hint,
             max_age,
+            resources: Vec::new(),
             open_attempts: cookies.attempts,
             session_cookie: session.value(),
         },

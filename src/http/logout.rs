@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::extract::bearer::SignedIn;
+use super::extract::access::{NoScope, SessionToken};
 use super::extract::body::{self, MediaType};
 use super::openapi::errors;
 use crate::domain::caller::Caller;
@@ -38,6 +38,7 @@ errors!(
         InvalidRequest,
         InvalidToken,
         MissingToken,
+        InsufficientScope,
         OriginNotAllowed,
         RequestTimeout,
         ContentTooLarge,
@@ -65,7 +66,7 @@ errors!(
 pub async fn logout(
     broker: web::Data<Broker>,
     caller: Caller,
-    SignedIn(signed_in): SignedIn,
+    SessionToken { signed_in, .. }: SessionToken<NoScope>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse> {

@@ -46,7 +46,7 @@ pub struct TokenAnswer<'a> {
     expires_at: DateTime<Utc>,
     /// Its scopes, space-separated.
     #[schema(example = "profile")]
-    scope: &'a str,
+    scope: String,
 }
 
 impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
@@ -56,7 +56,7 @@ impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
             token_type: "Bearer",
             expires_in: issued.expires_in,
             expires_at: issued.expires_at,
-            scope: &issued.scope,
+            scope: issued.scopes.to_string(),
         }
     }
 }

@@ -13,7 +13,15 @@ use crate::state::Broker;
 errors!(
     RotateErrors,
     Problem,
-    [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]
+    [
+        InvalidRequest,
+        InvalidToken,
+        MissingToken,
+        InsufficientScope,
+        OriginNotAllowed,
+        RateLimited,
+        TemporarilyUnavailable,
+    ]
 );
 
 /// Renew the token

@@ -2,7 +2,6 @@
 //!
 //! Expiry is decided by the clock that is passed in, at each operation; nothing runs in the background.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use chrono::TimeDelta;
 
 use super::{KeyStoreError, NewEntry, Taken};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::expiring::{ExpiringMap, Full};
 
 /// Entries and marks in memory, each kind with its own bound, so that neither pushes the other out.
 pub(super) struct MemoryStore {
@@ -19,8 +19,8 @@ pub(super) struct MemoryStore {
 }
 
 struct Maps {
-    entries: Expiring<Entry>,
-    used: Expiring<()>,
+    entries: ExpiringMap<Entry>,
+    used: ExpiringMap<()>,
 }
 
 enum Entry {
@@ -31,7 +31,7 @@ enum Entry {
 impl MemoryStore {
     /// A store for at most `capacity` live entries and as many live marks.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let maps = Maps { entries: Expiring::new(capacity), used: Expiring::new(capacity) };
+        let maps = Maps { entries: ExpiringMap::new(capacity), used: ExpiringMap::new(capacity) };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
@@ -39,7 +39,8 @@ impl MemoryStore {
         let now = self.clock.now();
         let mut maps = self.lock();
         maps.entries.remove(name);
-        maps.entries.insert(name, Entry::Waiting(entry), now, ttl).map(|_| ())
+        maps.entries.insert(name, Entry::Waiting(entry), now, expiry(now, ttl))?;
+        Ok(())
     }
 
     pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
@@ -60,7 +61,8 @@ impl MemoryStore {
     }
 
     pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.lock().used.insert(name, (), self.clock.now(), ttl)
+        let now = self.clock.now();
+        Ok(self.lock().used.insert(name, (), now, expiry(now, ttl))?)
     }
 
     pub fn is_used(&self, name: &str) -> bool {
@@ -77,53 +79,15 @@ impl MemoryStore {
     }
 }
 
-/// A bounded map the values of which expire: beside the map, the names in the order of their expiry.
-struct Expiring<V> {
-    values: HashMap<Arc<str>, (Timestamp, V)>,
-    expiries: BTreeSet<(Timestamp, Arc<str>)>,
-    capacity: usize,
+/// When an entry expires that lives for `ttl` from `now` on.
+fn expiry(now: Timestamp, ttl: Duration) -> Timestamp {
+    let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX);
+    now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC)
 }
 
-impl<V> Expiring<V> {
-    fn new(capacity: usize) -> Self {
-        Self { values: HashMap::new(), expiries: BTreeSet::new(), capacity }
-    }
-
-    /// Adds a value and says `true`, unless the name is there already: then nothing changes.
-    fn insert(&mut self, name: &str, value: V, now: Timestamp, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.purge(now);
-        if self.values.contains_key(name) {
-            return Ok(false);
-        }
-        if self.values.len() >= self.capacity {
-            return Err(KeyStoreError::Full);
-        }
-        let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX);
-        let expires_at = now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC);
-        let name: Arc<str> = name.into();
-        self.expiries.insert((expires_at, Arc::clone(&name)));
-        self.values.insert(name, (expires_at, value));
-        Ok(true)
-    }
-
-    fn get_mut(&mut self, name: &str, now: Timestamp) -> Option<&mut V> {
-        self.purge(now);
-        self.values.get_mut(name).map(|(_, value)| value)
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some((name, (expires_at, _))) = self.values.remove_entry(name) {
-            self.expiries.remove(&(expires_at, name));
-        }
-    }
-
-    /// Removes what has expired; each value is looked at once in its life.
-    fn purge(&mut self, now: Timestamp) {
-        while self.expiries.first().is_some_and(|(expires_at, _)| *expires_at <= now) {
-            if let Some((_, name)) = self.expiries.pop_first() {
-                self.values.remove(&name);
-            }
-        }
+impl From<Full> for KeyStoreError {
+    fn from(_: Full) -> Self {
+        Self::Full
     }
 }
 

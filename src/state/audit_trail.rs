@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::caller::Caller;
-use crate::domain::entropy;
-use crate::domain::ids::{ClientId, ProviderId, SessionId, UserId};
+use crate::domain::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
+use crate::domain::request_id::RequestId;
+use crate::domain::token::HandleDigest;
 use crate::error::ErrorCode;
 use crate::state::Broker;
 use crate::storage::Storage;
@@ -110,6 +110,17 @@ impl<'a> Event<'a> {
         Self { broker, event }
     }
 
+    /// Without the address: the caller asks for someone else.
+    pub(crate) fn without_address(mut self) -> Self {
+        self.event.address = None;
+        self
+    }
+
+    pub(crate) fn resource_server(mut self, id: &ResourceServerId) -> Self {
+        self.event.resource_server = Some(id.clone());
+        self
+    }
+
     pub(crate) fn client(mut self, client: &ClientId) -> Self {
         self.event.client = Some(client.clone());
         self
@@ -140,6 +151,11 @@ impl<'a> Event<'a> {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_event(self) -> AuditEvent {
+        self.event
+    }
+
     pub(crate) fn record(self) {
         self.broker.audit.record(self.event);
     }
@@ -152,7 +168,7 @@ impl<'a> Event<'a> {
 
 /// Records something of the broker itself, which no request has caused.
 pub(super) fn record_own(broker: &Broker, kind: AuditKind, reason: String) {
-    let id = format!("broker-{:016x}", u64::from_be_bytes(entropy::bytes(&*broker.entropy)));
+    let id = RequestId::with_prefix("broker", &*broker.entropy);
     let event = AuditEvent::new(kind, broker.clock.now(), &id);
     broker.audit.record(AuditEvent { reason: Some(reason.into()), ..event });
 }
@@ -161,7 +177,7 @@ fn log(event: &AuditEvent) {
     tracing::info!(
         target: "audit",
         event = event.kind.as_str(),
-        request_id = event.request_id,
+        request_id = event.request_id.as_str(),
         address = event.address.map(tracing::field::display),
         client_id = event.client.as_ref().map(tracing::field::display),
         provider = event.provider.as_ref().map(tracing::field::display),

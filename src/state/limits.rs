@@ -194,7 +194,7 @@ mod tests {
 
     fn caller(address: &str) -> Caller {
         let address = address.parse().unwrap();
-        Caller { request_id: "r".into(), address, user_agent: None, origin: None }
+        Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None }
     }
 
     #[test]

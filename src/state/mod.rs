@@ -9,6 +9,8 @@ pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
 pub mod server_keys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

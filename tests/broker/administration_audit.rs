@@ -17,7 +17,7 @@ fn event(kind: AuditKind, at: Timestamp, number: usize) -> AuditEvent {
         address: Some("192.0.2.7".parse().unwrap()),
         client: Some("web".parse().unwrap()),
         reason: Some("invalid_token".into()),
-        ..AuditEvent::new(kind, at, &format!("request-{number}"))
+        ..AuditEvent::new(kind, at, &format!("request-{number}").parse().unwrap())
     }
 }
 
@@ -129,7 +129,7 @@ async fn a_purge_deletes_what_its_dry_run_counted() {
         assert_eq!(desk.json(&["purge", "--dry-run"]), expected, "it only counts");
         assert_eq!(desk.json(&["purge"]), expected);
         assert_eq!(desk.done(&["purge"]), "0 tokens, 0 sessions, 0 audit events deleted\n");
-        assert_eq!((sql::count(url, "api_tokens"), sql::count(url, "sessions")), (2, 3));
+        assert_eq!((sql::count(url, "tokens"), sql::count(url, "sessions")), (2, 3));
         storage::found(storage, live).await;
         let trail = desk.json(&["audit", "list", "--kind", "admin_purged"]);
         assert_eq!(trail.as_array().unwrap().len(), 2, "{trail}");

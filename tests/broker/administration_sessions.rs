@@ -2,8 +2,9 @@
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::{ApiToken, GenuineToken, TokenHandle};
 use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::token::{AccessToken, GenuineToken, TokenHandle};
+use token_broker::domain::token_kind::TokenKind;
 
 use crate::support::administration::Desk;
 use crate::support::broker::{Setup, TestBroker};
@@ -82,7 +83,7 @@ async fn se_05_everyone_is_more_than_one_batch() {
         assert!((450..=455).contains(&ended), "{ended}");
         let url = broker.config.database.url.expose_secret();
         assert!(sql::count(url, "sessions WHERE revoked_at IS NULL") <= 5);
-        assert!(sql::count(url, "api_tokens WHERE revoked_at IS NULL") <= 5);
+        assert!(sql::count(url, "tokens WHERE revoked_at IS NULL") <= 5);
     }
 }
 
@@ -163,7 +164,7 @@ async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
     let key = broker.config.server_keys.ring.issuing();
-    let unknown = ApiToken::issue(key, &TokenHandle::random(&SystemEntropy));
+    let unknown = AccessToken::issue(TokenKind::Session, key, &TokenHandle::random(&SystemEntropy));
     let mut mistyped = token.clone();
     mistyped.replace_range(10..11, if &token[10..11] == "a" { "b" } else { "a" });
     for text in [

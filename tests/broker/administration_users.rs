@@ -5,6 +5,7 @@ use serde_json::Value;
 use token_broker::domain::audit::{AuditEvent, AuditKind};
 
 use crate::support::administration::{Desk, dump_of, holds};
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::storage::sql;
 #[cfg(feature = "postgres")]
@@ -90,7 +91,7 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
         for text in [email, "alice", profile["display_name"].as_str().unwrap()] {
             assert!(!holds(&dump, text), "{text} is still there");
         }
-        for table in ["users", "identities", "sessions", "api_tokens"] {
+        for table in ["users", "identities", "sessions", "tokens"] {
             assert_eq!(broker.rows(table), 1, "bob's row in {table}");
         }
         let trail = desk.json(&["audit", "list", "--user", &alice]);
@@ -118,11 +119,11 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
         desk.done(&["users", "delete", "alice", "--yes"]);
         let of_nobody = AuditEvent {
             address: Some("192.0.2.7".parse().unwrap()),
-            ..AuditEvent::new(AuditKind::TokenRotated, broker.now(), "late")
+            ..AuditEvent::new(AuditKind::TokenRotated, broker.now(), &"late".parse().unwrap())
         };
         let late = AuditEvent { user: Some(user), ..of_nobody.clone() };
         broker.storage().record_audit(vec![late, of_nobody]).await.unwrap();
-        let rows = broker.storage().recent_audit(2).await.unwrap();
+        let rows = audit::newest(&broker.storage(), 2).await;
         let address =
             |known: bool| rows.iter().find(|row| row.user.is_some() == known).unwrap().address.clone();
         assert_eq!((address(true), address(false)), (None, Some("192.0.2.7".to_owned())));
@@ -142,7 +143,7 @@ async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_addre
     let about = |event| AuditEvent { user: Some(user), ..event };
     let late = AuditEvent {
         address: Some("192.0.2.7".parse().unwrap()),
-        ..about(AuditEvent::new(AuditKind::TokenRotated, noon(), "held"))
+        ..about(AuditEvent::new(AuditKind::TokenRotated, noon(), &"held".parse().unwrap()))
     };
     let mut gate = diesel::PgConnection::establish(&database.url).unwrap();
     gate.batch_execute(
@@ -161,7 +162,7 @@ async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_addre
         tokio::task::yield_now().await;
     }
     let administrator = database.another_instance();
-    let event = about(AuditEvent::new(AuditKind::AdminUserDeleted, noon(), "cli"));
+    let event = about(AuditEvent::new(AuditKind::AdminUserDeleted, noon(), &"cli".parse().unwrap()));
     let deleting = tokio::spawn(async move { administrator.delete_user(user, event).await });
     while sql::count(&database.url, waiting) < 2 && !deleting.is_finished() {
         tokio::task::yield_now().await;
@@ -169,7 +170,7 @@ async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_addre
     gate.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
     writing.await.unwrap().unwrap();
     assert!(deleting.await.unwrap().unwrap().is_some());
-    let trail = database.storage.recent_audit(2).await.unwrap();
+    let trail = audit::newest(&database.storage, 2).await;
     assert_eq!(trail.len(), 2, "{trail:?}");
     assert!(trail.iter().all(|event| event.user == Some(user) && event.address.is_none()), "{trail:?}");
 }

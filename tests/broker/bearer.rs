@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::pkce::CodeVerifier;
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::rows::{change, row_of};
@@ -82,13 +83,13 @@ async fn dead_tokens(broker: &TestBroker) -> Vec<(&'static str, String)> {
     ];
     assert_eq!(broker.post("/api/logout", &logged_out, &json!({})).await.status, 200);
     let row = row_of(broker, &revoked);
-    assert_eq!(change(broker, &format!("UPDATE api_tokens SET revoked_at = 1 WHERE {row}")), 1);
+    assert_eq!(change(broker, &format!("UPDATE tokens SET revoked_at = 1 WHERE {row}")), 1);
     assert_eq!(broker.post("/api/token/rotate", &superseded, &json!({})).await.status, 200);
     let row = row_of(broker, &unknown);
-    assert_eq!(change(broker, &format!("DELETE FROM api_tokens WHERE {row}")), 1);
+    assert_eq!(change(broker, &format!("DELETE FROM tokens WHERE {row}")), 1);
     let disabled = sign_in(broker, "bob").await;
     let user = broker.call("/api/me", &disabled).await.json()["user"]["id"].as_str().unwrap().parse();
-    assert!(broker.storage().set_user_disabled(user.unwrap(), Some(broker.now())).await.unwrap());
+    audit::set_user_disabled(broker, user.unwrap(), true);
     broker.advance(61);
     let last = if live.ends_with('0') { '1' } else { '0' };
     vec![

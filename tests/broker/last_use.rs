@@ -14,7 +14,7 @@ use crate::support::storage::sql;
 use crate::support::wait::until;
 
 const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
-    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens BEGIN INSERT INTO noted VALUES (1); END;
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON tokens BEGIN INSERT INTO noted VALUES (1); END;
     CREATE TABLE noted_sessions (n INTEGER);
     CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
     BEGIN INSERT INTO noted_sessions VALUES (1); END;";
@@ -22,7 +22,7 @@ const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
 const POSTGRES_TRIGGER: &str = "CREATE TABLE noted (n integer);
     CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO noted VALUES (1); RETURN NULL; END';
-    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens FOR EACH ROW EXECUTE FUNCTION noted();
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON tokens FOR EACH ROW EXECUTE FUNCTION noted();
     CREATE TABLE noted_sessions (n integer);
     CREATE FUNCTION noted_sessions() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO noted_sessions VALUES (1); RETURN NULL; END';

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use token_broker::domain::client::Client;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
 
+use crate::support::audit;
 use crate::support::broker::{Login, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::redis;
@@ -158,7 +159,7 @@ async fn tk_08_an_ended_token_is_not_handed_out_again() {
     let third = token_for(&broker, "alice").await;
     assert_eq!(third, second);
     let user = broker.audited("login_succeeded").await.user.unwrap();
-    assert!(broker.storage().set_user_disabled(user, Some(broker.now())).await.unwrap());
+    audit::set_user_disabled(&broker, user, true);
     let refused = log_in(&broker, &broker.browser(), "alice").await;
     assert_eq!(refused.error(), "access_denied");
     assert_eq!(broker.call("/api/me", &third).await.status, 401);

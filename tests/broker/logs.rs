@@ -7,7 +7,7 @@ use regex::Regex;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::GenuineToken;
+use token_broker::domain::token::GenuineToken;
 use token_broker::provider::dev::FaultSwitch;
 use token_broker::provider::settings::KindSettings;
 

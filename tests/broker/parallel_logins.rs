@@ -28,7 +28,7 @@ async fn one_user_comes_of_parallel_first_logins(setup: Setup, database: &str) {
         let ends = ready.iter().map(|(browser, login, callback)| finish(&broker, browser, login, callback));
         let users = join_all(ends).await;
         assert!(users.iter().all(|user| user == &users[0]), "round {round}: {users:?}");
-        for (table, rows) in [("users", 1), ("identities", 1), ("sessions", PEOPLE), ("api_tokens", PEOPLE)] {
+        for (table, rows) in [("users", 1), ("identities", 1), ("sessions", PEOPLE), ("tokens", PEOPLE)] {
             assert_eq!(sql::count(&url, table), rows, "round {round}: {table}");
         }
         sql::execute(

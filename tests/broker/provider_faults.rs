@@ -148,7 +148,7 @@ async fn ends_with(broker: &TestBroker, provider: &str, choice: &str, code: &str
     );
     assert_eq!(login.back.parameter("one_time_key"), None);
     assert_eq!(login.back.parameter("state"), Some(login.state));
-    assert_eq!((broker.rows("users"), broker.rows("api_tokens")), (users, 0), "{provider}{choice}");
+    assert_eq!((broker.rows("users"), broker.rows("tokens")), (users, 0), "{provider}{choice}");
 }
 
 async fn started(setup: Setup) -> TestBroker {

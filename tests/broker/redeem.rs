@@ -461,13 +461,13 @@ async fn ok_10_whatever_is_wrong_with_a_key_the_answer_is_the_same() {
 async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "written at the callback");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 1, "written at the callback");
     broker.advance(33 * 86_400);
     is_invalid_grant(&broker.redeem(&broker.browser(), &login.key(), &login.verifier).await, "too late");
     // A broker purges when it starts, and then in intervals.
     let _purging = broker.twin();
     until_true("the rows are gone", async || {
-        rows::count(&broker, "api_tokens", "1") + rows::count(&broker, "sessions", "1") == 0
+        rows::count(&broker, "tokens", "1") + rows::count(&broker, "sessions", "1") == 0
     })
     .await;
     assert_eq!(rows::count(&broker, "users", "1"), 1, "people stay");

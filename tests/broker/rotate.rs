@@ -171,7 +171,7 @@ async fn tk_11_an_ended_token_is_not_revived() {
         let answer = rotate(&broker, token).await;
         assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (401, Some("invalid_token")));
     }
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 2, "no successor was written");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 2, "no successor was written");
 }
 
 /// Whoever rotates at the moment of the logout either has a token of an ended session or none.

@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 use regex::Regex;
 use reqwest::Method;
 use serde_json::json;
-use token_broker::domain::api_token::GenuineToken;
 use token_broker::domain::clock::MovableClock;
 use token_broker::domain::credential;
+use token_broker::domain::token::GenuineToken;
 use token_broker::provider::dev::{DevProvider, DevProviderSettings};
 
 use crate::support::broker::{CLIENT_SECRET, LoginUrl, Setup, TestBroker};
@@ -232,7 +232,7 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
     let url = secrecy::ExposeSecret::expose_secret(&broker.config.database.url);
-    let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM api_tokens");
+    let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM tokens");
     let digest: String = handle.digest().as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
     assert_eq!(digests, [digest]);
     // Even who had the handle itself could not write the token down without the server key.

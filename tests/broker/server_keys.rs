@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use token_broker::config::KeysFile;
 use token_broker::domain::entropy::SystemEntropy;
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::log::Listener;
@@ -292,7 +293,7 @@ async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
 /// What the audit trail says about the keys, oldest first, once it has this many rows of them.
 async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
     until(async || {
-        let newest_first = broker.storage().recent_audit(1_000).await.unwrap();
+        let newest_first = audit::newest(&broker.storage(), 1_000).await;
         let found: Vec<(String, String)> = newest_first
             .into_iter()
             .rev()

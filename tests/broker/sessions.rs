@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 #[cfg(feature = "postgres")]
@@ -207,7 +208,7 @@ async fn er_06_each_session_that_ends_leaves_one_event() {
     assert!(answers.iter().any(|answer| answer.status == 200), "{answers:?}");
     broker.call("/api/me", "unknown").await;
     broker.audited("token_refused").await; // the queue is written in order: all of these are there now
-    let events = broker.storage().recent_audit(1_000).await.unwrap();
+    let events = audit::newest(&broker.storage(), 1_000).await;
     let ended: Vec<String> = events
         .iter()
         .filter(|event| event.kind == "session_ended")

@@ -6,11 +6,13 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::{ApiToken, GenuineToken, TokenHandle};
 use token_broker::domain::credential;
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
+use token_broker::domain::token::{AccessToken, GenuineToken, TokenHandle};
+use token_broker::domain::token_kind::TokenKind;
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::redis;
@@ -61,7 +63,8 @@ fn tk_02_nothing_of_a_token_can_be_foreseen() {
     let ring = ring(&[1]);
     let mut seen = vec![BTreeSet::new(); 48];
     for _ in 0..500 {
-        let token = ApiToken::issue(ring.issuing(), &TokenHandle::random(&SystemEntropy));
+        let token =
+            AccessToken::issue(TokenKind::Session, ring.issuing(), &TokenHandle::random(&SystemEntropy));
         let body = credential::decode::<48>("tbk_", token.expose()).unwrap();
         seen.iter_mut().zip(*body).for_each(|(values, byte)| _ = values.insert(byte));
     }
@@ -130,7 +133,7 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
     let token = sign_in(&broker, "alice").await;
     let body = *credential::decode::<48>("tbk_", &token).unwrap();
     // Without its tables every query fails.
-    change(&broker, "ALTER TABLE api_tokens RENAME TO hidden");
+    change(&broker, "ALTER TABLE tokens RENAME TO hidden");
     assert_eq!(status(&broker, &token).await, 503, "a genuine one is looked up");
     for at in [0, 15, 16, 19, 20, 47] {
         let mut forged = body;
@@ -138,30 +141,31 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
         let forged = credential::encode("tbk_", &forged);
         is_invalid_token(&broker.call("/api/me", &forged).await, &format!("byte {at}"));
     }
-    let foreign = ApiToken::issue(ring(&[1]).issuing(), &TokenHandle::random(&SystemEntropy));
+    let foreign =
+        AccessToken::issue(TokenKind::Session, ring(&[1]).issuing(), &TokenHandle::random(&SystemEntropy));
     is_invalid_token(&broker.call("/api/me", foreign.expose()).await, "another server's");
 }
 
 /// Changes that somebody could make to rows, and that end a token although its MAC stays right. `{row}` stands
 /// for its condition, `{past}` for a time two minutes ago.
 const ENDS: [(&str, &str); 8] = [
-    ("the row is gone", "DELETE FROM api_tokens WHERE {row}"),
-    ("revoked", "UPDATE api_tokens SET revoked_at = {past} WHERE {row}"),
-    ("revoked in the future", "UPDATE api_tokens SET revoked_at = 9000000000000000 WHERE {row}"),
-    ("superseded", "UPDATE api_tokens SET superseded_at = {past} WHERE {row}"),
+    ("the row is gone", "DELETE FROM tokens WHERE {row}"),
+    ("revoked", "UPDATE tokens SET revoked_at = {past} WHERE {row}"),
+    ("revoked in the future", "UPDATE tokens SET revoked_at = 9000000000000000 WHERE {row}"),
+    ("superseded", "UPDATE tokens SET superseded_at = {past} WHERE {row}"),
     (
         "the session was ended",
-        "UPDATE sessions SET revoked_at = {past} WHERE id = (SELECT session_id FROM api_tokens WHERE {row})",
+        "UPDATE sessions SET revoked_at = {past} WHERE id = (SELECT session_id FROM tokens WHERE {row})",
     ),
     (
         "the session has expired",
-        "UPDATE sessions SET created_at = 0, expires_at = {past} WHERE id = (SELECT session_id FROM api_tokens WHERE {row})",
+        "UPDATE sessions SET created_at = 0, expires_at = {past} WHERE id = (SELECT session_id FROM tokens WHERE {row})",
     ),
     (
         "the user is disabled",
-        "UPDATE users SET disabled_at = {past} WHERE id = (SELECT user_id FROM api_tokens WHERE {row})",
+        "UPDATE users SET disabled_at = {past} WHERE id = (SELECT user_id FROM tokens WHERE {row})",
     ),
-    ("the user is deleted", "DELETE FROM users WHERE id = (SELECT user_id FROM api_tokens WHERE {row})"),
+    ("the user is deleted", "DELETE FROM users WHERE id = (SELECT user_id FROM tokens WHERE {row})"),
 ];
 
 #[actix_web::test]
@@ -276,7 +280,7 @@ async fn tk_13_client_audience_and_scopes_are_fixed_at_issue() {
     let fresh = richer.redeem(&richer.browser(), &fresh.key(), &fresh.verifier).await.json();
     assert_eq!(fresh["scope"], "profile permissions deploy");
     let audience = format!("audience = '{}/'", broker.url);
-    assert_eq!(rows::count(&broker, "api_tokens", &audience), 3);
+    assert_eq!(rows::count(&broker, "tokens", &audience), 3);
 }
 
 #[actix_web::test]
@@ -296,13 +300,13 @@ async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
 
     let user = broker.call("/api/me", &alice).await.json()["user"]["id"].as_str().unwrap().to_owned();
     let user = user.parse().unwrap();
-    assert!(storage.set_user_disabled(user, Some(broker.now())).await.unwrap());
+    audit::set_user_disabled(&broker, user, true);
     assert_eq!([status(&broker, &alice).await, status(&twin, &alice).await], [401, 401]);
     assert_eq!([status(&broker, &bob).await, status(&twin, &bob).await], [200, 200]);
     let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     assert_eq!(refused.error(), "access_denied");
 
-    assert!(storage.set_user_disabled(user, None).await.unwrap());
+    audit::set_user_disabled(&broker, user, false);
     assert_eq!(status(&broker, &sign_in(&broker, "alice").await).await, 200, "enabled again");
     assert_eq!(status(&twin, &revoked).await, 401, "revoked stays revoked");
 }
@@ -343,7 +347,7 @@ async fn tk_15_dead_rows_are_purged_on_schedule() {
     }
     broker.advance(9 * 86_400);
     let live = sign_in(&broker, "alice").await;
-    until_true("the dead are gone", async || rows::count(&broker, "api_tokens", "1") == 1).await;
+    until_true("the dead are gone", async || rows::count(&broker, "tokens", "1") == 1).await;
     assert_eq!(status(&broker, &live).await, 200);
 }
 
@@ -379,11 +383,11 @@ async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
 /// What a writer to the database without a server key could try: `{mine}` and `{other}` are the conditions of two
 /// rows.
 const STOLEN: [(&str, &str); 9] = [
-    ("user", "user_id = (SELECT user_id FROM api_tokens WHERE {other})"),
-    ("session", "session_id = (SELECT session_id FROM api_tokens WHERE {other})"),
+    ("user", "user_id = (SELECT user_id FROM tokens WHERE {other})"),
+    ("session", "session_id = (SELECT session_id FROM tokens WHERE {other})"),
     (
         "user, session and binding",
-        "(user_id, session_id, binding) = (SELECT user_id, session_id, binding FROM api_tokens WHERE {other})",
+        "(user_id, session_id, binding) = (SELECT user_id, session_id, binding FROM tokens WHERE {other})",
     ),
     ("client", "client_id = 'legacy'"),
     ("scope", "scope = 'profile permissions admin'"),
@@ -401,7 +405,7 @@ async fn tk_18_a_row_that_was_changed_makes_its_token_nobodys() {
         let token = sign_in(&broker, "alice").await;
         let assignment = assignment.replace("{other}", &row_of(&broker, &other));
         let mine = row_of(&broker, &token);
-        assert_eq!(change(&broker, &format!("UPDATE api_tokens SET {assignment} WHERE {mine}")), 1, "{what}");
+        assert_eq!(change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {mine}")), 1, "{what}");
         is_invalid_token(&broker.call("/api/me", &token).await, what);
         is_invalid_token(&broker.post("/api/token/rotate", &token, &json!({})).await, what);
     }
@@ -414,8 +418,8 @@ async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
     let broker = TestBroker::start();
     let [mine, victim] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
     let [mine_row, victim_row] = [row_of(&broker, &mine), row_of(&broker, &victim)];
-    assert_eq!(change(&broker, &format!("DELETE FROM api_tokens WHERE {mine_row}")), 1);
-    let moved = format!("UPDATE api_tokens SET {mine_row} WHERE {victim_row}");
+    assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {mine_row}")), 1);
+    let moved = format!("UPDATE tokens SET {mine_row} WHERE {victim_row}");
     assert_eq!(change(&broker, &moved), 1);
     is_invalid_token(&broker.call("/api/me", &mine).await, "moved");
 }

@@ -5,16 +5,12 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::future::LocalBoxFuture;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
 
 use super::parameters;
-use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::authenticate::{Authenticated, authenticate};
 use crate::http::error_response;
-use crate::state::Broker;
 
 /// The longest token, in characters: far above our own, so that every mistake gets the same answer.
 const LONGEST: usize = 512;
@@ -32,7 +28,9 @@ impl Bearer {
         if parameters::has(request.query_string().as_bytes(), "access_token") {
             return Err(Error::invalid_request("An access token in the address is not accepted."));
         }
-        if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            && has_body(request)
+        {
             return Err(Error::invalid_request(
                 "This address takes no form; send the access token in the Authorization header.",
             ));
@@ -63,6 +61,14 @@ impl fmt::Debug for Bearer {
     }
 }
 
+/// Whether a body follows the head (RFC 9112 section 6.3). A gateway that asks about a visitor's request may forward the
+/// visitor's `Content-Type` without the body: that is not a form.
+fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    headers.contains_key(TRANSFER_ENCODING) || !is_empty
+}
+
 /// RFC 9110 section 11.2: letters, digits and `-._~+/`, then any number of `=`.
 fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
@@ -78,25 +84,6 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::read(request).map_err(BearerRefused))
-    }
-}
-
-/// The authenticated caller: a handler that asks for it cannot forget the check.
-#[derive(Debug)]
-pub struct SignedIn(pub Authenticated);
-
-impl FromRequest for SignedIn {
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, actix_web::Result<Self>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bearer = Bearer::from_request(request, payload);
-        let caller = Caller::from_request(request, payload);
-        let broker = web::Data::<Broker>::from_request(request, payload);
-        Box::pin(async move {
-            let (bearer, caller, broker) = (bearer.await?, caller.await?, broker.await?);
-            Ok(Self(authenticate(&broker, &caller, bearer.expose()).await?))
-        })
     }
 }
 
@@ -178,8 +165,21 @@ mod tests {
             assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest, "{uri}");
         }
         let form = ("content-type", "application/x-www-form-urlencoded");
-        let request = TestRequest::post().insert_header(header).insert_header(form).to_http_request();
-        assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest);
+        for body in [("content-length", "7"), ("transfer-encoding", "chunked")] {
+            let request = TestRequest::post().insert_header(header).insert_header(form).insert_header(body);
+            let refused = Bearer::read(&request.to_http_request()).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_media_type_of_a_form_without_a_body_is_not_a_form() {
+        let header = ("authorization", "Bearer tbk_a");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        for request in [TestRequest::get(), TestRequest::get().insert_header(("content-length", "0"))] {
+            let request = request.insert_header(header).insert_header(form).to_http_request();
+            assert_eq!(Bearer::read(&request).unwrap().expose(), "tbk_a");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tracing::{Instrument, error, info, info_span};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
+use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
 use crate::http::HttpSettings;
 use crate::http::error_response::{self, Failure, Shape};
@@ -73,7 +74,7 @@ struct Finishing<'a> {
     broker: &'a Broker,
     method: &'static str,
     shape: Shape,
-    request_id: String,
+    request_id: RequestId,
     started: Moment,
 }
 
@@ -82,11 +83,12 @@ impl Finishing<'_> {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
             let start_again = || pages::start_again(self.broker, query);
-            response = error_response::render(response, failure, self.shape, &self.request_id, start_again);
+            response =
+                error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
         security_headers::add(headers, self.broker.public_url.scheme() == "https");
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+        if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }
         self.record(route, response.status(), failure.as_ref());

@@ -31,7 +31,7 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     for prompt in ["", "none", ""] {
         assert_unknown(&broker, &browser, &[("prompt", prompt)]).await;
     }
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "no token was written");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 1, "no token was written");
     assert_eq!(status(&broker, &token).await, 200);
     redis.launch();
     assert_recovers(&broker, "the key store was started again").await;

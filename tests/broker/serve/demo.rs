@@ -117,5 +117,5 @@ async fn ds_08_a_login_in_flight_is_completed_before_the_demo_ends() {
     let ended = demo.program.end().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let url = format!("sqlite:{}", file.display());
-    assert_eq!((sql::count(&url, "users"), sql::count(&url, "api_tokens")), (1, 1));
+    assert_eq!((sql::count(&url, "users"), sql::count(&url, "tokens")), (1, 1));
 }

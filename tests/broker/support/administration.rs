@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use token_broker::config::KeysFile;
+use token_broker::domain::client::Client;
 use token_broker::domain::clock::{Clock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 
@@ -24,21 +25,22 @@ pub struct Desk {
 impl Desk {
     /// Beside this broker.
     pub fn of(broker: &TestBroker) -> Self {
-        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys())
+        let clients = clients_of(broker);
+        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys(), &clients)
     }
 
     /// At a database that no broker uses.
     pub fn at(database: &str) -> Self {
         let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now());
-        Self::with(database, keys.text().expose_secret())
+        Self::with(database, keys.text().expose_secret(), CLIENT)
     }
 
-    fn with(database: &str, server_keys: &str) -> Self {
+    fn with(database: &str, server_keys: &str, clients: &str) -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         desk.file("database_url", database);
         desk.file("server_keys.toml", server_keys);
         desk.file("secret", "a-secret-of-the-tests-only");
-        desk.file("token-broker.toml", CONFIG);
+        desk.file("token-broker.toml", &format!("{CONFIG}{clients}"));
         desk
     }
 
@@ -120,10 +122,30 @@ client_id = "token-broker"
 client_secret_file = "secret"
 profile = [{ url = "https://ops.example.com/public-api/current_user/base_info" }]
 claims = { subject = "$.name" }
+"#;
+
+/// A client for a database that no broker uses.
+const CLIENT: &str = r#"
 [[clients]]
 id = "web"
 redirect_uris = ["https://app.example.com/signed-in"]
 "#;
+
+/// The clients of a broker, as far as they decide about tokens: administrators use its configuration.
+fn clients_of(broker: &TestBroker) -> String {
+    let one = |client: &Client| {
+        let inactivity =
+            client.inactivity.map(|limit| format!("inactivity_seconds = {}\n", limit.num_seconds()));
+        format!(
+            "[[clients]]\nid = \"{}\"\nredirect_uris = [\"https://{}.example.com/\"]\nenabled = {}\n{}",
+            client.id,
+            client.id,
+            client.enabled,
+            inactivity.unwrap_or_default()
+        )
+    };
+    broker.config.clients.iter().map(one).collect()
+}
 
 /// Everything in the broker's database.
 pub fn dump_of(broker: &TestBroker) -> Dump {

@@ -21,13 +21,13 @@ use token_broker::provider::dev::{
 };
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
-use token_broker::storage::records::AuditRecord;
+use token_broker::storage::audit::AuditRecord;
 use url::Url;
 
 use super::browser::{Answer, Browser};
 use super::process::free_port;
 use super::wait::until;
-use super::{install_tls_provider, storage};
+use super::{audit, install_tls_provider, storage};
 
 /// The broker's client at the development provider.
 const CLIENT_ID: &str = "token-broker";
@@ -267,6 +267,13 @@ impl TestBroker {
         LoginUrl::at(&self.url, parameters)
     }
 
+    /// A login of the client `sample` with these parameters beside the usual ones, each as often as it is given.
+    pub fn login_with(&self, parameters: &[(&str, &str)]) -> LoginUrl {
+        let login = self.login(&[]);
+        let url = Url::parse_with_params(&login.url, parameters).unwrap();
+        LoginUrl { url: url.into(), ..login }
+    }
+
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
     /// should do otherwise (`&fault=wrong_nonce`, …).
     pub async fn log_in(&self, browser: &Browser, provider: &str, user: &str, choice: &str) -> Login {
@@ -334,7 +341,7 @@ impl TestBroker {
     pub async fn audited(&self, kind: &str) -> AuditRecord {
         let storage = self.storage();
         until(async || {
-            let rows = storage.recent_audit(1_000).await.unwrap();
+            let rows = audit::newest(&storage, 1_000).await;
             rows.into_iter().find(|row| row.kind == kind).ok_or(kind)
         })
         .await

@@ -1,6 +1,7 @@
 //! What the tests stand on: private servers, a broker of one's own, a browser.
 
 pub mod administration;
+pub mod audit;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
