@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::rt::System;
-use chrono::TimeDelta;
 use clap::Args;
 
 use super::output::{Console, clean};
@@ -14,7 +13,6 @@ use crate::domain::clock::SystemClock;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::ids::UserId;
 use crate::flow::administration::{self, Administration, AdministrationError, users};
-use crate::server;
 use crate::storage::Storage;
 
 /// How the commands that change something are used.
@@ -62,14 +60,14 @@ impl ConfigFile {
 }
 
 fn open(config: &Config) -> Result<Administration, Failure> {
-    let storage = Storage::new(&server::storage_settings(config))
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    let storage =
+        Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
         storage,
         keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        audit_kept: TimeDelta::days(config.purge.audit_days.into()),
+        audit_kept: config.purge.audit_kept,
         actor: operator::name(),
         run_id: Administration::run_id(&SystemEntropy),
     })

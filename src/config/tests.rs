@@ -72,11 +72,11 @@ fn the_example_is_a_production_configuration() {
     assert_eq!(config.mode, Mode::Production);
     assert_eq!(config.public_url.as_str(), "https://auth.example.com/");
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(config.database.url.expose_secret(), "sqlite:/var/lib/token-broker/broker.sqlite");
     assert_eq!(config.server_keys.ring.issuing().id(), KeyId(1));
-    assert_eq!(config.tokens.api_token_seconds, 604_800);
-    assert_eq!(config.limits.failed_redemptions_per_minute.get(), 30);
+    assert_eq!(config.lifetimes.api_token.num_seconds(), 604_800);
+    assert_eq!(config.limits.failed_redemptions.get(), 30);
 
     let [corp, ops] = &config.providers[..] else { panic!("{:?}", config.providers) };
     assert_eq!(corp.redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/corp");
@@ -106,7 +106,7 @@ fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
     for (key, file, mend) in [
         ("database.url_file", "database_url", "write the URL into this file, mode 0400"),
         ("key_store.url_file", "key_store", "write the URL into this file, mode 0400"),
-        ("server_keys.file", "server_keys.toml", "make it with token-broker keys generate --output /"),
+        ("server_keys.file", "server_keys.toml", "create it with token-broker keys generate --output /"),
         ("providers[0].client_secret_file", "corp", "write the client secret into this file, mode 0400"),
         ("providers[0].ca_file", "ca", "put the PEM certificates"),
     ] {
@@ -150,8 +150,8 @@ fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
     let config = loaded.unwrap().config;
     assert_eq!(config.server.listen.to_string(), "[::]:80");
     assert_eq!(config.server.admin_listen.unwrap().port(), 9090);
-    assert_eq!((config.server.workers, config.server.trusted_proxies.len()), (Some(3), 2));
-    assert!(config.docs.public);
+    assert_eq!((config.server.workers, config.http.trusted_proxies.len()), (Some(3), 2));
+    assert!(config.http.docs_public);
     let ops = &config.providers[1];
     assert_eq!(ops.client_secret.expose_secret(), "007");
     let KindSettings::OAuth2(oauth2) = &ops.kind else { panic!() };

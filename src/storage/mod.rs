@@ -5,16 +5,9 @@
 //! Functions here know rows and transactions; what is allowed and what comes next is decided in `flow`.
 //!
 //! ```no_run
-//! # use std::time::Duration;
 //! # use token_broker::storage::{Storage, StorageError, StorageSettings};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let storage = Storage::new(&StorageSettings {
-//!     url: "sqlite:token-broker.sqlite".into(),
-//!     pool_size: 8,
-//!     wait: Duration::from_secs(2),
-//!     statement_timeout: Duration::from_secs(5),
-//!     synchronous_full: true,
-//! })?;
+//! let storage = Storage::new(&StorageSettings::new("sqlite:token-broker.sqlite".parse()?))?;
 //! storage.migrate().await?;
 //! # Ok(())
 //! # }
@@ -43,7 +36,7 @@ use records::{
     AuditRecord, BrowserSessionRecord, EndedSession, Purged, Rotation, RotationLimits, SignIn, SignInRefused,
     SignedIn, StoredToken, TokenRecord,
 };
-pub use settings::{StorageSettings, StorageSettingsError};
+pub use settings::{DatabaseUrl, StorageSettings, StorageSettingsError};
 
 use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::AuditEvent;
