@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use super::source::list;
-use crate::domain::loopback::is_loopback_address;
 use crate::http::HttpSettings;
 
 /// The listeners.
@@ -80,7 +79,7 @@ impl RawServer {
         if admin_listen.is_some() && admin_listen == listen {
             check.problem("server.admin_listen", "must differ from server.listen");
         }
-        if admin_listen.is_some_and(|address| !is_loopback_address(address.ip())) {
+        if admin_listen.is_some_and(|address| !address.ip().is_loopback()) {
             check.warn(
                 "server.admin_listen",
                 "is reachable from other machines: do not expose it to the internet",

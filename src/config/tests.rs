@@ -142,6 +142,8 @@ fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
             ("TOKEN_BROKER__PROVIDERS__OPS__CLIENT_SECRET", "007"),
             ("TOKEN_BROKER__PROVIDERS__OPS__CLAIMS__SUBJECT", "$.id"),
             ("TOKEN_BROKER__PROVIDERS__OPS__PROFILE__1__INTO", "rights"),
+            ("TOKEN_BROKER__PROVIDERS__CORP__USERINFO", "false"),
+            ("TOKEN_BROKER__PROVIDERS__CORP__ALGORITHMS", "RS256, ES256"),
             ("TOKEN_BROKER__CLIENTS__SECOND_APP__REDIRECT_URIS", "https://b.example/x,https://b.example/y"),
             ("TOKEN_BROKER__CLIENTS__WEB__KEY_DELIVERY", "fragment"),
             ("TOKEN_BROKER_CONFIG", "not a setting"),
@@ -152,7 +154,9 @@ fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
     assert_eq!(config.server.admin_listen.unwrap().port(), 9090);
     assert_eq!((config.server.workers, config.http.trusted_proxies.len()), (Some(3), 2));
     assert!(config.http.docs_public);
-    let ops = &config.providers[1];
+    let [corp, ops] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    let KindSettings::Oidc(oidc) = &corp.kind else { panic!() };
+    assert_eq!((oidc.userinfo, oidc.algorithms.len()), (false, 2));
     assert_eq!(ops.client_secret.expose_secret(), "007");
     let KindSettings::OAuth2(oauth2) = &ops.kind else { panic!() };
     assert_eq!(oauth2.profile[1].into.as_deref(), Some("rights"));
@@ -170,6 +174,8 @@ fn a_variable_that_names_no_setting_stops_the_start() {
         ("TOKEN_BROKER__SERVER____LISTEN", "TOKEN_BROKER__SERVER____LISTEN"),
         ("TOKEN_BROKER__SERVER", "server"),
         ("TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRT", "providers[0].client_secrt"),
+        ("TOKEN_BROKER__PROVIDERS__CORP__TOKEN_URL", "providers[0].token_url"),
+        ("TOKEN_BROKER__PROVIDERS__OPS__PROFILE__1__IN", "providers[1].profile[1].in"),
     ] {
         let problems = load(EXAMPLE, &[(name, "x")]).unwrap_err();
         assert_eq!(keys(&problems), [key], "{problems}");
@@ -405,4 +411,52 @@ fn ad_10_the_sample_is_off_in_production_unless_a_client_of_this_address_is_name
     }
     let unknown = here.replace("client_id = \"web\"", "client_id = \"nobody\"");
     assert_eq!(keys(&load(&unknown, &[]).unwrap_err()), ["sample.client_id"]);
+}
+
+#[test]
+fn a_provider_can_come_from_the_environment_alone() {
+    let entry = |name: &str, value: &str| (format!("TOKEN_BROKER__PROVIDERS__OWN__{name}"), value.to_owned());
+    let environment = [
+        entry("KIND", "oidc"),
+        entry("ISSUER", "https://own.example"),
+        entry("CLIENT_ID", "1"),
+        entry("CLIENT_SECRET", "2"),
+        entry("ID_TOKEN_HINT", "true"),
+        entry("CLAIMS__GROUPS", "$.groups[*]"),
+    ];
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let config = load(EXAMPLE, &environment).unwrap().config;
+    let [_, _, own] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    let KindSettings::Oidc(oidc) = &own.kind else { panic!() };
+    assert_eq!(
+        (own.id.as_str(), own.client_id.as_str(), own.client_secret.expose_secret()),
+        ("own", "1", "2")
+    );
+    assert!(oidc.id_token_hint && oidc.claims.groups.is_some());
+    assert_eq!(keys(&load(EXAMPLE, &environment[1..]).unwrap_err()), ["providers[2].kind"]);
+}
+
+#[test]
+fn providers_that_are_no_tables_are_reported_alone() {
+    let (before, _) = EXAMPLE.split_once("[[providers]]").unwrap();
+    let (_, clients) = EXAMPLE.split_once("[[clients]]").unwrap();
+    for (value, key) in [("1", "providers"), ("[1]", "providers[0]")] {
+        let text = format!("providers = {value}\n{before}\n[[clients]]{clients}");
+        assert_eq!(keys(&load(&text, &[]).unwrap_err()), [key]);
+    }
+}
+
+#[test]
+fn ad_06_what_serve_would_refuse_is_refused_by_the_check() {
+    let folder = Folder::new();
+    folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let file = folder.path().join("broken.pem").display().to_string();
+    for (from, to, key) in [
+        ("#ca_file = \"/etc/ssl/corp.pem\"", format!("ca_file = \"{file}\""), "providers[0].ca_file"),
+        ("6380/0\"", format!("6380/0?ca_file={file}\""), "key_store.url"),
+    ] {
+        let problems = folder.load(&EXAMPLE.replace(from, &to), &[], Mode::Production).unwrap_err();
+        assert_eq!(keys(&problems), [key], "{problems}");
+    }
 }

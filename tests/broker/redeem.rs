@@ -84,9 +84,9 @@ async fn ok_03_a_key_lives_as_long_as_configured_and_at_most_120_seconds() {
         let before = broker.now();
         let [in_time, late] = [log_in(&broker, "alice").await, log_in(&broker, "bob").await];
         let after = broker.now();
-        broker.go_to(before + TimeDelta::seconds(i64::from(seconds) - 1));
+        broker.go_to(before + TimeDelta::seconds(seconds - 1));
         redeemed(&broker, &in_time).await;
-        broker.go_to(after + TimeDelta::seconds(i64::from(seconds) + 1));
+        broker.go_to(after + TimeDelta::seconds(seconds + 1));
         is_invalid_grant(&broker.redeem(&broker.browser(), &late.key(), &late.verifier).await, seconds);
     }
 }
@@ -521,7 +521,7 @@ async fn ok_13_failed_redemptions_are_limited_per_address() {
 
     is_invalid_grant(&redeem_from(&broker, &guess, "192.0.2.2", "a").await, "another address");
     assert_eq!(redeem_from(&broker, &login, "192.0.2.1", "a").await.status, 200, "the owner is let in");
-    broker.advance(i64::from(seconds));
+    broker.advance(seconds);
     is_invalid_grant(&redeem_from(&broker, &guess, "192.0.2.1", "a").await, "later");
 }
 

@@ -339,8 +339,9 @@ async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
 
 #[actix_web::test]
 async fn tk_15_dead_rows_are_purged_on_schedule() {
-    let broker =
-        TestBroker::with(Setup::default().adjust(|config| config.purge.interval = Duration::from_secs(1)));
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.purge.interval = std::time::Duration::from_secs(1)),
+    );
     for _ in 0..3 {
         sign_in(&broker, "alice").await;
     }

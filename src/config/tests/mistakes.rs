@@ -5,7 +5,7 @@ use super::*;
 /// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 86, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 87, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -43,7 +43,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "trusted_proxies = [\"10.0.0.0/8\"]",
         "trusted_proxies = [\"::/0\"]",
         "server.trusted_proxies[0]",
-        "every",
+        "all addresses",
     ),
     // AD-01: no secret in the file.
     (
@@ -157,7 +157,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ),
     ("kind = \"oauth2\"", "kind = \"oauth2\"\nsubject = 1", "providers[1].subject", "`authorize_url`"),
     ("kind = \"oauth2\"", "", "providers[1].kind", "write \"oidc\" or \"oauth2\""),
-    ("kind = \"oauth2\"", "kind = \"oauth2\"\nclaims.sub = \"$.id\"", "providers[1].claims.sub", "`subject`"),
+    ("{ subject = ", "{ sub = \"$.id\", subject = ", "providers[1].claims.sub", "`subject`"),
     ("#userinfo = true", "userinfo = \"perhaps\"", "providers[0].userinfo", "boolean"),
     ("#userinfo = true", "claims.subject = \"$.id\"", "providers[0].claims.subject", "always the claim sub"),
     ("#algorithms = [\"RS256\", \"ES256\"]", "algorithms = []", "providers[0].algorithms", "at least one"),

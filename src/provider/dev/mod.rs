@@ -61,7 +61,6 @@ use self::shared::Shared;
 pub use self::users::{USERS, User};
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
-use crate::domain::loopback::is_loopback_address;
 
 /// A path that remembers its visitors: redirects, `picture` and `jku` point there, and nobody should follow.
 pub const TRAP: &str = "/dev/trap";
@@ -105,7 +104,7 @@ impl DevProvider {
     /// # Errors
     /// The address is not a loopback address, or cannot be listened on.
     pub fn start(settings: DevProviderSettings) -> io::Result<Self> {
-        if !is_loopback_address(settings.listen.ip()) {
+        if !settings.listen.ip().is_loopback() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the development provider listens on a loopback address only, such as 127.0.0.1",

@@ -57,7 +57,7 @@ async fn pr_04_a_slow_answer_ends_in_time() {
     let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     for sent in ["", "HTTP/1.1 200", head] {
         let server = Server::start(move |_| Reply::Hang(sent.into()));
-        let outcome = fetched_within(SHORT, &server.url("/"), &[]).await;
+        let outcome = fetched_within(SHORT, &server.url("/"), "").await;
         assert_eq!(kind(outcome), "timeout", "{sent:?}");
     }
 }
@@ -65,7 +65,7 @@ async fn pr_04_a_slow_answer_ends_in_time() {
 #[tokio::test]
 async fn pr_04_all_calls_of_a_step_share_one_deadline() {
     let server = Server::start(|_| Reply::Hang(Vec::new()));
-    let http = client(SHORT, &[], &server.url("/")).unwrap();
+    let http = client(SHORT, "", &server.url("/")).unwrap();
     let deadline = http.deadline();
     let began = monotonic();
     for _ in 0..20 {

@@ -291,8 +291,8 @@ async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
 #[actix_web::test]
 async fn tk_11_a_session_can_be_shorter() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.lifetimes.api_token = TimeDelta::seconds(3_600);
-        config.lifetimes.session = TimeDelta::seconds(3_600);
+        config.lifetimes.api_token = chrono::TimeDelta::seconds(3_600);
+        config.lifetimes.session = chrono::TimeDelta::seconds(3_600);
     }));
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
