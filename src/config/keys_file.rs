@@ -1,4 +1,4 @@
-//! The file that holds the server keys: `issuing` and `[[keys]]`, as `token-broker keys` writes it.
+//! The file that contains the server keys: `issuing` and `[[keys]]`, as `token-broker keys` writes it.
 //!
 //! A key is added, issues later, and is retired when everything it issued has expired. An id is never reused for
 //! another secret, not even after its key was removed: the file remembers the highest.

@@ -23,7 +23,7 @@ const LISTS_WITH_IDS: [&str; 3] = ["providers", "clients", "server_keys.keys"];
 const SECRETS: [&str; 2] = ["client_secret", "secret"];
 
 /// Reads both sources into one tree of settings. What cannot be read is reported in `check` and left out; a file that is
-/// not TOML gives `None`.
+/// not TOML returns `None`.
 pub(super) fn read(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,

@@ -103,7 +103,7 @@ fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
         .replace("#ca_file = \"/etc/ssl/corp.pem\"", "ca_file = \"absent/ca\"")
         .replace("/run/secrets/", "absent/");
     let problems = load(&text, &[]).unwrap_err();
-    for (key, file, mend) in [
+    for (key, file, fix) in [
         ("database.url_file", "database_url", "write the URL into this file, mode 0400"),
         ("key_store.url_file", "key_store", "write the URL into this file, mode 0400"),
         ("server_keys.file", "server_keys.toml", "create it with token-broker keys generate --output /"),
@@ -112,7 +112,7 @@ fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
     ] {
         let problem = problems.iter().find(|problem| problem.key == key).unwrap();
         assert!(problem.text.contains(&format!("/absent/{file} cannot be read: ")), "{problem}");
-        assert!(problem.text.contains(mend), "{problem}");
+        assert!(problem.text.contains(fix), "{problem}");
     }
 }
 
@@ -215,7 +215,7 @@ fn ad_02_weak_and_sample_server_keys_stop_the_start() {
     assert!(EXAMPLE.contains(sample), "the example shows the sample that is refused");
     let key = |id: u32, secret: &str| format!("issuing = 1\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n");
     let random = "jcB-BQeCqC-rbIOsZV5Hd8hA5y7MZw3nXfTt5kUGkQE";
-    for (text, named, mend) in [
+    for (text, named, fix) in [
         (key(1, sample), "server_keys.file.keys[0]", "sample"),
         (key(1, &"A".repeat(43)), "server_keys.file.keys[0]", "sample"),
         (key(1, &random[..42]), "server_keys.file.keys[0]", "32 bytes"),
@@ -230,7 +230,7 @@ fn ad_02_weak_and_sample_server_keys_stop_the_start() {
         let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();
         assert_eq!(keys(&problems), [named], "{problems}");
         let shown = problems.to_string();
-        assert!(shown.contains(mend), "{shown}");
+        assert!(shown.contains(fix), "{shown}");
         assert!(!shown.contains(random) && !shown.contains(sample), "{shown}");
     }
 }

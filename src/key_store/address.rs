@@ -8,7 +8,7 @@ use url::{Url, form_urlencoded};
 
 use super::KeyStoreSettingsError;
 
-/// Where the key store is.
+/// The kind of store, and its servers.
 #[derive(Clone)]
 pub(super) enum Address {
     /// In the memory of this process.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
 
-/// Where the key store is and how long to wait for it.
+/// The settings of the key store.
 #[derive(Debug, Clone)]
 pub struct KeyStoreSettings {
     /// Which store it is.
@@ -105,8 +105,8 @@ pub enum KeyStoreSettingsError {
         /// Why.
         cause: std::io::Error,
     },
-    /// The files that the URL names hold no certificates.
-    #[error("the files of its parameters hold no usable certificates (PEM)")]
+    /// The files that the URL names contain no certificates.
+    #[error("the files of its parameters contain no usable certificates (PEM)")]
     Certificates,
     /// A limit of zero.
     #[error("{0} must be greater than zero")]

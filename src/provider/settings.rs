@@ -43,7 +43,7 @@ pub struct ProviderSettings {
 #[derive(Debug, Clone, Default)]
 pub struct CaCertificates(pub(super) Vec<reqwest::Certificate>);
 
-/// The text holds no certificates, or a broken one.
+/// The text contains no certificates, or a broken one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must name a file with PEM certificates of a certificate authority")]
 pub struct InvalidCertificates;

@@ -521,7 +521,7 @@ async fn ok_13_failed_redemptions_are_limited_per_address() {
 
     is_invalid_grant(&redeem_from(&broker, &guess, "192.0.2.2", "a").await, "another address");
     assert_eq!(redeem_from(&broker, &login, "192.0.2.1", "a").await.status, 200, "the owner is let in");
-    broker.advance(seconds);
+    broker.advance(i64::from(seconds));
     is_invalid_grant(&redeem_from(&broker, &guess, "192.0.2.1", "a").await, "later");
 }
 

@@ -89,7 +89,6 @@ impl Default for RawCommon {
 }
 
 /// The keys that only one kind of provider has.
-#[expect(clippy::large_enum_variant, reason = "there are few of them, and they are read once at the start")]
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum RawKind {
