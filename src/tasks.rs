@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
-use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
-use crate::server::metrics_recorder;
+use crate::config::{Config, Problems, PurgeSettings, ServerKeysFile};
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
 use crate::state::key_change;
 use crate::storage::{Backend, Storage};
+use crate::telemetry::metrics_recorder;
 
 /// How long to wait before asking a database again that was away.
 const RETRY: Duration = Duration::from_secs(2);
@@ -34,7 +33,7 @@ const LAST_ROWS: Duration = Duration::from_secs(3);
 /// The tasks, not begun yet.
 pub(crate) struct Tasks {
     broker: web::Data<Broker>,
-    purge: PurgeConfig,
+    purge: PurgeSettings,
     server_keys: Option<ServerKeysFile>,
     audit_writer: AuditWriter,
 }
@@ -207,12 +206,12 @@ async fn prepare_database(storage: &Storage) {
     }
 }
 
-async fn purge_for_ever(broker: &Broker, settings: &PurgeConfig) {
-    let mut every = tokio::time::interval(Duration::from_secs(settings.interval_seconds.into()));
+async fn purge_for_ever(broker: &Broker, settings: &PurgeSettings) {
+    let mut every = tokio::time::interval(settings.interval);
     loop {
         every.tick().await;
         let now = broker.clock.now();
-        let audit_before = now - TimeDelta::days(settings.audit_days.into());
+        let audit_before = now - settings.audit_kept;
         match broker.storage.purge(now, audit_before, Storage::PURGE_BATCH).await {
             Ok(purged) => tracing::info!(
                 tokens = purged.tokens,

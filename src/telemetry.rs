@@ -1,15 +1,17 @@
-//! Logs: one line an event, JSON for machines or a plain line for people.
+//! Logs and metrics. A log has one line per event: JSON for machines or plain text for people.
 //!
-//! What reaches a log is bounded here, whatever the caller passed: texts are cut at 256 characters, control
-//! characters are escaped, and libraries are held at `info`, because their finer levels print headers, bodies
-//! and commands, which hold credentials.
+//! Log lines are made safe here, whatever the caller passed: texts are cut at 256 characters, control characters
+//! are escaped, and libraries never log below `info`, because their finer levels print headers, bodies and commands,
+//! which contain credentials.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use chrono::SecondsFormat;
-use serde::Serialize;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
@@ -22,37 +24,83 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::config::LogFormat;
 use crate::domain::clock::Clock;
 use crate::domain::display::is_unsafe;
 
 /// The longest text of a field, in characters.
 const TEXT_LIMIT: usize = 256;
 
-/// Our own modules' events; everything else comes from libraries.
+/// The crate whose events may be finer than `info`; all other events come from libraries.
 const OWN: &str = "token_broker";
 
-/// Whether `directives` is a filter, as in `info,token_broker::flow=debug`.
-pub fn is_filter(directives: &str) -> bool {
-    EnvFilter::try_new(directives).is_ok()
+/// What is written to standard error.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Which events are written.
+    pub filter: LogFilter,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// Plain text, for people.
+    Pretty,
+}
+
+/// Which events are written, as `tracing` directives: `info,token_broker::flow=debug`.
+#[derive(Debug, Clone)]
+pub struct LogFilter(String);
+
+/// The text is no list of `tracing` directives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a level or a list of module=level, as in info,token_broker=debug")]
+pub struct InvalidLogFilter;
+
+impl FromStr for LogFilter {
+    type Err = InvalidLogFilter;
+
+    fn from_str(directives: &str) -> Result<Self, Self::Err> {
+        EnvFilter::try_new(directives).map_err(|_| InvalidLogFilter)?;
+        Ok(Self(directives.to_owned()))
+    }
 }
 
 /// Sends every event of this process to standard error.
 ///
 /// # Errors
 ///
-/// The process logs already.
-pub fn init(format: LogFormat, filter: &str, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
-    match format {
+/// The process already has a log.
+pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
+    let filter = &settings.filter.0;
+    match settings.format {
         LogFormat::Json => json(filter, clock, std::io::stderr).try_init(),
         LogFormat::Pretty => pretty(filter, clock, std::io::stderr).try_init(),
     }
 }
 
-/// A subscriber that writes one JSON object a line to `writer`.
+/// The metrics of this process: one recorder, served by every admin listener of the process.
+pub(crate) fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        if metrics::set_global_recorder(recorder).is_err() {
+            tracing::warn!("another metrics recorder is already installed; /metrics stays empty");
+        }
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+/// A subscriber that writes one JSON object per line to `writer`.
 ///
 /// Members: `timestamp` (RFC 3339, UTC, microseconds), `level`, `target`, then the fields of the event and of
-/// the spans around it; of two with one name the inner one counts.
+/// its spans. If two fields have the same name, the inner one wins. A filter that cannot be parsed means `info`.
 pub fn json<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -61,7 +109,7 @@ where
     tracing_subscriber::registry().with(lines)
 }
 
-/// A subscriber that writes lines for people to `writer`.
+/// A subscriber that writes plain text lines to `writer`. A filter that cannot be parsed means `info`.
 pub fn pretty<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -76,7 +124,7 @@ where
     tracing_subscriber::registry().with(lines)
 }
 
-/// Replaces the default report of a panic, which quotes the panic's message, by an event without it.
+/// Replaces the default panic report, which quotes the message of the panic, with an event that does not.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -85,7 +133,6 @@ pub fn install_panic_hook() {
     }));
 }
 
-/// Configuration checks the filter before; an unusable one means `info`.
 fn directives(filter: &str) -> EnvFilter {
     EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
 }
@@ -148,7 +195,7 @@ where
         };
         if let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
-            // There is nowhere to report that the log cannot be written.
+            // If the log cannot be written, there is nowhere to report it.
             let _ = self.writer.make_writer_for(metadata).write_all(&text);
         }
     }
@@ -158,7 +205,7 @@ fn timestamp(clock: &dyn Clock) -> String {
     clock.now().to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Fields as JSON members, cleaned.
+/// Fields as JSON members, sanitised.
 #[derive(Default)]
 struct JsonFields(Map<String, Value>);
 
@@ -166,7 +213,7 @@ impl JsonFields {
     fn insert(&mut self, field: &Field, value: impl Into<Value>) {
         match field.name() {
             name if name.starts_with("log.") => {}
-            // The line has members of its own by these names.
+            // The line itself has members with these names.
             name @ ("timestamp" | "level" | "target") => {
                 self.0.insert(format!("{name}_"), value.into());
             }
@@ -203,7 +250,7 @@ impl Visit for JsonFields {
     }
 }
 
-/// A text of bounded length in which nothing ends the line, steers a terminal or turns the text around.
+/// A text of bounded length without characters that end the line, control a terminal or reverse the text.
 #[derive(Default)]
 struct Clean {
     text: String,
@@ -213,7 +260,7 @@ struct Clean {
 impl Clean {
     fn text(text: fmt::Arguments<'_>) -> String {
         let mut clean = Self::default();
-        // Stops early, on purpose, when the text is full.
+        // An error only means that the text is full.
         let _ = clean.write_fmt(text);
         clean.text
     }
@@ -236,7 +283,7 @@ impl fmt::Write for Clean {
     }
 }
 
-/// Fields as `name=value`, cleaned.
+/// Fields as `name=value`, sanitised.
 struct CleanFields;
 
 impl<'w> FormatFields<'w> for CleanFields {
@@ -367,7 +414,7 @@ mod tests {
 
     #[test]
     fn filters_are_checked() {
-        assert!(is_filter("info,token_broker::flow=debug"));
-        assert!(!is_filter("info,=x=y"));
+        assert!("info,token_broker::flow=debug".parse::<LogFilter>().is_ok());
+        assert_eq!("info,=x=y".parse::<LogFilter>().unwrap_err(), InvalidLogFilter);
     }
 }

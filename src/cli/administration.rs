@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::rt::System;
-use chrono::TimeDelta;
 use clap::Args;
 
 use super::output::{Console, clean};
@@ -15,7 +14,6 @@ use crate::domain::entropy::SystemEntropy;
 use crate::domain::ids::UserId;
 use crate::domain::request_id::RequestId;
 use crate::flow::administration::{self, Administration, AdministrationError, users};
-use crate::server;
 use crate::state::ClientRegistry;
 use crate::storage::Storage;
 
@@ -64,15 +62,15 @@ impl ConfigFile {
 }
 
 fn open(config: &Config) -> Result<Administration, Failure> {
-    let storage = Storage::new(&server::storage_settings(config))
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    let storage =
+        Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
         storage,
         clients: ClientRegistry::new(config.clients.clone()),
         keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        audit_kept: TimeDelta::days(config.purge.audit_days.into()),
+        audit_kept: config.purge.audit_kept,
         actor: operator::name(),
         run_id: RequestId::with_prefix("cli", &SystemEntropy),
     })

@@ -8,7 +8,6 @@ use clap::Args;
 use super::serve::runtime;
 use super::{ConfigFile, Failure};
 use crate::config::Config;
-use crate::server;
 use crate::storage::Storage;
 
 /// Bring the database's schema up to date
@@ -53,7 +52,7 @@ pub(super) async fn apply(config: &Config) -> Result<Vec<String>, Failure> {
 }
 
 fn storage(config: &Config) -> Result<Storage, Failure> {
-    Storage::new(&server::storage_settings(config)).map_err(|error| Failure::Configuration(error.to_string()))
+    Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use actix_web::rt::System;
 use clap::Args;
 
 use super::{ConfigFile, Failure};
-use crate::config::{Loaded, LogConfig};
+use crate::config::Loaded;
 use crate::domain::clock::SystemClock;
 use crate::server::{self, Environment};
-use crate::telemetry;
+use crate::telemetry::{self, LogSettings};
 
 /// Run the broker in production
 ///
@@ -39,8 +39,8 @@ impl Serve {
 }
 
 /// Logs from here on, panics included.
-pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
-    telemetry::init(log.format, &log.filter, Arc::new(SystemClock)).map_err(runtime)?;
+pub(super) fn start_log(log: &LogSettings) -> Result<(), Failure> {
+    telemetry::init(log, Arc::new(SystemClock)).map_err(runtime)?;
     telemetry::install_panic_hook();
     Ok(())
 }

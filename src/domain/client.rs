@@ -6,13 +6,14 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
 use super::audience::AudienceSet;
 use super::clock::Timestamp;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
 use super::scope::ScopeSet;
+use super::loopback::is_loopback_url;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
@@ -308,7 +309,7 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
     }
     match url.scheme() {
         "https" => {}
-        "http" if is_loopback(&url) => {}
+        "http" if is_loopback_url(&url) => {}
         _ => return Err(InvalidUri::Scheme),
     }
     if url.host_str().is_some_and(|host| host.contains('*')) {
@@ -318,16 +319,6 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
         return Err(InvalidUri::UserInfo);
     }
     Ok(url)
-}
-
-/// Whether the URL's host is this machine: `localhost`, 127.0.0.0/8 or [::1].
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// The first 64 bits of a SHA-256: names one of a few configured texts in little room.

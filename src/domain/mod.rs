@@ -20,6 +20,7 @@ pub mod key_ring;
 pub mod lifetimes;
 pub mod login_attempt;
 pub mod logout_attempt;
+pub mod loopback;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;

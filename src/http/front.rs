@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, route, web};
 
 use super::middleware::host;
 use super::{HttpSettings, pages};
+use crate::domain::loopback::is_loopback;
 use crate::error::Result;
 use crate::state::Broker;
 
@@ -27,7 +28,7 @@ pub async fn front_page(
 /// `localhost`: the sample would be shown, and every login refused, because its address is not the registered one.
 fn is_astray(request: &HttpRequest, broker: &Broker) -> bool {
     let own = broker.public_url.host_str().unwrap_or_default();
-    let other = |host: &str| host::is_loopback(host) && !host.eq_ignore_ascii_case(own);
+    let other = |host: &str| is_loopback(host) && !host.eq_ignore_ascii_case(own);
     broker.development && host::authority(request).is_some_and(|authority| other(authority.host()))
 }
 

@@ -13,12 +13,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
-use self::address::Address;
+use self::address::{Address, RedisAddress};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
-pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError};
+pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
 use crate::domain::clock::Clock;
 use crate::domain::one_time_key::EntryName;
 
@@ -80,12 +78,16 @@ impl KeyStore {
         if settings.capacity == 0 {
             return Err(KeyStoreSettingsError::Zero("capacity"));
         }
-        match Address::parse(settings.url.expose_secret())? {
+        match settings.url.address() {
             Address::Memory => {
                 Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
             }
             Address::Redis(address) => {
-                let store = RedisStore::new(*address, settings.key_prefix.clone(), settings.command_timeout)?;
+                let store = RedisStore::new(
+                    RedisAddress::clone(address),
+                    settings.key_prefix.clone(),
+                    settings.command_timeout,
+                )?;
                 Ok(Self(Backend::Redis(Arc::new(store))))
             }
         }

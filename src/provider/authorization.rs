@@ -23,7 +23,7 @@ const OWN_PARAMETERS: [&str; 13] = [
 ];
 
 /// Whether the endpoint's own query holds a parameter of the request (RFC 6749 section 3.1).
-pub(super) fn has_own_parameter(endpoint: &Url) -> bool {
+pub(crate) fn has_own_parameter(endpoint: &Url) -> bool {
     endpoint.query_pairs().any(|(name, _)| OWN_PARAMETERS.contains(&&*name))
 }
 

@@ -180,7 +180,7 @@ mod tests {
 
     use super::super::fake::{clock, kind};
     use super::super::http_client::HttpClient;
-    use super::super::settings::Timeouts;
+    use super::super::settings::{CaCertificates, Timeouts};
     use super::*;
     use crate::domain::clock::{StoppedClock, monotonic};
 
@@ -197,7 +197,7 @@ mod tests {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let clock = clock();
             let cached = Cached::new("test", Arc::<StoppedClock>::clone(&clock));
-            let http = HttpClient::new(Timeouts::default(), &[], &[]).unwrap();
+            let http = HttpClient::new(Timeouts::default(), &CaCertificates::default(), &[]).unwrap();
             Self { clock, cached, fetches: AtomicUsize::new(0), http }
         }
 

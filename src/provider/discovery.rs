@@ -8,7 +8,7 @@ use super::authorization::has_own_parameter;
 use super::cached::with_retries;
 use super::http_client::{Deadline, HttpClient, METADATA_LIMIT};
 use super::json::Object;
-use crate::domain::client::is_loopback;
+use crate::domain::loopback::is_loopback_url;
 
 /// What the broker needs to know of it.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ fn endpoint(text: &str, loopback_issuer: bool) -> Option<Url> {
 pub(super) fn is_usable(url: &Url, loopback_allowed: bool) -> bool {
     let safe = match url.scheme() {
         "https" => true,
-        "http" => loopback_allowed && is_loopback(url),
+        "http" => loopback_allowed && is_loopback_url(url),
         _ => false,
     };
     safe && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()

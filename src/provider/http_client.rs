@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, retry, tls};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, retry, tls};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::ProviderError;
 use super::json::{self, JsonError, Object};
-use super::settings::Timeouts;
+use super::settings::{CaCertificates, Timeouts};
 use crate::domain::clock::monotonic;
 
 /// The longest answer of a token, UserInfo or profile endpoint, in bytes.
@@ -72,20 +72,15 @@ impl HttpClient {
     /// is on this machine runs without any; plain http is possible only where an address is http.
     pub(super) fn new(
         timeouts: Timeouts,
-        ca_certificates: &[u8],
+        ca_certificates: &CaCertificates,
         addresses: &[&Url],
     ) -> Result<Self, &'static str> {
-        let own = Certificate::from_pem_bundle(ca_certificates)
-            .map_err(|_| "ca_certificates must be certificates in PEM form")?;
-        if own.is_empty() && !ca_certificates.is_empty() {
-            return Err("ca_certificates holds no certificate in PEM form");
-        }
+        let own = ca_certificates.0.clone();
         let has = |scheme: &str| addresses.iter().any(|address| address.scheme() == scheme);
         let builder = builder(timeouts).https_only(!has("http"));
         let builder = if has("https") { builder.tls_certs_merge(own) } else { builder.tls_certs_only(own) };
         let client = builder.build().map_err(|_| {
-            "no HTTPS client: this machine has no CA certificates (install ca-certificates or configure \
-             ca_certificates), or one of those configured is broken"
+            "no HTTPS client: this machine has no CA certificates; install ca-certificates or set ca_file"
         })?;
         Ok(Self { client, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
     }

@@ -27,6 +27,7 @@ mod token_endpoint;
 use secrecy::SecretString;
 use url::Url;
 
+pub(crate) use self::authorization::has_own_parameter;
 pub use self::end_session::EndSessionRequest;
 use self::http_client::{Deadline, HttpClient};
 use self::id_token::IdToken;

@@ -38,7 +38,7 @@ pub(crate) fn broker() -> Broker {
     let key = ServerKey::new(KeyId(1), vec![7; 32]).unwrap();
     let storage = StorageSettings {
         // Nothing can be opened there, and nothing is left behind.
-        url: "sqlite:no-such-folder/never-opened.sqlite".into(),
+        url: "sqlite:no-such-folder/never-opened.sqlite".parse().unwrap(),
         pool_size: 1,
         wait: Duration::from_millis(20),
         statement_timeout: Duration::from_secs(1),
@@ -50,7 +50,7 @@ pub(crate) fn broker() -> Broker {
         clients: ClientRegistry::new(vec![Client::example()]),
         providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
         storage: Storage::new(&storage).unwrap(),
-        key_store: KeyStore::new(&KeyStoreSettings::new("memory:".into()), clock.clone()).unwrap(),
+        key_store: KeyStore::new(&KeyStoreSettings::new("memory:".parse().unwrap()), clock.clone()).unwrap(),
         keys: ServerKeys::new(Arc::new(KeyRing::new(KeyId(1), vec![key]).unwrap())),
         lifetimes: Lifetimes {
             one_time_key: lifetimes::ONE_TIME_KEY,

@@ -6,16 +6,9 @@
 //! what is allowed and what comes next.
 //!
 //! ```no_run
-//! # use std::time::Duration;
 //! # use token_broker::storage::{Storage, StorageError, StorageSettings};
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let storage = Storage::new(&StorageSettings {
-//!     url: "sqlite:token-broker.sqlite".into(),
-//!     pool_size: 8,
-//!     wait: Duration::from_secs(2),
-//!     statement_timeout: Duration::from_secs(5),
-//!     synchronous_full: true,
-//! })?;
+//! let storage = Storage::new(&StorageSettings::new("sqlite:token-broker.sqlite".parse()?))?;
 //! storage.migrate().await?;
 //! # Ok(())
 //! # }
@@ -46,7 +39,7 @@ use std::sync::Arc;
 
 use blocking::Workers;
 pub use error::StorageError;
-pub use settings::{StorageSettings, StorageSettingsError};
+pub use settings::{DatabaseUrl, StorageSettings, StorageSettingsError};
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

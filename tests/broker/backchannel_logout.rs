@@ -301,9 +301,8 @@ async fn se_06_tk_14_what_was_ended_is_ended_on_every_instance_at_once() {
 #[actix_web::test]
 async fn se_06_an_address_that_sends_bad_tokens_is_slowed_down_and_good_ones_still_count() {
     let few = std::num::NonZeroU32::new(5).unwrap();
-    let broker = TestBroker::with(
-        Setup::default().adjust(move |config| config.limits.failed_logout_tokens_per_minute = few),
-    );
+    let broker =
+        TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
     let alice = sign_in(&broker, "alice").await;
     for _ in 0..5 {
         assert_answer(&send(&broker, "a.b.c").await, 400);

@@ -134,9 +134,8 @@ async fn se_06_a_logout_that_cannot_be_marked_as_carried_out_can_be_sent_again()
 #[actix_web::test]
 async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     let few = std::num::NonZeroU32::new(5).unwrap();
-    let broker = TestBroker::with(
-        Setup::default().adjust(move |config| config.limits.failed_logout_tokens_per_minute = few),
-    );
+    let broker =
+        TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
     let alice = sign_in(&broker, "alice").await;
     broker.provider.faults().set(FaultSwitch::JwksRotate, true);
     let [early, good] = [(); 2].map(|()| signed(&broker, json!({"sub": alice.subject})));

@@ -378,8 +378,7 @@ async fn br_09_a_token_without_the_scope_is_refused_and_told_which() {
 #[actix_web::test]
 async fn failed_tokens_are_limited_per_address_and_good_ones_are_not() {
     let broker = TestBroker::with(
-        Setup::default()
-            .adjust(|config| config.limits.failed_tokens_per_minute = NonZeroU32::new(5).unwrap()),
+        Setup::default().adjust(|config| config.limits.failed_tokens = NonZeroU32::new(5).unwrap()),
     );
     let token = sign_in(&broker, "alice").await;
     for _ in 0..5 {

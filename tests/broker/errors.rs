@@ -118,7 +118,7 @@ async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode
 async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let setup = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
-        config.limits.login_per_minute = 100.try_into().unwrap();
+        config.limits.logins = 100.try_into().unwrap();
     });
     let broker = TestBroker::with(setup);
     let browser = broker.browser();
@@ -468,7 +468,7 @@ async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
 async fn er_08_documents_are_public_in_production_only_where_configuration_says_so() {
     let broker = TestBroker::with(Setup { public_url: None, ..Setup::default() }.adjust(|config| {
         config.mode = token_broker::config::Mode::Production;
-        config.docs.public = true;
+        config.http.docs_public = true;
         config.sample.client_id = None;
     }));
     let document: Value = broker.browser().get(&broker.at("/openapi.json"), &[]).await.json();

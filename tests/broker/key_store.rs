@@ -5,7 +5,6 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use token_broker::domain::clock::{Clock, MovableClock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::one_time_key::{EntryName, OneTimeKey};
@@ -31,7 +30,7 @@ pub fn store(url: &str) -> KeyStore {
 
 fn store_with_clock(url: &str, clock: Arc<dyn Clock>) -> KeyStore {
     install_tls_provider();
-    KeyStore::new(&KeyStoreSettings::new(SecretString::from(url)), clock).unwrap()
+    KeyStore::new(&KeyStoreSettings::new(url.parse().unwrap()), clock).unwrap()
 }
 
 fn name() -> EntryName {

@@ -27,8 +27,8 @@ async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
     let url = redis::url();
     let setup = Setup { key_store: Some(url.clone()), ..Setup::default() };
     let broker = TestBroker::with(setup.adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.login_per_minute = NonZeroU32::new(1_000).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.logins = NonZeroU32::new(1_000).unwrap();
     }));
     broker.ready().await;
     broker.stop_clock();
@@ -59,7 +59,7 @@ async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
 #[actix_web::test]
 async fn ls_11_an_address_that_anybody_can_make_up_does_not_count() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.limits.login_per_minute = NonZeroU32::new(10).unwrap();
+        config.limits.logins = NonZeroU32::new(10).unwrap();
     }));
     broker.stop_clock();
     let (accepted, refused) = flood(&broker, 100, |number| format!("198.51.100.{number}")).await;

@@ -283,10 +283,10 @@ async fn er_06_every_rate_limit_leaves_its_event() {
     let log = Listener::start();
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let one = NonZeroU32::MIN;
-        config.limits.login_per_minute = one;
-        config.limits.callback_per_minute = one;
-        config.limits.failed_redemptions_per_minute = one;
-        config.limits.failed_tokens_per_minute = one;
+        config.limits.logins = one;
+        config.limits.callbacks = one;
+        config.limits.failed_redemptions = one;
+        config.limits.failed_tokens = one;
     }));
     let browser = broker.browser();
     let key = json!({ "one_time_key": "x", "code_verifier": "y" });

@@ -77,15 +77,16 @@ async fn ok_01_a_malformed_key_is_refused_without_the_store() {
 #[actix_web::test]
 async fn ok_03_a_key_lives_as_long_as_configured_and_at_most_120_seconds() {
     for seconds in [10, 120] {
-        let setup = Setup::default().adjust(move |config| config.tokens.one_time_key_seconds = seconds);
+        let setup = Setup::default()
+            .adjust(move |config| config.lifetimes.one_time_key = TimeDelta::seconds(seconds));
         let broker = TestBroker::with(setup);
         broker.ready().await;
         let before = broker.now();
         let [in_time, late] = [log_in(&broker, "alice").await, log_in(&broker, "bob").await];
         let after = broker.now();
-        broker.go_to(before + TimeDelta::seconds(i64::from(seconds) - 1));
+        broker.go_to(before + TimeDelta::seconds(seconds - 1));
         redeemed(&broker, &in_time).await;
-        broker.go_to(after + TimeDelta::seconds(i64::from(seconds) + 1));
+        broker.go_to(after + TimeDelta::seconds(seconds + 1));
         is_invalid_grant(&broker.redeem(&broker.browser(), &late.key(), &late.verifier).await, seconds);
     }
 }
@@ -308,7 +309,7 @@ async fn redeem_from(broker: &TestBroker, login: &Login, address: &str, user_age
 }
 
 fn behind_a_proxy() -> Setup {
-    Setup::default().adjust(|config| config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()])
+    Setup::default().adjust(|config| config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()])
 }
 
 #[actix_web::test]
@@ -357,8 +358,8 @@ async fn ok_09_a_replay_is_audited_and_counted() {
 #[actix_web::test]
 async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.failed_redemptions_per_minute = NonZeroU32::new(1).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.failed_redemptions = NonZeroU32::new(1).unwrap();
     }));
     let login = log_in(&broker, "alice").await;
     let token =
@@ -504,8 +505,8 @@ async fn ok_12_the_answer_is_the_documented_one() {
 #[actix_web::test]
 async fn ok_13_failed_redemptions_are_limited_per_address() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.failed_redemptions_per_minute = NonZeroU32::new(30).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.failed_redemptions = NonZeroU32::new(30).unwrap();
     }));
     let login = log_in(&broker, "alice").await;
     broker.stop_clock();

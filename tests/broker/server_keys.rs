@@ -241,7 +241,7 @@ async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_
     let twice = format!("{good}{}", &good[good.find("[[keys]]").unwrap()..]);
     for (text, mend) in [
         ("", "issuing"),
-        (&good[..good.len() / 2], "keys writes it"),
+        (&good[..good.len() / 2], "is not a keys file"),
         (&*stranger, "issuing key 7 is not in the ring"),
         (&short, "fewer than 32 bytes"),
         (&twice, "twice"),

@@ -244,7 +244,9 @@ async fn tk_07_a_token_lives_seven_days_by_the_servers_clock() {
 
 #[actix_web::test]
 async fn tk_07_a_shorter_lifetime_is_kept() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.api_token_seconds = 60));
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.lifetimes.api_token = TimeDelta::seconds(60)),
+    );
     let token = sign_in(&broker, "alice").await;
     broker.advance(55);
     assert_eq!(status(&broker, &token).await, 200);
@@ -325,7 +327,7 @@ async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
 
 #[actix_web::test]
 async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let mut tokens = Vec::new();
     let bob = sign_in(&broker, "bob").await;
     for _ in 0..4 {
@@ -341,7 +343,9 @@ async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
 
 #[actix_web::test]
 async fn tk_15_dead_rows_are_purged_on_schedule() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.purge.interval_seconds = 1));
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.purge.interval = std::time::Duration::from_secs(1)),
+    );
     for _ in 0..3 {
         sign_in(&broker, "alice").await;
     }

@@ -9,6 +9,7 @@ use actix_web::http::header::HOST;
 use actix_web::http::uri::Authority;
 use url::Url;
 
+use crate::domain::loopback::is_loopback;
 use crate::error::{ErrorCode, Result};
 
 /// The names that a listener answers for, besides the loopback ones.
@@ -46,11 +47,6 @@ impl OwnNames {
 
 fn address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
-}
-
-/// Whether `host` is a name of this machine that no DNS can give to another.
-pub fn is_loopback(host: &str) -> bool {
-    address(host).is_some_and(|address| address.is_loopback()) || host.eq_ignore_ascii_case("localhost")
 }
 
 /// Refuses a request for a host that is not one of `own`. Ports do not matter.

@@ -292,8 +292,8 @@ async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
 #[actix_web::test]
 async fn tk_11_a_session_can_be_shorter() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.tokens.api_token_seconds = 3_600;
-        config.tokens.session_seconds = 3_600;
+        config.lifetimes.api_token = chrono::TimeDelta::seconds(3_600);
+        config.lifetimes.session = chrono::TimeDelta::seconds(3_600);
     }));
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -370,7 +370,7 @@ async fn parallel_logins_with_one_cookie_all_get_tokens_of_its_session() {
 
 #[actix_web::test]
 async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let browser = broker.browser();
     let mut tokens = vec![broker.sign_in(&browser, "dev", "alice").await];
     for _ in 0..4 {

@@ -23,7 +23,7 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(
         Setup { key_store: Some(redis.url()), ..Setup::default() }
-            .adjust(|config| config.tokens.live_tokens_per_user = 2),
+            .adjust(|config| config.live_tokens_per_user = 2),
     );
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

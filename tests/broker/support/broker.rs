@@ -76,7 +76,7 @@ impl Setup {
         let setup = Self { public_url: Some(HTTPS_URL.to_owned()), ..Self::default() };
         setup.adjust(|config| {
             config.mode = Mode::Production;
-            config.docs.public = false;
+            config.http.docs_public = false;
             config.sample.client_id = None;
             for provider in &mut config.providers {
                 let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
@@ -480,19 +480,19 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     });
     let mut config = loaded.unwrap().config;
     let plenty = std::num::NonZeroU32::new(1_000_000).unwrap();
-    config.limits.login_per_minute = plenty;
-    config.limits.callback_per_minute = plenty;
-    config.limits.failed_redemptions_per_minute = plenty;
-    config.limits.failed_tokens_per_minute = plenty;
-    config.limits.failed_logout_tokens_per_minute = plenty;
+    config.limits.logins = plenty;
+    config.limits.callbacks = plenty;
+    config.limits.failed_redemptions = plenty;
+    config.limits.failed_tokens = plenty;
+    config.limits.failed_logout_tokens = plenty;
     config.server.workers = Some(2);
     config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
     config.database.synchronous_full = false;
     if let Some(url) = &setup.database {
-        config.database.url = url.as_str().into();
+        config.database.url = url.parse().unwrap();
     }
     if let Some(url) = &setup.key_store {
-        config.key_store.url = url.as_str().into();
+        config.key_store.url = url.parse().unwrap();
     }
     if let Some(url) = &setup.public_url {
         move_to(&mut config, url.parse().unwrap());

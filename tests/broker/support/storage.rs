@@ -18,7 +18,7 @@ use token_broker::storage::{Storage, StorageSettings};
 /// The settings of a broker with four connections.
 pub fn settings(url: &str) -> StorageSettings {
     StorageSettings {
-        url: url.into(),
+        url: url.parse().unwrap(),
         pool_size: 4,
         wait: Duration::from_secs(2),
         statement_timeout: Duration::from_secs(5),

@@ -1,17 +1,17 @@
-//! `[providers.claims]`: where each claim stands in what a provider says about a person.
+//! `[providers.claims]`: the claims in what a provider says about a user.
 
 use serde::{Deserialize, Serialize};
 use serde_json_path::JsonPath;
 
-use super::check::Check;
+use super::super::check::Check;
 use crate::provider::settings::ClaimMapping;
 
-/// Where each claim stands, as JSONPath (RFC 9535). Default: `oidc` uses the standard names, `oauth2` has none.
+/// JSONPath (RFC 9535) of each claim. Default: the standard names for `oidc`, none for `oauth2`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClaims {
-    /// `oauth2`: the unchanging name of the person. Never change it: users belong to it. Required.
+    /// `oauth2` only: the unchanging name of the user. Never change the path: users belong to it. Required.
     pub(super) subject: Option<String>,
     /// The login name.
     username: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct RawClaims {
     display_name: Option<String>,
     /// The email address.
     email: Option<String>,
-    /// Whether the provider vouches for the address: only a boolean `true` counts.
+    /// Whether the provider has verified the address: only a boolean `true` counts.
     email_verified: Option<String>,
     /// All permissions, as in `$.permissions[*]`.
     permissions: Option<String>,
