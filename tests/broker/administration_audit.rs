@@ -98,7 +98,7 @@ async fn er_06_events_are_found_by_user_kind_client_and_time() {
             desk.refused(2, &[&["audit", "list"], &wrong[..]].concat());
         }
         let table = desk.done(&["audit", "list", "--until", "2d"]);
-        assert!(table.contains("client web, from 192.0.2.7, because invalid_token"), "{table}");
+        assert!(table.contains("client web, address 192.0.2.7, reason invalid_token"), "{table}");
         assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     }
 }

@@ -114,7 +114,7 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
     for list in ["users", "sessions", "tokens", "resource-servers", "audit"] {
         assert_eq!(desk.json(&[list, "list"]), serde_json::json!([]));
         let ended = desk.run(&[list, "list"]);
-        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "there is none\n"), "{list}");
+        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "No results.\n"), "{list}");
     }
 }
 
@@ -131,7 +131,7 @@ async fn every_command_explains_itself_with_its_exit_codes() {
         let inner: Vec<&str> = names.filter(|name| !["", "help"].contains(name)).collect();
         for path in inner.iter().map(|name| vec![command, name]).chain([vec![command]]) {
             let help = desk.done(&[&path[..], &["--help"]].concat());
-            assert!(help.contains("Exit codes: 0 done"), "{path:?}: {help}");
+            assert!(help.contains("Exit codes: 0 success"), "{path:?}: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{path:?}: {help}");
             found += 1;
         }

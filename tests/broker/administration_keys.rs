@@ -108,7 +108,7 @@ async fn tk_06_a_key_that_is_needed_does_not_go_by_mistake() {
     }
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
     let complaint = stays(&desk, &["1"], 2);
-    assert!(complaint.contains("can live until") && complaint.contains("--yes"), "{complaint}");
+    assert!(complaint.contains("can be valid until") && complaint.contains("--yes"), "{complaint}");
     retired(&desk, &["1", "--yes"]);
     assert_eq!(ids(&desk), [2]);
 }
@@ -131,7 +131,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake()
         for text in ["billing, orders (", "resource-servers rotate-secret", "remove-old-secret", "--yes"] {
             assert!(complaint.contains(text), "{text} is not in {complaint}");
         }
-        assert!(!complaint.contains("fresh") && !complaint.contains("can live until"), "{complaint}");
+        assert!(!complaint.contains("fresh") && !complaint.contains("can be valid until"), "{complaint}");
         desk.done(&["resource-servers", "remove", "billing", "--yes"]);
         desk.done(&["resource-servers", "rotate-secret", "orders"]);
         assert!(stays(&desk, &["1"], 2).contains(": orders ("), "the old secret still works");
@@ -155,7 +155,7 @@ async fn ad_11_everything_that_a_key_is_needed_for_is_said_before_anybody_says_y
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
     let complaint = stays(&desk, &["1"], 2);
-    assert!(complaint.contains("can live until") && complaint.contains(": orders ("), "{complaint}");
+    assert!(complaint.contains("can be valid until") && complaint.contains(": orders ("), "{complaint}");
     assert!(retired(&desk, &["1", "--yes"]).contains("resource-servers list"));
     let listed = desk.json(&["resource-servers", "list"]);
     assert_eq!(listed[0]["secrets"][0]["works"], json!(false));

@@ -219,7 +219,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
         let id = live[0]["id"].as_str().unwrap();
         let said = desk.done(&["tokens", "revoke-id", id]);
-        assert!(said.contains("(goes on)") && said.contains("alice"), "{said}");
+        assert!(said.contains("(still active)") && said.contains("alice"), "{said}");
         assert_eq!([status(&broker, second).await, status(&broker, &first).await], [401, 200]);
         desk.refused(3, &["tokens", "revoke-id", "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a"]);
 
@@ -268,7 +268,7 @@ async fn ad_05_lists_go_on_where_a_page_ended() {
             assert_eq!((seen.len(), Value::from(seen)), (7, whole.clone()), "{what}");
             for json in [&[][..], &["--json"]] {
                 let ended = desk.run(&[&list, &["3"][..], json].concat());
-                let how = format!("there may be more: --after {}\n", ids(&whole)[2]);
+                let how = format!("More results may be available: --after {}\n", ids(&whole)[2]);
                 assert_eq!((ended.code, ended.err), (Some(0), how), "{what}");
                 assert_eq!(desk.run(&[&list, &["100"][..], json].concat()).err, "", "{what}");
             }

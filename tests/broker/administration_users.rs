@@ -36,7 +36,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let alice = id_of(&broker, &token).await;
 
         let said = desk.done(&["users", "disable", "alice"]);
-        assert_eq!(said, format!("alice ({alice}) is disabled now; 2 sessions ended\n"));
+        assert_eq!(said, format!("alice ({alice}) is now disabled; 2 sessions ended\n"));
         for instance in [&broker, &twin] {
             assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
             assert_eq!(status(instance, &other).await, 200, "nobody else");
@@ -48,7 +48,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let listed = desk.json(&["users", "list", "--disabled"]);
         assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(alice.as_str())));
 
-        assert!(desk.done(&["users", "enable", &alice]).contains("may log in again"));
+        assert!(desk.done(&["users", "enable", &alice]).contains("can log in again"));
         assert_eq!(status(&broker, &token).await, 401, "what was ended stays ended");
         let fresh = broker.sign_in(&broker.browser(), "dev", "alice").await;
         assert_eq!((status(&twin, &fresh).await, id_of(&twin, &fresh).await), (200, alice.clone()));

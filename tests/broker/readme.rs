@@ -185,7 +185,7 @@ fn the_commands_of_the_keys_page_work_in_their_order() {
         run(&format!("export PATH='{path}' TOKEN_BROKER_CONFIG=token-broker.toml\n{block}"), folder.path())
     });
     assert!(first.contains("1     issues"), "{first}");
-    assert!(emergency.contains("Key 2 issues now.") && emergency.contains("Key 1 is gone."), "{emergency}");
+    assert!(emergency.contains("Key 2 now issues.") && emergency.contains("Key 1 removed."), "{emergency}");
 }
 
 #[test]
