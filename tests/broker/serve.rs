@@ -102,7 +102,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
     instance.listens().await;
     let ready = readiness(&instance).await;
     assert_eq!(ready, json!({"ready": false, "log_in": false, "redeem": false, "verify": false}));
-    for (part, problem) in [("database", "the database"), ("key store", "does not answer")] {
+    for (part, problem) in [("database", "the database"), ("key store", "the key store is unavailable")] {
         let line = instance.program.line(&format!("\"part\":\"{part}\"")).await;
         let event: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["level"], "WARN");

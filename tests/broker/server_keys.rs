@@ -352,13 +352,13 @@ async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {
     let production = Production::new(&database, &redis.url(), provider).await;
     let mut instance = production.serve("first");
     instance.listens().await;
-    instance.program.line("the server keys were read").await;
-    let read = |said: &str| said.matches("the server keys were read").count();
+    instance.program.line("server keys loaded").await;
+    let read = |said: &str| said.matches("server keys loaded").count();
     for _ in 0..2 {
         let before = read(&instance.program.said());
         instance.program.signal("HUP");
         while read(&instance.program.said()) == before {
-            instance.program.line("the server keys were read").await;
+            instance.program.line("server keys loaded").await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
