@@ -269,5 +269,5 @@ async fn pr_22_serve_answers_while_its_provider_cannot_be_reached() {
     let page = browser.navigate(&of_the_only_client().url).await;
     assert_unavailable(&page);
     assert_eq!(page.header("strict-transport-security"), Some("max-age=31536000; includeSubDomains"));
-    instance.program.line("a fetch from the provider failed").await;
+    instance.program.line("cannot fetch from the provider").await;
 }
