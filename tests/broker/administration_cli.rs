@@ -28,7 +28,7 @@ const COMMANDS: [&[&str]; 9] = [
 ];
 
 #[actix_web::test]
-async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
+async fn an_unavailable_database_is_reported_within_5_seconds() {
     let nobody = free_port();
     let mut databases = vec!["sqlite:missing/folder/broker.sqlite".to_owned()];
     if cfg!(feature = "postgres") {
@@ -53,7 +53,7 @@ async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
 }
 
 #[actix_web::test]
-async fn a_database_without_the_tables_is_refused_with_the_remedy() {
+async fn a_database_without_tables_is_refused_with_a_hint_to_migrate() {
     let mut databases = vec![Database::sqlite()];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres());
@@ -68,7 +68,7 @@ async fn a_database_without_the_tables_is_refused_with_the_remedy() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
+async fn ad_01_a_configuration_that_serve_refuses_is_refused_by_commands() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&["users", "list"]);
@@ -82,7 +82,7 @@ async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
 }
 
 #[actix_web::test]
-async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
+async fn exit_codes_are_3_for_not_found_and_2_for_wrong_usage() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     let missing: [&[&str]; 10] = [
@@ -120,7 +120,7 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
 
 /// The help of every command, found from the help of the one above it.
 #[actix_web::test]
-async fn every_command_explains_itself_with_its_exit_codes() {
+async fn the_help_of_every_command_lists_the_exit_codes() {
     let desk = Desk::at("sqlite:unused");
     let mut found = 0;
     for command in ["users", "sessions", "tokens", "resource-servers", "audit", "purge"] {
@@ -140,7 +140,7 @@ async fn every_command_explains_itself_with_its_exit_codes() {
 }
 
 #[actix_web::test]
-async fn ad_05_nothing_is_administered_over_http() {
+async fn ad_05_there_is_no_administration_over_http() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let document: serde_json::Value =

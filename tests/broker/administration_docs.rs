@@ -17,7 +17,7 @@ const OUTPUT: &str = "```\n```text\n";
 const END: &str = "```\n";
 
 /// The text without what differs from one run, or one machine, to the next.
-fn likeness(text: &str) -> String {
+fn normalized(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, stand_in) in [
         (
@@ -79,11 +79,11 @@ async fn the_commands_of_the_page_print_what_it_shows() {
         scripts.push_str(script);
         real.extend([COMMANDS, script, OUTPUT, &run(&desk, script, &ids), END, rest]);
     }
-    if std::env::var_os("UPDATE_DOCS").is_some() && likeness(&page) != likeness(&real) {
+    if std::env::var_os("UPDATE_DOCS").is_some() && normalized(&page) != normalized(&real) {
         std::fs::write(&file, &real).unwrap();
         return;
     }
-    assert_eq!(likeness(&page), likeness(&real), "UPDATE_DOCS=1 writes the page anew");
+    assert_eq!(normalized(&page), normalized(&real), "UPDATE_DOCS=1 writes the page anew");
     assert!(page.lines().filter(|line| !line.starts_with('|')).all(|line| line.chars().count() <= 120));
     all_commands_are_shown(&desk, &scripts);
 }

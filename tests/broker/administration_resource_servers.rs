@@ -15,7 +15,7 @@ async fn works(broker: &TestBroker, id: &str, secret: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn ad_04_secrets_are_shown_once_work_two_at_a_time_and_stand_nowhere() {
+async fn ad_04_secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;

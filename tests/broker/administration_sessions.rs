@@ -63,7 +63,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
 
 /// More users than fit into one transaction, with logins beside it.
 #[actix_web::test]
-async fn se_05_everyone_is_more_than_one_batch() {
+async fn se_05_everyone_can_be_more_than_one_batch() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -87,7 +87,7 @@ async fn se_05_everyone_is_more_than_one_batch() {
 }
 
 #[actix_web::test]
-async fn se_05_one_session_is_ended_and_says_so_twice() {
+async fn se_05_ending_a_session_twice_is_reported() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -117,7 +117,7 @@ async fn se_05_one_session_is_ended_and_says_so_twice() {
 }
 
 #[actix_web::test]
-async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
+async fn ad_11_a_leaked_token_is_revoked_by_value_together_with_its_successors() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -158,7 +158,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
 }
 
 #[actix_web::test]
-async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
+async fn ad_11_a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
@@ -246,7 +246,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
 /// Many of one microsecond, so that time alone cannot order them.
 #[actix_web::test]
-async fn ad_05_lists_go_on_where_a_page_ended() {
+async fn ad_05_lists_continue_where_the_previous_page_ended() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);

@@ -24,7 +24,7 @@ fn events(desk: &Desk, kind: &str) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging_in() {
+async fn tk_14_a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -64,7 +64,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
 }
 
 #[actix_web::test]
-async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_else() {
+async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -108,7 +108,7 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
 
 /// Events wait a moment before they are written: a deletion may come first.
 #[actix_web::test]
-async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
+async fn se_11_an_event_written_after_the_deletion_keeps_no_address() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -133,7 +133,7 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
 /// comes: the trigger holds it there.
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_address() {
+async fn se_11_an_event_written_during_the_deletion_keeps_no_address() {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
 
@@ -262,7 +262,7 @@ async fn users_are_searched_and_listed_page_by_page() {
 }
 
 #[actix_web::test]
-async fn names_from_the_database_do_not_command_the_terminal() {
+async fn control_characters_in_names_do_not_reach_the_terminal() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);

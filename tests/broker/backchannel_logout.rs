@@ -74,7 +74,7 @@ pub async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_07_sid_ends_that_session_and_no_other() {
+async fn se_07_sid_ends_only_that_session() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -101,7 +101,7 @@ async fn se_07_sid_ends_that_session_and_no_other() {
 }
 
 #[actix_web::test]
-async fn se_07_sub_alone_ends_every_session_of_that_person_at_that_provider() {
+async fn se_07_sub_alone_ends_all_sessions_of_that_user_at_that_provider() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -281,7 +281,7 @@ pub async fn send_to(instance: &TestBroker, token: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn se_06_tk_14_what_was_ended_is_ended_on_every_instance_at_once() {
+async fn se_06_tk_14_a_logout_takes_effect_on_every_instance_at_once() {
     let redis = RedisServer::start(&[]);
     for mut setup in Setup::each_database().await {
         setup.key_store = Some(redis.url());
@@ -299,7 +299,7 @@ async fn se_06_tk_14_what_was_ended_is_ended_on_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn se_06_an_address_that_sends_bad_tokens_is_slowed_down_and_good_ones_still_count() {
+async fn se_06_bad_tokens_are_rate_limited_and_good_ones_still_accepted() {
     let few = std::num::NonZeroU32::new(5).unwrap();
     let broker = TestBroker::with(
         Setup::default().adjust(move |config| config.limits.failed_logout_tokens_per_minute = few),
@@ -316,7 +316,7 @@ async fn se_06_an_address_that_sends_bad_tokens_is_slowed_down_and_good_ones_sti
 }
 
 #[actix_web::test]
-async fn er_06_back_channel_logouts_are_remembered_and_no_token_is_logged() {
+async fn er_06_back_channel_logouts_are_audited_and_no_token_is_logged() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;

@@ -49,7 +49,7 @@ fn assert_outage(answer: &Answer) {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_06_a_database_that_is_away_does_not_use_the_token_up() {
+async fn se_06_an_unavailable_database_does_not_use_up_the_token() {
     use crate::support::postgres::Postgres;
     let mut server = Postgres::own();
     let setup = Setup {
@@ -73,7 +73,7 @@ async fn se_06_a_database_that_is_away_does_not_use_the_token_up() {
 /// The database goes away between finding and ending: what was found ends as soon as the database is back, and the
 /// token is as good as before.
 #[actix_web::test]
-async fn se_06_a_logout_that_was_interrupted_is_not_lost() {
+async fn se_06_an_interrupted_logout_is_not_lost() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let token = signed(&broker, json!({"sub": alice.subject}));
@@ -89,7 +89,7 @@ async fn se_06_a_logout_that_was_interrupted_is_not_lost() {
 
 /// Redis carries the first command out and answers too late: nobody knows that it did.
 #[actix_web::test]
-async fn se_06_a_key_store_that_answers_too_late_does_not_use_the_token_up() {
+async fn se_06_a_late_answer_of_the_key_store_does_not_use_up_the_token() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let alice = sign_in(&broker, "alice").await;
@@ -106,7 +106,7 @@ async fn se_06_a_key_store_that_answers_too_late_does_not_use_the_token_up() {
 
 /// A full Redis still says what it holds, and takes nothing new.
 #[actix_web::test]
-async fn se_06_a_logout_that_cannot_be_marked_as_carried_out_can_be_sent_again() {
+async fn se_06_a_logout_that_cannot_be_marked_as_used_can_be_sent_again() {
     let redis = RedisServer::start(&["maxmemory-policy noeviction"]);
     let limit = |bytes: u32| {
         redis.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes));
@@ -168,7 +168,7 @@ async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
 
 /// A copy of a token that passed the look before the token was carried out, and comes to the end only afterwards.
 #[actix_web::test]
-async fn se_07_a_logout_ends_nothing_that_began_after_it_was_looked_for() {
+async fn se_07_a_logout_ends_no_session_that_started_after_the_lookup() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let alice = sign_in(&broker, "alice").await;

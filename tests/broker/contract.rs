@@ -48,11 +48,11 @@ async fn a_login(broker: &TestBroker, provider: &str, user: &str) {
     assert!(listed("permissions") + listed("groups") > 0, "{permissions}");
 
     let double_click = redeem(broker, &login).await;
-    assert_eq!(double_click.likeness(), guess.likeness());
+    assert_eq!(double_click.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 200);
     broker.advance(30);
     let replay = redeem(broker, &login).await;
-    assert_eq!(replay.likeness(), guess.likeness());
+    assert_eq!(replay.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 401);
 }
 
@@ -148,7 +148,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn a_broker_is_not_ready_before_its_schema_is_there() {
+    async fn a_broker_is_not_ready_before_its_schema_exists() {
         let database = Database::postgres();
         let broker = TestBroker::with(Setup { database: Some(database.url.clone()), ..Setup::default() });
         let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;

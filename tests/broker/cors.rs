@@ -104,7 +104,7 @@ async fn preflight(broker: &TestBroker, path: &str, origin: &str, method: &str, 
 }
 
 #[actix_web::test]
-async fn hd_04_preflights_need_no_credentials_and_are_kept_ten_minutes_at_most() {
+async fn hd_04_preflights_need_no_credentials_and_are_cached_for_ten_minutes() {
     let broker = broker();
     for (path, methods) in described(&broker, &broker.url).await {
         for method in methods {
@@ -147,7 +147,7 @@ async fn hd_04_preflights_for_anything_else_allow_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_04_a_spa_can_read_every_failure_and_when_to_come_back() {
+async fn hd_04_a_spa_can_read_every_error_and_retry_after() {
     let mut redis = RedisServer::start(&[]);
     let broker = broker_with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -207,7 +207,7 @@ async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
 }
 
 #[actix_web::test]
-async fn hd_03_every_state_changing_method_on_every_path_asks_for_the_origin_first() {
+async fn hd_03_every_state_changing_method_checks_the_origin_first() {
     let broker = broker();
     for (path, _) in described(&broker, &broker.url).await {
         for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {

@@ -44,7 +44,7 @@ async fn refused_by_provider(broker: &TestBroker, browser: &Browser, error: &str
 }
 
 /// Writes something into the broker's database that no broker writes.
-fn spoil_rows(broker: &TestBroker) {
+fn corrupt_rows(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let mut file = SqliteConnection::establish(url.trim_start_matches("sqlite:")).unwrap();
     file.batch_execute("UPDATE identities SET permissions = 'canary';").unwrap();
@@ -141,7 +141,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     let narrow = broker.twin_with(|config| config.clients[0].scope = "other".to_owned());
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
-    spoil_rows(&broker);
+    corrupt_rows(&broker);
     answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 
     let mut reached = BTreeSet::new();
@@ -175,7 +175,7 @@ fn program(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn er_01_no_code_is_declared_and_never_used() {
+fn er_01_every_code_is_used() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let uses = |code: &ErrorCode| Regex::new(&format!(r"ErrorCode::{code:?}\b")).unwrap().is_match(&text);
@@ -225,7 +225,7 @@ fn form(answer: &Answer, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn er_01_every_address_has_one_form_of_error_however_it_is_written() {
+async fn er_01_every_path_has_one_error_format() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for (path, _) in described(&broker, &broker.url).await {
@@ -295,7 +295,7 @@ fn broken_bodies() -> Vec<(&'static str, String)> {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_bodies_that_are_no_request_get_a_fixed_text() {
+async fn er_01_er_02_invalid_bodies_get_a_fixed_text() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -318,7 +318,7 @@ async fn er_01_er_02_bodies_that_are_no_request_get_a_fixed_text() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_what_does_not_decode_is_refused_and_not_repeated() {
+async fn er_01_er_02_undecodable_input_is_refused_and_not_repeated() {
     let broker = TestBroker::start();
     let ask = async |request: &[u8]| raw::send(&broker.real_url, request).await;
     let head = "Host: localhost\r\nConnection: close\r\n";
@@ -350,7 +350,7 @@ async fn er_01_er_02_what_does_not_decode_is_refused_and_not_repeated() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_bytes_that_are_no_http_get_no_more_than_a_status() {
+async fn er_01_er_02_bytes_that_are_not_http_get_only_a_status() {
     let broker = TestBroker::start();
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", "canary".repeat(40_000));
     let requests: &[&[u8]] = &[
@@ -403,7 +403,7 @@ fn id(answer: &Answer) -> &str {
 }
 
 #[actix_web::test]
-async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
+async fn er_02_an_outage_reveals_nothing_internal_to_callers() {
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -416,7 +416,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
             .adjust(move |config| config.server_keys = keys.clone()),
     );
     redis.stop();
-    spoil_rows(&broker);
+    corrupt_rows(&broker);
     let answers = [
         broker.redeem(&browser, &login.key(), &login.verifier).await,
         broker.log_in(&browser, "dev", "alice", "").await.back,
@@ -436,7 +436,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
 }
 
 #[actix_web::test]
-async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
+async fn er_08_metrics_and_documents_are_not_on_the_public_listener() {
     for (setup, docs) in [(Setup::default(), 200), (Setup::https(), 404)] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -465,7 +465,7 @@ async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
 }
 
 #[actix_web::test]
-async fn er_08_documents_are_public_in_production_only_where_configuration_says_so() {
+async fn er_08_documents_are_public_in_production_only_if_configured() {
     let broker = TestBroker::with(Setup { public_url: None, ..Setup::default() }.adjust(|config| {
         config.mode = token_broker::config::Mode::Production;
         config.docs.public = true;
@@ -573,7 +573,7 @@ async fn er_09_no_header_adds_a_header() {
 }
 
 #[actix_web::test]
-async fn er_09_what_the_provider_says_adds_no_header() {
+async fn er_09_no_text_of_the_provider_adds_a_header() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();

@@ -122,7 +122,7 @@ fn requests() -> Vec<Example> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_06_every_kind_of_answer_carries_the_headers_and_no_other() {
+async fn hd_05_hd_06_every_response_has_exactly_the_allowed_headers() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::https() });
     broker.ready().await;
@@ -185,7 +185,7 @@ pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<
 }
 
 #[actix_web::test]
-async fn hd_05_hd_12_whatever_the_address_and_the_method_the_answer_is_complete_and_names_no_software() {
+async fn hd_05_hd_12_every_path_and_method_gets_all_headers_and_no_software_name() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -278,7 +278,7 @@ async fn hd_11_other_media_types_get_415_and_change_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_07_pages_have_no_inline_script_nothing_foreign_and_cannot_be_framed() {
+async fn hd_07_pages_have_no_inline_script_or_foreign_content_and_cannot_be_framed() {
     for setup in [Setup::default(), Setup::https()] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -322,7 +322,7 @@ fn cookies(answer: &Answer) -> Vec<(String, String, Vec<String>)> {
 }
 
 #[actix_web::test]
-async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt() {
+async fn hd_08_the_attempt_cookie_has_all_attributes_and_is_removed_after_the_callback() {
     for (setup, prefix, secure) in
         [(Setup::https(), "__Host-Http-tb_login_", true), (Setup::default(), "tb_login_", false)]
     {
@@ -351,7 +351,7 @@ async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt
 }
 
 #[actix_web::test]
-async fn hd_08_a_browser_holds_five_attempts_at_most_the_newest() {
+async fn hd_08_a_browser_keeps_only_the_five_newest_attempts() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -400,7 +400,7 @@ async fn hd_09_one_cookie_name_with_two_values_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn hd_10_own_addresses_come_from_the_configuration_only() {
+async fn hd_10_the_brokers_urls_come_only_from_the_configuration() {
     let broker = TestBroker::with(Setup::https());
     let login = broker.login(&[]).url;
     let path = login.strip_prefix(HTTPS_URL).unwrap();

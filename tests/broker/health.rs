@@ -95,7 +95,7 @@ mod postgres {
     /// The server's role should not change the schema, so that somebody else has to; until then the broker says
     /// what to do and takes no traffic.
     #[actix_web::test]
-    async fn started_before_the_schema_was_made() {
+    async fn started_before_the_schema_was_created() {
         let broker = TestBroker::with(Setup { database: Some(postgres::database()), ..Setup::default() });
         assert_eq!(readiness(&broker).await, (false, true, false));
         let problem = assert_missing(&broker, "database").await;

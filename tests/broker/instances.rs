@@ -42,7 +42,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 }
 
 #[actix_web::test]
-async fn a_login_goes_on_at_whichever_instance() {
+async fn a_login_can_continue_at_any_instance() {
     let [first, second] = pair().await;
     for provider in ["dev", "ops"] {
         let browser = first.browser();
@@ -64,7 +64,7 @@ async fn a_login_goes_on_at_whichever_instance() {
 }
 
 #[actix_web::test]
-async fn a_login_survives_the_instance_that_it_began_at() {
+async fn a_login_survives_the_instance_that_started_it() {
     let [first, second] = pair().await;
     let browser = first.browser();
     let login = first.login(&[]);
@@ -138,7 +138,7 @@ async fn ok_09_a_replay_at_the_other_instance_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn tk_14_what_ends_on_one_instance_has_ended_on_the_other() {
+async fn tk_14_a_logout_on_one_instance_takes_effect_on_the_other() {
     let [first, second] = pair().await;
     let everywhere = json!({"everywhere": true});
     for (body, others_end) in [(json!({}), false), (everywhere, true)] {

@@ -103,7 +103,7 @@ async fn ok_04_the_story_on_redis() {
 }
 
 #[tokio::test]
-async fn cb_03_a_login_attempt_is_used_once_and_its_mark_lasts_for_its_time_only() {
+async fn cb_03_an_attempt_is_used_once_and_its_mark_expires() {
     let clock = Arc::new(MovableClock::new());
     let store = store_with_clock("memory:", clock.clone());
     assert!(store.mark_used("attempt", TTL).await.unwrap());
@@ -147,19 +147,19 @@ fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
 }
 
 #[test]
-fn ok_04_of_100_parallel_takers_one_is_first_in_memory() {
+fn ok_04_of_100_concurrent_callers_one_is_first_in_memory() {
     let store = store("memory:");
     race(1_000, [&|| store.clone(), &|| store.clone()]);
 }
 
 #[test]
-fn ok_04_of_100_parallel_takers_one_is_first_on_redis() {
+fn ok_04_of_100_concurrent_callers_one_is_first_on_redis() {
     let url = servers::url();
     race(1_000, [&|| store(&url), &|| store(&url)]);
 }
 
 #[tokio::test]
-async fn ok_03_redis_forgets_the_key_and_its_tombstone_after_120_seconds() {
+async fn ok_03_redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let remaining = || {
@@ -179,7 +179,7 @@ async fn ok_03_redis_forgets_the_key_and_its_tombstone_after_120_seconds() {
 }
 
 #[tokio::test]
-async fn ok_02_redis_holds_the_grant_until_it_is_taken_and_not_longer() {
+async fn ok_02_redis_deletes_the_grant_when_it_is_taken() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let stored = || {
@@ -221,7 +221,7 @@ async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
 }
 
 #[tokio::test]
-async fn ds_06_a_stopped_redis_is_an_outage_and_its_return_is_noticed() {
+async fn ds_06_a_stopped_redis_is_an_outage_and_recovery_is_detected() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.put(&name(), entry(), TTL).await.unwrap();
@@ -234,7 +234,7 @@ async fn ds_06_a_stopped_redis_is_an_outage_and_its_return_is_noticed() {
 }
 
 #[tokio::test]
-async fn ds_06_a_redis_restarted_while_idle_costs_no_login() {
+async fn ds_06_a_redis_restart_while_idle_fails_no_login() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.ping().await.unwrap();
@@ -246,7 +246,7 @@ async fn ds_06_a_redis_restarted_while_idle_costs_no_login() {
 }
 
 #[tokio::test]
-async fn ds_05_a_frozen_redis_is_given_up_after_a_second() {
+async fn ds_05_a_frozen_redis_times_out_after_a_second() {
     let server = RedisServer::start(&[]);
     let (connected, fresh) = (store(&server.url()), store(&server.url()));
     let key = name();
@@ -272,7 +272,7 @@ async fn ds_06_a_broker_can_start_before_its_redis() {
 }
 
 #[tokio::test]
-async fn er_03_a_wrong_password_is_named_and_not_shown_and_can_be_mended_without_restart() {
+async fn er_03_a_wrong_password_is_reported_without_its_value_and_can_be_fixed_without_restart() {
     let server = RedisServer::start(&["requirepass right-password"]);
     let store = store(&server.url().replace("right-password", "wrong-password"));
     let cause = cause_of_failure(&store).await;
@@ -286,7 +286,7 @@ async fn er_03_a_wrong_password_is_named_and_not_shown_and_can_be_mended_without
 }
 
 #[tokio::test]
-async fn ad_08_tls_works_with_the_right_authority_and_name_only() {
+async fn ad_08_tls_works_only_with_the_right_ca_and_host_name() {
     let mut server = RedisServer::prepare(&[]);
     let files = Certificates::write(server.folder(), &["localhost"]);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -356,7 +356,7 @@ async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_behind_a_sentinel_and_through_a_failover() {
+async fn ok_04_the_story_with_a_sentinel_and_a_failover() {
     let mut group = RedisSentinel::start();
     let (one, other) = (store(&group.url()), store(&group.url()));
     story(one.clone(), other.clone()).await;

@@ -30,7 +30,7 @@ const POSTGRES_TRIGGER: &str = "CREATE TABLE noted (n integer);
     FOR EACH ROW EXECUTE FUNCTION noted_sessions();";
 
 /// Counts from now on how often a last use is written.
-fn count_notes(broker: &TestBroker) {
+fn count_writes(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let trigger = if url.starts_with("sqlite:") { SQLITE_TRIGGER } else { POSTGRES_TRIGGER };
     sql::execute(url, trigger);
@@ -56,12 +56,12 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_04_a_thousand_checks_write_one_row_change() {
+async fn se_04_a_thousand_checks_cause_one_write() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
-        count_notes(&broker);
+        count_writes(&broker);
         for _ in 0..20 {
             let checks = (0..50).map(|n| status([&broker, &twin][n % 2], &token));
             assert!(join_all(checks).await.iter().all(|status| *status == 200));
@@ -80,11 +80,11 @@ async fn se_04_a_thousand_checks_write_one_row_change() {
 }
 
 #[actix_web::test]
-async fn se_04_the_list_tells_when_another_session_was_last_used() {
+async fn se_04_the_list_shows_the_last_use_of_other_sessions() {
     let broker = TestBroker::start();
     let here = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    count_notes(&broker);
+    count_writes(&broker);
     broker.advance(3600);
     let used = broker.now();
     let rotated = broker.post("/api/token/rotate", &other, &json!({})).await;
@@ -99,10 +99,10 @@ async fn se_04_the_list_tells_when_another_session_was_last_used() {
 
 /// Notes wait for the database, and no request waits for them.
 #[actix_web::test]
-async fn ds_09_a_locked_database_delays_the_note_and_no_request() {
+async fn ds_09_a_locked_database_delays_the_last_use_but_no_request() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    count_notes(&broker);
+    count_writes(&broker);
     let lock = sql::SqliteLock::of(broker.config.database.url.expose_secret());
     for _ in 0..3 {
         assert_eq!(within(SOON, "/api/me", status(&broker, &token)).await, 200);
@@ -118,13 +118,13 @@ fn impatient(setup: Setup) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again() {
+async fn tk_12_active_users_stay_signed_in_and_inactive_ones_do_not() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let idle = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let other_way = broker.sign_in(&broker.browser(), "dev", "alice").await;
-        count_notes(&broker);
+        count_writes(&broker);
         // Nine minutes, three times: known to five minutes, never too early.
         for round in 1..=3 {
             broker.advance(540);
@@ -157,7 +157,7 @@ async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again
 }
 
 /// Lets no last use be written, or lets it again, while everything else is.
-fn refuse_notes(broker: &TestBroker, refuse: bool) {
+fn refuse_writes(broker: &TestBroker, refuse: bool) {
     let url = broker.config.database.url.expose_secret();
     let statements = match (url.starts_with("sqlite:"), refuse) {
         (true, true) => {
@@ -177,7 +177,7 @@ fn refuse_notes(broker: &TestBroker, refuse: bool) {
 
 /// What could not be written yet is known all the same: whoever works through an outage of writes stays.
 #[actix_web::test]
-async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_else() {
+async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let browser = broker.browser();
@@ -186,7 +186,7 @@ async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_el
         let tab = rotated["access_token"].as_str().unwrap();
         let idle_browser = broker.browser();
         let idle = broker.sign_in(&idle_browser, "dev", "alice").await;
-        refuse_notes(&broker, true);
+        refuse_writes(&broker, true);
         for round in 1..=4 {
             broker.advance(540);
             assert_eq!(status(&broker, tab).await, 200, "round {round}");
@@ -199,7 +199,7 @@ async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_el
         let back = idle_browser.navigate(&broker.login(&[]).url).await;
         assert!(back.location().unwrap().as_str().starts_with(broker.provider.url()), "{back:?}");
 
-        refuse_notes(&broker, false);
+        refuse_writes(&broker, false);
         assert_eq!(status(&broker, tab).await, 200, "whether or not it is written by now");
         let owner = user(&broker, tab).await;
         within(Duration::from_secs(10), "writing the newest", async {
@@ -234,7 +234,7 @@ async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
 }
 
 #[actix_web::test]
-async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
+async fn tk_12_an_active_tab_keeps_the_session_alive_for_the_others() {
     let broker = impatient(Setup::default());
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let siblings = join_all((0..2).map(|_| async {
@@ -265,7 +265,7 @@ async fn user(broker: &TestBroker, token: &str) -> token_broker::domain::ids::Us
 }
 
 #[actix_web::test]
-async fn tk_12_there_is_no_limit_unless_a_client_has_one() {
+async fn tk_12_there_is_no_inactivity_limit_by_default() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     broker.advance(604_700);

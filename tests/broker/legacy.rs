@@ -53,7 +53,7 @@ async fn the_old_spa_signs_in_unchanged() {
 }
 
 #[actix_web::test]
-async fn whatever_is_wrong_with_a_key_the_token_is_null() {
+async fn the_token_is_null_for_every_invalid_key() {
     let broker = TestBroker::start();
     let [used, late] =
         [log_in(&broker, &broker.browser(), "alice").await, log_in(&broker, &broker.browser(), "bob").await];
@@ -201,7 +201,7 @@ async fn tk_06_without_the_server_key_of_the_token_a_new_one_is_handed_out() {
 }
 
 #[actix_web::test]
-async fn the_key_can_travel_as_code() {
+async fn the_key_can_be_delivered_as_code() {
     use token_broker::domain::client::KeyParameter;
 
     let broker = TestBroker::with(Setup::default().adjust(|config| {

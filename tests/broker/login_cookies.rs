@@ -30,7 +30,7 @@ fn attempts(browser: &Browser) -> usize {
 }
 
 #[actix_web::test]
-async fn ls_08_each_attempt_has_a_cookie_of_its_own() {
+async fn ls_08_each_attempt_has_its_own_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -49,7 +49,7 @@ async fn ls_08_each_attempt_has_a_cookie_of_its_own() {
 }
 
 #[actix_web::test]
-async fn ls_08_hd_08_the_cookie_says_nothing_and_lives_ten_minutes() {
+async fn ls_08_hd_08_the_cookie_is_opaque_and_valid_for_ten_minutes() {
     let broker = TestBroker::start();
     let login = broker.login(&[("state", &"s".repeat(512))]);
     let answer = broker.browser().navigate(&login.url).await;

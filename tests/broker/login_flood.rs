@@ -23,7 +23,7 @@ async fn flood(broker: &TestBroker, count: usize, address: impl Fn(usize) -> Str
 }
 
 #[actix_web::test]
-async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
+async fn ls_11_a_flood_from_one_address_fills_no_store_and_blocks_no_one_else() {
     let url = redis::url();
     let setup = Setup { key_store: Some(url.clone()), ..Setup::default() };
     let broker = TestBroker::with(setup.adjust(|config| {
@@ -57,7 +57,7 @@ async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
 }
 
 #[actix_web::test]
-async fn ls_11_an_address_that_anybody_can_make_up_does_not_count() {
+async fn ls_11_a_forged_forwarded_address_is_ignored() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.limits.login_per_minute = NonZeroU32::new(10).unwrap();
     }));

@@ -88,7 +88,7 @@ fn with_hint(config: &mut Config) {
 }
 
 #[actix_web::test]
-async fn se_01_api_logout_ends_the_session_at_once_and_says_where_to_go_on() {
+async fn se_01_api_logout_ends_the_session_at_once_and_returns_the_next_url() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -166,7 +166,7 @@ async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
 }
 
 #[actix_web::test]
-async fn se_03_a_plain_provider_is_gone_to_where_its_logout_is_configured() {
+async fn se_03_a_plain_provider_is_used_if_its_logout_is_configured() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let base = match &config.providers[0].kind {
             KindSettings::Oidc(oidc) => oidc.issuer.clone(),
@@ -189,7 +189,7 @@ async fn se_03_a_plain_provider_is_gone_to_where_its_logout_is_configured() {
 }
 
 #[actix_web::test]
-async fn se_03_only_registered_addresses_are_returned_to() {
+async fn se_03_only_registered_addresses_are_redirected_to() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -237,7 +237,7 @@ async fn se_03_only_registered_addresses_are_returned_to() {
 }
 
 #[actix_web::test]
-async fn se_03_without_an_address_the_end_is_the_only_registered_one_or_a_page_here() {
+async fn se_03_without_an_address_the_only_registered_one_or_a_page_is_used() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let only = browser.navigate(&broker.at("/logout?client_id=sample&state=x")).await;
@@ -260,7 +260,7 @@ async fn se_03_without_an_address_the_end_is_the_only_registered_one_or_a_page_h
 
 /// A foreign site can open the page and post to it; neither ends anything.
 #[actix_web::test]
-async fn se_02_a_foreign_site_ends_nothing() {
+async fn se_02_a_foreign_site_ends_no_session() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.clients[0].origins.push("https://app.example.com".parse().unwrap());
     }));
@@ -324,7 +324,7 @@ async fn se_02_a_foreign_site_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn se_08_no_session_id_or_token_in_an_address_ends_a_session() {
+async fn se_08_no_session_id_or_token_in_a_url_ends_a_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -356,7 +356,7 @@ async fn se_08_no_session_id_or_token_in_an_address_ends_a_session() {
 
 /// The page repeats the request's own parameters, escaped, and nothing else.
 #[actix_web::test]
-async fn se_02_the_page_cannot_be_written_into_by_its_address() {
+async fn se_02_parameters_cannot_inject_into_the_page() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -371,7 +371,7 @@ async fn se_02_the_page_cannot_be_written_into_by_its_address() {
 }
 
 #[actix_web::test]
-async fn se_03_the_way_back_is_for_the_browser_that_left_and_for_ten_minutes() {
+async fn se_03_the_logout_callback_works_in_the_same_browser_for_ten_minutes() {
     let broker = TestBroker::start();
     let (browser, other) = (broker.browser(), broker.browser());
     for one in [&browser, &other] {
@@ -397,7 +397,7 @@ async fn se_03_the_way_back_is_for_the_browser_that_left_and_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn se_03_a_changed_or_foreign_cookie_leads_nowhere() {
+async fn se_03_a_changed_or_foreign_cookie_causes_no_redirect() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -419,7 +419,7 @@ async fn se_03_a_changed_or_foreign_cookie_leads_nowhere() {
 }
 
 #[actix_web::test]
-async fn pr_19_the_id_token_is_given_to_the_provider_once_and_only_where_it_is_kept() {
+async fn pr_19_the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -468,7 +468,7 @@ async fn pr_19_an_id_token_is_bound_to_its_session() {
 }
 
 #[actix_web::test]
-async fn ds_09_a_provider_that_is_away_keeps_nobody_signed_in_here() {
+async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
     let mut broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -526,7 +526,7 @@ async fn br_11_an_outage_of_the_database_clears_nothing() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_a_database_that_is_away_leaves_the_page_without_an_answer() {
+async fn br_11_the_logout_page_reports_an_unavailable_database() {
     let mut server = crate::support::postgres::Postgres::own();
     let setup = Setup { database: Some(server.database()), ..Setup::default() };
     let broker = TestBroker::with(setup);
@@ -559,7 +559,7 @@ async fn hd_08_se_09_over_https_the_cookies_have_the_prefix_and_only_storage_is_
 }
 
 #[actix_web::test]
-async fn er_06_a_logout_in_the_browser_is_remembered() {
+async fn er_06_a_logout_in_the_browser_is_audited() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -596,7 +596,7 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
 
 /// Whoever is sent to the way back without having left is asked, like everybody who opens `/logout`.
 #[actix_web::test]
-async fn se_02_the_way_back_ends_nothing() {
+async fn se_02_the_logout_callback_ends_no_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

@@ -38,7 +38,7 @@ fn events(log: &Listener, answer: &Answer) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
+async fn er_04_access_lines_contain_the_route_but_not_the_query() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -70,7 +70,7 @@ async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
 }
 
 #[actix_web::test]
-async fn er_04_failures_of_stores_and_providers_are_logged_without_addresses_and_values() {
+async fn er_04_failures_of_stores_and_providers_are_logged_without_urls_and_values() {
     let log = Listener::start();
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let setup = Setup { key_store: Some(redis.url()), ..Setup::default() }.adjust(|config| {
@@ -118,7 +118,7 @@ async fn er_04_failures_of_stores_and_providers_are_logged_without_addresses_and
 }
 
 #[actix_web::test]
-async fn er_05_every_line_is_one_object_in_which_nothing_steers() {
+async fn er_05_every_line_is_one_json_object_without_control_characters() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -202,7 +202,7 @@ fn compare(log: &Listener, what: &str, answer: &Answer, all: &[Expected]) {
 }
 
 #[actix_web::test]
-async fn er_06_logins_leave_their_events() {
+async fn er_06_logins_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -227,7 +227,7 @@ async fn er_06_logins_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_keys_leave_their_events() {
+async fn er_06_one_time_keys_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -253,7 +253,7 @@ async fn er_06_keys_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_tokens_leave_their_events() {
+async fn er_06_tokens_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -279,7 +279,7 @@ async fn er_06_tokens_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_every_rate_limit_leaves_its_event() {
+async fn er_06_every_rate_limit_is_audited() {
     let log = Listener::start();
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let one = NonZeroU32::MIN;
@@ -332,7 +332,7 @@ async fn er_07_a_token_appears_under_its_short_id_only() {
 }
 
 #[actix_web::test]
-async fn er_06_events_become_rows_too() {
+async fn er_06_events_are_also_stored_as_rows() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

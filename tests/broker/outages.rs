@@ -126,7 +126,7 @@ async fn ds_06_redis_stops_in_the_middle_of_a_login() {
 
 /// OK-15: what Redis forgot were open logins; whoever has such a key signs in again.
 #[actix_web::test]
-async fn ok_15_a_redis_that_forgot_everything_loses_open_logins_only() {
+async fn ok_15_a_redis_that_lost_its_data_loses_only_logins_in_progress() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -156,7 +156,7 @@ async fn ds_06_redis_hangs_in_the_middle_of_a_login() {
 
 /// Redis keeps its data and refuses the broker: what waits there can be used afterwards.
 #[actix_web::test]
-async fn ok_14_an_outage_spends_neither_key_nor_attempt() {
+async fn ok_14_an_outage_uses_up_neither_key_nor_attempt() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;

@@ -54,7 +54,7 @@ async fn times_out(broker: &TestBroker, fault: &str) {
 }
 
 /// What works at once while others wait.
-async fn nobody_else_notices(broker: &TestBroker, token: &str) {
+async fn no_one_else_is_affected(broker: &TestBroker, token: &str) {
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         within(Duration::from_secs(2), "what asks another provider or none", async {
@@ -66,7 +66,7 @@ async fn nobody_else_notices(broker: &TestBroker, token: &str) {
 }
 
 #[actix_web::test]
-async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_nobody_else_notices() {
+async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_affects_no_one_else() {
     let broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let faults = slow_logins();
@@ -86,12 +86,12 @@ async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_nobody_else_not
         times_out(&broker, "aud_list").await;
         assert_eq!(broker.rows("users"), 0);
     };
-    tokio::join!(crowd, discovery, keys, nobody_else_notices(&broker, &token));
+    tokio::join!(crowd, discovery, keys, no_one_else_is_affected(&broker, &token));
     assert_eq!(broker.rows("users"), 2, "alice and bob, who signed in before and meanwhile");
 }
 
 #[actix_web::test]
-async fn pr_22_what_is_known_of_a_provider_is_used_on_while_it_hangs() {
+async fn pr_22_cached_documents_are_used_while_a_provider_hangs() {
     let broker = started().await;
     broker.log_in(&broker.browser(), "dev", "alice", "").await.key();
     broker.provider.faults().set(FaultSwitch::DiscoverySlow, true);
@@ -106,7 +106,7 @@ async fn pr_22_what_is_known_of_a_provider_is_used_on_while_it_hangs() {
 }
 
 #[actix_web::test]
-async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
+async fn pr_22_a_stopped_provider_is_an_outage_until_it_is_back() {
     let mut broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let pending = begin(&broker, "&user=alice").await;

@@ -172,7 +172,7 @@ async fn each_fault(groups: &[FaultGroup]) {
 }
 
 #[actix_web::test]
-async fn pr_03_pr_04_pr_05_an_unusable_token_answer_fails_the_login() {
+async fn pr_03_pr_04_pr_05_an_unusable_token_response_fails_the_login() {
     each_fault(&[FaultGroup::TokenAnswer]).await;
 }
 
@@ -187,7 +187,7 @@ async fn pr_03_pr_05_pr_13_pr_14_an_unusable_profile_fails_the_login() {
 }
 
 #[actix_web::test]
-async fn pr_14_the_faults_of_a_plain_provider_fail_the_login_too() {
+async fn pr_14_faults_of_a_plain_provider_fail_the_login() {
     let broker = started(Setup::default()).await;
     let groups = [FaultGroup::TokenAnswer, FaultGroup::Person, FaultGroup::ProfileAnswer];
     let concern = |fault: &&Fault| groups.contains(&fault.group()) && fault.concerns_plain_oauth2();
@@ -245,7 +245,7 @@ async fn pr_09_a_second_audience_must_be_trusted_by_name() {
 }
 
 #[actix_web::test]
-async fn pr_12_a_sign_in_is_as_fresh_and_as_strong_as_was_asked_for() {
+async fn pr_12_a_sign_in_must_be_as_recent_and_strong_as_requested() {
     let asking = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
         oidc(config).acr_values = vec!["urn:dev:two-factor".to_owned()];
@@ -296,7 +296,7 @@ async fn with_switch(switch: FaultSwitch) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn pr_01_pr_02_pr_03_no_login_begins_without_usable_metadata() {
+async fn pr_01_pr_02_pr_03_no_login_starts_without_usable_metadata() {
     for (switch, status, code) in [
         (FaultSwitch::DiscoveryWrongIssuer, 502, "provider_error"),
         (FaultSwitch::DiscoveryForeignEndpoints, 502, "provider_error"),
@@ -336,7 +336,7 @@ async fn pr_08_a_login_needs_usable_keys() {
 }
 
 #[actix_web::test]
-async fn cb_04_a_provider_that_announces_no_iss_need_not_send_it() {
+async fn cb_04_iss_is_optional_unless_announced() {
     let broker = with_switch(FaultSwitch::DiscoveryNoIssParameter).await;
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     assert!(!login.callback.contains("iss="), "{}", login.callback);

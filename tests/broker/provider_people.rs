@@ -35,7 +35,7 @@ async fn user(broker: &TestBroker, provider: &str, user: &str, choice: &str) -> 
 }
 
 #[actix_web::test]
-async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
+async fn pr_15_pr_16_only_provider_and_subject_identify_a_user() {
     for setup in Setup::each_database().await {
         let broker = started(setup).await;
         let alice = user(&broker, "dev", "alice", "").await;
@@ -59,7 +59,7 @@ async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
 }
 
 #[actix_web::test]
-async fn pr_16_only_the_boolean_true_vouches_for_an_address() {
+async fn pr_16_only_the_boolean_true_verifies_an_address() {
     let broker = started(Setup::default()).await;
     for (provider, choice, verified) in [
         ("dev", "", true),
@@ -110,7 +110,7 @@ async fn pr_17_an_allow_list_of_domains_is_exact() {
 }
 
 #[actix_web::test]
-async fn pr_18_a_hostile_profile_is_cleaned_and_capped() {
+async fn pr_18_a_hostile_profile_is_cleaned_and_limited() {
     let broker = started(Setup::default().adjust(|config| {
         let KindSettings::OAuth2(settings) = &mut config.providers[1].kind else {
             panic!("no plain provider")
@@ -162,7 +162,7 @@ fn stored(broker: &TestBroker, redis: &RedisServer) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn pr_19_nothing_of_the_providers_tokens_is_kept_or_sent() {
+async fn pr_19_tokens_of_the_provider_are_neither_stored_nor_sent() {
     let redis = RedisServer::start(&["rdbcompression no"]);
     let (clock, drawn) = (Arc::new(MovableClock::new()), Arc::new(Recording::default()));
     let provider = DevProvider::start(DevProviderSettings {

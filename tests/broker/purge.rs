@@ -19,7 +19,7 @@ async fn token_of(broker: &TestBroker, path: &str, token: &str) -> String {
 
 /// What will be dead: three tokens and three sessions a turn, one of them of a key that nobody redeems, and a
 /// rotated token.
-async fn people_who_leave(broker: &TestBroker) {
+async fn users_who_leave(broker: &TestBroker) {
     for _ in 0..GONE {
         let logged_out = broker.sign_in(&broker.browser(), "dev", "alice").await;
         assert!(broker.post("/api/logout", &logged_out, &json!({})).await.status.is_success());
@@ -30,7 +30,7 @@ async fn people_who_leave(broker: &TestBroker) {
 }
 
 /// Signs in, calls and rotates until it is told to stop; gives the tokens that must live.
-async fn somebody_works(broker: &TestBroker, user: &str, stop: &AtomicBool) -> Vec<String> {
+async fn a_user_is_active(broker: &TestBroker, user: &str, stop: &AtomicBool) -> Vec<String> {
     let mut tokens = vec![broker.sign_in(&broker.browser(), "dev", user).await];
     while !stop.load(Ordering::Relaxed) {
         let newest = tokens.last().unwrap();
@@ -61,12 +61,12 @@ async fn purge(broker: &TestBroker) -> Purged {
 }
 
 #[actix_web::test]
-async fn tk_15_two_purges_beside_people_who_work_delete_only_what_is_dead() {
+async fn tk_15_concurrent_purges_delete_only_expired_rows() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
         broker.ready().await;
-        people_who_leave(&broker).await;
+        users_who_leave(&broker).await;
         let dead = (broker.rows("api_tokens"), broker.rows("sessions"));
         assert_eq!(dead, (4 * GONE, 3 * GONE));
         // Beyond the longest session and the day for which dead rows are kept.
@@ -74,9 +74,9 @@ async fn tk_15_two_purges_beside_people_who_work_delete_only_what_is_dead() {
 
         let stop = AtomicBool::new(false);
         let working = join_all([
-            somebody_works(&broker, "alice", &stop),
-            somebody_works(&twin, "alice", &stop),
-            somebody_works(&twin, "bob", &stop),
+            a_user_is_active(&broker, "alice", &stop),
+            a_user_is_active(&twin, "alice", &stop),
+            a_user_is_active(&twin, "bob", &stop),
         ]);
         let purging = async {
             let purged = tokio::join!(purge(&broker), purge(&twin));

@@ -88,14 +88,14 @@ fn the_first_command_is_the_demo_and_prints_what_the_readme_shows() {
 
 /// The file itself is run by `frontend-sample/e2e/examples.test.mjs`.
 #[test]
-fn the_spa_in_12_lines_is_the_file_that_a_browser_test_runs() {
+fn the_12_line_spa_is_the_file_that_a_browser_test_runs() {
     let app = file("frontend-sample/examples/minimal/app.js");
     assert_eq!(blocks("js"), [app.trim_end()]);
     assert_eq!(app.lines().count(), 12);
 }
 
 #[test]
-fn what_the_readme_links_to_is_there() {
+fn the_links_of_the_readme_exist() {
     let readme = file("README.md");
     let target = regex::Regex::new(r#"\]\(([^)]+)\)|(?:src|srcset)="([^"]+)""#).unwrap();
     let anchors: Vec<String> = readme
@@ -189,7 +189,7 @@ fn the_commands_of_the_keys_page_work_in_their_order() {
 }
 
 #[test]
-fn the_setting_and_the_answer_of_the_logout_page_are_as_the_broker_has_them() {
+fn the_examples_of_the_logout_page_match_the_broker() {
     let client = &blocks_of("docs/logout.md", "toml")[0];
     let folder = tempfile::tempdir().unwrap();
     let (rest, _) = CONFIG.split_once("[[clients]]").unwrap();

@@ -75,7 +75,7 @@ async fn ok_01_a_malformed_key_is_refused_without_the_store() {
 }
 
 #[actix_web::test]
-async fn ok_03_a_key_lives_as_long_as_configured_and_at_most_120_seconds() {
+async fn ok_03_a_key_is_valid_as_configured_and_at_most_120_seconds() {
     for seconds in [10, 120] {
         let setup = Setup::default().adjust(move |config| config.tokens.one_time_key_seconds = seconds);
         let broker = TestBroker::with(setup);
@@ -138,7 +138,7 @@ async fn ok_04_of_100_parallel_redemptions_over_two_instances_one_succeeds() {
 }
 
 #[actix_web::test]
-async fn ok_05_a_wrong_verifier_spends_nothing() {
+async fn ok_05_a_wrong_verifier_does_not_use_up_the_key() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
     let challenge = login.verifier.parse::<CodeVerifier>().unwrap().challenge().to_string();
@@ -163,7 +163,7 @@ async fn ok_05_a_wrong_verifier_spends_nothing() {
 }
 
 #[actix_web::test]
-async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_good() {
+async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_accepted() {
     let broker = TestBroker::start();
     broker.ready().await;
     for verifier in ["-._~".repeat(32), format!("{}Az9", "~".repeat(40))] {
@@ -198,7 +198,7 @@ fn with_another_client() -> TestBroker {
 }
 
 #[actix_web::test]
-async fn ok_07_a_named_client_is_the_keys_own() {
+async fn ok_07_client_id_must_be_the_client_of_the_key() {
     let broker = with_another_client();
     for (named, status) in
         [("sample", 200), ("other", 400), ("legacy", 400), ("nobody", 400), ("Sample", 400), ("", 400)]
@@ -216,7 +216,7 @@ async fn ok_07_a_named_client_is_the_keys_own() {
 }
 
 #[actix_web::test]
-async fn ok_07_an_origin_is_one_of_the_keys_client() {
+async fn ok_07_the_origin_must_belong_to_the_client_of_the_key() {
     let broker = with_another_client();
     let own = broker.url.clone();
     for (origin, status) in [
@@ -238,7 +238,7 @@ async fn ok_07_an_origin_is_one_of_the_keys_client() {
 }
 
 #[actix_web::test]
-async fn ok_08_a_key_comes_by_post_in_a_json_or_form_body() {
+async fn ok_08_a_key_is_sent_by_post_in_a_json_or_form_body() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients.retain(|client| !client.legacy)));
     let login = log_in(&broker, "alice").await;
@@ -373,7 +373,7 @@ async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_while_the_database_is_away_ends_the_session_afterwards() {
+async fn ok_09_a_replay_while_the_database_is_unavailable_ends_the_session_later() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -388,7 +388,7 @@ async fn ok_09_a_replay_while_the_database_is_away_ends_the_session_afterwards()
 
 /// A restart in the middle of an outage must not forget in silence what still has to end.
 #[actix_web::test]
-async fn ok_09_an_instance_that_stops_names_the_sessions_that_it_could_not_end() {
+async fn ok_09_a_stopping_instance_logs_the_sessions_it_could_not_end() {
     let log = Listener::start();
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
@@ -405,7 +405,7 @@ async fn ok_09_an_instance_that_stops_names_the_sessions_that_it_could_not_end()
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_without_proof_ends_nothing() {
+async fn ok_09_a_replay_without_proof_ends_no_session() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -415,7 +415,7 @@ async fn ok_09_a_replay_without_proof_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_ends_its_own_session_only_and_is_seen_by_every_instance() {
+async fn ok_09_a_replay_ends_only_its_own_session_on_every_instance() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..behind_a_proxy() });
     let twin = broker.twin();
     let [stolen, other] = [log_in(&broker, "alice").await, log_in(&broker, "alice").await];
@@ -428,7 +428,7 @@ async fn ok_09_a_replay_ends_its_own_session_only_and_is_seen_by_every_instance(
 }
 
 #[actix_web::test]
-async fn ok_10_whatever_is_wrong_with_a_key_the_answer_is_the_same() {
+async fn ok_10_the_response_is_the_same_for_every_invalid_key() {
     let broker = with_another_client();
     let used = log_in(&broker, "alice").await;
     redeemed(&broker, &used).await;
@@ -450,9 +450,9 @@ async fn ok_10_whatever_is_wrong_with_a_key_the_answer_is_the_same() {
     answers.push(("expired", post(&broker, with(&expired)).await));
 
     is_invalid_grant(&answers[0].1, "the first");
-    let like = answers[0].1.likeness();
+    let like = answers[0].1.normalized();
     for (what, answer) in &answers {
-        assert_eq!(answer.likeness(), like, "{what}");
+        assert_eq!(answer.normalized(), like, "{what}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
     }
 }
@@ -474,7 +474,7 @@ async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
 }
 
 #[actix_web::test]
-async fn ok_12_the_answer_is_the_documented_one() {
+async fn ok_12_the_response_is_as_documented() {
     let broker = TestBroker::start();
     for form in [false, true] {
         let login = log_in(&broker, "alice").await;
@@ -525,7 +525,7 @@ async fn ok_13_failed_redemptions_are_limited_per_address() {
 }
 
 #[actix_web::test]
-async fn ok_14_without_the_key_store_the_answer_is_503_and_nothing_is_tried_elsewhere() {
+async fn ok_14_without_the_key_store_the_response_is_503_without_fallback() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     let login = log_in(&broker, "alice").await;
@@ -556,7 +556,7 @@ async fn ok_14_without_the_key_store_the_answer_is_503_and_nothing_is_tried_else
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neither_good_nor_bad() {
+async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_unknown() {
     use token_broker::storage::Storage;
 
     use crate::support::postgres::Postgres;
@@ -600,7 +600,7 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neith
 }
 
 #[actix_web::test]
-async fn ok_15_losing_the_key_store_loses_open_logins_only() {
+async fn ok_15_losing_the_key_store_loses_only_logins_in_progress() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = redeemed(&broker, &log_in(&broker, "alice").await).await;
@@ -618,7 +618,7 @@ async fn ok_15_losing_the_key_store_loses_open_logins_only() {
 }
 
 #[test]
-fn ok_15_the_documentation_asks_for_no_eviction() {
+fn ok_15_the_documentation_requires_noeviction() {
     for (name, text) in [
         ("README.md", include_str!("../../README.md")),
         ("docs/architecture.md", include_str!("../../docs/architecture.md")),

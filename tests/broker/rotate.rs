@@ -51,7 +51,7 @@ async fn tk_09_a_successor_takes_over_within_the_same_session() {
 }
 
 #[actix_web::test]
-async fn tk_09_five_tabs_get_siblings_and_a_sixth_is_told_to_wait() {
+async fn tk_09_five_tabs_get_siblings_and_a_sixth_must_wait() {
     let broker = TestBroker::start();
     let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let session = broker.call("/api/me", &old).await.json()["session"]["id"].clone();
@@ -104,7 +104,7 @@ async fn tk_09_parallel_tabs_never_lose_the_session_on_postgresql_and_redis() {
 
 /// The instance that is asked next may have a clock that is a little behind.
 #[actix_web::test]
-async fn tk_09_a_clock_that_is_a_moment_behind_ends_no_session() {
+async fn tk_09_a_slightly_slow_clock_ends_no_session() {
     let broker = TestBroker::start();
     let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let new = token_of(&rotate(&broker, &old).await);
@@ -176,7 +176,7 @@ async fn tk_11_an_ended_token_is_not_revived() {
 
 /// Whoever rotates at the moment of the logout either has a token of an ended session or none.
 #[actix_web::test]
-async fn tk_11_a_rotation_beside_a_logout_leaves_no_live_token() {
+async fn tk_11_a_rotation_during_a_logout_leaves_no_live_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for _ in 0..5 {

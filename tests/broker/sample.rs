@@ -35,7 +35,7 @@ async fn files(broker: &TestBroker, browser: &Browser) -> Vec<Answer> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_07_every_file_of_the_sample_is_there_with_its_type_and_the_page_with_a_strict_policy() {
+async fn hd_05_hd_07_every_sample_file_has_its_type_and_the_page_a_strict_policy() {
     let broker = TestBroker::start();
     let files = files(&broker, &broker.browser()).await;
     let names: Vec<&str> = files.iter().map(|file| file.url.path()).collect();
@@ -65,7 +65,7 @@ async fn hd_05_hd_07_every_file_of_the_sample_is_there_with_its_type_and_the_pag
 }
 
 #[actix_web::test]
-async fn files_of_the_sample_are_compressed_where_the_browser_takes_it() {
+async fn files_of_the_sample_are_compressed_if_the_browser_accepts_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let url = broker.at("/sample/client/token-broker.js");
@@ -86,7 +86,7 @@ async fn files_of_the_sample_are_compressed_where_the_browser_takes_it() {
 }
 
 #[actix_web::test]
-async fn files_of_the_sample_are_asked_for_again_by_their_tag() {
+async fn files_of_the_sample_are_revalidated_by_etag() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for path in ["/", "/sample/app.js", "/sample/config.js", "/sample/views/token.js"] {
@@ -118,7 +118,7 @@ async fn files_of_the_sample_are_asked_for_again_by_their_tag() {
 }
 
 #[actix_web::test]
-async fn the_configuration_of_the_sample_is_the_brokers_own() {
+async fn the_configuration_of_the_sample_comes_from_the_broker() {
     let setup = Setup::default().adjust(|config| {
         config.sample.client_id = Some("vite-react".parse().unwrap());
         config.providers[1].display_name = "O'Reilly \"<Ops>\" \u{2028}".to_owned();
@@ -137,7 +137,7 @@ async fn the_configuration_of_the_sample_is_the_brokers_own() {
 }
 
 #[actix_web::test]
-async fn only_files_of_the_sample_are_served_also_from_a_folder() {
+async fn only_sample_files_are_served_even_from_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("views")).unwrap();
     for name in ["index.html", "app.js", "views/token.js", "secret.txt", "package.json", "e2e.test.mjs"] {
@@ -185,7 +185,7 @@ async fn only_files_of_the_sample_are_served_also_from_a_folder() {
 }
 
 #[actix_web::test]
-async fn ad_10_production_has_the_sample_only_where_it_is_switched_on() {
+async fn ad_10_production_has_the_sample_only_if_enabled() {
     let production = |on: bool| {
         TestBroker::with(Setup::default().adjust(move |config| {
             config.mode = Mode::Production;

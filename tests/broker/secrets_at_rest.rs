@@ -68,7 +68,7 @@ fn add_fixed_secrets(secrets: &mut Secrets, server_keys: &str) {
 }
 
 /// Lives through everything, dumps and searches; then presents what it found.
-async fn nothing_is_left_behind(database: Option<String>, dump_database: impl Fn() -> Dump) {
+async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn() -> Dump) {
     let log = Listener::start();
     let (broker, entropy, mut redis) = broker(database);
     #[cfg(feature = "postgres")]
@@ -213,17 +213,17 @@ fn strings(dumps: &[Dump]) -> BTreeSet<String> {
 }
 
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_nothing_that_opens_anything_is_left_in_sqlite_redis_and_log() {
+async fn er_03_ok_02_tk_02_no_credential_is_left_in_sqlite_redis_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
-    nothing_is_left_behind(Some(url.clone()), || dump::sqlite(&url)).await;
+    no_credential_is_left(Some(url.clone()), || dump::sqlite(&url)).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_nothing_that_opens_anything_is_left_in_postgresql_redis_and_log() {
+async fn er_03_ok_02_tk_02_no_credential_is_left_in_postgresql_redis_and_log() {
     let url = crate::support::postgres::database().replace("test@", &format!("test:{DATABASE_PASSWORD}@"));
-    nothing_is_left_behind(Some(url.clone()), || dump::postgres(&url)).await;
+    no_credential_is_left(Some(url.clone()), || dump::postgres(&url)).await;
 }
 
 #[actix_web::test]
@@ -246,7 +246,7 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
 
 /// What the program itself writes, at the most verbose level, in a form for people.
 #[actix_web::test]
-async fn er_03_the_demo_says_nothing_that_opens_anything() {
+async fn er_03_the_demo_logs_no_credential() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let port_text = port.to_string();
@@ -297,7 +297,7 @@ legacy = true
     }
 
     #[actix_web::test]
-    async fn er_03_serve_says_nothing_that_opens_anything() {
+    async fn er_03_serve_logs_no_credential() {
         let provider = broker::provider(&Arc::default());
         provider.register(DevClient {
             client_id: CLIENT_ID.to_owned(),

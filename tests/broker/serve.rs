@@ -94,7 +94,7 @@ impl InFlight {
 
 /// Both stores are away at the start, and the provider's name leads nowhere.
 #[actix_web::test]
-async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
+async fn ds_06_the_log_reports_outages_and_recovery() {
     let mut redis = RedisServer::prepare(&[&format!("requirepass {}", SECRETS[1])]);
     let nowhere = format!("postgres://test:{}@127.0.0.1:{}/none", SECRETS[0], free_port());
     let production = Production::new(&nowhere, &redis.url(), "https://provider.invalid").await;
@@ -120,7 +120,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
 }
 
 #[actix_web::test]
-async fn ds_08_sigterm_turns_readiness_false_and_lets_requests_in_flight_finish() {
+async fn ds_08_sigterm_turns_readiness_off_and_lets_requests_finish() {
     let redis = RedisServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
@@ -249,7 +249,7 @@ mod postgres {
 
 /// A provider that cannot be reached at all is told on the broker's own page.
 #[actix_web::test]
-async fn pr_22_serve_answers_while_its_provider_cannot_be_reached() {
+async fn pr_22_serve_responds_while_its_provider_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     let production = Production::new(&database, "memory:", "https://provider.invalid").await;

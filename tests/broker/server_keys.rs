@@ -81,7 +81,7 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 /// Calls, rotates and signs in, at one instance and the other; every answer must be good.
-async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
+async fn a_user_is_active(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
     let [here, there] = instances;
     let mut token = here.sign_in(&here.browser(), "dev", "alice").await;
     while !stop.load(Ordering::Relaxed) {
@@ -98,7 +98,7 @@ async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: 
     }
 }
 
-async fn all_go_on(rounds: &[AtomicUsize]) {
+async fn all_users_continue(rounds: &[AtomicUsize]) {
     let before: Vec<usize> = rounds.iter().map(|rounds| rounds.load(Ordering::Relaxed)).collect();
     while rounds.iter().zip(&before).any(|(now, before)| now.load(Ordering::Relaxed) < before + 2) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -112,9 +112,9 @@ async fn planned(setup: Setup) {
     let (stop, rounds) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 4]);
     let pairs = [[&broker, &twin], [&twin, &broker], [&broker, &broker], [&twin, &twin]];
     let working =
-        join_all(pairs.iter().zip(&rounds).map(|(pair, rounds)| somebody_works(*pair, &stop, rounds)));
+        join_all(pairs.iter().zip(&rounds).map(|(pair, rounds)| a_user_is_active(*pair, &stop, rounds)));
     let replacing = async {
-        all_go_on(&rounds).await;
+        all_users_continue(&rounds).await;
         for (issuing, known) in [(1, &[1, 2][..]), (2, &[1, 2]), (2, &[2])] {
             match (issuing, known.len()) {
                 (1, _) => add(&broker),
@@ -123,7 +123,7 @@ async fn planned(setup: Setup) {
                 _ => retire(&broker, 1),
             }
             tokio::join!(knows(&broker, issuing, known), knows(&twin, issuing, known));
-            all_go_on(&rounds).await;
+            all_users_continue(&rounds).await;
         }
         stop.store(true, Ordering::Relaxed);
     };
@@ -132,19 +132,19 @@ async fn planned(setup: Setup) {
 }
 
 #[actix_web::test]
-async fn tk_06_nobody_notices_a_planned_replacement_on_sqlite() {
+async fn tk_06_a_planned_rotation_has_no_downtime_on_sqlite() {
     planned(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_06_nobody_notices_a_planned_replacement_on_postgresql_and_redis() {
+async fn tk_06_a_planned_rotation_has_no_downtime_on_postgresql_and_redis() {
     let database = Some(crate::support::storage::Database::postgres().migrated().await.url);
     planned(Setup { database, key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[actix_web::test]
-async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_way_ends_cleanly() {
+async fn tk_06_an_emergency_rotation_signs_all_users_out_at_once() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let browser = broker.browser();
@@ -193,7 +193,7 @@ async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_wa
 
 /// An instance whose file comes later, as when each machine has its own.
 #[actix_web::test]
-async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_ones_tokens() {
+async fn tk_06_with_add_wait_issue_no_instance_refuses_tokens_of_another() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let late = broker.twin_with(|config| {
         let file = config.server_keys.file.as_mut().unwrap();
@@ -229,7 +229,7 @@ async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_
 }
 
 #[actix_web::test]
-async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_to_mend() {
+async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix_it() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -305,7 +305,7 @@ async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_file_that_is_refused() {
+async fn er_06_key_changes_and_refused_key_files_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -344,7 +344,7 @@ async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_fil
 
 /// The program itself, by its commands and SIGHUP, which must not end it.
 #[actix_web::test]
-async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {
+async fn ad_11_keys_are_rotated_by_command_and_sighup_reloads_them() {
     let redis = redis::RedisServer::start(&[]);
     let provider = "https://provider.invalid";
     let folder = tempfile::tempdir().unwrap();

@@ -98,7 +98,7 @@ async fn se_04_the_list_shows_own_live_sessions_with_their_devices_and_no_token(
 }
 
 #[actix_web::test]
-async fn se_04_what_is_over_is_not_listed_and_what_could_be_used_is() {
+async fn se_04_only_usable_sessions_are_listed() {
     let broker = TestBroker::start();
     let ended = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(broker.post("/api/logout", &ended, &json!({})).await.status.as_u16() / 100, 2);
@@ -141,7 +141,7 @@ async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist(
     for bad in [&*bobs, &ended, "x", "0", "%00", "%ff", "'%20or%201=1--", "..%2f..", "current", "null", &long]
     {
         let answer = delete(&broker, &format!("/api/sessions/{bad}"), &alice).await;
-        assert_eq!(answer.likeness(), missing.likeness(), "{bad}");
+        assert_eq!(answer.normalized(), missing.normalized(), "{bad}");
     }
     assert_eq!([status(&broker, &alice).await, status(&broker, &bob).await], [200, 200]);
     let users_id = broker.call("/api/me", &bob).await.json()["user"]["id"].as_str().unwrap().to_owned();
@@ -193,7 +193,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
 }
 
 #[actix_web::test]
-async fn er_06_each_session_that_ends_leaves_one_event() {
+async fn er_06_each_ended_session_is_audited_once() {
     let broker = TestBroker::start();
     let mut tokens = Vec::new();
     let mut sessions = BTreeSet::new();
@@ -219,7 +219,7 @@ async fn er_06_each_session_that_ends_leaves_one_event() {
 
 /// `${api}/sessions/${id}` of an app whose id is empty.
 #[actix_web::test]
-async fn se_04_an_empty_id_ends_nothing() {
+async fn se_04_an_empty_id_ends_no_session() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -286,7 +286,7 @@ async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_without_the_database_nothing_is_said_about_sessions_and_none_ends() {
+async fn br_11_without_the_database_sessions_are_unknown_and_none_ends() {
     let mut server = Postgres::own();
     let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
     broker.storage().migrate().await.unwrap();

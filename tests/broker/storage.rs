@@ -34,7 +34,7 @@ macro_rules! on_both {
 }
 
 on_both! {
-    what_is_written_is_read_back
+    written_values_are_read_back
     pr_15_a_user_is_found_by_provider_and_subject_only
     pr_23_parallel_first_logins_create_one_user
     a_disabled_user_is_refused_and_not_changed
@@ -43,17 +43,17 @@ on_both! {
     tk_09_rotation_supersedes_once_and_allows_siblings
     tk_09_parallel_rotations_write_only_the_allowed_siblings
     tk_09_a_refused_rotation_changes_nothing
-    tk_15_live_tokens_are_capped_at_login_and_rotation
+    tk_15_live_tokens_are_limited_at_login_and_rotation
     tk_15_the_newest_token_survives_a_clock_that_was_set_back
-    tk_15_dead_rows_are_purged
+    tk_15_expired_rows_are_purged
     tk_15_several_instances_purge_at_once
     se_01_ending_a_session_ends_its_tokens_and_no_others
     se_05_all_sessions_of_a_user_end
     tk_14_a_revoked_token_is_flagged
-    the_audit_trail_is_kept
+    the_audit_trail_is_stored
 }
 
-async fn what_is_written_is_read_back(database: Database) {
+async fn written_values_are_read_back(database: Database) {
     let storage = &database.storage;
     storage.ping().await.unwrap();
     let begun = login("alice", noon());
@@ -231,7 +231,7 @@ async fn tk_09_a_refused_rotation_changes_nothing(database: Database) {
     assert!(matches!(refused, Rotation::Refused));
 }
 
-async fn tk_15_live_tokens_are_capped_at_login_and_rotation(database: Database) {
+async fn tk_15_live_tokens_are_limited_at_login_and_rotation(database: Database) {
     let storage = &database.storage;
     let mut handles = Vec::new();
     for n in 0..4 {
@@ -263,7 +263,7 @@ async fn tk_15_the_newest_token_survives_a_clock_that_was_set_back(database: Dat
     assert_eq!(found(storage, old.handle).await.revoked_at, Some(noon()));
 }
 
-async fn tk_15_dead_rows_are_purged(database: Database) {
+async fn tk_15_expired_rows_are_purged(database: Database) {
     let storage = &database.storage;
     let day = 86_400;
     let expires = sign_in(storage, login("alice", noon())).await.token.facts;
@@ -344,7 +344,7 @@ fn event(at: token_broker::domain::clock::Timestamp) -> AuditEvent {
     AuditEvent::new(AuditKind::LoginStarted, at, "request")
 }
 
-async fn the_audit_trail_is_kept(database: Database) {
+async fn the_audit_trail_is_stored(database: Database) {
     let storage: &Storage = &database.storage;
     let facts = sign_in(storage, login("alice", noon())).await.token.facts;
     let full = AuditEvent {

@@ -53,7 +53,7 @@ async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
 }
 
 /// Never migrated, without a column, and from before the newest migration.
-async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready<C: SimpleConnection>(
+async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
     database: Database,
     owner: impl Fn(&str) -> C,
 ) {
@@ -105,8 +105,8 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::sqlite(), |url| {
+    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
+        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::sqlite(), |url| {
             SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap()
         })
         .await;
@@ -130,8 +130,8 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::postgres(), |url| {
+    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
+        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::postgres(), |url| {
             PgConnection::establish(url).unwrap()
         })
         .await;
@@ -148,7 +148,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
+    async fn br_11_a_stopped_server_is_unavailable_until_it_is_back() {
         let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         for _ in 0..2 {
@@ -158,7 +158,7 @@ mod postgres {
         is_unavailable(storage.ping(), 3).await;
 
         server.resume();
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
         for _ in 0..3 {
             let answers = join_all((0..12).map(|_| storage.find_token(handle))).await;
             assert!(answers.into_iter().all(|answer| answer.unwrap().is_some()));
@@ -180,7 +180,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_broker_starts_while_the_server_is_away_and_never_falls_back() {
+    async fn a_broker_starts_without_its_database_and_never_falls_back() {
         let mut server = Postgres::own();
         let url = server.database();
         server.stop();
@@ -208,7 +208,7 @@ mod postgres {
             is_unavailable(storage.ping(), seconds).await;
         }
         drop(frozen);
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
     }
 
     #[tokio::test]
@@ -228,7 +228,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_purge_leaves_the_work_to_whoever_is_at_it() {
+    async fn only_one_purge_runs_at_a_time() {
         let database = Database::postgres().migrated().await;
         let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
         database.storage.end_session(session, noon()).await.unwrap();
@@ -241,7 +241,7 @@ mod postgres {
         assert_eq!(purge().await.unwrap(), Purged { tokens: 1, sessions: 1, audit_events: 0 });
     }
 
-    async fn until_it_answers(storage: &Storage) {
+    async fn wait_until_it_answers(storage: &Storage) {
         within(RECOVERY, "recovery", until(async || storage.ping().await)).await;
     }
 }

@@ -109,7 +109,7 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn the_files_are_for_their_owner_only() {
+    async fn the_files_are_readable_only_by_their_owner() {
         let database = Database::sqlite().migrated().await;
         let file = database.url.strip_prefix("sqlite:").unwrap();
         for path in [file.to_owned(), format!("{file}-wal"), format!("{file}-shm")] {
@@ -168,7 +168,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn ad_07_a_role_that_cannot_change_the_schema_can_ask_what_is_missing() {
+    async fn ad_07_a_role_without_schema_rights_can_list_missing_migrations() {
         let database = Database::postgres().migrated().await;
         let mut owner = PgConnection::establish(&database.url).unwrap();
         let role = format!("server_{}", database.url.rsplit('_').next().unwrap());

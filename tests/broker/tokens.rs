@@ -38,7 +38,7 @@ fn ring(ids: &[u32]) -> KeyRing {
 }
 
 #[actix_web::test]
-async fn tk_01_the_documented_patterns_find_every_credential() {
+async fn tk_01_the_documented_patterns_match_every_credential() {
     let documentation = include_str!("../../docs/architecture.md");
     let pattern = |prefix: &str| {
         let mut patterns =
@@ -57,7 +57,7 @@ async fn tk_01_the_documented_patterns_find_every_credential() {
 
 /// Every byte but the prefix and the key's id must be guessed: 128 bits of handle and 224 of MAC.
 #[test]
-fn tk_02_nothing_of_a_token_can_be_foreseen() {
+fn tk_02_tokens_are_unpredictable() {
     let ring = ring(&[1]);
     let mut seen = vec![BTreeSet::new(); 48];
     for _ in 0..500 {
@@ -85,7 +85,7 @@ fn guesses(bytes: &[u8]) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
+async fn tk_03_no_stored_value_works_as_a_credential() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = sign_in(&broker, "alice").await;
@@ -165,7 +165,7 @@ const ENDS: [(&str, &str); 8] = [
 ];
 
 #[actix_web::test]
-async fn tk_05_a_right_mac_is_never_enough() {
+async fn tk_05_a_valid_mac_alone_is_not_enough() {
     for (what, statement) in ENDS {
         let broker = TestBroker::start();
         let [token, other] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
@@ -225,7 +225,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_token_lives_seven_days_by_the_servers_clock() {
+async fn tk_07_a_token_is_valid_for_seven_days_by_the_servers_clock() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let facts = broker.call("/api/me", &token).await.json()["token"].clone();
@@ -249,7 +249,7 @@ async fn tk_07_a_shorter_lifetime_is_kept() {
 }
 
 #[actix_web::test]
-async fn tk_08_each_login_gives_a_token_of_its_own() {
+async fn tk_08_each_login_issues_its_own_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let mut tokens = Vec::new();
@@ -320,7 +320,7 @@ async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
+async fn tk_15_live_tokens_are_limited_and_the_oldest_is_revoked() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
     let mut tokens = Vec::new();
     let bob = sign_in(&broker, "bob").await;
@@ -336,7 +336,7 @@ async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
 }
 
 #[actix_web::test]
-async fn tk_15_dead_rows_are_purged_on_schedule() {
+async fn tk_15_expired_rows_are_purged_on_schedule() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.purge.interval_seconds = 1));
     for _ in 0..3 {
         sign_in(&broker, "alice").await;
@@ -348,7 +348,7 @@ async fn tk_15_dead_rows_are_purged_on_schedule() {
 }
 
 #[actix_web::test]
-async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
+async fn tk_16_a_token_appears_only_in_the_response_that_issues_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let login = broker.log_in(&browser, "dev", "alice", "").await;
@@ -394,7 +394,7 @@ const STOLEN: [(&str, &str); 9] = [
 ];
 
 #[actix_web::test]
-async fn tk_18_a_row_that_was_changed_makes_its_token_nobodys() {
+async fn tk_18_a_changed_row_invalidates_its_token() {
     let broker = TestBroker::start();
     let other = sign_in(&broker, "bob").await;
     for (what, assignment) in STOLEN {
@@ -421,7 +421,7 @@ async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
 }
 
 #[actix_web::test]
-async fn tk_19_a_clock_that_is_set_back_revives_nothing() {
+async fn tk_19_a_clock_that_is_set_back_revives_no_token() {
     let broker = TestBroker::start();
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     let logged_out = sign_in(&broker, "alice").await;

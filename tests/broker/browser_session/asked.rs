@@ -33,7 +33,7 @@ async fn check(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str
 }
 
 #[actix_web::test]
-async fn the_sessions_own_provider_or_none_is_continued_another_one_is_asked() {
+async fn a_session_is_continued_only_for_its_own_provider() {
     let broker = TestBroker::start();
     let at_dev = signed_in(&broker, "dev", 10).await;
     let at_ops = signed_in(&broker, "ops", 10).await;
@@ -99,7 +99,7 @@ async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
 }
 
 #[actix_web::test]
-async fn ls_16_who_is_expected_is_compared_with_who_is_signed_in() {
+async fn ls_16_login_hint_is_compared_with_the_signed_in_user() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for (hint, expected) in [
@@ -165,7 +165,7 @@ async fn ls_16_prompt_none_shows_no_page() {
 }
 
 #[actix_web::test]
-async fn ls_16_the_single_provider_is_asked_silently() {
+async fn ls_16_a_single_provider_is_asked_with_prompt_none() {
     for (kept, expected) in [(0, Leads::Provider("dev")), (1, login_required())] {
         let broker = TestBroker::with(Setup::default().adjust(move |config| {
             let provider = config.providers.remove(kept);
@@ -179,7 +179,7 @@ async fn ls_16_the_single_provider_is_asked_silently() {
 
 /// What the broker itself decides needs no permission; what goes on to the provider does.
 #[actix_web::test]
-async fn ls_16_prompt_none_needs_no_permission_while_no_provider_is_asked() {
+async fn ls_16_prompt_none_needs_no_permission_without_a_provider() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients[0].login_parameters.clear()));
     let browser = signed_in(&broker, "dev", 10).await;
@@ -201,7 +201,7 @@ async fn ls_16_prompt_none_needs_no_permission_while_no_provider_is_asked() {
 
 /// Silent or not, a login is a navigation of the window: a frame is refused whoever is signed in.
 #[actix_web::test]
-async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_a_fetch() {
+async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_fetch() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for destination in ["iframe", "frame", "empty", "image"] {
@@ -215,7 +215,7 @@ async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_a_fetch() {
 }
 
 #[actix_web::test]
-async fn a_wrong_request_is_refused_whoever_is_signed_in() {
+async fn an_invalid_request_is_refused_even_if_a_user_is_signed_in() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for (name, value, code) in [

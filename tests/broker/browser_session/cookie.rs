@@ -12,7 +12,7 @@ use crate::support::broker::HTTPS_URL;
 use crate::support::rows;
 
 #[actix_web::test]
-async fn hd_08_the_session_cookie_has_every_attribute_and_says_nothing() {
+async fn hd_08_the_session_cookie_has_all_attributes_and_is_opaque() {
     for (setup, host, name, secure) in [
         (Setup::https(), "auth.example.com", "__Host-Http-tb_session", "Secure; "),
         (Setup::default(), "localhost", "tb_session", ""),
@@ -38,7 +38,7 @@ async fn hd_08_the_session_cookie_has_every_attribute_and_says_nothing() {
 
 /// On https nothing is read that plain http or a neighbour under the same domain could have set.
 #[actix_web::test]
-async fn se_08_an_https_broker_reads_no_cookie_that_a_neighbour_can_plant() {
+async fn se_08_an_https_broker_reads_no_cookie_that_another_subdomain_can_set() {
     let broker = TestBroker::with(Setup::https());
     broker.ready().await;
     let browser = broker.browser();
@@ -53,7 +53,7 @@ async fn se_08_an_https_broker_reads_no_cookie_that_a_neighbour_can_plant() {
 }
 
 #[actix_web::test]
-async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
+async fn se_08_a_planted_cookie_never_becomes_a_session_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let foreign = KeyRing::new(KeyId(1), vec![ServerKey::new(KeyId(1), vec![7; 32]).unwrap()]).unwrap();
@@ -87,7 +87,7 @@ async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
 /// An attacker's own live cookie in the victim's browser: whoever then signs in gets another one, and the
 /// attacker's is dead.
 #[actix_web::test]
-async fn se_08_who_signs_in_over_a_planted_live_session_does_not_share_it() {
+async fn se_08_a_sign_in_over_a_planted_session_does_not_share_it() {
     let broker = TestBroker::start();
     let (attacker, victim) = (broker.browser(), broker.browser());
     broker.sign_in(&attacker, "dev", "bob").await;
@@ -100,7 +100,7 @@ async fn se_08_who_signs_in_over_a_planted_live_session_does_not_share_it() {
 }
 
 #[actix_web::test]
-async fn hd_09_of_two_session_cookies_neither_is_believed_nor_ended() {
+async fn hd_09_two_session_cookies_are_neither_accepted_nor_ended() {
     let broker = TestBroker::start();
     let (one, other) = (broker.browser(), broker.browser());
     let tokens = [broker.sign_in(&one, "dev", "alice").await, broker.sign_in(&other, "dev", "bob").await];
@@ -192,7 +192,7 @@ fn ring(issuing: u32, ids: &[u32]) -> ServerKeysConfig {
 }
 
 #[actix_web::test]
-async fn tk_06_a_cookie_dies_with_the_server_key_that_sealed_it_unless_it_was_sealed_anew() {
+async fn tk_06_a_cookie_is_invalid_without_the_key_that_sealed_it_unless_it_was_resealed() {
     let old = TestBroker::with(Setup::default().adjust(|config| config.server_keys = ring(1, &[1])));
     let browser = old.browser();
     old.sign_in(&browser, "dev", "alice").await;

@@ -164,7 +164,7 @@ async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_t
 
 /// The key of a continued session is held to everything that the callback's key is.
 #[actix_web::test]
-async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_once() {
+async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_works_once() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -248,7 +248,7 @@ impl End {
 }
 
 #[actix_web::test]
-async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes() {
+async fn se_01_after_its_end_a_session_needs_the_provider_and_its_cookie_is_removed() {
     for end in [End::Logout, End::LogoutEverywhere, End::Administrator, End::Disabled, End::Expired] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -303,7 +303,7 @@ async fn tk_11_a_session_can_be_shorter() {
 }
 
 #[actix_web::test]
-async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one() {
+async fn se_08_a_login_starts_a_new_session_and_ends_the_previous_one_of_the_browser() {
     for user in ["alice", "bob"] {
         let broker = TestBroker::start();
         let (browser, elsewhere) = (broker.browser(), broker.browser());
@@ -330,7 +330,7 @@ async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one(
 }
 
 #[actix_web::test]
-async fn a_login_that_fails_leaves_the_session_as_it_was() {
+async fn a_failed_login_does_not_change_the_session() {
     let broker = TestBroker::start();
     let (browser, bobs) = (broker.browser(), broker.browser());
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -384,7 +384,7 @@ async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
 }
 
 #[actix_web::test]
-async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
+async fn tk_15_reloads_in_one_browser_revoke_no_token_of_another() {
     let broker = TestBroker::start();
     broker.ready().await;
     let phone = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -405,7 +405,7 @@ async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
 
 /// A legacy client's contract is one token for all browsers of a user: it has no part in this browser's session.
 #[actix_web::test]
-async fn a_legacy_client_neither_begins_nor_continues_nor_ends_a_browsers_session() {
+async fn a_legacy_client_does_not_start_continue_or_end_a_browser_session() {
     let broker = TestBroker::start();
     broker.ready().await;
     let legacy = broker.browser();

@@ -19,7 +19,7 @@ async fn assert_unknown(broker: &TestBroker, browser: &Browser, parameters: &[(&
 }
 
 #[actix_web::test]
-async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
+async fn an_unavailable_key_store_signs_no_user_out_and_uses_up_no_token() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(
         Setup { key_store: Some(redis.url()), ..Setup::default() }
@@ -41,7 +41,7 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
 /// The key store goes away between the sign-in and the parking of the key: the session before is over, so the
 /// browser needs the new one's cookie, with which the next click succeeds.
 #[actix_web::test]
-async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in() {
+async fn ds_06_if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let redis = RedisServer::start(&[]);
     let parking = |right: &str| redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg(right));
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
@@ -69,7 +69,7 @@ async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in
 }
 
 #[actix_web::test]
-async fn a_database_that_another_writer_holds_signs_nobody_out() {
+async fn a_locked_database_signs_no_user_out() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -88,7 +88,7 @@ mod postgres {
     use crate::support::redis;
 
     #[actix_web::test]
-    async fn a_database_that_is_away_signs_nobody_out() {
+    async fn an_unavailable_database_signs_no_user_out() {
         let mut server = Postgres::own();
         let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
         broker.storage().migrate().await.unwrap();

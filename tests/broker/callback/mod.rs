@@ -73,7 +73,7 @@ fn exchanges(broker: &TestBroker) -> u64 {
 }
 
 #[actix_web::test]
-async fn cb_01_only_the_state_of_a_live_attempt_counts() {
+async fn cb_01_only_the_state_of_a_live_attempt_is_accepted() {
     let broker = started().await;
     let (begun, other) = (Begun::new(&broker).await, Begun::new(&broker).await);
     let state = begun.parameter("state");
@@ -130,7 +130,7 @@ async fn cb_02_a_login_cannot_be_completed_in_another_browser() {
 }
 
 #[actix_web::test]
-async fn hd_09_a_cookie_that_stands_there_twice_fails_the_attempt() {
+async fn hd_09_a_cookie_that_is_sent_twice_fails_the_attempt() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     let (name, value) = begun.cookie();
@@ -144,7 +144,7 @@ async fn hd_09_a_cookie_that_stands_there_twice_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn cb_04_the_issuer_is_compared_and_missed_where_it_was_announced() {
+async fn cb_04_the_issuer_must_match_and_be_present_if_announced() {
     let broker = started().await;
     let issuer = broker.provider.issuer();
     for bad in [
@@ -167,7 +167,7 @@ async fn cb_04_the_issuer_is_compared_and_missed_where_it_was_announced() {
 }
 
 #[actix_web::test]
-async fn cb_05_an_answer_on_another_providers_path_is_refused() {
+async fn cb_05_a_callback_on_the_path_of_another_provider_is_refused() {
     let broker = started().await;
     for (provider, own, foreign) in [("dev", "/dev?", "/ops?"), ("ops", "/ops?", "/dev?")] {
         for path in [foreign, "/nobody?", "/DEV?", "?", "/?"] {
@@ -200,7 +200,7 @@ async fn cb_05_a_callback_path_may_be_bare_and_may_end_with_a_slash() {
 }
 
 #[actix_web::test]
-async fn cb_06_cb_08_an_answer_that_is_none_goes_nowhere() {
+async fn cb_06_cb_08_an_incomplete_callback_is_never_redirected() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     for more in
@@ -222,7 +222,7 @@ async fn cb_06_cb_08_an_answer_that_is_none_goes_nowhere() {
 }
 
 #[actix_web::test]
-async fn cb_06_a_fault_of_the_providers_redirect_ends_on_the_own_page() {
+async fn cb_06_a_faulty_provider_redirect_ends_on_the_brokers_page() {
     let broker = started().await;
     for (fault, code) in [
         ("callback_error_and_code", "invalid_request"),

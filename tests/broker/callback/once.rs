@@ -34,7 +34,7 @@ async fn cb_03_of_parallel_callbacks_one_proceeds() {
 }
 
 #[actix_web::test]
-async fn cb_03_whatever_came_of_it_there_is_no_second() {
+async fn cb_03_an_attempt_works_once_whatever_its_result() {
     let broker = started().await;
     for choice in [
         "&deny=1",
@@ -65,7 +65,7 @@ async fn cb_03_whatever_came_of_it_there_is_no_second() {
 }
 
 #[actix_web::test]
-async fn cb_03_an_outage_of_the_key_store_is_no_verdict_and_uses_nothing_up() {
+async fn cb_03_a_key_store_outage_is_reported_as_such_and_uses_nothing_up() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     broker.ready().await;

@@ -126,7 +126,7 @@ async fn each_fault_changes_only_its_part_of_plain_oauth2() {
 }
 
 #[tokio::test]
-async fn each_switch_changes_what_it_says_and_back() {
+async fn each_switch_can_be_set_and_reset() {
     let script = Script::new();
     let url = script.provider.url();
     let look = async |switch: Option<&str>| {
@@ -162,7 +162,7 @@ async fn new_keys_sign_after_a_rotation() {
 }
 
 #[tokio::test]
-async fn pr_08_a_short_key_signs_when_it_is_asked_to() {
+async fn pr_08_a_short_key_can_be_used_to_sign() {
     let script = Script::new();
     script.provider.faults().set(FaultSwitch::WeakRsa, true);
     let code = script.callback(Kind::Oidc, "user=alice").await.code().to_owned();
@@ -176,7 +176,7 @@ async fn pr_08_a_short_key_signs_when_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn without_the_iss_parameter_neither_discovery_nor_callbacks_speak_of_it() {
+async fn without_iss_neither_discovery_nor_callbacks_contain_it() {
     let script = Script::new();
     script.provider.faults().set(FaultSwitch::DiscoveryNoIssParameter, true);
     assert_eq!(script.callback(Kind::Oidc, "user=alice").await.get("iss"), None);

@@ -88,7 +88,7 @@ async fn a_script_signs_in_with_plain_oauth2() {
 }
 
 #[tokio::test]
-async fn the_discovery_document_names_what_is_there() {
+async fn the_discovery_document_names_existing_endpoints() {
     let script = Script::new();
     let document = json_of(script.get("/.well-known/openid-configuration")).await;
     assert_eq!(document["issuer"], script.provider.issuer());
@@ -216,7 +216,7 @@ async fn a_code_works_once_within_a_minute_for_its_client_and_address() {
 }
 
 #[tokio::test]
-async fn nothing_is_redirected_to_an_unregistered_address() {
+async fn unregistered_addresses_get_no_redirect() {
     let script = Script::new();
     let good = script.authorize_url(Kind::Oidc).to_string();
     let good = good.strip_prefix(script.provider.url()).unwrap();
@@ -316,7 +316,7 @@ async fn an_outage_cuts_off_requests_in_flight() {
 }
 
 #[tokio::test]
-async fn with_open_registration_any_client_may_go_to_a_loopback_address() {
+async fn with_open_registration_any_client_can_use_a_loopback_address() {
     let script = Script::with_open_registration();
     let form = script.authorize_url(Kind::Oidc).to_string().replace("client_id=broker", "client_id=mine");
     let path = |address: &str| {
@@ -336,7 +336,7 @@ async fn with_open_registration_any_client_may_go_to_a_loopback_address() {
 }
 
 #[tokio::test]
-async fn signs_tokens_for_tests_and_remembers_who_walks_into_the_trap() {
+async fn signs_tokens_for_tests_and_records_requests_to_the_trap() {
     let script = Script::new();
     let token = script.provider.sign("logout+jwt", &json!({"jti": "1"})).unwrap();
     assert!(script.is_signed_by_the_provider(&token).await);

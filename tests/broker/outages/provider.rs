@@ -30,7 +30,7 @@ async fn pr_22_the_provider_stops_in_the_middle_of_a_login() {
 
 /// Before the first login nothing is known of the provider.
 #[actix_web::test]
-async fn pr_22_the_provider_is_away_before_the_first_login() {
+async fn pr_22_the_provider_is_unavailable_before_the_first_login() {
     let mut broker = TestBroker::start();
     let stopped = broker.stop_provider().await;
     let page = within(SOON, "/login", broker.browser().navigate(&broker.login(&[]).url)).await;
@@ -46,7 +46,7 @@ async fn pr_22_the_provider_is_away_before_the_first_login() {
 
 /// The provider takes the request and never answers, at every point at which the broker asks it something.
 #[actix_web::test]
-async fn pr_22_a_silent_provider_ends_a_login_in_time() {
+async fn pr_22_a_login_at_an_unresponsive_provider_ends_in_time() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let cold = broker.twin();

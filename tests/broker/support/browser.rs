@@ -209,7 +209,7 @@ impl Answer {
 
     /// Everything that two answers can have in common: status, headers and body without date and request id.
     /// The order of a list of header names says nothing.
-    pub fn likeness(&self) -> (StatusCode, BTreeMap<String, String>, String) {
+    pub fn normalized(&self) -> (StatusCode, BTreeMap<String, String>, String) {
         let names = self.headers.keys().map(|name| name.as_str());
         let kept = names.filter(|name| !["date", "x-request-id"].contains(name));
         let sorted = |text: &str| {
