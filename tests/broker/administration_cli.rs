@@ -1,4 +1,4 @@
-//! What all administrative commands have in common: how they are used, refused, and fail.
+//! Behaviour common to all administrative commands: help, refusals and failures.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::storage::Database;
 
 const ID: &str = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
 
-/// One that reads or changes something, of each file.
+/// One command of each group that uses the database.
 const COMMANDS: [&[&str]; 9] = [
     &["users", "list"],
     &["users", "disable", "alice"],
@@ -164,7 +164,7 @@ async fn ad_05_there_is_no_administration_over_http() {
             }
         }
     }
-    // What the admin listener has can only be read.
+    // The endpoints of the admin listener are read-only.
     for path in ["/metrics", "/healthz"] {
         let answer = browser.send(Method::POST, &format!("{}{path}", broker.admin_url), &[], None).await;
         assert_eq!(answer.status, 405, "{path}: {answer:?}");

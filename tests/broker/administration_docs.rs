@@ -1,6 +1,6 @@
-//! `docs/administration.md`: its commands are run as they stand there, and print what stands there.
+//! `docs/administration.md`: its commands are run as written and must print the output shown.
 //!
-//! `UPDATE_DOCS=1` writes what they print into the page.
+//! `UPDATE_DOCS=1` writes the actual output into the page.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ const COMMANDS: &str = "```sh\n";
 const OUTPUT: &str = "```\n```text\n";
 const END: &str = "```\n";
 
-/// The text without what differs from one run, or one machine, to the next.
+/// The text without values that differ between runs and machines.
 fn normalized(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, stand_in) in [
@@ -36,7 +36,7 @@ fn normalized(text: &str) -> String {
     text
 }
 
-/// Runs the commands of one block; gives what they print, remarks included.
+/// Runs the commands of one block; returns their output, including notices.
 fn run(desk: &Desk, script: &str, ids: &[(&str, String)]) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_token-broker")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
@@ -88,7 +88,7 @@ async fn the_commands_of_the_page_print_what_it_shows() {
     all_commands_are_shown(&desk, &scripts);
 }
 
-/// The commands come from the program's own help.
+/// Checks that the page has an example of every command in the help.
 fn all_commands_are_shown(desk: &Desk, scripts: &str) {
     let mut missing = BTreeSet::new();
     for command in ["users", "sessions", "tokens", "resource-servers", "audit"] {

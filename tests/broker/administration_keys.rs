@@ -1,4 +1,4 @@
-//! `keys`: the shared file under several commands at once, and keys that resource servers still need.
+//! `keys`: concurrent commands on the shared file, and keys that resource servers still need.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ fn ids(desk: &Desk) -> Vec<u64> {
     listed.as_array().unwrap().iter().map(|key| key["id"].as_u64().unwrap()).collect()
 }
 
-/// Runs `keys retire` with this, which must be refused and change nothing; gives the complaint.
+/// Runs `keys retire` with these arguments, which must be refused and change nothing; returns the error.
 fn stays(desk: &Desk, arguments: &[&str], code: i32) -> String {
     let before = read(desk);
     let complaint = desk.refused(code, &[&["keys", "retire"], arguments, &FILE[..]].concat());
@@ -35,7 +35,7 @@ fn retired(desk: &Desk, arguments: &[&str]) -> String {
     desk.done(&[&["keys", "retire"], arguments, &FILE[..]].concat())
 }
 
-/// Key 2 issues, and what people hold of key 1 is dead.
+/// Makes key 2 the issuing key, long enough ago that everything key 1 issued has expired.
 fn replace_long_ago(desk: &Desk) {
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
@@ -73,7 +73,7 @@ async fn ad_11_leftovers_of_a_killed_command_are_harmless() {
     assert!(!desk.folder().join("server_keys.toml.new").exists());
 }
 
-/// Whoever has the file keeps the others waiting no longer than it lives.
+/// A process that holds the lock blocks the others only until it ends.
 #[actix_web::test]
 async fn ad_11_a_command_waits_for_the_previous_one() {
     let desk = Desk::at("sqlite:unused");
@@ -81,7 +81,7 @@ async fn ad_11_a_command_waits_for_the_previous_one() {
     held.lock().unwrap();
     std::thread::scope(|scope| {
         let adding = scope.spawn(|| desk.run(&[&["keys", "add"], &FILE[..]].concat()));
-        // Readers are not kept waiting, and find what was there.
+        // Readers do not wait, and see the old file.
         for _ in 0..5 {
             assert_eq!(ids(&desk), [1]);
         }
@@ -146,7 +146,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_is_not_removed_by_mistak
     }
 }
 
-/// Both reasons at once: who agrees to one by `--yes` has read the other.
+/// Both reasons are reported together, so that `--yes` confirms both.
 #[actix_web::test]
 async fn ad_11_all_reasons_to_keep_a_key_are_reported_before_the_confirmation() {
     let database = Database::sqlite().migrated().await;
@@ -161,7 +161,7 @@ async fn ad_11_all_reasons_to_keep_a_key_are_reported_before_the_confirmation() 
     assert_eq!(listed[0]["secrets"][0]["works"], json!(false));
 }
 
-/// Whether a resource server needs the key is not known: that is no no.
+/// It is unknown whether a resource server needs the key, so it is not removed.
 #[actix_web::test]
 async fn ad_11_a_key_is_not_removed_while_the_database_is_unavailable() {
     let desk = Desk::at("sqlite:missing/folder/broker.sqlite");
@@ -177,7 +177,7 @@ async fn ad_11_a_key_is_not_removed_while_the_database_is_unavailable() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8(ended.stderr).unwrap().contains("--config <FILE>"));
     assert_eq!(ids(&desk), [1, 2]);
-    // In an emergency nobody is asked.
+    // In an emergency, `--yes` needs no database.
     retired(&desk, &["1", "--yes"]);
     assert_eq!(ids(&desk), [2]);
 }

@@ -1,4 +1,4 @@
-//! `sessions` and `tokens`: ending what somebody holds, beside a running broker.
+//! `sessions` and `tokens`: ending sessions and revoking tokens while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
     }
 }
 
-/// More users than fit into one transaction, with logins beside it.
+/// More users than fit into one transaction, with concurrent logins.
 #[actix_web::test]
 async fn se_05_everyone_can_be_more_than_one_batch() {
     for setup in Setup::each_database().await {
@@ -124,7 +124,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_together_with_its_successors()
         let leaked = sign_in(&broker, "alice").await;
         let elsewhere = sign_in(&broker, "alice").await;
         let whose = me(&broker, &leaked).await;
-        // The thief was faster.
+        // An attacker has already rotated it.
         let rotated = broker.post("/api/token/rotate", &leaked, &json!({})).await;
         let stolen = rotated.json()["access_token"].as_str().unwrap().to_owned();
 

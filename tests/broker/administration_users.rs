@@ -1,4 +1,4 @@
-//! `users`: listing, disabling, enabling and deleting, beside a running broker.
+//! `users`: listing, disabling, enabling and deleting users while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -106,7 +106,7 @@ async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() 
     }
 }
 
-/// Events wait a moment before they are written: a deletion may come first.
+/// Events are written with a short delay: the user may be deleted first.
 #[actix_web::test]
 async fn se_11_an_event_written_after_the_deletion_keeps_no_address() {
     for setup in Setup::each_database().await {
@@ -268,7 +268,7 @@ async fn control_characters_in_names_do_not_reach_the_terminal() {
         let desk = Desk::of(&broker);
         broker.sign_in(&broker.browser(), "dev", "alice").await;
         let url = broker.config.database.url.expose_secret();
-        // As somebody who writes to the database past the broker would.
+        // Like an attacker who writes to the database directly.
         sql::execute(
             url,
             "UPDATE users SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",

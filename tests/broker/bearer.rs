@@ -1,4 +1,5 @@
-//! Bearer tokens on the wire: where they may stand, what a refusal looks like, and what else opens nothing.
+//! Bearer tokens in requests: where they are accepted, what a refusal looks like, and which other credentials are not
+//! accepted.
 
 use std::num::NonZeroU32;
 
@@ -69,7 +70,7 @@ async fn br_02_without_credentials_the_challenge_has_no_error_code() {
     }
 }
 
-/// Tokens that are dead, each for another reason.
+/// Invalid tokens, each for a different reason.
 async fn dead_tokens(broker: &TestBroker) -> Vec<(&'static str, String)> {
     let expired = sign_in(broker, "alice").await;
     broker.advance(604_801);
@@ -181,7 +182,7 @@ async fn br_05_a_token_in_the_url_or_a_form_is_refused_even_with_a_good_header()
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 }
 
-/// Access token and ID token that the provider gives to the broker's own client.
+/// The access token and ID token that the provider issues to the broker's client.
 async fn provider_tokens(broker: &TestBroker) -> Vec<String> {
     use secrecy::ExposeSecret;
 
@@ -241,7 +242,7 @@ async fn br_06_no_other_credential_authenticates_an_api_call() {
     let challenge = format!(r#"{CHALLENGE}, error="invalid_token""#);
     for other in others {
         let answer = ask(&broker, CALLS[0], &[("authorization", &format!("Bearer {other}"))]).await;
-        // A credential that is longer than a token can be is not read at all.
+        // A credential that is longer than any token is not parsed.
         let (status, code, challenge) = match other.len() {
             0..=512 => (401, "invalid_token", challenge.clone()),
             _ => (400, "invalid_request", format!(r#"{CHALLENGE}, error="invalid_request""#)),

@@ -1,4 +1,4 @@
-//! The page on which a person chooses among several providers.
+//! The page on which a user chooses a provider.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ async fn without_a_provider_the_user_chooses_and_the_login_continues() {
     }
 }
 
-/// Whoever does not want to sign in says so to the application, as at the provider, and stays with nothing.
+/// A user who cancels returns to the application with an error, as at the provider, and without a key.
 #[actix_web::test]
 async fn the_user_can_return_to_the_application() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {

@@ -1,4 +1,4 @@
-//! The contract as one story, told by every pair of stores: SQLite or PostgreSQL, memory or Redis.
+//! The main flows as one story, run on every pair of stores: SQLite or PostgreSQL, memory or Redis.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! HD-01 to HD-04: which origins may read which answers, and that a foreign one changes nothing.
+//! CORS: which origins can read which responses, and that a foreign origin changes nothing.
 
 use reqwest::Method;
 use serde_json::json;
@@ -32,7 +32,7 @@ const FOREIGN: &[&str] = &[
     "\u{fc}",
 ];
 
-/// A broker whose client `sample` lives at [`SPA`] too.
+/// A broker whose client `sample` also has the origin [`SPA`].
 fn broker() -> TestBroker {
     broker_with(Setup::default())
 }
@@ -44,7 +44,7 @@ fn broker_with(setup: Setup) -> TestBroker {
     }))
 }
 
-/// HD-02: what SPAs call and read.
+/// The endpoints that SPAs call and read.
 fn is_for_spas(path: &str) -> bool {
     path.starts_with("/api/") || path.starts_with("/.well-known/") || path == "/oauth2/token"
 }
@@ -200,7 +200,7 @@ async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
             assert!(answer.body.contains("origin_not_allowed"), "{path} from {origin}");
         }
     }
-    // Nothing happened: no session ended, no token was replaced, no key was spent.
+    // Nothing changed: no session ended, no token was rotated, no key was used up.
     broker.advance(61);
     assert_eq!(broker.call("/api/me", &token).await.status, 200, "neither revoked nor superseded");
     assert_eq!(broker.redeem(&browser, &login.key(), &login.verifier).await.status, 200);

@@ -1,5 +1,5 @@
-//! Section ER of the requirements, as callers see it: every code, the form of every error, what no answer says,
-//! what the public listener does not show, and that no input adds a header.
+//! Errors as callers see them: every code, the format of every error, what responses and the public listener must not
+//! reveal, and that no input adds a header.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::support::log::Listener;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
 
-/// Codes that no request gets here within a moment, and why.
+/// Codes that this test cannot trigger quickly, and why.
 const NOT_REACHED: &[(ErrorCode, &str)] =
     &[(ErrorCode::RequestTimeout, "after ten seconds of the machine's clock; see http/extract/body.rs")];
 
@@ -43,14 +43,14 @@ async fn refused_by_provider(broker: &TestBroker, browser: &Browser, error: &str
     browser.navigate(&callback.replace("error=access_denied", &format!("error={error}"))).await
 }
 
-/// Writes something into the broker's database that no broker writes.
+/// Writes invalid data into the broker's database.
 fn corrupt_rows(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let mut file = SqliteConnection::establish(url.trim_start_matches("sqlite:")).unwrap();
     file.batch_execute("UPDATE identities SET permissions = 'canary';").unwrap();
 }
 
-/// Answers to requests that need no login.
+/// Responses to requests that need no login.
 async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
         ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidToken,
@@ -79,7 +79,7 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     ]
 }
 
-/// Logins that fail on the way.
+/// Logins that fail.
 async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
         AccessDenied, AccountSelectionRequired, ConsentRequired, InsufficientUserAuthentication,
@@ -160,7 +160,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     assert_eq!(reached.into_iter().chain(excused).collect::<BTreeSet<_>>(), all);
 }
 
-/// The program's code, without its tests and without the table of codes itself.
+/// The source code of the program, without tests and without the table of codes.
 fn program(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -179,7 +179,7 @@ fn er_01_every_code_is_used() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let uses = |code: &ErrorCode| Regex::new(&format!(r"ErrorCode::{code:?}\b")).unwrap().is_match(&text);
-    // The shorthand of this one is a function.
+    // This code has a shorthand function.
     let unused: Vec<_> = ErrorCode::ALL.iter().filter(|code| !uses(code)).collect();
     let unused: Vec<_> = unused.into_iter().filter(|code| **code != ErrorCode::InvalidRequest).collect();
     assert!(unused.is_empty(), "{unused:?}");
@@ -199,7 +199,7 @@ fn er_01_every_public_text_is_a_sentence() {
     }
 }
 
-/// Checks the form of an error and gives its code.
+/// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
     if ["/login", "/logout", "/oauth2_callback"].iter().any(|page| path.starts_with(page)) {
@@ -259,7 +259,7 @@ async fn er_01_every_path_has_one_error_format() {
     }
 }
 
-/// Bodies for `/api/get_token` that are no request, each with a word that must not come back.
+/// Bodies for `/api/get_token` that are invalid, each with a word that must not be repeated.
 fn broken_bodies() -> Vec<(&'static str, String)> {
     let json = [
         "",
@@ -450,7 +450,7 @@ async fn er_08_metrics_and_documents_are_not_on_the_public_listener() {
         for path in ["/openapi.json", "/docs", "/docs/swagger-ui.css", "/docs/initialiser.js"] {
             assert_eq!(browser.get(&broker.at(path), &[]).await.status, docs, "{path}");
         }
-        // What may be seen says nothing about anybody.
+        // What is public contains nothing about users.
         let ready = browser.get(&broker.at("/readyz"), &[]).await;
         assert_eq!(ready.json(), json!({ "ready": true, "log_in": true, "redeem": true, "verify": true }));
         let metrics = browser.get(&format!("{}/metrics", broker.admin_url), &[]).await;
@@ -475,7 +475,7 @@ async fn er_08_documents_are_public_in_production_only_if_configured() {
     assert!(document["paths"]["/api/me"].is_object());
 }
 
-/// Texts that would end a header where somebody wrote them into one as they are.
+/// Texts that would inject a header if they were written into one unescaped.
 const INJECTIONS: &[&str] = &[
     "a%0d%0aEvil:%201",
     "a%0aEvil:%201",
@@ -489,7 +489,7 @@ const INJECTIONS: &[&str] = &[
     "https://evil.example/%0d%0aEvil:%201",
 ];
 
-/// Nothing of an injection has become a header, and no header repeats it as it is.
+/// No injected header exists, and no header repeats the text unescaped.
 fn is_unharmed(answer: &raw::RawAnswer, what: &str) {
     assert!(answer.status().is_some(), "{what}");
     for (name, value) in answer.headers() {
@@ -562,7 +562,7 @@ async fn er_09_no_header_adds_a_header() {
                 let answer =
                     raw::send(&broker.real_url, raw::request(method, target, &[(name, value)])).await;
                 let what = format!("{method} {target} {name}: {value}");
-                // A request id in the safe alphabet is repeated; that is what it is for.
+                // A request id in the safe alphabet is repeated, as intended.
                 if !(name == "X-Request-Id" && value == "evil") {
                     is_unharmed(&answer, &what);
                 }

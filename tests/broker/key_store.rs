@@ -1,5 +1,5 @@
-//! The key store: the same story in memory, on one Redis server, behind a sentinel and on a cluster, and what
-//! happens while Redis is away.
+//! The key store: the same story in memory, on one Redis server, with a sentinel and on a cluster, and outages of
+//! Redis.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::support::wait::{until, until_true};
 
 const TTL: Duration = Duration::from_secs(120);
 
-/// How long a caller waits for Redis (DS-05).
+/// How long a caller waits for Redis.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 pub fn store(url: &str) -> KeyStore {
@@ -46,7 +46,7 @@ fn first() -> Taken {
     Taken::First { grant: b"grant".to_vec() }
 }
 
-/// Whether the store says that it cannot answer, and why; any answer fails the test.
+/// The cause with which the store reports an outage. Any other result fails the test.
 pub async fn cause_of_failure(store: &KeyStore) -> String {
     match within(ATTEMPT, "the refusal", store.take(&name(), b"")).await.unwrap_err() {
         KeyStoreError::Unavailable(cause) => cause.to_string(),
@@ -59,11 +59,11 @@ pub async fn recovers(store: &KeyStore) {
     within(RECOVERY, "recovery", until(async || store.put(&name(), entry(), TTL).await)).await;
 }
 
-/// What every store does, seen by two brokers that share it.
+/// The behaviour of every store, as seen by two brokers that share it.
 async fn story(one: KeyStore, other: KeyStore) {
     one.ping().await.unwrap();
 
-    // An entry is taken once; what the first taker left is what all others see.
+    // An entry is taken once; all later callers see what the first one left.
     let key = name();
     assert_eq!(other.take(&key, b"too early").await.unwrap(), Taken::Nothing);
     one.put(&key, entry(), TTL).await.unwrap();
@@ -81,7 +81,7 @@ async fn story(one: KeyStore, other: KeyStore) {
     let again = Taken::Again { receipt: Vec::new(), redemption: bytes };
     assert_eq!(one.take(&key, b"").await.unwrap(), again);
 
-    // A name is used once, whoever asks, and another name is another name; looking uses nothing.
+    // A name is used once by any caller, names are independent, and checking does not use a name.
     assert!(!one.is_used("attempt").await.unwrap());
     let marks = (0..100).map(|i| [&one, &other][i % 2].mark_used("attempt", TTL));
     let made = join_all(marks).await.into_iter().filter(|mark| *mark.as_ref().unwrap()).count();
@@ -112,7 +112,7 @@ async fn cb_03_an_attempt_is_used_once_and_its_mark_expires() {
     assert!(store.mark_used("attempt", TTL).await.unwrap());
 }
 
-/// Lets 100 takers, half of them at either broker, race for each of `rounds` entries.
+/// Lets 100 callers, half of them at each broker, take each of `rounds` entries concurrently.
 ///
 /// Four threads, each with a runtime of its own as the workers of the server have.
 fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
@@ -240,7 +240,7 @@ async fn ds_06_a_redis_restart_while_idle_fails_no_login() {
     store.ping().await.unwrap();
     server.stop();
     server.launch();
-    // The runtime of this test had no turn since; the server's has while it is idle.
+    // The runtime of this test was not polled in the meantime; that of a server is polled while it is idle.
     sleep(Duration::from_millis(50)).await;
     store.put(&name(), entry(), TTL).await.unwrap();
 }
@@ -254,7 +254,7 @@ async fn ds_05_a_frozen_redis_times_out_after_a_second() {
     let frozen = server.freeze();
     assert!(cause_of_failure(&connected).await.contains("1s"));
     assert!(cause_of_failure(&fresh).await.contains("1s"));
-    // Many at once wait no longer than one.
+    // Many concurrent callers wait no longer than one.
     let marks = join_all((0..200).map(|_| connected.mark_used("attempt", TTL)));
     assert!(within(ATTEMPT, "the marks", marks).await.iter().all(Result::is_err));
     drop(frozen);
@@ -330,7 +330,7 @@ async fn ok_04_the_story_on_a_cluster() {
         assert_eq!(store.take(key, b"x").await.unwrap(), first());
     }
 
-    // A slot that moves away under a connected broker costs nothing.
+    // A slot that moves to another node causes no failure.
     let moved = name();
     cluster.move_slot_of(&format!("token-broker:key:{}", moved.as_str()));
     store.put(&moved, entry(), TTL).await.unwrap();
@@ -347,7 +347,7 @@ async fn ok_04_the_story_on_a_cluster() {
     recovers_everywhere(&store, &names).await;
 }
 
-/// Waits until every one of these entries can be asked for, which must be in time.
+/// Waits until all these entries can be read, within the time limit.
 async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
     let all = until_true("every key is in reach", async || {
         join_all(names.iter().map(|key| store.take(key, b"x"))).await.iter().all(Result::is_ok)

@@ -1,4 +1,4 @@
-//! When a session was last used: noted off the request's path, and what an inactivity limit is judged by.
+//! The last use of a session: it is written in the background, and inactivity limits are based on it.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const POSTGRES_TRIGGER: &str = "CREATE TABLE noted (n integer);
     CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
     FOR EACH ROW EXECUTE FUNCTION noted_sessions();";
 
-/// Counts from now on how often a last use is written.
+/// Starts counting how often a last use is written.
 fn count_writes(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let trigger = if url.starts_with("sqlite:") { SQLITE_TRIGGER } else { POSTGRES_TRIGGER };
@@ -41,7 +41,7 @@ fn notes(broker: &TestBroker) -> (usize, usize) {
     (broker.rows("noted"), broker.rows("noted_sessions"))
 }
 
-/// Waits until so many notes are written.
+/// Waits until this many last uses are written.
 async fn written(broker: &TestBroker, expected: usize) {
     until(async || {
         let written = notes(broker);
@@ -67,7 +67,7 @@ async fn se_04_a_thousand_checks_cause_one_write() {
             assert!(join_all(checks).await.iter().all(|status| *status == 200));
         }
         written(&broker, 1).await;
-        // Two more turns of the writers: nothing is left to be written.
+        // Two more rounds of the writers, after which everything is written.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(notes(&broker), (1, 1));
 
@@ -97,7 +97,7 @@ async fn se_04_the_list_shows_the_last_use_of_other_sessions() {
     assert!(off >= TimeDelta::zero() && off < TimeDelta::minutes(1), "{off}");
 }
 
-/// Notes wait for the database, and no request waits for them.
+/// Last uses wait for the database, but no request waits for them.
 #[actix_web::test]
 async fn ds_09_a_locked_database_delays_the_last_use_but_no_request() {
     let broker = TestBroker::start();
@@ -112,7 +112,7 @@ async fn ds_09_a_locked_database_delays_the_last_use_but_no_request() {
     written(&broker, 1).await;
 }
 
-/// A broker whose client `sample` is signed out after ten idle minutes, and another whose client is not.
+/// A broker whose client `sample` is signed out after ten inactive minutes, and another without a limit.
 fn impatient(setup: Setup) -> TestBroker {
     TestBroker::with(setup.adjust(|config| config.clients[0].inactivity = Some(TimeDelta::minutes(10))))
 }
@@ -125,7 +125,7 @@ async fn tk_12_active_users_stay_signed_in_and_inactive_ones_do_not() {
         let idle = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let other_way = broker.sign_in(&broker.browser(), "dev", "alice").await;
         count_writes(&broker);
-        // Nine minutes, three times: known to five minutes, never too early.
+        // Three times nine minutes: the last use is known to five minutes, and the session is never ended too early.
         for round in 1..=3 {
             broker.advance(540);
             assert_eq!(status(&broker, &token).await, 200, "round {round}");
@@ -146,17 +146,17 @@ async fn tk_12_active_users_stay_signed_in_and_inactive_ones_do_not() {
         );
         assert_eq!(status(&broker, &token).await, 200);
 
-        // At the latest after the limit and the grain.
+        // At the latest after the limit plus the resolution of the last use.
         broker.advance(895);
         broker.advance(6);
         assert_eq!(status(&broker, &token).await, 401);
-        // Neither a clock that was set back nor a use of another token brings it back (TK-19).
+        // Neither a clock that is set back nor the use of another token makes it valid again.
         broker.advance(-900);
         assert_eq!(status(&broker, &token).await, 401);
     }
 }
 
-/// Lets no last use be written, or lets it again, while everything else is.
+/// Blocks or unblocks writes of the last use; all other writes work.
 fn refuse_writes(broker: &TestBroker, refuse: bool) {
     let url = broker.config.database.url.expose_secret();
     let statements = match (url.starts_with("sqlite:"), refuse) {
@@ -175,7 +175,7 @@ fn refuse_writes(broker: &TestBroker, refuse: bool) {
     sql::execute(url, statements);
 }
 
-/// What could not be written yet is known all the same: whoever works through an outage of writes stays.
+/// Last uses that are not written yet also count: users who are active during an outage of writes stay signed in.
 #[actix_web::test]
 async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
     for setup in Setup::each_database().await {
@@ -210,13 +210,13 @@ async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
             }
         })
         .await;
-        // The limit runs from there, with the grain on top, and not longer for having been an outage.
+        // The limit counts from there, plus the resolution of the last use; the outage does not extend it.
         broker.advance(880);
         assert_eq!(status(&broker, tab).await, 200);
     }
 }
 
-/// Otherwise a reload would lift the limit: the browser's session lives on.
+/// Otherwise a reload would bypass the limit, because the browser session is still valid.
 #[actix_web::test]
 async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
     let broker = impatient(Setup::default());

@@ -1,4 +1,4 @@
-//! `/login`: what it sends on to the provider, and what it refuses on the broker's own page.
+//! `/login`: what it passes on to the provider, and what it refuses with the broker's own page.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use url::Url;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Browser;
 
-/// The login that `parameters` make of the usual one ends on the broker's own page, and nothing began.
+/// A login with these changed parameters ends on the broker's own page, and no attempt is started.
 async fn refused(broker: &TestBroker, parameters: &[(&str, &str)], code: &str) {
     let browser = broker.browser();
     let answer = browser.navigate(&broker.login(parameters).url).await;
@@ -19,13 +19,13 @@ async fn refused(broker: &TestBroker, parameters: &[(&str, &str)], code: &str) {
     assert!(browser.cookies("localhost").is_empty(), "{parameters:?}");
 }
 
-/// The authorization request that a login makes.
+/// The authorization request of a login.
 async fn request_of(broker: &TestBroker, parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
     let answer = broker.browser().navigate(&broker.login(parameters).url).await;
     pairs(&answer.location().unwrap_or_else(|| panic!("{parameters:?}: {answer:?}")))
 }
 
-/// The query; no name may stand in it twice.
+/// The parameters of the query. Panics if a name appears twice.
 fn pairs(url: &Url) -> BTreeMap<String, String> {
     let pairs: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
     assert_eq!(pairs.len(), url.query_pairs().count(), "a name is repeated: {url}");
@@ -99,7 +99,7 @@ async fn ls_03_an_unknown_client_never_causes_a_redirect() {
     {
         refused(&broker, &[("client_id", client_id)], "invalid_client").await;
     }
-    // Which of several clients it is, nobody can guess.
+    // With several clients, `client_id` is required.
     refused(&broker, &[("client_id", "")], "invalid_request").await;
     let twice = format!("{}&client_id=sample", broker.login(&[]).url);
     broker.browser().navigate(&twice).await.assert_own_page(400, "invalid_request");
@@ -162,7 +162,7 @@ async fn ls_05_a_challenge_of_s256_is_required() {
     ] {
         let pkce = [("code_challenge", challenge), ("code_challenge_method", method)];
         refused(&broker, &pkce, "invalid_request").await;
-        // A legacy client may do without, but not do it wrongly.
+        // A legacy client can omit the challenge, but must not send a wrong one.
         let uri = broker.at("/legacy");
         let legacy = [("client_id", "legacy"), ("redirect_uri", &*uri), pkce[0], pkce[1]];
         match (challenge, method) {

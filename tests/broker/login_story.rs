@@ -1,4 +1,4 @@
-//! The whole way, once: from `/login` to `/api/me`, through both kinds of provider.
+//! A complete login, from `/login` to `/api/me`, through both kinds of provider.
 
 use crate::support::broker::TestBroker;
 

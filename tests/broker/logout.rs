@@ -1,4 +1,4 @@
-//! Signing out: `/api/logout`, the page `/logout`, the provider's own logout and the way back.
+//! Signing out: `/api/logout`, the page `/logout`, the provider's own logout, and the logout callback.
 
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -16,7 +16,7 @@ use crate::support::storage::sql::SqliteLock;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// The address that the demo's client has registered for the way back, and a state.
+/// The registered post-logout address of the demo's client, and a state.
 fn request(broker: &TestBroker, more: &[(&str, &str)]) -> String {
     let back = broker.at("/");
     let usual = [("client_id", "sample"), ("post_logout_redirect_uri", &*back), ("state", "spa-state")];
@@ -54,7 +54,7 @@ async fn submit(broker: &TestBroker, browser: &Browser, page: &Answer) -> Answer
     browser.post_form(&broker.at("/logout"), &pairs, &headers).await
 }
 
-/// Where a page leads by itself.
+/// Where a page redirects without user action.
 fn refresh(page: &Answer) -> Option<Url> {
     let pattern = regex::Regex::new(r#"<meta http-equiv="refresh" content="0;url=([^"]*)">"#).unwrap();
     pattern.captures(&page.body).map(|found| found[1].replace("&amp;", "&").parse().unwrap())
@@ -68,7 +68,7 @@ fn assert_asks(page: &Answer) {
     assert_eq!(page.header("clear-site-data"), None);
 }
 
-/// The browser is led nowhere: it is told that nobody is signed in here.
+/// The browser is not redirected: the page says that the user is signed out.
 #[track_caller]
 fn assert_stays(page: &Answer) {
     assert_eq!((page.status.as_u16(), page.header("location")), (200, None), "{page:?}");
@@ -105,7 +105,7 @@ async fn se_01_api_logout_ends_the_session_at_once_and_returns_the_next_url() {
     }
 }
 
-/// What the SPA does: `/api/logout`, then the address that it was given, and back by itself.
+/// What the SPA does: it calls `/api/logout`, goes to the returned URL, and comes back without user action.
 #[actix_web::test]
 async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
     for setup in Setup::each_database().await {
@@ -124,7 +124,7 @@ async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
         assert_eq!(back.header("location"), Some(&*broker.at("/")));
         assert!(browser.cookies(&host(&broker)).is_empty(), "{:?}", browser.cookies(&host(&broker)));
 
-        // The provider's session is over, too.
+        // The session at the provider has also ended.
         let silent = broker.login(&[("prompt", "none")]);
         let asked = browser.navigate(&silent.url).await;
         let answer = browser.navigate(asked.location().unwrap().as_str()).await;
@@ -159,7 +159,7 @@ async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
         let callback = browser.navigate(logout.as_str()).await.location().unwrap();
         let back = browser.navigate(callback.as_str()).await;
         assert_eq!(back.header("location"), Some(&*format!("{}?state=spa-state#", broker.at("/"))));
-        // Once more, as by the back button: nothing is left of it.
+        // Again, as with the back button: the logout attempt no longer exists.
         let again = browser.navigate(callback.as_str()).await;
         assert_stays(&again);
     }
@@ -258,7 +258,7 @@ async fn se_03_without_an_address_the_only_registered_one_or_a_page_is_used() {
     assert_eq!(page.header("location"), Some("https://app.example.com/bye"));
 }
 
-/// A foreign site can open the page and post to it; neither ends anything.
+/// A foreign site can open the page and post to it, but neither ends a session.
 #[actix_web::test]
 async fn se_02_a_foreign_site_ends_no_session() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
@@ -290,7 +290,7 @@ async fn se_02_a_foreign_site_ends_no_session() {
         vec![("origin", "https://evil.example"), same],
         vec![("origin", "null")],
         vec![("origin", "null"), same],
-        // A registered SPA is a foreign site, too.
+        // A registered SPA is also a foreign site.
         vec![("origin", "https://app.example.com")],
         vec![("origin", "https://app.example.com"), ("sec-fetch-site", "same-site")],
         vec![own, ("sec-fetch-site", "cross-site")],
@@ -310,7 +310,8 @@ async fn se_02_a_foreign_site_ends_no_session() {
     let json = [("content-type", "application/json"), own, same, document];
     let answer = browser.send(Method::POST, &broker.at("/logout"), &json, Some("{}".to_owned())).await;
     answer.assert_own_page(415, "unsupported_media_type");
-    // SameSite=Lax: what a foreign page posts comes without the cookie. It ends nothing, whatever it says.
+    // SameSite=Lax: a form that a foreign page posts comes without the cookie, so it ends no session, whatever it
+    // contains.
     let stranger = broker.browser();
     let headers = [FORM, own, same, document];
     assert_eq!(stranger.send(Method::POST, &broker.at("/logout"), &headers, body()).await.status, 200);
@@ -451,7 +452,7 @@ async fn pr_19_the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
     assert_eq!(rows::count(&without, "sessions", "sealed_id_token IS NOT NULL"), 0, "not kept otherwise");
 }
 
-/// A writer to the database cannot give somebody another person's ID token.
+/// An attacker who can write to the database cannot assign an ID token to another user's session.
 #[actix_web::test]
 async fn pr_19_an_id_token_is_bound_to_its_session() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
@@ -475,7 +476,7 @@ async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
     let second = broker.browser();
     let leaving = broker.sign_in(&second, "dev", "bob").await;
     let stopped = broker.stop_provider().await;
-    // An instance that has never spoken to the provider.
+    // An instance that has not called the provider yet.
     let twin = broker.twin();
     let (real, url) = (twin.real_url.clone(), broker.url.clone());
     browser.route(&url, &real);
@@ -574,7 +575,7 @@ async fn er_06_a_logout_in_the_browser_is_audited() {
     assert_eq!(me["session"]["id"], event.session.unwrap().to_string());
 }
 
-/// A person who signs out at the provider itself is signed out here without any browser.
+/// A user who signs out at the provider is also signed out at the broker, without a browser.
 #[actix_web::test]
 async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     let broker = TestBroker::start();
@@ -586,7 +587,7 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     assert_eq!(page.status, 200);
     assert_eq!(status(&broker, &token).await, 401);
     assert_eq!(status(&broker, &elsewhere).await, 200, "another session of the provider");
-    // The browser's own session is over, too: /login goes to the provider, which shows the choice of people.
+    // The browser session has also ended: /login redirects to the provider, which shows the choice of users.
     let login = browser.navigate(&broker.login(&[]).url).await;
     let location = login.location().unwrap();
     assert!(location.as_str().starts_with(broker.provider.url()), "{location}");
@@ -594,7 +595,7 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     assert!(chooser.body.contains("alice") && chooser.body.contains("bob"), "{}", chooser.body);
 }
 
-/// Whoever is sent to the way back without having left is asked, like everybody who opens `/logout`.
+/// A browser that opens the logout callback without a logout in progress sees the question, as with `/logout`.
 #[actix_web::test]
 async fn se_02_the_logout_callback_ends_no_session() {
     let broker = TestBroker::start();

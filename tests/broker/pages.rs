@@ -1,4 +1,4 @@
-//! The broker's own pages: where "Start again" leads, HEAD, other names of this machine, and one palette.
+//! The broker's own pages: the target of "Start again", HEAD, other host names of this machine, and the common palette.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::raw::{self, RawAnswer};
 
-/// The addresses of the page's links.
+/// The URLs of the page's links.
 pub fn links(page: &Answer) -> Vec<String> {
     let href = Regex::new("<a [^>]*href=\"([^\"]*)\"").unwrap();
     href.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&")).collect()
@@ -106,7 +106,7 @@ async fn ls_13_hd_11_head_starts_and_completes_no_login() {
     }
 }
 
-/// What `GET path` brings to a browser that calls this instance `host`.
+/// The response to `GET path` for a browser that uses the host name `host`.
 async fn get_at(broker: &TestBroker, host: &str, path: &str) -> RawAnswer {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     raw::send(&broker.real_url, request).await

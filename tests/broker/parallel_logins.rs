@@ -1,4 +1,4 @@
-//! The first login of a person, eight times at the same moment, fifty times over: one user, and no error.
+//! The first login of a user, eight times concurrently, in fifty rounds: one user is created, and no login fails.
 
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -33,7 +33,7 @@ async fn parallel_first_logins_create_one_user(setup: Setup, database: &str) {
         }
         sql::execute(
             &url,
-            // Sessions before tokens, as everywhere: a last use may be on its way.
+            // Sessions before tokens, as everywhere, to avoid deadlocks with writes of the last use.
             "DELETE FROM sessions; DELETE FROM identities; DELETE FROM users;",
         );
     }
@@ -51,7 +51,7 @@ async fn at_the_callback<'a>(
     (browser, login, callback)
 }
 
-/// Gives the id of the user who is then signed in.
+/// Returns the id of the user who is then signed in.
 async fn finish(broker: &TestBroker, browser: &Browser, login: &LoginUrl, callback: &str) -> String {
     let back = browser.navigate(callback).await;
     let key = back.parameter("one_time_key").unwrap_or_else(|| panic!("{back:?}"));

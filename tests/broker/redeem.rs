@@ -1,4 +1,4 @@
-//! `/api/get_token`, seen from outside: one key, one token, whatever else is tried.
+//! `/api/get_token`, as callers see it: one key yields one token, whatever else is tried.
 
 use std::num::NonZeroU32;
 
@@ -26,7 +26,7 @@ async fn log_in(broker: &TestBroker, user: &str) -> Login {
     broker.log_in(&broker.browser(), "dev", user, "").await
 }
 
-/// Redeems the way the SPA does; gives the token.
+/// Redeems like the SPA; returns the token.
 async fn redeemed(broker: &TestBroker, login: &Login) -> String {
     let answer = broker.redeem(&broker.browser(), &login.key(), &login.verifier).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -42,7 +42,7 @@ fn is_invalid_grant(answer: &Answer, case: impl std::fmt::Debug) {
     assert_eq!(seen, (400, Some("invalid_grant".to_owned())), "{case:?}: {answer:?}");
 }
 
-/// A key that looks like one and was never given out.
+/// A well-formed key that was never issued.
 fn unknown_key() -> String {
     use token_broker::domain::entropy::SystemEntropy;
     use token_broker::domain::one_time_key::OneTimeKey;
@@ -90,13 +90,13 @@ async fn ok_03_a_key_is_valid_as_configured_and_at_most_120_seconds() {
     }
 }
 
-/// Five, or as many as `TOKEN_BROKER_TEST_ROUNDS` says.
+/// Five, or the number in `TOKEN_BROKER_TEST_ROUNDS`.
 fn rounds() -> usize {
     std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(5, |text| text.parse().unwrap())
 }
 
-/// Of 100 parallel redemptions exactly one gets the token, and the others, which look like a double submit, do
-/// not take it away again.
+/// Of 100 parallel redemptions exactly one gets the token, and the others, which look like a double submit, do not
+/// revoke it.
 async fn one_of_a_hundred(instances: &[&TestBroker]) {
     const PREPARED: usize = 20;
     let broker = instances[0];
@@ -353,7 +353,8 @@ async fn ok_09_a_replay_is_audited_and_counted() {
     assert!(before[0] < after[0] && before[1] < after[1], "{before:?} {after:?}");
 }
 
-/// Whoever redeemed a stolen key first must not keep the session by failing often enough from the owner's address.
+/// An attacker who redeemed a stolen key first must not be able to keep the session by causing many failures from the
+/// owner's address.
 #[actix_web::test]
 async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
@@ -386,7 +387,7 @@ async fn ok_09_a_replay_while_the_database_is_unavailable_ends_the_session_later
     assert!(ended.session.is_some());
 }
 
-/// A restart in the middle of an outage must not forget in silence what still has to end.
+/// A restart during an outage must not silently drop sessions that still have to end.
 #[actix_web::test]
 async fn ok_09_a_stopping_instance_logs_the_sessions_it_could_not_end() {
     let log = Listener::start();
@@ -464,7 +465,7 @@ async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
     assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "written at the callback");
     broker.advance(33 * 86_400);
     is_invalid_grant(&broker.redeem(&broker.browser(), &login.key(), &login.verifier).await, "too late");
-    // A broker purges when it starts, and then in intervals.
+    // A broker purges at startup and then at intervals.
     let _purging = broker.twin();
     until_true("the rows are gone", async || {
         rows::count(&broker, "api_tokens", "1") + rows::count(&broker, "sessions", "1") == 0
@@ -571,7 +572,7 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_unkno
     server.stop();
 
     let token = redeemed(&broker, &login).await;
-    // At the same time, because each waits for a connection.
+    // Concurrently, because each waits for a connection.
     let calls = [
         ("GET", "/api/me"),
         ("GET", "/api/permissions"),

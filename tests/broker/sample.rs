@@ -1,5 +1,5 @@
-//! The sample app as the broker serves it: its files, how browsers may keep them, and where it is not served. What
-//! it does in a browser is tested in `frontend-sample/e2e`.
+//! The sample app as the broker serves it: its files, their caching, and when it is not served. Its behaviour in a
+//! browser is tested in `frontend-sample/e2e`.
 
 use regex::Regex;
 use reqwest::Method;
@@ -15,7 +15,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.header(name).unwrap_or_default()
 }
 
-/// The page at `/` and every file that it loads: what it names, and what that imports.
+/// The page at `/` and all files that it loads, directly or by imports.
 async fn files(broker: &TestBroker, browser: &Browser) -> Vec<Answer> {
     let reference = Regex::new(r#"(?m)(?:src|href)="(/[^"]+)"|^import [^';]*'(\.[^']+)';$"#).unwrap();
     let mut found = vec![broker.at("/")];
@@ -112,7 +112,7 @@ async fn files_of_the_sample_are_revalidated_by_etag() {
             }
             tags.push(tag);
         }
-        // config.js is too small to be worth a compressed form.
+        // config.js is too small to be compressed.
         assert_eq!(tags[0] == tags[1], path == "/sample/config.js", "{path}: the two forms differ: {tags:?}");
     }
 }

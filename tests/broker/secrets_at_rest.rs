@@ -1,8 +1,7 @@
-//! Design section 4: no string in the database, in the key store or in a log can be presented as a credential.
+//! No string in the database, in the key store or in a log can be used as a credential.
 //!
-//! A broker lives through everything that can happen at its most verbose log level, while every secret that
-//! passes is written down. Then nothing of them is found in what it left behind, and nothing that is found
-//! there opens anything.
+//! A broker runs all kinds of requests at its most verbose log level, while the test records every secret. Afterwards,
+//! none of the secrets may be found in the stores and the log, and no string found there may work as a credential.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const REDIS_PASSWORD: &str = "redis-sesame-4711";
 #[cfg(feature = "postgres")]
 const DATABASE_PASSWORD: &str = "postgres-sesame-4712";
 
-/// A broker whose every random byte is known, on these stores, and its Redis.
+/// A broker on these stores whose random bytes are all recorded, and its Redis.
 fn broker(database: Option<String>) -> (TestBroker, RememberingEntropy, RedisServer) {
     let redis = RedisServer::start(&[&format!("requirepass {REDIS_PASSWORD}")]);
     let entropy = RememberingEntropy::default();
@@ -62,12 +61,12 @@ fn add_fixed_secrets(secrets: &mut Secrets, server_keys: &str) {
     let key = pattern.captures(server_keys).unwrap()[1].to_owned();
     secrets.add("a server key", URL_SAFE_NO_PAD.decode(&key).unwrap());
     secrets.add("a server key's text", key);
-    // Every JSON Web Token begins with this, whatever it says.
+    // Every JSON Web Token starts with this.
     secrets.add("an ID token", "eyJhbGci");
     secrets.add("an ID token", "eyJ0eXAi");
 }
 
-/// Lives through everything, dumps and searches; then presents what it found.
+/// Runs the story, dumps the stores and searches the dumps, then tries every string of the dumps as a credential.
 async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn() -> Dump) {
     let log = Listener::start();
     let (broker, entropy, mut redis) = broker(database);
@@ -96,7 +95,7 @@ async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn(
     assert_eq!(with_draws(&mut story, &broker, &entropy).found_in(log.as_bytes()), [""; 0], "in the log");
 }
 
-/// The story's secrets with all that was drawn until now.
+/// The secrets of the story and all random values generated until now.
 fn with_draws<'a>(story: &'a mut Story, broker: &TestBroker, entropy: &RememberingEntropy) -> &'a Secrets {
     add_fixed_secrets(&mut story.secrets, &broker.server_keys());
     let draws = entropy.secrets();
@@ -105,7 +104,7 @@ fn with_draws<'a>(story: &'a mut Story, broker: &TestBroker, entropy: &Rememberi
     &story.secrets
 }
 
-/// Logins that are open while the thief comes: a live token, and keys that nobody has redeemed.
+/// Logins in progress when the stores are dumped: a live token, and keys that have not been redeemed.
 struct Open {
     token: String,
     key: String,
@@ -128,7 +127,7 @@ impl Open {
         Self { token, key, verifier, legacy_key: legacy.key(), signed_in }
     }
 
-    /// Presents every string of the dumps, even beside the right verifier; then what is real, which works.
+    /// Tries every string of the dumps, also with the right verifier; then the real credentials, which work.
     async fn nothing_opens(&self, story: &mut Story, dumps: &[Dump]) {
         let strings = strings(dumps);
 
@@ -169,7 +168,7 @@ impl Open {
         browser.forget_cookies();
     }
 
-    /// What is logged when the key store is away, with secrets under way.
+    /// The log during an outage of the key store, with logins in progress.
     async fn an_outage(&self, story: &mut Story) {
         let browser = story.browser("outage");
         assert_eq!(story.redeem(&browser, &self.key, &self.verifier).await.status, 503);
@@ -178,8 +177,8 @@ impl Open {
     }
 }
 
-/// Whatever could be presented of the dumps: texts and their parts, bytes in every alphabet, and bytes dressed
-/// as our own credentials, checksum included.
+/// All candidates from the dumps: texts and their parts, bytes in every encoding, and bytes formatted as credentials of
+/// this broker with a valid checksum.
 fn strings(dumps: &[Dump]) -> BTreeSet<String> {
     let part = Regex::new("[0-9A-Za-z_~.+/=-]{8,}").unwrap();
     let mut strings = BTreeSet::new();
@@ -196,7 +195,7 @@ fn strings(dumps: &[Dump]) -> BTreeSet<String> {
     for value in binary.iter().filter(|value| value.len() >= 16) {
         strings.insert(value.iter().map(|byte| format!("{byte:02x}")).collect());
         strings.insert(URL_SAFE_NO_PAD.encode(value));
-        // From the beginning, after a seal's head (key id and nonce), and the end.
+        // From the start, after the header of a seal (key id and nonce), and from the end.
         for start in [0, 16, value.len().saturating_sub(32), value.len().saturating_sub(48)] {
             let rest = value.get(start..).unwrap_or_default();
             let dress = |prefix, length| Some(credential::encode(prefix, rest.get(..length)?).to_string());
@@ -235,7 +234,7 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM api_tokens");
     let digest: String = handle.digest().as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
     assert_eq!(digests, [digest]);
-    // Even who had the handle itself could not write the token down without the server key.
+    // Even with the handle, the token cannot be computed without the server key.
     let mut body = handle.expose().to_vec();
     body.extend([0, 0, 0, 1]);
     body.extend(&handle.digest().as_bytes()[..28]);
@@ -244,7 +243,7 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 }
 
-/// What the program itself writes, at the most verbose level, in a form for people.
+/// The output of the program at the most verbose level, in the text format.
 #[actix_web::test]
 async fn er_03_the_demo_logs_no_credential() {
     let folder = tempfile::tempdir().unwrap();
@@ -274,7 +273,7 @@ mod in_production {
     use crate::support::production::{CLIENT_ID, PUBLIC, Production, SECRETS};
     use crate::support::{broker, postgres, tls_front};
 
-    /// The clients and the provider of the story, trace, and limits that it does not reach.
+    /// The clients and the provider of the story, trace, and limits that are not reached.
     fn as_in_the_story(config: &str) -> String {
         let start = config.find("[[clients]]").unwrap();
         let providers = config[..start].replace("id = \"corp\"", "id = \"ops\"");

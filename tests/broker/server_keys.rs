@@ -1,5 +1,5 @@
-//! The server keys are replaced while brokers run: nobody notices a planned replacement, and an emergency signs
-//! everybody out at once.
+//! The server keys are rotated while brokers run: a planned rotation has no downtime, and an emergency rotation signs
+//! all users out at once.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -53,7 +53,7 @@ fn retire(broker: &TestBroker, id: u32) {
     change(broker, |keys| keys.retire(id).unwrap());
 }
 
-/// What an operator looks at: (issuing, known).
+/// The keys as shown to an operator: (issuing, known).
 async fn keys(broker: &TestBroker) -> Value {
     broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await.json()["server_keys"].clone()
 }
@@ -80,7 +80,7 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
     broker.call("/api/me", token).await.status.as_u16()
 }
 
-/// Calls, rotates and signs in, at one instance and the other; every answer must be good.
+/// Calls, rotates and signs in at both instances alternately; every request must succeed.
 async fn a_user_is_active(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
     let [here, there] = instances;
     let mut token = here.sign_in(&here.browser(), "dev", "alice").await;
@@ -119,7 +119,7 @@ async fn planned(setup: Setup) {
             match (issuing, known.len()) {
                 (1, _) => add(&broker),
                 (_, 2) => issue(&broker, 2),
-                // What key 1 made is not used any more: here after two rotations, elsewhere after seven days.
+                // Nothing issued by key 1 is used any more: here after two rotations, in production after seven days.
                 _ => retire(&broker, 1),
             }
             tokio::join!(knows(&broker, issuing, known), knows(&twin, issuing, known));
@@ -182,7 +182,7 @@ async fn tk_06_an_emergency_rotation_signs_all_users_out_at_once() {
     assert_eq!((redeemed.status.as_u16(), redeemed.error_code().as_deref()), (400, Some("invalid_grant")));
     underway_browser.navigate(&callback).await.assert_own_page(400, "invalid_state");
 
-    // The browsers of before sign in as ever, and a legacy user gets another token.
+    // The same browsers sign in as usual, and a legacy user gets a new token.
     let again = broker.sign_in(&browser, "dev", "alice").await;
     assert_eq!(status(&twin, &again).await, 200);
     let new = legacy_token().await;
@@ -191,7 +191,7 @@ async fn tk_06_an_emergency_rotation_signs_all_users_out_at_once() {
     assert_eq!(status(&broker, &new).await, 200);
 }
 
-/// An instance whose file comes later, as when each machine has its own.
+/// An instance whose keys file is updated later, as if each machine had its own file.
 #[actix_web::test]
 async fn tk_06_with_add_wait_issue_no_instance_refuses_tokens_of_another() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
@@ -215,7 +215,8 @@ async fn tk_06_with_add_wait_issue_no_instance_refuses_tokens_of_another() {
         );
     }
 
-    // Too early: what the new key makes is refused where it is not known, and is good again as soon as it is.
+    // Too early: what the new key issues is refused by an instance that does not know it, and accepted as soon as it
+    // does.
     issue(&broker, 2);
     knows(&broker, 2, &[1, 2]).await;
     let after = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -267,7 +268,7 @@ async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix
     assert!(!said.contains(&secret), "no secret is logged");
 }
 
-/// What the admin listener says about the file, once it says this.
+/// Waits until the admin listener reports this problem with the file.
 async fn problem(broker: &TestBroker, mend: &str) -> String {
     until(async || {
         let mut found = problems(broker).await;
@@ -289,7 +290,7 @@ async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
     }
 }
 
-/// What the audit trail says about the keys, oldest first, once it has this many rows of them.
+/// The audit events of the server keys, oldest first, as soon as there are this many.
 async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
     until(async || {
         let newest_first = broker.storage().recent_audit(1_000).await.unwrap();
@@ -317,7 +318,7 @@ async fn er_06_key_changes_and_refused_key_files_are_audited() {
     let good = read(&broker);
     write(&broker, &good.replace("issuing = 2", "issuing = 7"));
     problem(&broker, "issuing key 7").await;
-    // The same keys again are no change; another secret under an id is one.
+    // The same keys are not a change; a different secret under the same id is.
     write(&broker, &good);
     until_true("the file is read", async || problems(&broker).await.is_empty()).await;
     let secret = |text: &str, at: usize| text.split("secret = \"").nth(at).unwrap()[..43].to_owned();
@@ -342,7 +343,7 @@ async fn er_06_key_changes_and_refused_key_files_are_audited() {
     }
 }
 
-/// The program itself, by its commands and SIGHUP, which must not end it.
+/// The program with its commands and SIGHUP, which must not stop it.
 #[actix_web::test]
 async fn ad_11_keys_are_rotated_by_command_and_sighup_reloads_them() {
     let redis = redis::RedisServer::start(&[]);

@@ -17,7 +17,7 @@ use crate::support::storage::{
     Database, after, found, login, noon, rotate, sign_in, sign_in_where, successor, token,
 };
 
-/// Runs each test on a database of its own of each kind.
+/// Runs each test on a new database of each kind.
 macro_rules! on_both {
     ($($test:ident)*) => {
         mod sqlite {
@@ -155,7 +155,7 @@ async fn tk_08_a_reused_token_is_live_and_of_the_same_user_and_client(database: 
     assert_ne!(sign_in(storage, other_client).await.token, first);
     assert_ne!(sign_in_where(storage, reuse(after(3)), |_| false).await.token, first);
 
-    // Each way in which a token ends makes the next login get another.
+    // After any kind of end of a token, the next login gets a new one.
     let mut last = sign_in(storage, reuse(after(4))).await.token.facts;
     storage.revoke_token(last.handle, after(5)).await.unwrap();
     let revoked = last.id;
@@ -243,7 +243,7 @@ async fn tk_15_live_tokens_are_limited_at_login_and_rotation(database: Database)
     assert_eq!([revoked(0).await, revoked(1).await], [Some(after(3)), None]);
     assert_eq!([revoked(2).await, revoked(3).await], [None, None]);
 
-    // A rotation replaces its token, and its siblings count.
+    // A rotation replaces its token; its siblings count.
     let limits = RotationLimits { siblings: 5, live_tokens: 3 };
     for (at, oldest) in [(10, None), (11, Some(after(11)))] {
         let issue = move |record: &_| successor(record, after(at));
@@ -277,7 +277,7 @@ async fn tk_15_expired_rows_are_purged(database: Database) {
     assert!(storage.find_token(ended.handle).await.unwrap().is_none());
     assert!(storage.find_token(expires.handle).await.unwrap().is_some());
 
-    // The session outlives its token: its browser can get another.
+    // The session outlives its token: its browser can get a new one.
     let purged = storage.purge(after(8 * day + 1), after(1), 100).await.unwrap();
     assert_eq!(purged, Purged { tokens: 1, sessions: 0, audit_events: 0 });
     let purged = storage.purge(after(31 * day + 1), after(1), 100).await.unwrap();
@@ -293,7 +293,7 @@ async fn tk_15_several_instances_purge_at_once(database: Database) {
     let instances = [database.storage.clone(), database.another_instance(), database.another_instance()];
     let later = after(2 * 86_400);
     let mut done = join_all(instances.iter().map(|storage| storage.purge(later, noon(), 3))).await;
-    // Whoever found another at work has stopped: the rest is for the next time.
+    // An instance that finds another one purging stops; the rest is purged the next time.
     done.push(database.storage.purge(later, noon(), 100).await);
     let done: Vec<Purged> = done.into_iter().map(Result::unwrap).collect();
     assert_eq!(done.iter().map(|purged| purged.tokens).sum::<usize>(), 40);

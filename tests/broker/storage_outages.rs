@@ -1,5 +1,5 @@
-//! The database away, frozen, locked or overloaded: an answer within seconds, never a wrong one, and recovery
-//! without a restart.
+//! The database is unavailable, frozen, locked or overloaded: the storage responds within seconds, never with a wrong
+//! result, and recovers without a restart.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn is_unavailable<T: std::fmt::Debug>(
     text
 }
 
-/// With one connection, held by a rotation that does not get on, nobody else waits longer than allowed.
+/// With a single connection, which a blocked rotation holds, other callers do not wait longer than allowed.
 async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
     let wait = Duration::from_secs(1);
     let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
@@ -52,7 +52,7 @@ async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
     assert_eq!(found(&storage, handle).await.superseded_at, Some(after(1)));
 }
 
-/// Never migrated, without a column, and from before the newest migration.
+/// A database without tables, one without a column, and one without the newest migration.
 async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
     database: Database,
     owner: impl Fn(&str) -> C,
@@ -137,7 +137,7 @@ mod postgres {
         .await;
     }
 
-    /// A server with a token, over four connections, which will be lost.
+    /// A server with a token, with four connections, which will be lost.
     async fn server_with_a_token() -> (Postgres, Storage, HandleDigest) {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
@@ -195,14 +195,14 @@ mod postgres {
         assert!(sign_in(&storage, login("alice", noon())).await.first_login);
     }
 
-    /// Its host still acknowledges what is sent, so that no time limit of the network's helps.
+    /// Its host still acknowledges packets, so network timeouts do not help.
     #[tokio::test]
     async fn a_frozen_server_is_unavailable_in_time() {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
         storage.migrate().await.unwrap();
         let frozen = server.freeze();
-        // The first asks a connection that still counts as good, so that its statement's time must pass.
+        // The first query uses a connection that seems to work, so its statement timeout must pass.
         let bound = [7, 3, 3];
         for seconds in bound {
             is_unavailable(storage.ping(), seconds).await;
@@ -233,7 +233,7 @@ mod postgres {
         let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
         database.storage.end_session(session, noon()).await.unwrap();
         let mut other = PgConnection::establish(&database.url).unwrap();
-        // The number stands in src/storage/postgres.rs.
+        // The number is defined in src/storage/postgres.rs.
         other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();
         let purge = || database.storage.purge(after(2 * 86_400), noon(), 10);
         assert_eq!(purge().await.unwrap(), Purged::default());

@@ -15,7 +15,7 @@ struct Line {
     line: String,
 }
 
-/// Every table, column, index and constraint as the database words them.
+/// All tables, columns, indexes and constraints, as described by the database.
 fn schema(url: &str) -> Vec<String> {
     lines(url, SQLITE_SCHEMA, POSTGRES_SCHEMA)
 }
@@ -116,7 +116,7 @@ mod sqlite {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{path}");
         }
-        // The rights of a file that is there are its owner's decision.
+        // The permissions of an existing file are the decision of its owner.
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).unwrap();
         database.another_instance().ping().await.unwrap();
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);

@@ -1,4 +1,4 @@
-//! API tokens, seen from outside: what is stored opens nothing, and the row decides on every call.
+//! API tokens as callers see them: no stored value is a credential, and the row decides on every call.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn is_invalid_token(answer: &Answer, case: &str) {
     assert_eq!(seen, (401, Some("invalid_token".to_owned())), "{case}: {answer:?}");
 }
 
-/// A ring of the keys with these ids; the first issues.
+/// A ring of keys with these ids; the first one issues.
 fn ring(ids: &[u32]) -> KeyRing {
     let secret = |id: u32| (0..32).map(|i| u8::try_from(id * 50 + i).unwrap()).collect();
     let keys = ids.iter().map(|id| ServerKey::new(KeyId(*id), secret(*id)).unwrap()).collect();
@@ -70,7 +70,7 @@ fn tk_02_tokens_are_unpredictable() {
     assert_eq!((random, fixed), (44, 4));
 }
 
-/// What somebody who found these bytes might try.
+/// What an attacker who found these bytes could try.
 fn guesses(bytes: &[u8]) -> Vec<String> {
     let mut guesses = vec![rows::hex(bytes), BASE64_URL_SAFE_NO_PAD.encode(bytes)];
     if let Ok(text) = str::from_utf8(bytes) {
@@ -107,7 +107,7 @@ async fn tk_03_no_stored_value_works_as_a_credential() {
     for guess in guesses.iter().filter(|guess| guess.bytes().all(|byte| byte.is_ascii_graphic())) {
         opens_nothing(&broker, &browser, guess, &parked.verifier).await;
     }
-    // What the dump was taken from is all alive.
+    // All dumped credentials are live.
     assert_eq!(status(&broker, &token).await, 200);
     assert_eq!(broker.redeem(&browser, &key, &parked.verifier).await.status, 200);
     let query = format!("{}?one_time_key={legacy_key}", broker.at("/api/get_token"));
@@ -142,8 +142,8 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
     is_invalid_token(&broker.call("/api/me", foreign.expose()).await, "another server's");
 }
 
-/// Changes that somebody could make to rows, and that end a token although its MAC stays right. `{row}` stands
-/// for its condition, `{past}` for a time two minutes ago.
+/// Changes to rows that invalidate a token although its MAC is valid. `{row}` is replaced with its condition, `{past}`
+/// with a time two minutes ago.
 const ENDS: [(&str, &str); 8] = [
     ("the row is gone", "DELETE FROM api_tokens WHERE {row}"),
     ("revoked", "UPDATE api_tokens SET revoked_at = {past} WHERE {row}"),
@@ -376,8 +376,8 @@ async fn tk_16_a_token_appears_only_in_the_response_that_issues_it() {
     }
 }
 
-/// What a writer to the database without a server key could try: `{mine}` and `{other}` are the conditions of two
-/// rows.
+/// What an attacker who can write to the database but has no server key could try: `{mine}` and `{other}` are the
+/// conditions of two rows.
 const STOLEN: [(&str, &str); 9] = [
     ("user", "user_id = (SELECT user_id FROM api_tokens WHERE {other})"),
     ("session", "session_id = (SELECT session_id FROM api_tokens WHERE {other})"),
@@ -408,7 +408,7 @@ async fn tk_18_a_changed_row_invalidates_its_token() {
     assert_eq!(status(&broker, &other).await, 200);
 }
 
-/// Somebody gives the row of a victim the digest of a handle of their own.
+/// An attacker gives the row of a victim the digest of a handle that the attacker knows.
 #[actix_web::test]
 async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
     let broker = TestBroker::start();

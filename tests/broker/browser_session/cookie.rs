@@ -1,4 +1,4 @@
-//! The session cookie itself: what it looks like, what it is not good for, and what planting one comes to.
+//! The session cookie itself: its attributes, what it cannot be used for, and the effect of planting one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -36,7 +36,7 @@ async fn hd_08_the_session_cookie_has_all_attributes_and_is_opaque() {
     }
 }
 
-/// On https nothing is read that plain http or a neighbour under the same domain could have set.
+/// On https, no cookie is read that plain http or another subdomain could have set.
 #[actix_web::test]
 async fn se_08_an_https_broker_reads_no_cookie_that_another_subdomain_can_set() {
     let broker = TestBroker::with(Setup::https());
@@ -71,7 +71,7 @@ async fn se_08_a_planted_cookie_never_becomes_a_session_cookie() {
         let begun = victim.navigate(&broker.login(&[]).url).await;
         assert_eq!(leads(&broker, &begun), Leads::Provider("dev"), "{planted}");
         assert!(is_forgotten(&begun), "{planted}");
-        // It is planted once more, for the way back.
+        // It is planted again, for the callback.
         victim.set_cookie("localhost", "tb_session", Some(planted));
         let chosen = victim.navigate(&format!("{}&user=alice", begun.location().unwrap())).await;
         let back = victim.navigate(chosen.location().unwrap().as_str()).await;
@@ -84,8 +84,8 @@ async fn se_08_a_planted_cookie_never_becomes_a_session_cookie() {
     }
 }
 
-/// An attacker's own live cookie in the victim's browser: whoever then signs in gets another one, and the
-/// attacker's is dead.
+/// An attacker's live cookie in the victim's browser: a user who then signs in gets a new cookie, and the attacker's
+/// becomes invalid.
 #[actix_web::test]
 async fn se_08_a_sign_in_over_a_planted_session_does_not_share_it() {
     let broker = TestBroker::start();
@@ -158,7 +158,7 @@ async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
     assert_eq!(status(&broker, &token).await, 200, "nobody was logged out");
 }
 
-/// Who can write to the database can neither move a session to another user nor give one to a cookie.
+/// An attacker who can write to the database can neither move a session to another user nor assign one to a cookie.
 #[actix_web::test]
 async fn tk_18_a_session_row_that_was_tampered_with_is_not_continued() {
     for (what, changes) in [

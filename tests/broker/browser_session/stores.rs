@@ -1,4 +1,4 @@
-//! A store is away while a signed-in browser comes to `/login`, and two instances over the same stores.
+//! `/login` of a signed-in browser while a store is unavailable, and with two instances on the same stores.
 
 use super::*;
 use crate::support::outage::{SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, within};
@@ -38,8 +38,8 @@ async fn an_unavailable_key_store_signs_no_user_out_and_uses_up_no_token() {
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
 }
 
-/// The key store goes away between the sign-in and the parking of the key: the session before is over, so the
-/// browser needs the new one's cookie, with which the next click succeeds.
+/// The key store fails between the sign-in and the storing of the key: the previous session has ended, so the browser
+/// needs the cookie of the new one, with which the next attempt succeeds.
 #[actix_web::test]
 async fn ds_06_if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let redis = RedisServer::start(&[]);
@@ -75,7 +75,7 @@ async fn a_locked_database_signs_no_user_out() {
     broker.sign_in(&browser, "dev", "alice").await;
     let lock = SqliteLock::of(secrecy::ExposeSecret::expose_secret(&broker.config.database.url));
     assert_unknown(&broker, &browser, &[]).await;
-    // Whoever has no session is sent to the provider, as ever.
+    // A browser without a session is redirected to the provider, as usual.
     assert_eq!(login_leads(&broker, &broker.browser(), &[]).await, Leads::Provider("dev"));
     drop(lock);
     another_token(&broker, &browser).await;
@@ -98,7 +98,7 @@ mod postgres {
         for parameters in [&[][..], &[("prompt", "none")], &[("prompt", "login")], &[("provider", "")]] {
             assert_unknown(&broker, &browser, parameters).await;
         }
-        // A cookie that is none costs no question, and is none whatever the database does.
+        // An invalid cookie is refused without a query, whatever the state of the database.
         let stranger = broker.browser();
         stranger.set_cookie("localhost", "tb_session", Some("made-up"));
         assert_eq!(login_leads(&broker, &stranger, &[]).await, Leads::Provider("dev"));
@@ -135,8 +135,7 @@ mod postgres {
         assert_eq!(login_leads(&first, &browser, &[]).await, Leads::Provider("dev"));
     }
 
-    /// Two browsers change places: each signs in as the user that the other one was, over and over, at the same
-    /// moment. No transaction waits for the other one's user.
+    /// Two browsers swap their users repeatedly and concurrently. Their transactions must not deadlock.
     #[actix_web::test]
     async fn se_08_browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
         let broker = TestBroker::with(Setup { database: Some(database()), ..Setup::default() });

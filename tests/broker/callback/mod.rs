@@ -1,5 +1,5 @@
-//! The callback: which answers of the provider count. What the SPA is told is in [`redirect`], that an attempt
-//! counts once in [`once`].
+//! The callback: which responses of the provider are accepted. [`redirect`] tests what is sent to the SPA, [`once`]
+//! that an attempt works once.
 
 mod once;
 mod redirect;
@@ -12,7 +12,7 @@ use url::Url;
 use crate::support::broker::{LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 
-/// A login that has come as far as its callback.
+/// A login that has reached its callback.
 struct Begun {
     browser: Browser,
     login: LoginUrl,
@@ -35,7 +35,7 @@ impl Begun {
         self.browser.navigate(&self.callback).await
     }
 
-    /// The callback's address with one parameter replaced, added or, with nothing, removed.
+    /// The URL of the callback with one parameter replaced or added or, with `None`, removed.
     fn with(&self, name: &str, value: Option<&str>) -> String {
         with(&self.callback, name, value)
     }
@@ -67,7 +67,7 @@ async fn started() -> TestBroker {
     broker
 }
 
-/// How often the provider was asked for tokens.
+/// The number of token requests at the provider.
 fn exchanges(broker: &TestBroker) -> u64 {
     broker.provider.log().count("/token") + broker.provider.log().count("/o/token/")
 }
@@ -159,7 +159,7 @@ async fn cb_04_the_issuer_must_match_and_be_present_if_announced() {
         begun.browser.navigate(&begun.with("iss", bad)).await.assert_own_page(400, "issuer_mismatch");
         begun.call().await.assert_own_page(400, "invalid_state");
     }
-    // A plain provider without a configured issuer has none to send.
+    // A plain provider without a configured issuer must not send one.
     let plain = Begun::at(&broker, "ops", "&user=bob").await;
     let answer = plain.browser.navigate(&plain.with("iss", Some(&issuer))).await;
     answer.assert_own_page(400, "issuer_mismatch");
@@ -260,7 +260,7 @@ async fn cb_09_a_code_is_1_to_2048_visible_characters() {
         begun.browser.navigate(&begun.with("code", Some(bad))).await.assert_own_page(400, "invalid_request");
     }
     assert_eq!(exchanges(&broker), 0);
-    // What may be a code is for the provider to judge, and goes nowhere else.
+    // Which codes are valid is for the provider to decide; the code is sent nowhere else.
     for good in ["c", &"secret-code-".repeat(170), " ~!\"#$%&'()*+,/:;<=>?@[\\]^`{|}"] {
         let begun = Begun::new(&broker).await;
         let back = begun.browser.navigate(&begun.with("code", Some(good))).await;

@@ -1,4 +1,4 @@
-//! An attempt counts once: of parallel callbacks one proceeds, and whatever came of it, there is no second.
+//! An attempt works once: of concurrent callbacks one proceeds, and whatever its result is, no other does.
 
 use futures_util::future::join_all;
 
@@ -11,7 +11,7 @@ async fn cb_03_of_parallel_callbacks_one_proceeds() {
     for key_store in [None, Some(redis::url())] {
         let shared = key_store.is_some();
         let broker = TestBroker::with(Setup { key_store, ..Setup::default() });
-        // Over one Redis, the callbacks reach two instances in turn.
+        // With Redis, the callbacks reach two instances alternately.
         let twin = shared.then(|| broker.twin());
         broker.ready().await;
         for round in 1..=4 {

@@ -1,4 +1,4 @@
-//! What the callback tells the SPA: key and state, or an error in our own words, and nothing else.
+//! What the callback sends to the SPA: key and state, or an error in the broker's own words, and nothing else.
 
 use std::collections::HashSet;
 

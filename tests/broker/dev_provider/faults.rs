@@ -1,7 +1,7 @@
-//! Each fault changes what it says, and nothing else.
+//! Each fault changes only what its name says.
 //!
-//! A login at a fresh provider with a stopped clock and seeded randomness is the same, byte for byte, each
-//! time. So whatever differs is the fault's doing.
+//! A login at a fresh provider with a stopped clock and seeded randomness is identical, byte for byte, each time. So
+//! the fault causes all differences.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ struct Seen {
     profiles: Vec<String>,
 }
 
-/// Status, media type and body of an answer, or how it failed; long bodies by their length.
+/// Status, media type and body of an answer, or the failure; long bodies are replaced by their length.
 async fn answer_of(request: RequestBuilder, url: &str) -> String {
     let answer = match request.send().await {
         Ok(answer) => answer,
@@ -51,7 +51,7 @@ async fn id_token_of(script: &Script, token: &Value) -> String {
         .replace(script.provider.url(), "URL")
 }
 
-/// How long to wait for an answer that this fault, or switch, makes slow, and for any other.
+/// How long to wait for a response that this fault or switch delays, and for any other.
 fn limit(fault: Option<&str>, of: &str) -> Duration {
     let is_slow = |name: &str| name.starts_with(of) && (name.ends_with("_slow") || name.ends_with("_drip"));
     if fault.is_some_and(is_slow) { Duration::from_millis(500) } else { PATIENCE }
@@ -73,7 +73,7 @@ async fn login(script: &Script, kind: Kind, fault: Option<Fault>) -> Seen {
     let tokens: Value = serde_json::from_str(&body.unwrap_or_default()).unwrap_or_default();
     if let Some(token) = tokens.get("id_token") {
         seen.id_token = Some(id_token_of(script, token).await);
-        // As text, since a parser would also hide what is wrong with the rest.
+        // As text, because a parser would hide differences in the rest.
         seen.token_answer = Some(exchange.replace(&format!("\"id_token\":{token},"), ""));
     } else {
         seen.token_answer = Some(exchange);

@@ -1,5 +1,5 @@
-//! The development provider, driven by a script over HTTP: what it must refuse, or the broker's tests against
-//! it would prove nothing.
+//! The development provider, driven by a script over HTTP: what it must refuse, so that the tests of the broker against
+//! it are meaningful.
 
 mod faults;
 mod pages;
@@ -79,7 +79,7 @@ async fn a_script_signs_in_with_plain_oauth2() {
     assert_eq!(json_of(person).await, expected);
     let expected = json!({"permissions": ["report.read", "report.write", "user.manage"]});
     assert_eq!(json_of(permissions).await, expected);
-    // Its token is no token of the OpenID provider, and nothing goes without one.
+    // Its token is not accepted by the OpenID provider, and requests without a token are refused.
     for request in [script.get("/userinfo").bearer_auth(token), script.get(Kind::Plain.profile_paths()[0])] {
         let refused = request.send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -124,7 +124,7 @@ async fn pkce_is_enforced() {
             assert_eq!(error_of(request.form(&form)).await, (400, "invalid_grant".into()));
             let seen = script.provider.log().last_token_request.unwrap();
             assert_eq!(seen.verifier_matched, Some(verified));
-            // The wrong proof has spent the code.
+            // The wrong proof has used up the code.
             assert_eq!(error_of(script.exchange(kind, &code)).await.1, "invalid_grant");
         }
     }
@@ -176,7 +176,7 @@ async fn clients_authenticate_in_the_header_or_in_the_body() {
         assert_eq!((status, got.as_str()), (if error == "invalid_client" { 401 } else { 400 }, error));
         assert_eq!(script.provider.log().last_token_request.unwrap().client_auth, seen);
     }
-    // None of that has touched the code.
+    // None of these requests has used up the code.
     let granted = post().basic_auth(CLIENT, Some(encoded_secret())).form(&form).send().await.unwrap();
     assert_eq!(granted.status(), 200);
     let seen = script.provider.log().last_token_request.unwrap();

@@ -1,4 +1,4 @@
-//! The pages that people see.
+//! The pages of the development provider.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ async fn every_choice_of_the_page_is_a_working_link() {
             page.split_once("<h2>Most used</h2>").unwrap().1.split_once("<h2>").unwrap();
         assert_eq!(by_group.matches("fault=").count(), faults.count());
         assert_eq!(links.len(), USERS.len() + 1 + page.matches("fault=").count());
-        // The sample's "Provider down" sends people here.
+        // The sample's "Provider down" links to this page.
         assert!(
             most_used.contains("<span>Token endpoint: status 500</span> <code>token_500</code>"),
             "{most_used}"

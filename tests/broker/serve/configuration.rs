@@ -1,4 +1,4 @@
-//! Configurations that cannot be used: exit code 2, the key by name, and no secret.
+//! Invalid configurations: exit code 2, the name of the setting, and no secret.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,7 +10,7 @@ async fn production() -> Production {
     Production::new(&database, &key_store, "https://provider.invalid").await
 }
 
-/// Starts `serve`, which must not; gives what it said.
+/// Runs `serve`, which must refuse to start; returns its error output.
 async fn refused(production: &Production) -> String {
     let ended = Program::run(production.folder(), &["serve", "--config", "token-broker.toml"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
@@ -88,7 +88,7 @@ async fn ad_02_sample_and_short_server_keys_prevent_the_start() {
     }
 }
 
-/// Nothing to mend in the file: the address is taken.
+/// The file is valid, but the address is in use.
 #[actix_web::test]
 async fn an_address_in_use_ends_the_start_with_1() {
     let production = production().await;

@@ -1,4 +1,4 @@
-//! `token-broker demo`: everything in one process, on files of its own.
+//! `token-broker demo`: everything in one process, with its own files.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl Demo {
         LoginUrl::at(&self.url, &[("provider", provider)])
     }
 
-    /// `localhost` may also name an address at which the demo does not listen.
+    /// `localhost` can also resolve to an address on which the demo does not listen.
     fn browser(&self) -> Browser {
         let browser = Browser::new();
         browser.route(&self.url, &format!("http://127.0.0.1:{}", self.port));
@@ -91,7 +91,7 @@ async fn ls_02_hd_01_the_demo_accepts_other_apps_at_the_given_addresses() {
     browser.navigate(&elsewhere.url).await.assert_own_page(400, "invalid_request");
 }
 
-/// The callback waits for the database's lock when the signal comes.
+/// The callback waits for the database lock when the signal arrives.
 #[actix_web::test]
 async fn ds_08_a_login_in_progress_is_completed_before_the_demo_ends() {
     let folder = tempfile::tempdir().unwrap();
