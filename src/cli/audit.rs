@@ -141,7 +141,7 @@ impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let found = self.common.run(async |administration| {
             let user = match &self.user {
-                // A deleted user can only be named by id: nothing else is kept.
+                // A deleted user can only be named by id: nothing else is stored.
                 Some(name) => match name.parse() {
                     Ok(id) => Some(id),
                     Err(_) => Some(users::find(administration, name).await?.id),

@@ -166,7 +166,7 @@ fn time(at: Option<Timestamp>) -> String {
 
 fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
+    let mut change = Change::open(&path)?;
     let id = change.keys.add(&SystemEntropy, now).map_err(refused)?;
     change.commit()?;
     let options = file.options();
@@ -181,7 +181,7 @@ fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> 
 
 fn issue(selector: KeySelector, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
+    let mut change = Change::open(&path)?;
     let id = match selector {
         KeySelector::Newest => change.keys.newest(),
         KeySelector::Id(id) => id,
@@ -214,7 +214,7 @@ fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) 
         }
     };
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
+    let mut change = Change::open(&path)?;
     let key = change.keys.entry(id).map_err(refused)?;
     change.keys.retire(id).map_err(refused)?;
     if let Some(config) = &config {
@@ -270,7 +270,7 @@ struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// Locks and reads the file, and waits if another process is changing it.
-    fn begin(path: &'a Path) -> Result<Self, Failure> {
+    fn open(path: &'a Path) -> Result<Self, Failure> {
         let locked = LockedFile::lock(path).and_then(|mut file| file.read().map(|text| (file, text)));
         let (file, text) = locked.map_err(|error| failed(path, &error))?;
         Ok(Self { path, file, keys: parse(path, text)? })

@@ -37,7 +37,7 @@ impl<'a> Console<'a> {
     }
 
     /// Writes a sentence to standard output.
-    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.out, "{}", clean(text))?)
     }
 
@@ -53,7 +53,7 @@ impl<'a> Console<'a> {
         value: &impl Serialize,
         sentence: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        if json { self.json(value) } else { self.say(&sentence()) }
+        if json { self.json(value) } else { self.print(&sentence()) }
     }
 
     /// Writes one JSON value to standard output.
@@ -218,7 +218,7 @@ mod tests {
         let (done, out, _) = console(None, |console| {
             console.table(&["NAME"], vec![vec![hostile.to_owned()]])?;
             console.facts(&[("name", Some(hostile.to_owned())), ("none", None)])?;
-            console.say(hostile)?;
+            console.print(hostile)?;
             console.json(&serde_json::json!({ "name": hostile }))
         });
         done.unwrap();

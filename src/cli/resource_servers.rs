@@ -251,7 +251,7 @@ fn show_once(
         return console.json(&json!({ "resource_server": id, "secret": secret.as_str() }));
     }
     console.notice(&format!("New secret of {id}. It cannot be shown again:"))?;
-    console.say(&secret)
+    console.print(&secret)
 }
 
 /// Reports the new state of a resource server.

@@ -71,7 +71,7 @@ struct OneUser {
 /// Delete a user
 ///
 /// Deletes the profile, identities, sessions and tokens at once. The audit trail keeps the local id, but no IP address
-/// of that user. If the person logs in again, they become a new user: to lock somebody out, disable the user instead.
+/// of that user. If the person logs in again, they become a new user: to lock them out, disable the user instead.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Delete {

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_oauth2_reads_what_is_configured_and_nothing_else() {
+    fn plain_oauth2_reads_only_the_configured_claims() {
         let claims =
             json!({"name": "Alice", "email": "a@example.com", "email_verified": true, "login": "al"});
         let mapping = ClaimMapping { username: Some(path("$.login")), ..ClaimMapping::default() };

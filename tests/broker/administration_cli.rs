@@ -29,10 +29,10 @@ const COMMANDS: [&[&str]; 9] = [
 
 #[actix_web::test]
 async fn an_unavailable_database_is_reported_within_5_seconds() {
-    let nobody = free_port();
+    let closed_port = free_port();
     let mut databases = vec!["sqlite:missing/folder/broker.sqlite".to_owned()];
     if cfg!(feature = "postgres") {
-        databases.push(format!("postgres://u:hunter2@127.0.0.1:{nobody}/db"));
+        databases.push(format!("postgres://u:hunter2@127.0.0.1:{closed_port}/db"));
     }
     for database in databases {
         let desk = Desk::at(&database);

@@ -19,7 +19,7 @@ const END: &str = "```\n";
 /// The text without values that differ between runs and machines.
 fn normalized(text: &str) -> String {
     let mut text = text.to_owned();
-    for (pattern, stand_in) in [
+    for (pattern, replacement) in [
         (
             r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
             "(an id of thirty-six characters) ",
@@ -27,11 +27,11 @@ fn normalized(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "(time)"),
         (r"\b[0-9a-f]{8}\b", "(log id)"),
         (r"tbs_[0-9A-Za-z]{50}", "(secret)"),
-        (r"\bby \w+( \(sudo \w+\))?,", "by (somebody),"),
+        (r"\bby \w+( \(sudo \w+\))?,", "by (user),"),
         (r"\d+ events written", "(number) events written"),
         (r"\s+", " "),
     ] {
-        text = Regex::new(pattern).unwrap().replace_all(&text, stand_in).into_owned();
+        text = Regex::new(pattern).unwrap().replace_all(&text, replacement).into_owned();
     }
     text
 }

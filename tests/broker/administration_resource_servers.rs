@@ -35,7 +35,7 @@ async fn ad_04_secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() 
         assert!(third.contains("remove-old-secret"), "{third}");
 
         assert!(desk.refused(2, &["resource-servers", "remove-old-secret", "orders"]).contains("--yes"));
-        assert!(works(&broker, "orders", old).await, "nothing was done");
+        assert!(works(&broker, "orders", old).await, "nothing was changed");
         let removed = desk.json(&["resource-servers", "remove-old-secret", "orders", "--yes"]);
         assert_eq!(removed, json!({ "resource_server": "orders", "removed": true }));
         assert!(!works(&broker, "orders", old).await && works(&broker, "orders", new).await);

@@ -34,7 +34,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
         let bob = sign_in(&broker, "bob").await;
 
         assert!(desk.refused(2, &["sessions", "end-all", "--user", "alice"]).contains("--yes"));
-        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was changed");
         let said = desk.done(&["sessions", "end-all", "--user", "alice", "--yes"]);
         assert_eq!(said, "2 sessions ended\n");
         assert_eq!([status(&broker, &alice[0]).await, status(&broker, &alice[1]).await], [401, 401]);
@@ -196,7 +196,7 @@ async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
         let complaint = desk.refused(2, &command);
         assert!(complaint.contains("treat it as leaked") && !complaint.contains(&token), "{complaint}");
     }
-    assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+    assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
 }
 
 #[actix_web::test]

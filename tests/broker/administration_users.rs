@@ -39,7 +39,7 @@ async fn tk_14_a_disabled_user_is_refused_at_once_and_can_log_in_after_being_ena
         assert_eq!(said, format!("alice ({alice}) is now disabled; 2 sessions ended\n"));
         for instance in [&broker, &twin] {
             assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
-            assert_eq!(status(instance, &other).await, 200, "nobody else");
+            assert_eq!(status(instance, &other).await, 200, "other users are not affected");
         }
         let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
         assert_eq!(refused.error(), "access_denied");
@@ -80,7 +80,7 @@ async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() 
 
         let question = desk.refused(2, &["users", "delete", "alice"]);
         assert!(question.contains("--yes"), "{question}");
-        assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
         let done = desk.json(&["users", "delete", "alice", "--yes"]);
         assert_eq!((&done["user"], &done["sessions"]), (&Value::from(alice.as_str()), &Value::from(1)));
         assert!(done["audit_events_anonymised"].as_u64().unwrap() >= 2, "{done}");

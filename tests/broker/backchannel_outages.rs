@@ -22,7 +22,7 @@ async fn se_06_an_outage_is_503_and_the_token_can_be_sent_again() {
     let token = signed(&broker, json!({"sub": alice.subject}));
     redis.stop();
     assert_outage(&send(&broker, &token).await);
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     redis.launch();
     assert_recovers(&broker, "the key store was started again").await;
     let sent = send(&broker, &token).await;
@@ -66,7 +66,7 @@ async fn se_06_an_unavailable_database_does_not_use_up_the_token() {
     assert_outage(&send(&broker, &token).await);
     server.resume();
     assert_recovers(&broker, "the database's outage").await;
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     assert_answer(&send(&broker, &token).await, 200);
     assert_eq!(status(&broker, &alice.token).await, 401);
 }
@@ -99,7 +99,7 @@ async fn se_06_a_late_answer_of_the_key_store_does_not_use_up_the_token() {
     assert_outage(&send(&broker, &token).await);
     drop(frozen);
     assert_recovers(&broker, "Redis went on").await;
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     assert_answer(&send(&broker, &token).await, 200);
     assert_eq!(status(&broker, &alice.token).await, 401);
     assert_answer(&send(&broker, &token).await, 400);
@@ -153,7 +153,7 @@ async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     let limited = send(&broker, &good).await;
     assert_eq!((limited.status.as_u16(), limited.error_code().as_deref()), (429, Some("rate_limited")));
     assert_eq!(fetched(), 2, "unknown keys cost one fetch a minute");
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
 
     // A sign-in during that time: its ID token is refused, and the SPA is told to retry.
     let login = broker.log_in(&broker.browser(), "dev", "bob", "").await;

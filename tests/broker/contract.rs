@@ -76,7 +76,7 @@ async fn tokens_rotate(broker: &TestBroker) {
     broker.advance(61);
     assert_eq!(status(broker, &new).await, 200);
     assert_eq!(status(broker, &old).await, 401);
-    assert_eq!(status(broker, &new).await, 401, "somebody has a copy: the session is over");
+    assert_eq!(status(broker, &new).await, 401, "the token was copied: the session has ended");
 }
 
 async fn sessions_end(broker: &TestBroker) {

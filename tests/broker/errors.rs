@@ -314,7 +314,7 @@ async fn er_01_er_02_invalid_bodies_get_a_fixed_text() {
         assert_eq!(form(&answer, "/api/logout"), "invalid_request", "{body}");
         assert!(!answer.body.contains("canary"), "{body}: {}", answer.body);
     }
-    assert_eq!(broker.call("/api/me", &token).await.status, 200, "nobody was signed out");
+    assert_eq!(broker.call("/api/me", &token).await.status, 200, "no user was signed out");
 }
 
 #[actix_web::test]

@@ -194,7 +194,7 @@ async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
         let used = broker.now();
         let back = browser.navigate(&broker.login(&[]).url).await;
         let key = back.parameter("one_time_key");
-        assert!(key.is_some(), "the browser's session is in use, too: {back:?}");
+        assert!(key.is_some(), "the browser session counts as used: {back:?}");
         assert_eq!(status(&broker, &idle).await, 401);
         let back = idle_browser.navigate(&broker.login(&[]).url).await;
         assert!(back.location().unwrap().as_str().starts_with(broker.provider.url()), "{back:?}");

@@ -92,7 +92,7 @@ async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     broker.advance(6 * DAY);
-    assert_eq!(token_for(&broker, "alice").await, first, "from another browser, too");
+    assert_eq!(token_for(&broker, "alice").await, first, "also from another browser");
     assert_eq!(broker.call("/api/me", &first).await.status, 200);
     broker.advance(2 * DAY);
     let second = token_for(&broker, "alice").await;

@@ -233,7 +233,7 @@ async fn se_03_only_registered_addresses_are_redirected_to() {
         browser.navigate(&url).await.assert_own_page(400, "invalid_request");
     }
     assert_eq!(browser.cookies(&host(&broker)), before, "no cookie goes with an error");
-    assert_eq!(status(&broker, &token).await, 200, "and nothing was ended");
+    assert_eq!(status(&broker, &token).await, 200, "no session was ended");
 }
 
 #[actix_web::test]
@@ -441,7 +441,7 @@ async fn pr_19_the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
     assert_eq!(
         rows::count(&broker, "sessions", "sealed_id_token IS NOT NULL"),
         0,
-        "it is gone with the logout"
+        "it is deleted at the logout"
     );
     let at_provider = browser.navigate(logout.as_str()).await;
     assert!(at_provider.location().is_some(), "the provider takes it: {at_provider:?}");
@@ -497,7 +497,7 @@ async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
     let nothing = json!({});
     let headers = [("authorization", &*bearer)];
     let api = within(SOON, "/api/logout", second.post_json(&at, &nothing, &headers)).await;
-    assert_eq!(api.status, 204, "nobody knows where to go on");
+    assert_eq!(api.status, 204, "there is no address to redirect to");
     let page = second.navigate(&request(&broker, &[])).await;
     assert_eq!((page.status.as_u16(), page.location()), (200, None));
     assert!(page.body.contains("could not be reached"), "{}", page.body);
@@ -506,7 +506,7 @@ async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
 }
 
 #[actix_web::test]
-async fn br_11_an_outage_of_the_database_clears_nothing() {
+async fn br_11_a_database_outage_clears_no_cookie_or_storage() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

@@ -167,7 +167,7 @@ async fn each_fault(groups: &[FaultGroup]) {
         ends_with(&broker, "dev", &choice, outcome(*fault)).await;
     }
     let log = broker.provider.log();
-    assert_eq!(log.trapped, [], "nobody follows a redirect or fetches what a token or a profile names");
+    assert_eq!(log.trapped, [], "the broker follows no redirect and fetches no URL of a token or a profile");
 }
 
 #[actix_web::test]

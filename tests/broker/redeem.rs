@@ -182,7 +182,7 @@ async fn ok_06_a_verifier_for_a_login_without_challenge_is_refused() {
     let login = broker.complete(&broker.browser(), broker.legacy_login(), "&user=alice").await;
     is_invalid_grant(&broker.redeem(&broker.browser(), &login.key(), &login.verifier).await, "verifier");
     let answer = post(&broker, json!({ "one_time_key": login.key() })).await;
-    assert_eq!(answer.status, 200, "nothing was spent: {answer:?}");
+    assert_eq!(answer.status, 200, "the key was not used up: {answer:?}");
 }
 
 /// A broker with a second client, `other`, at `https://other.example`.
@@ -297,7 +297,7 @@ const SECONDS: [Second; 7] = [
     Second { what: "another address", after: 0, address: "192.0.2.8", user_agent: FIRST.1, ends: true },
     Second { what: "another browser", after: 0, address: FIRST.0, user_agent: "curl/8.0", ends: true },
     Second { what: "both", after: 100, address: "2001:db8::1", user_agent: "", ends: true },
-    Second { what: "the tombstone is gone", after: 121, address: "2001:db8::1", user_agent: "", ends: false },
+    Second { what: "the receipt has expired", after: 121, address: "2001:db8::1", user_agent: "", ends: false },
 ];
 
 async fn redeem_from(broker: &TestBroker, login: &Login, address: &str, user_agent: &str) -> Answer {
@@ -552,7 +552,7 @@ async fn ok_14_without_the_key_store_the_response_is_503_without_fallback() {
     let answer = broker.redeem(&browser, &login.key(), &login.verifier).await;
     is_invalid_grant(&answer, "the key is lost with its store, not kept elsewhere");
     let back = browser.navigate(&callback).await;
-    assert!(back.parameter("one_time_key").is_some(), "the login goes on where it was: {back:?}");
+    assert!(back.parameter("one_time_key").is_some(), "the login continues: {back:?}");
 }
 
 #[cfg(feature = "postgres")]

@@ -87,7 +87,7 @@ async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn(
         assert!(String::from_utf8_lossy(haystack).contains(known), "{what} was not dumped");
         assert_eq!(with_draws(&mut story, &broker, &entropy).found_in(haystack), [""; 0], "in {what}");
     }
-    open.nothing_opens(&mut story, &[database, key_store]).await;
+    open.assert_no_string_is_a_credential(&mut story, &[database, key_store]).await;
     redis.stop();
     open.an_outage(&mut story).await;
     let log = log.text();
@@ -128,14 +128,14 @@ impl Open {
     }
 
     /// Tries every string of the dumps, also with the right verifier; then the real credentials, which work.
-    async fn nothing_opens(&self, story: &mut Story, dumps: &[Dump]) {
+    async fn assert_no_string_is_a_credential(&self, story: &mut Story, dumps: &[Dump]) {
         let strings = strings(dumps);
 
         assert!(strings.len() > 300, "{}", strings.len());
         let browser = story.browser("thief");
         let base = story.base.clone();
         for some in strings.iter().collect::<Vec<_>>().chunks(32) {
-            join_all(some.iter().map(|string| self.opens_nothing(&browser, &base, string))).await;
+            join_all(some.iter().map(|string| self.assert_is_no_credential(&browser, &base, string))).await;
         }
         assert_eq!(story.call(Method::GET, "/api/me", &self.token).await.status, 200);
         let continued = story.continue_session(&self.signed_in, story.provider).await;
@@ -146,7 +146,7 @@ impl Open {
         story.token(&redeemed);
     }
 
-    async fn opens_nothing(&self, browser: &Browser, base: &str, string: &str) {
+    async fn assert_is_no_credential(&self, browser: &Browser, base: &str, string: &str) {
         let bearer = format!("Bearer {string}");
         let me = browser.get(&format!("{base}/api/me"), &[("authorization", &bearer)]).await;
         assert!(matches!(me.status.as_u16(), 400 | 401), "a token: {string}");

@@ -98,7 +98,7 @@ mod sqlite {
 
         let text = is_unavailable(storage.revoke_token(handle, after(1)), 5).await;
         assert!(text.contains("locked"), "{text}");
-        assert_eq!(found(storage, handle).await.revoked_at, None, "reading goes on");
+        assert_eq!(found(storage, handle).await.revoked_at, None, "reading still works");
 
         other.batch_execute("ROLLBACK").unwrap();
         assert!(storage.revoke_token(handle, after(1)).await.unwrap());

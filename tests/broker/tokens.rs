@@ -105,7 +105,7 @@ async fn tk_03_no_stored_value_works_as_a_credential() {
 
     let guesses: BTreeSet<String> = stored.iter().flat_map(|bytes| guesses(bytes)).collect();
     for guess in guesses.iter().filter(|guess| guess.bytes().all(|byte| byte.is_ascii_graphic())) {
-        opens_nothing(&broker, &browser, guess, &parked.verifier).await;
+        assert_is_no_credential(&broker, &browser, guess, &parked.verifier).await;
     }
     // All dumped credentials are live.
     assert_eq!(status(&broker, &token).await, 200);
@@ -114,7 +114,7 @@ async fn tk_03_no_stored_value_works_as_a_credential() {
     assert!(browser.get(&query, &[]).await.json()["token"].is_string());
 }
 
-async fn opens_nothing(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
+async fn assert_is_no_credential(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
     let as_token = browser.get(&broker.at("/api/me"), &[("authorization", &format!("Bearer {guess}"))]).await;
     assert!([400, 401].contains(&as_token.status.as_u16()), "{guess}: {as_token:?}");
     let as_key = broker.redeem(browser, guess, verifier).await;
@@ -145,7 +145,7 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
 /// Changes to rows that invalidate a token although its MAC is valid. `{row}` is replaced with its condition, `{past}`
 /// with a time two minutes ago.
 const ENDS: [(&str, &str); 8] = [
-    ("the row is gone", "DELETE FROM api_tokens WHERE {row}"),
+    ("the row was deleted", "DELETE FROM api_tokens WHERE {row}"),
     ("revoked", "UPDATE api_tokens SET revoked_at = {past} WHERE {row}"),
     ("revoked in the future", "UPDATE api_tokens SET revoked_at = 9000000000000000 WHERE {row}"),
     ("superseded", "UPDATE api_tokens SET superseded_at = {past} WHERE {row}"),
@@ -215,7 +215,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
     let rotated = second.post("/api/token/rotate", &token, &json!({})).await.json();
     let rotated = rotated["access_token"].as_str().unwrap();
     let prepared = other(&[1, 2]);
-    assert_eq!(status(&prepared, rotated).await, 200, "whoever knows the new key beforehand");
+    assert_eq!(status(&prepared, rotated).await, 200, "an instance that knows the new key before it issues");
 
     let third = other(&[2]);
     assert_eq!(status(&third, rotated).await, 200, "the new key issued it");
@@ -260,7 +260,7 @@ async fn tk_08_each_login_issues_its_own_token() {
     assert_eq!(distinct.len(), 3);
     assert_eq!(broker.post("/api/logout", &tokens[0], &json!({})).await.status, 200);
     let elsewhere = sign_in(&broker, "alice").await;
-    assert_eq!(status(&broker, &elsewhere).await, 200, "logging out here logs nobody out there");
+    assert_eq!(status(&broker, &elsewhere).await, 200, "a logout affects only its own session");
 }
 
 #[actix_web::test]

@@ -155,7 +155,7 @@ async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
     }
     let as_key = broker.redeem(&browser, &value, &"v".repeat(43)).await;
     assert_eq!(as_key.error_code().as_deref(), Some("invalid_grant"));
-    assert_eq!(status(&broker, &token).await, 200, "nobody was logged out");
+    assert_eq!(status(&broker, &token).await, 200, "no session was ended");
 }
 
 /// An attacker who can write to the database can neither move a session to another user nor assign one to a cookie.

@@ -64,7 +64,7 @@ async fn ds_06_if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let asked = asked_providers(&broker);
     let token = another_token(&broker, &browser).await;
     assert_eq!(me(&broker, &token).await["user"]["username"], "bob");
-    assert_eq!(asked_providers(&broker), asked, "nobody has to sign in twice");
+    assert_eq!(asked_providers(&broker), asked, "the user does not have to sign in again");
     assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 1);
 }
 

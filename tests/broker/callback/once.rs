@@ -65,7 +65,7 @@ async fn cb_03_an_attempt_works_once_whatever_its_result() {
 }
 
 #[actix_web::test]
-async fn cb_03_a_key_store_outage_is_reported_as_such_and_uses_nothing_up() {
+async fn cb_03_a_key_store_outage_is_reported_as_such_and_uses_up_nothing() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     broker.ready().await;

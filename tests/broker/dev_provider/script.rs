@@ -83,7 +83,7 @@ impl Script {
     pub async fn after_an_outage(self) -> Self {
         let address = self.provider.address();
         let stopped = self.provider.stop().await;
-        std::net::TcpStream::connect(address).expect_err("nobody listens during the outage");
+        std::net::TcpStream::connect(address).expect_err("the port is closed during the outage");
         Self { provider: stopped.start_again().unwrap(), ..self }
     }
 

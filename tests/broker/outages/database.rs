@@ -27,7 +27,7 @@ async fn ds_09_another_writer_holds_the_sqlite_file() {
 
     drop(lock);
     assert_eq!(broker.post("/api/token/rotate", &underway.token, &json!({})).await.status, 200);
-    assert_eq!(broker.call("/api/me", &underway.leaving).await.status, 200, "nobody was logged out");
+    assert_eq!(broker.call("/api/me", &underway.leaving).await.status, 200, "no session was ended");
     assert_eq!(broker.post("/api/logout", &underway.leaving, &json!({})).await.status, 200);
     assert_signs_in(&broker).await;
 }

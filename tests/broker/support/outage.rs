@@ -133,7 +133,7 @@ pub async fn assert_recovers(broker: &TestBroker, after: &str) {
 }
 
 /// Prints a measured time; visible with `--nocapture` and if a test fails.
-#[allow(clippy::print_stdout, reason = "a measurement is for whoever reads the test's output")]
+#[allow(clippy::print_stdout, reason = "measured times are printed for the readers of the test output")]
 pub fn report(text: &str) {
     println!("{text}");
 }
