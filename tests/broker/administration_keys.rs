@@ -97,14 +97,14 @@ async fn tk_06_a_needed_key_is_not_removed_by_mistake() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
-    for (arguments, code, mend) in [
+    for (arguments, code, hint) in [
         (&["1"][..], 2, "keys issue"),
         (&["1", "--yes"], 2, "keys issue"),
         (&["3", "--yes"], 3, "keys list"),
         (&["2"], 2, "does not say when it stopped issuing"),
     ] {
         let complaint = stays(&desk, arguments, code);
-        assert!(complaint.contains(mend), "{complaint}");
+        assert!(complaint.contains(hint), "{complaint}");
     }
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
     let complaint = stays(&desk, &["1"], 2);

@@ -239,7 +239,7 @@ async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix
     let stranger = good.replace("issuing = 1", "issuing = 7");
     let short = good.replace(&secret, &secret[..20]);
     let twice = format!("{good}{}", &good[good.find("[[keys]]").unwrap()..]);
-    for (text, mend) in [
+    for (text, hint) in [
         ("", "issuing"),
         (&good[..good.len() / 2], "keys writes it"),
         (&*stranger, "issuing key 7 is not in the ring"),
@@ -247,10 +247,10 @@ async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix
         (&twice, "twice"),
     ] {
         write(&broker, text);
-        let problem = problem(&broker, mend).await;
+        let problem = problem(&broker, hint).await;
         assert!(!problem.contains(&secret[..10]), "{problem}");
-        assert_eq!(status(&broker, &token).await, 200, "{mend}");
-        assert_eq!(keys(&broker).await, json!({"issuing": 1, "known": [1]}), "{mend}");
+        assert_eq!(status(&broker, &token).await, 200, "{hint}");
+        assert_eq!(keys(&broker).await, json!({"issuing": 1, "known": [1]}), "{hint}");
     }
     std::fs::remove_file(path(&broker)).unwrap();
     problem(&broker, "cannot be read").await;
@@ -260,19 +260,16 @@ async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix
     assert_eq!([status(&broker, &token).await, status(&broker, &newest).await], [200, 200]);
     let said = log.text();
     let errors = said.lines().filter(|line| line.contains("the server keys file cannot be used"));
-    assert!(
-        errors.clone().all(|line| line.contains("\"ERROR\"") && line.contains("mend the file")),
-        "{said}"
-    );
+    assert!(errors.clone().all(|line| line.contains("\"ERROR\"") && line.contains("Fix the file")), "{said}");
     assert!((6..60).contains(&errors.count()), "once for each file, not each second");
     assert!(!said.contains(&secret), "no secret is logged");
 }
 
 /// Waits until the admin listener reports this problem with the file.
-async fn problem(broker: &TestBroker, mend: &str) -> String {
+async fn problem(broker: &TestBroker, hint: &str) -> String {
     until(async || {
         let mut found = problems(broker).await;
-        let at = found.iter().position(|(part, text)| part == "server keys" && text.contains(mend));
+        let at = found.iter().position(|(part, text)| part == "server keys" && text.contains(hint));
         at.map(|at| found.swap_remove(at).1).ok_or(found)
     })
     .await
