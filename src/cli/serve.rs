@@ -1,4 +1,4 @@
-//! `serve`: the broker in production.
+//! `serve`: runs the broker in production.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::telemetry::{self, LogSettings};
 
 /// Run the broker in production
 ///
-/// Refuses to start on anything that is for trying out: a public URL without https, sample keys, secrets that
-/// other users can read, the development provider, plain http addresses. Logs one JSON line an event to standard
-/// error. SIGTERM stops it: readiness turns false, requests in flight finish.
+/// Refuses to start with settings that are only safe for development: a public URL without https, sample keys, secrets
+/// that other users can read, the development provider, plain http addresses. Logs one JSON line per event to standard
+/// error. On SIGTERM it reports that it is not ready, finishes the requests in progress, and exits.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(super) fn start_log(log: &LogSettings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An error with its causes, in one line.
+/// A runtime failure with the error and its causes in one line.
 pub(super) fn runtime(error: impl std::error::Error) -> Failure {
     let mut text = error.to_string();
     let mut next = error.source();

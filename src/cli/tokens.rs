@@ -1,4 +1,4 @@
-//! `tokens`: which API tokens there are, and revoking one. No token can be shown.
+//! `tokens`: lists and revokes API tokens. The tokens themselves are not stored and cannot be shown.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,10 +14,10 @@ use crate::domain::ids::{SessionId, TokenId};
 use crate::flow::administration::tokens::{self, ListedToken};
 use crate::storage::tokens::TokenFilter;
 
-/// No token is longer; what follows would not be looked at.
-const LONGEST: u64 = 1024;
+/// How many bytes of the input are read. No token is longer.
+const INPUT_LIMIT: u64 = 1024;
 
-/// List API tokens and revoke them
+/// List and revoke API tokens
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Tokens {
@@ -32,16 +32,16 @@ enum Command {
     RevokeId(RevokeId),
 }
 
-/// List API tokens, newest first, by what is known of them; the tokens themselves are not stored
+/// List API tokens, newest first; the tokens themselves are not stored and cannot be shown
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     owned: Owned,
-    /// Only this session's.
+    /// Only the tokens of this session.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
-    /// Start after this token, the last one of the page before.
+    /// Start after this token, the last one of the previous page.
     #[arg(long, value_name = "TOKEN")]
     after: Option<TokenId>,
     #[command(flatten)]
@@ -50,11 +50,11 @@ struct List {
     common: Common,
 }
 
-/// Revoke a leaked token, and say whose it was
+/// Revoke a leaked token and show whose it was
 ///
-/// Ends its session too: whoever has the token may have rotated it. The token comes on standard input or in a file,
-/// as in `token-broker tokens revoke --file leaked.txt`; never as an argument, which other users of this machine could
-/// read.
+/// Also ends its session, because an attacker may have exchanged the token for a new one. The token is read from
+/// standard input or from a file, as in `token-broker tokens revoke --file leaked.txt`, and never from an argument, which
+/// other users of this machine could read.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Revoke {
@@ -64,6 +64,7 @@ struct Revoke {
     common: Common,
 }
 
+/// The options that say where the token is read from.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Source {
@@ -75,11 +76,11 @@ struct Source {
     file: Option<PathBuf>,
 }
 
-/// Revoke one token by the id of its row, as `tokens list` shows it, and leave its session alone
+/// Revoke one token by its id, as shown by `tokens list`, without ending its session
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct RevokeId {
-    /// The id of the token's row.
+    /// The id of the token.
     #[arg(value_name = "ID")]
     id: TokenId,
     #[command(flatten)]
@@ -95,11 +96,11 @@ impl Tokens {
                 let was = common.run(async |administration| {
                     Ok(tokens::revoke_leaked(administration, text.trim()).await?)
                 })?;
-                revoked(&common, &was, "ended, too", console)
+                report(&common, &was, "also ended", console)
             }
             Command::RevokeId(RevokeId { id, common }) => {
                 let was = common.run(async |administration| Ok(tokens::revoke(administration, id).await?))?;
-                revoked(&common, &was, "goes on", console)
+                report(&common, &was, "still active", console)
             }
         }
     }
@@ -111,10 +112,14 @@ impl Source {
         match &self.file {
             Some(path) => {
                 let failed = |error| Failure::Runtime(format!("{}: {error}", path.display()));
-                File::open(path).map_err(failed)?.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+                File::open(path)
+                    .map_err(failed)?
+                    .take(INPUT_LIMIT)
+                    .read_to_string(&mut text)
+                    .map_err(failed)?;
             }
             None => {
-                io::stdin().take(LONGEST).read_to_string(&mut text)?;
+                io::stdin().take(INPUT_LIMIT).read_to_string(&mut text)?;
             }
         }
         Ok(text)
@@ -136,20 +141,20 @@ impl List {
                 token.client.to_string(),
                 minute(token.issued_at),
                 token.log_id.clone(),
-                named(token.state),
+                state_name(token.state),
             ]
         })?;
-        limit.remark_more(&found, |last| format!("--after {}", last.id), console)
+        limit.notice_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 
 /// A state as people read it.
-fn named(state: &str) -> String {
+fn state_name(state: &str) -> String {
     state.replace('_', " ")
 }
 
-/// Says whose token it was and what it was worth.
-fn revoked(
+/// Reports whose token was revoked, its previous state, and what happened to its session.
+fn report(
     common: &Common,
     token: &ListedToken,
     session: &str,
@@ -159,7 +164,7 @@ fn revoked(
         return console.json(token);
     }
     console.facts(&[
-        ("revoked", Some(format!("a token that was {} until now", named(token.state)))),
+        ("revoked", Some(format!("a token that was {}", state_name(token.state)))),
         ("username", token.username.clone()),
         ("user", Some(token.user.to_string())),
         ("client", Some(token.client.to_string())),

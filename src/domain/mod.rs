@@ -1,7 +1,7 @@
 //! Types and rules of the token broker, without any I/O.
 //!
-//! Raw input becomes one of these types at the edge, through a function that can refuse it; everything behind
-//! the edge trusts the type. Time and randomness are passed in ([`clock`], [`entropy`]).
+//! Input is parsed into these types at the boundary of the program, by functions that can refuse it; all other code
+//! relies on the types. Time and randomness are passed in ([`clock`], [`entropy`]).
 
 pub mod address_prefix;
 pub mod audience;

@@ -62,7 +62,7 @@ struct HealthPart {
     /// Whether it works.
     works: bool,
     /// What is wrong with it.
-    #[schema(required, example = "the key store does not answer")]
+    #[schema(required, example = "the key store is unavailable")]
     problem: Option<String>,
 }
 

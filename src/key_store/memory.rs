@@ -1,6 +1,6 @@
-//! The key store of a single process: bounded maps, one lock per operation.
+//! The key store of a single process: two bounded maps behind one lock.
 //!
-//! Expiry is decided by the clock that is passed in, at each operation; nothing runs in the background.
+//! Each operation first removes expired values, by the clock that is passed in. There is no background task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use super::{KeyStoreError, NewEntry, Taken};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::expiring::{ExpiringMap, Full};
 
-/// Entries and marks in memory, each kind with its own bound, so that neither pushes the other out.
+/// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
+/// other.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -29,7 +30,7 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and as many live marks.
+    /// A store for at most `capacity` live entries and, separately, `capacity` live marks.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let maps = Maps { entries: ExpiringMap::new(capacity), used: ExpiringMap::new(capacity) };
         Self { clock, capacity, maps: Mutex::new(maps) }
@@ -73,7 +74,7 @@ impl MemoryStore {
         format!("memory (at most {} keys)", self.capacity)
     }
 
-    // A panic between two steps could at worst leave an expiry without its entry, which `purge` bears.
+    // A panic in the middle of an operation can at worst leave an expiry without its value, which `purge` tolerates.
     fn lock(&self) -> MutexGuard<'_, Maps> {
         self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_03_an_entry_lives_119_seconds_and_not_121() {
+    fn ok_03_an_entry_is_valid_for_119_seconds_and_not_for_121() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         store.put("b", entry(), TTL).unwrap();
@@ -119,20 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn ok_09_the_tombstone_ends_with_the_key_not_later() {
+    fn ok_09_the_receipt_expires_together_with_the_key() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(100));
         store.take("a", b"first");
         clock.advance(TimeDelta::seconds(19));
-        let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"first".to_vec() };
-        assert_eq!(store.take("a", b"second"), again);
+        let replay = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"first".to_vec() };
+        assert_eq!(store.take("a", b"second"), replay);
         clock.advance(TimeDelta::seconds(1));
         assert_eq!(store.take("a", b"third"), Taken::Nothing);
     }
 
     #[test]
-    fn ds_07_a_full_store_refuses_and_takes_again_once_entries_have_expired() {
+    fn ds_07_a_full_store_refuses_new_entries_until_old_ones_have_expired() {
         let (store, clock) = store(2);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(60));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_11_marks_take_no_room_from_keys() {
+    fn ls_11_marks_and_entries_have_separate_capacities() {
         let (store, _) = store(1);
         assert!(store.mark_used("a", TTL).unwrap());
         assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
@@ -160,12 +161,12 @@ mod tests {
         clock.advance(TimeDelta::seconds(60));
         assert!(!store.mark_used("a", TTL).unwrap() && store.is_used("a"));
         clock.advance(TimeDelta::seconds(60));
-        assert!(!store.is_used("a"), "and looking marks nothing");
+        assert!(!store.is_used("a"), "is_used does not mark the name");
         assert!(store.mark_used("a", TTL).unwrap());
     }
 
     #[test]
-    fn expired_values_leave_nothing_behind() {
+    fn expired_values_are_removed_from_both_maps() {
         let (store, clock) = store(1_000);
         for i in 0..1_000 {
             store.put(&i.to_string(), entry(), TTL).unwrap();

@@ -1,4 +1,4 @@
-//! `audit` and `purge`: what happened, and the end of what is over.
+//! `audit` and `purge`: the audit trail, and deleting expired rows.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,7 @@ fn lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Many of one microsecond, so that time alone cannot order them.
+/// Many events of the same microsecond, which cannot be ordered by time alone.
 #[actix_web::test]
 async fn er_06_an_export_is_complete_stable_and_in_order_over_2500_events() {
     for setup in Setup::each_database().await {
@@ -98,7 +98,7 @@ async fn er_06_events_are_found_by_user_kind_client_and_time() {
             desk.refused(2, &[&["audit", "list"], &wrong[..]].concat());
         }
         let table = desk.done(&["audit", "list", "--until", "2d"]);
-        assert!(table.contains("client web, from 192.0.2.7, because invalid_token"), "{table}");
+        assert!(table.contains("client web, address 192.0.2.7, reason invalid_token"), "{table}");
         assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     }
 }
@@ -109,7 +109,7 @@ async fn a_purge_deletes_what_its_dry_run_counted() {
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres());
     for database in databases {
-        // Without a broker, which would purge, too.
+        // Without a broker, which would also purge.
         let Database { url, storage, .. } = &database.migrated().await;
         let desk = Desk::at(url);
         let now = SystemClock.now();

@@ -1,4 +1,4 @@
-//! `sessions` and `tokens`: ending what somebody holds, beside a running broker.
+//! `sessions` and `tokens`: ending sessions and revoking tokens while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
         let bob = sign_in(&broker, "bob").await;
 
         assert!(desk.refused(2, &["sessions", "end-all", "--user", "alice"]).contains("--yes"));
-        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was changed");
         let said = desk.done(&["sessions", "end-all", "--user", "alice", "--yes"]);
         assert_eq!(said, "2 sessions ended\n");
         assert_eq!([status(&broker, &alice[0]).await, status(&broker, &alice[1]).await], [401, 401]);
@@ -62,9 +62,9 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
     }
 }
 
-/// More users than fit into one transaction, with logins beside it.
+/// More users than fit into one transaction, with concurrent logins.
 #[actix_web::test]
-async fn se_05_everyone_is_more_than_one_batch() {
+async fn se_05_everyone_can_be_more_than_one_batch() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -88,7 +88,7 @@ async fn se_05_everyone_is_more_than_one_batch() {
 }
 
 #[actix_web::test]
-async fn se_05_one_session_is_ended_and_says_so_twice() {
+async fn se_05_ending_a_session_twice_is_reported() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -118,14 +118,14 @@ async fn se_05_one_session_is_ended_and_says_so_twice() {
 }
 
 #[actix_web::test]
-async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
+async fn ad_11_a_leaked_token_is_revoked_by_value_together_with_its_successors() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
         let leaked = sign_in(&broker, "alice").await;
         let elsewhere = sign_in(&broker, "alice").await;
         let whose = me(&broker, &leaked).await;
-        // The thief was faster.
+        // An attacker has already rotated it.
         let rotated = broker.post("/api/token/rotate", &leaked, &json!({})).await;
         let stolen = rotated.json()["access_token"].as_str().unwrap().to_owned();
 
@@ -159,7 +159,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
 }
 
 #[actix_web::test]
-async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
+async fn ad_11_a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
@@ -197,7 +197,7 @@ async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
         let complaint = desk.refused(2, &command);
         assert!(complaint.contains("treat it as leaked") && !complaint.contains(&token), "{complaint}");
     }
-    assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+    assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
 }
 
 #[actix_web::test]
@@ -220,7 +220,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
         let id = live[0]["id"].as_str().unwrap();
         let said = desk.done(&["tokens", "revoke-id", id]);
-        assert!(said.contains("(goes on)") && said.contains("alice"), "{said}");
+        assert!(said.contains("(still active)") && said.contains("alice"), "{said}");
         assert_eq!([status(&broker, second).await, status(&broker, &first).await], [401, 200]);
         desk.refused(3, &["tokens", "revoke-id", "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a"]);
 
@@ -247,7 +247,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
 /// Many of one microsecond, so that time alone cannot order them.
 #[actix_web::test]
-async fn ad_05_lists_go_on_where_a_page_ended() {
+async fn ad_05_lists_continue_where_the_previous_page_ended() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);
@@ -269,7 +269,7 @@ async fn ad_05_lists_go_on_where_a_page_ended() {
             assert_eq!((seen.len(), Value::from(seen)), (7, whole.clone()), "{what}");
             for json in [&[][..], &["--json"]] {
                 let ended = desk.run(&[&list, &["3"][..], json].concat());
-                let how = format!("there may be more: --after {}\n", ids(&whole)[2]);
+                let how = format!("More results may be available: --after {}\n", ids(&whole)[2]);
                 assert_eq!((ended.code, ended.err), (Some(0), how), "{what}");
                 assert_eq!(desk.run(&[&list, &["100"][..], json].concat()).err, "", "{what}");
             }

@@ -1,4 +1,4 @@
-//! `users`: listing, disabling, enabling and deleting, beside a running broker.
+//! `users`: listing, disabling, enabling and deleting users while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -25,7 +25,7 @@ fn events(desk: &Desk, kind: &str) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging_in() {
+async fn tk_14_a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -37,10 +37,10 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let alice = id_of(&broker, &token).await;
 
         let said = desk.done(&["users", "disable", "alice"]);
-        assert_eq!(said, format!("alice ({alice}) is disabled now; 2 sessions ended\n"));
+        assert_eq!(said, format!("alice ({alice}) is now disabled; 2 sessions ended\n"));
         for instance in [&broker, &twin] {
             assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
-            assert_eq!(status(instance, &other).await, 200, "nobody else");
+            assert_eq!(status(instance, &other).await, 200, "other users are not affected");
         }
         let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
         assert_eq!(refused.error(), "access_denied");
@@ -49,7 +49,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let listed = desk.json(&["users", "list", "--disabled"]);
         assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(alice.as_str())));
 
-        assert!(desk.done(&["users", "enable", &alice]).contains("may log in again"));
+        assert!(desk.done(&["users", "enable", &alice]).contains("can log in again"));
         assert_eq!(status(&broker, &token).await, 401, "what was ended stays ended");
         let fresh = broker.sign_in(&broker.browser(), "dev", "alice").await;
         assert_eq!((status(&twin, &fresh).await, id_of(&twin, &fresh).await), (200, alice.clone()));
@@ -65,7 +65,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
 }
 
 #[actix_web::test]
-async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_else() {
+async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -81,7 +81,7 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
 
         let question = desk.refused(2, &["users", "delete", "alice"]);
         assert!(question.contains("--yes"), "{question}");
-        assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
         let done = desk.json(&["users", "delete", "alice", "--yes"]);
         assert_eq!((&done["user"], &done["sessions"]), (&Value::from(alice.as_str()), &Value::from(1)));
         assert!(done["audit_events_anonymised"].as_u64().unwrap() >= 2, "{done}");
@@ -107,9 +107,9 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
     }
 }
 
-/// Events wait a moment before they are written: a deletion may come first.
+/// Events are written with a short delay: the user may be deleted first.
 #[actix_web::test]
-async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
+async fn se_11_an_event_written_after_the_deletion_keeps_no_address() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -134,7 +134,7 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
 /// comes: the trigger holds it there.
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_address() {
+async fn se_11_an_event_written_during_the_deletion_keeps_no_address() {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
 
@@ -263,13 +263,13 @@ async fn users_are_searched_and_listed_page_by_page() {
 }
 
 #[actix_web::test]
-async fn names_from_the_database_do_not_command_the_terminal() {
+async fn control_characters_in_names_do_not_reach_the_terminal() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
         broker.sign_in(&broker.browser(), "dev", "alice").await;
         let url = broker.config.database.url.expose_secret();
-        // As somebody who writes to the database past the broker would.
+        // Like an attacker who writes to the database directly.
         sql::execute(
             url,
             "UPDATE users SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",

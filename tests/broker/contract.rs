@@ -1,4 +1,4 @@
-//! The contract as one story, told by every pair of stores: SQLite or PostgreSQL, memory or Redis.
+//! The main flows as one story, run on every pair of stores: SQLite or PostgreSQL, memory or Redis.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -48,11 +48,11 @@ async fn a_login(broker: &TestBroker, provider: &str, user: &str) {
     assert!(listed("permissions") + listed("groups") > 0, "{permissions}");
 
     let double_click = redeem(broker, &login).await;
-    assert_eq!(double_click.likeness(), guess.likeness());
+    assert_eq!(double_click.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 200);
     broker.advance(30);
     let replay = redeem(broker, &login).await;
-    assert_eq!(replay.likeness(), guess.likeness());
+    assert_eq!(replay.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 401);
 }
 
@@ -76,7 +76,7 @@ async fn tokens_rotate(broker: &TestBroker) {
     broker.advance(61);
     assert_eq!(status(broker, &new).await, 200);
     assert_eq!(status(broker, &old).await, 401);
-    assert_eq!(status(broker, &new).await, 401, "somebody has a copy: the session is over");
+    assert_eq!(status(broker, &new).await, 401, "the token was copied: the session has ended");
 }
 
 async fn sessions_end(broker: &TestBroker) {
@@ -148,7 +148,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn a_broker_is_not_ready_before_its_schema_is_there() {
+    async fn a_broker_is_not_ready_before_its_schema_exists() {
         let database = Database::postgres();
         let broker = TestBroker::with(Setup { database: Some(database.url.clone()), ..Setup::default() });
         let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;

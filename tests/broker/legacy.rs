@@ -1,4 +1,4 @@
-//! The contract of the Django service that this broker replaces, for clients with `legacy = true`.
+//! The API of the Django service that this broker replaces, for clients with `legacy = true`.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -17,14 +17,14 @@ async fn log_in(broker: &TestBroker, browser: &Browser, user: &str) -> Login {
     broker.complete(browser, broker.legacy_login(), &format!("&user={user}")).await
 }
 
-/// `GET /api/get_token/?one_time_key=…`, as the old SPA asks.
+/// `GET /api/get_token/?one_time_key=…`, as the old SPA calls it.
 async fn ask(broker: &TestBroker, key: &str) -> Answer {
     let query =
         url::form_urlencoded::Serializer::new(String::new()).append_pair("one_time_key", key).finish();
     broker.browser().get(&format!("{}/?{query}", broker.at("/api/get_token")), &[]).await
 }
 
-/// The token that a login of `user` gives, in a browser of its own.
+/// The token from a login of `user` in a new browser.
 async fn token_for(broker: &TestBroker, user: &str) -> String {
     let login = log_in(broker, &broker.browser(), user).await;
     let answer = ask(broker, &login.key()).await;
@@ -54,7 +54,7 @@ async fn the_old_spa_signs_in_unchanged() {
 }
 
 #[actix_web::test]
-async fn whatever_is_wrong_with_a_key_the_token_is_null() {
+async fn the_token_is_null_for_every_invalid_key() {
     let broker = TestBroker::start();
     let [used, late] =
         [log_in(&broker, &broker.browser(), "alice").await, log_in(&broker, &broker.browser(), "bob").await];
@@ -93,7 +93,7 @@ async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     broker.advance(6 * DAY);
-    assert_eq!(token_for(&broker, "alice").await, first, "from another browser, too");
+    assert_eq!(token_for(&broker, "alice").await, first, "also from another browser");
     assert_eq!(broker.call("/api/me", &first).await.status, 200);
     broker.advance(2 * DAY);
     let second = token_for(&broker, "alice").await;
@@ -165,7 +165,8 @@ async fn tk_08_an_ended_token_is_not_handed_out_again() {
     assert_eq!(broker.call("/api/me", &third).await.status, 401);
 }
 
-/// The old SPA has one token for all its tabs: a replay must not sign them out (design.md, section 3).
+/// The old SPA has one token for all its tabs, and several tabs may redeem the same key: a replay must not sign them
+/// out.
 #[actix_web::test]
 async fn ok_09_a_replay_does_not_end_the_session_of_a_legacy_client() {
     let broker = TestBroker::start();
@@ -202,7 +203,7 @@ async fn tk_06_without_the_server_key_of_the_token_a_new_one_is_handed_out() {
 }
 
 #[actix_web::test]
-async fn the_key_can_travel_as_code() {
+async fn the_key_can_be_delivered_as_code() {
     use token_broker::domain::client::KeyParameter;
 
     let broker = TestBroker::with(Setup::default().adjust(|config| {

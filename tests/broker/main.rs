@@ -1,7 +1,7 @@
-//! The tests that speak to real servers, in one program: each module is named after what it tests.
+//! The tests with real servers, in one program. Each module is named after what it tests.
 //!
-//! Private PostgreSQL and Redis servers are started by [`support`] on free loopback ports and end with the
-//! test run; nothing has to be running before.
+//! Private PostgreSQL and Redis servers are started by [`support`] on free loopback ports and stopped at the end of the
+//! test run; no server has to be started before.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]

@@ -17,7 +17,7 @@ use crate::support::storage::{
     Database, after, found, login, noon, rotate, sign_in, sign_in_where, successor, token,
 };
 
-/// Runs each test on a database of its own of each kind.
+/// Runs each test on a new database of each kind.
 macro_rules! on_both {
     ($($test:ident)*) => {
         mod sqlite {
@@ -34,7 +34,7 @@ macro_rules! on_both {
 }
 
 on_both! {
-    what_is_written_is_read_back
+    written_values_are_read_back
     pr_15_a_user_is_found_by_provider_and_subject_only
     pr_23_parallel_first_logins_create_one_user
     a_disabled_user_is_refused_and_not_changed
@@ -43,17 +43,17 @@ on_both! {
     tk_09_rotation_supersedes_once_and_allows_siblings
     tk_09_parallel_rotations_write_only_the_allowed_siblings
     tk_09_a_refused_rotation_changes_nothing
-    tk_15_live_tokens_are_capped_at_login_and_rotation
+    tk_15_live_tokens_are_limited_at_login_and_rotation
     tk_15_the_newest_token_survives_a_clock_that_was_set_back
-    tk_15_dead_rows_are_purged
+    tk_15_expired_rows_are_purged
     tk_15_several_instances_purge_at_once
     se_01_ending_a_session_ends_its_tokens_and_no_others
     se_05_all_sessions_of_a_user_end
     tk_14_a_revoked_token_is_flagged
-    the_audit_trail_is_kept
+    the_audit_trail_is_stored
 }
 
-async fn what_is_written_is_read_back(database: Database) {
+async fn written_values_are_read_back(database: Database) {
     let storage = &database.storage;
     storage.ping().await.unwrap();
     let begun = login("alice", noon());
@@ -155,7 +155,7 @@ async fn tk_08_a_reused_token_is_live_and_of_the_same_user_and_client(database: 
     assert_ne!(sign_in(storage, other_client).await.token, first);
     assert_ne!(sign_in_where(storage, reuse(after(3)), |_| false).await.token, first);
 
-    // Each way in which a token ends makes the next login get another.
+    // After any kind of end of a token, the next login gets a new one.
     let mut last = sign_in(storage, reuse(after(4))).await.token.facts;
     storage.revoke_token(last.handle, after(5)).await.unwrap();
     let revoked = last.id;
@@ -231,7 +231,7 @@ async fn tk_09_a_refused_rotation_changes_nothing(database: Database) {
     assert!(matches!(refused, Rotation::Refused));
 }
 
-async fn tk_15_live_tokens_are_capped_at_login_and_rotation(database: Database) {
+async fn tk_15_live_tokens_are_limited_at_login_and_rotation(database: Database) {
     let storage = &database.storage;
     let mut handles = Vec::new();
     for n in 0..4 {
@@ -243,7 +243,7 @@ async fn tk_15_live_tokens_are_capped_at_login_and_rotation(database: Database) 
     assert_eq!([revoked(0).await, revoked(1).await], [Some(after(3)), None]);
     assert_eq!([revoked(2).await, revoked(3).await], [None, None]);
 
-    // A rotation replaces its token, and its siblings count.
+    // A rotation replaces its token; its siblings count.
     let limits = RotationLimits { siblings: 5, live_tokens: 3 };
     for (at, oldest) in [(10, None), (11, Some(after(11)))] {
         let issue = move |record: &_| successor(record, after(at));
@@ -263,7 +263,7 @@ async fn tk_15_the_newest_token_survives_a_clock_that_was_set_back(database: Dat
     assert_eq!(found(storage, old.handle).await.revoked_at, Some(noon()));
 }
 
-async fn tk_15_dead_rows_are_purged(database: Database) {
+async fn tk_15_expired_rows_are_purged(database: Database) {
     let storage = &database.storage;
     let day = 86_400;
     let expires = sign_in(storage, login("alice", noon())).await.token.facts;
@@ -277,7 +277,7 @@ async fn tk_15_dead_rows_are_purged(database: Database) {
     assert!(storage.find_token(ended.handle).await.unwrap().is_none());
     assert!(storage.find_token(expires.handle).await.unwrap().is_some());
 
-    // The session outlives its token: its browser can get another.
+    // The session outlives its token: its browser can get a new one.
     let purged = storage.purge(after(8 * day + 1), after(1), 100).await.unwrap();
     assert_eq!(purged, Purged { tokens: 1, sessions: 0, audit_events: 0 });
     let purged = storage.purge(after(31 * day + 1), after(1), 100).await.unwrap();
@@ -293,7 +293,7 @@ async fn tk_15_several_instances_purge_at_once(database: Database) {
     let instances = [database.storage.clone(), database.another_instance(), database.another_instance()];
     let later = after(2 * 86_400);
     let mut done = join_all(instances.iter().map(|storage| storage.purge(later, noon(), 3))).await;
-    // Whoever found another at work has stopped: the rest is for the next time.
+    // An instance that finds another one purging stops; the rest is purged the next time.
     done.push(database.storage.purge(later, noon(), 100).await);
     let done: Vec<Purged> = done.into_iter().map(Result::unwrap).collect();
     assert_eq!(done.iter().map(|purged| purged.tokens).sum::<usize>(), 40);
@@ -344,7 +344,7 @@ fn event(at: token_broker::domain::clock::Timestamp) -> AuditEvent {
     AuditEvent::new(AuditKind::LoginStarted, at, "request")
 }
 
-async fn the_audit_trail_is_kept(database: Database) {
+async fn the_audit_trail_is_stored(database: Database) {
     let storage: &Storage = &database.storage;
     let facts = sign_in(storage, login("alice", noon())).await.token.facts;
     let full = AuditEvent {

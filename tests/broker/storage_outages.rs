@@ -1,5 +1,5 @@
-//! The database away, frozen, locked or overloaded: an answer within seconds, never a wrong one, and recovery
-//! without a restart.
+//! The database is unavailable, frozen, locked or overloaded: the storage responds within seconds, never with a wrong
+//! result, and recovers without a restart.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn is_unavailable<T: std::fmt::Debug>(
     text
 }
 
-/// With one connection, held by a rotation that does not get on, nobody else waits longer than allowed.
+/// With a single connection, which a blocked rotation holds, other callers do not wait longer than allowed.
 async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
     let wait = Duration::from_secs(1);
     let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
@@ -52,8 +52,8 @@ async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
     assert_eq!(found(&storage, handle).await.superseded_at, Some(after(1)));
 }
 
-/// Never migrated, without a column, and from before the newest migration.
-async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready<C: SimpleConnection>(
+/// A database without tables, one without a column, and one without the newest migration.
+async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
     database: Database,
     owner: impl Fn(&str) -> C,
 ) {
@@ -98,15 +98,15 @@ mod sqlite {
 
         let text = is_unavailable(storage.revoke_token(handle, after(1)), 5).await;
         assert!(text.contains("locked"), "{text}");
-        assert_eq!(found(storage, handle).await.revoked_at, None, "reading goes on");
+        assert_eq!(found(storage, handle).await.revoked_at, None, "reading still works");
 
         other.batch_execute("ROLLBACK").unwrap();
         assert!(storage.revoke_token(handle, after(1)).await.unwrap());
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::sqlite(), |url| {
+    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
+        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::sqlite(), |url| {
             SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap()
         })
         .await;
@@ -130,14 +130,14 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::postgres(), |url| {
+    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
+        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::postgres(), |url| {
             PgConnection::establish(url).unwrap()
         })
         .await;
     }
 
-    /// A server with a token, over four connections, which will be lost.
+    /// A server with a token, with four connections, which will be lost.
     async fn server_with_a_token() -> (Postgres, Storage, HandleDigest) {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
@@ -148,7 +148,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
+    async fn br_11_a_stopped_server_is_unavailable_until_it_is_back() {
         let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         for _ in 0..2 {
@@ -158,7 +158,7 @@ mod postgres {
         is_unavailable(storage.ping(), 3).await;
 
         server.resume();
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
         for _ in 0..3 {
             let answers = join_all((0..12).map(|_| storage.find_token(handle))).await;
             assert!(answers.into_iter().all(|answer| answer.unwrap().is_some()));
@@ -180,7 +180,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_broker_starts_while_the_server_is_away_and_never_falls_back() {
+    async fn a_broker_starts_without_its_database_and_never_falls_back() {
         let mut server = Postgres::own();
         let url = server.database();
         server.stop();
@@ -195,20 +195,20 @@ mod postgres {
         assert!(sign_in(&storage, login("alice", noon())).await.first_login);
     }
 
-    /// Its host still acknowledges what is sent, so that no time limit of the network's helps.
+    /// Its host still acknowledges packets, so network timeouts do not help.
     #[tokio::test]
     async fn a_frozen_server_is_unavailable_in_time() {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
         storage.migrate().await.unwrap();
         let frozen = server.freeze();
-        // The first asks a connection that still counts as good, so that its statement's time must pass.
+        // The first query uses a connection that seems to work, so its statement timeout must pass.
         let bound = [7, 3, 3];
         for seconds in bound {
             is_unavailable(storage.ping(), seconds).await;
         }
         drop(frozen);
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
     }
 
     #[tokio::test]
@@ -228,12 +228,12 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_purge_leaves_the_work_to_whoever_is_at_it() {
+    async fn only_one_purge_runs_at_a_time() {
         let database = Database::postgres().migrated().await;
         let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
         database.storage.end_session(session, noon()).await.unwrap();
         let mut other = PgConnection::establish(&database.url).unwrap();
-        // The number stands in src/storage/postgres.rs.
+        // The number is defined in src/storage/postgres.rs.
         other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();
         let purge = || database.storage.purge(after(2 * 86_400), noon(), 10);
         assert_eq!(purge().await.unwrap(), Purged::default());
@@ -241,7 +241,7 @@ mod postgres {
         assert_eq!(purge().await.unwrap(), Purged { tokens: 1, sessions: 1, audit_events: 0 });
     }
 
-    async fn until_it_answers(storage: &Storage) {
+    async fn wait_until_it_answers(storage: &Storage) {
         within(RECOVERY, "recovery", until(async || storage.ping().await)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! API tokens, seen from outside: what is stored opens nothing, and the row decides on every call.
+//! API tokens as callers see them: no stored value is a credential, and the row decides on every call.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn is_invalid_token(answer: &Answer, case: &str) {
     assert_eq!(seen, (401, Some("invalid_token".to_owned())), "{case}: {answer:?}");
 }
 
-/// A ring of the keys with these ids; the first issues.
+/// A ring of keys with these ids; the first one issues.
 fn ring(ids: &[u32]) -> KeyRing {
     let secret = |id: u32| (0..32).map(|i| u8::try_from(id * 50 + i).unwrap()).collect();
     let keys = ids.iter().map(|id| ServerKey::new(KeyId(*id), secret(*id)).unwrap()).collect();
@@ -40,7 +40,7 @@ fn ring(ids: &[u32]) -> KeyRing {
 }
 
 #[actix_web::test]
-async fn tk_01_the_documented_patterns_find_every_credential() {
+async fn tk_01_the_documented_patterns_match_every_credential() {
     let documentation = include_str!("../../docs/architecture.md");
     let pattern = |prefix: &str| {
         let mut patterns =
@@ -59,7 +59,7 @@ async fn tk_01_the_documented_patterns_find_every_credential() {
 
 /// Every byte but the prefix and the key's id must be guessed: 128 bits of handle and 224 of MAC.
 #[test]
-fn tk_02_nothing_of_a_token_can_be_foreseen() {
+fn tk_02_tokens_are_unpredictable() {
     let ring = ring(&[1]);
     let mut seen = vec![BTreeSet::new(); 48];
     for _ in 0..500 {
@@ -73,7 +73,7 @@ fn tk_02_nothing_of_a_token_can_be_foreseen() {
     assert_eq!((random, fixed), (44, 4));
 }
 
-/// What somebody who found these bytes might try.
+/// What an attacker who found these bytes could try.
 fn guesses(bytes: &[u8]) -> Vec<String> {
     let mut guesses = vec![rows::hex(bytes), BASE64_URL_SAFE_NO_PAD.encode(bytes)];
     if let Ok(text) = str::from_utf8(bytes) {
@@ -88,7 +88,7 @@ fn guesses(bytes: &[u8]) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
+async fn tk_03_no_stored_value_works_as_a_credential() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = sign_in(&broker, "alice").await;
@@ -108,16 +108,16 @@ async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
 
     let guesses: BTreeSet<String> = stored.iter().flat_map(|bytes| guesses(bytes)).collect();
     for guess in guesses.iter().filter(|guess| guess.bytes().all(|byte| byte.is_ascii_graphic())) {
-        opens_nothing(&broker, &browser, guess, &parked.verifier).await;
+        assert_is_no_credential(&broker, &browser, guess, &parked.verifier).await;
     }
-    // What the dump was taken from is all alive.
+    // All dumped credentials are live.
     assert_eq!(status(&broker, &token).await, 200);
     assert_eq!(broker.redeem(&browser, &key, &parked.verifier).await.status, 200);
     let query = format!("{}?one_time_key={legacy_key}", broker.at("/api/get_token"));
     assert!(browser.get(&query, &[]).await.json()["token"].is_string());
 }
 
-async fn opens_nothing(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
+async fn assert_is_no_credential(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
     let as_token = browser.get(&broker.at("/api/me"), &[("authorization", &format!("Bearer {guess}"))]).await;
     assert!([400, 401].contains(&as_token.status.as_u16()), "{guess}: {as_token:?}");
     let as_key = broker.redeem(browser, guess, verifier).await;
@@ -146,8 +146,8 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
     is_invalid_token(&broker.call("/api/me", foreign.expose()).await, "another server's");
 }
 
-/// Changes that somebody could make to rows, and that end a token although its MAC stays right. `{row}` stands
-/// for its condition, `{past}` for a time two minutes ago.
+/// Changes to rows that invalidate a token although its MAC is valid. `{row}` is replaced with its condition, `{past}`
+/// with a time two minutes ago.
 const ENDS: [(&str, &str); 8] = [
     ("the row is gone", "DELETE FROM tokens WHERE {row}"),
     ("revoked", "UPDATE tokens SET revoked_at = {past} WHERE {row}"),
@@ -169,7 +169,7 @@ const ENDS: [(&str, &str); 8] = [
 ];
 
 #[actix_web::test]
-async fn tk_05_a_right_mac_is_never_enough() {
+async fn tk_05_a_valid_mac_alone_is_not_enough() {
     for (what, statement) in ENDS {
         let broker = TestBroker::start();
         let [token, other] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
@@ -219,7 +219,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
     let rotated = second.post("/api/token/rotate", &token, &json!({})).await.json();
     let rotated = rotated["access_token"].as_str().unwrap();
     let prepared = other(&[1, 2]);
-    assert_eq!(status(&prepared, rotated).await, 200, "whoever knows the new key beforehand");
+    assert_eq!(status(&prepared, rotated).await, 200, "an instance that knows the new key before it issues");
 
     let third = other(&[2]);
     assert_eq!(status(&third, rotated).await, 200, "the new key issued it");
@@ -229,7 +229,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_token_lives_seven_days_by_the_servers_clock() {
+async fn tk_07_a_token_is_valid_for_seven_days_by_the_servers_clock() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let facts = broker.call("/api/me", &token).await.json()["token"].clone();
@@ -255,7 +255,7 @@ async fn tk_07_a_shorter_lifetime_is_kept() {
 }
 
 #[actix_web::test]
-async fn tk_08_each_login_gives_a_token_of_its_own() {
+async fn tk_08_each_login_issues_its_own_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let mut tokens = Vec::new();
@@ -266,7 +266,7 @@ async fn tk_08_each_login_gives_a_token_of_its_own() {
     assert_eq!(distinct.len(), 3);
     assert_eq!(broker.post("/api/logout", &tokens[0], &json!({})).await.status, 200);
     let elsewhere = sign_in(&broker, "alice").await;
-    assert_eq!(status(&broker, &elsewhere).await, 200, "logging out here logs nobody out there");
+    assert_eq!(status(&broker, &elsewhere).await, 200, "a logout affects only its own session");
 }
 
 #[actix_web::test]
@@ -356,7 +356,7 @@ async fn tk_15_dead_rows_are_purged_on_schedule() {
 }
 
 #[actix_web::test]
-async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
+async fn tk_16_a_token_appears_only_in_the_response_that_issues_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let login = broker.log_in(&browser, "dev", "alice", "").await;
@@ -384,8 +384,8 @@ async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
     }
 }
 
-/// What a writer to the database without a server key could try: `{mine}` and `{other}` are the conditions of two
-/// rows.
+/// What an attacker who can write to the database but has no server key could try: `{mine}` and `{other}` are the
+/// conditions of two rows.
 const STOLEN: [(&str, &str); 9] = [
     ("user", "user_id = (SELECT user_id FROM tokens WHERE {other})"),
     ("session", "session_id = (SELECT session_id FROM tokens WHERE {other})"),
@@ -402,7 +402,7 @@ const STOLEN: [(&str, &str); 9] = [
 ];
 
 #[actix_web::test]
-async fn tk_18_a_row_that_was_changed_makes_its_token_nobodys() {
+async fn tk_18_a_changed_row_invalidates_its_token() {
     let broker = TestBroker::start();
     let other = sign_in(&broker, "bob").await;
     for (what, assignment) in STOLEN {
@@ -416,7 +416,7 @@ async fn tk_18_a_row_that_was_changed_makes_its_token_nobodys() {
     assert_eq!(status(&broker, &other).await, 200);
 }
 
-/// Somebody gives the row of a victim the digest of a handle of their own.
+/// An attacker gives the row of a victim the digest of a handle that the attacker knows.
 #[actix_web::test]
 async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
     let broker = TestBroker::start();
@@ -429,7 +429,7 @@ async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
 }
 
 #[actix_web::test]
-async fn tk_19_a_clock_that_is_set_back_revives_nothing() {
+async fn tk_19_a_clock_that_is_set_back_revives_no_token() {
     let broker = TestBroker::start();
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     let logged_out = sign_in(&broker, "alice").await;

@@ -1,4 +1,4 @@
-//! The client against a server that misbehaves in every way it can.
+//! Tests of the client against a server that misbehaves in many ways.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -32,7 +32,7 @@ async fn fetched(server: &Server) -> Result<Object, ProviderError> {
 }
 
 #[tokio::test]
-async fn a_good_answer_is_read() {
+async fn a_good_response_is_read() {
     for media_type in ["application/json", "Application/JSON; charset=utf-8", "application/jwk-set+json"] {
         let head = format!("content-type: {media_type}\r\n");
         let server = Server::start(move |_| Reply::new(200, &head, r#"{"a":1}"#));
@@ -53,7 +53,7 @@ async fn pr_03_no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn pr_04_a_slow_answer_ends_in_time() {
+async fn pr_04_a_slow_response_times_out() {
     let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     for sent in ["", "HTTP/1.1 200", head] {
         let server = Server::start(move |_| Reply::Hang(sent.into()));
@@ -67,16 +67,16 @@ async fn pr_04_all_calls_of_a_step_share_one_deadline() {
     let server = Server::start(|_| Reply::Hang(Vec::new()));
     let http = client(SHORT, "", &server.url("/")).unwrap();
     let deadline = http.deadline();
-    let began = monotonic();
+    let start = monotonic();
     for _ in 0..20 {
         let outcome = http.send("test", http.get(&server.url("/")), LIMIT, deadline).await;
         assert_eq!(kind(outcome), "timeout");
     }
-    assert!(began.elapsed() < 10 * SHORT.total, "{:?}", began.elapsed());
+    assert!(start.elapsed() < 10 * SHORT.total, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn pr_04_the_body_is_cut_while_it_streams() {
+async fn pr_04_reading_stops_when_the_body_is_too_long() {
     let json = "content-type: application/json\r\n";
     let exact = format!("\"{}\"", "x".repeat(LIMIT - 2));
     let longer = format!("\"{}\"", "x".repeat(LIMIT - 1));
@@ -94,7 +94,7 @@ async fn pr_04_the_body_is_cut_while_it_streams() {
 }
 
 #[tokio::test]
-async fn pr_05_only_json_of_status_200_counts() {
+async fn pr_05_only_status_200_with_json_is_a_success() {
     let cases = [
         (200, "text/html", "{}"),
         (200, "text/json", "{}"),
@@ -132,7 +132,7 @@ async fn an_outage_is_unavailable_and_never_invalid() {
 }
 
 #[tokio::test]
-async fn er_04_errors_hold_no_url() {
+async fn er_04_errors_contain_no_url() {
     for reply in [Reply::status(500), Reply::status(302), Reply::Raw(Vec::new())] {
         let server = Server::start(move |_| reply.clone());
         let text = fetched(&server).await.unwrap_err().to_string();
@@ -141,7 +141,7 @@ async fn er_04_errors_hold_no_url() {
 }
 
 #[tokio::test]
-async fn pr_02_plain_http_is_refused_where_https_is_configured() {
+async fn pr_02_plain_http_is_refused_if_https_is_configured() {
     let server = Server::start(|_| Reply::json(&json!({})));
     let http = client(Timeouts::default(), "", &url("https://login.example.com")).unwrap();
     let outcome = http.send("test", http.get(&server.url("/")), LIMIT, http.deadline()).await;
@@ -149,7 +149,7 @@ async fn pr_02_plain_http_is_refused_where_https_is_configured() {
     assert_eq!(server.received().len(), 0);
 }
 
-/// A TLS server for `name`, and the certificate authority that vouches for it, as PEM.
+/// Starts a TLS server for `name`; returns its port and the certificate of its certificate authority in PEM format.
 fn tls_server(name: &str) -> (u16, String) {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ca_key = KeyPair::generate().unwrap();
@@ -169,7 +169,7 @@ fn tls_server(name: &str) -> (u16, String) {
             let tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = rustls::StreamOwned::new(tls, connection.unwrap());
             let Reply::Raw(answer) = Reply::json(&json!({"a": 1})) else { panic!("raw bytes") };
-            // A client that does not trust the certificate ends the connection before it asks.
+            // A client that does not trust the certificate closes the connection before it sends a request.
             if read(&mut stream).is_some() {
                 let _ = stream.write_all(&answer);
                 stream.conn.send_close_notify();

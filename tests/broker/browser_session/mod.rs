@@ -1,4 +1,4 @@
-//! The browser's session: who signed in stays signed in, in this browser and nowhere else, until the session ends.
+//! The browser session: a user stays signed in, in this browser only, until the session ends.
 
 mod asked;
 mod cookie;
@@ -11,7 +11,7 @@ use crate::support::audit;
 use crate::support::broker::{Login, LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 
-/// Where a login leads.
+/// The result of `/login`.
 #[derive(Debug, PartialEq, Eq)]
 enum Leads {
     /// Back to the SPA with a key.
@@ -43,12 +43,12 @@ fn leads(broker: &TestBroker, answer: &Answer) -> Leads {
     }
 }
 
-/// Where `/login` with these parameters leads this browser.
+/// The result of `/login` with these parameters in this browser.
 async fn login_leads(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str)]) -> Leads {
     leads(broker, &browser.navigate(&broker.login(parameters).url).await)
 }
 
-/// A login that goes straight back to the SPA.
+/// A login that redirects back to the SPA without the provider.
 async fn continued(broker: &TestBroker, browser: &Browser, login: LoginUrl) -> Login {
     let back = browser.navigate(&login.url).await;
     assert_eq!(leads(broker, &back), Leads::Back, "{back:?}");
@@ -91,7 +91,7 @@ fn session_cookie(browser: &Browser) -> Option<String> {
     browser.cookies("localhost").remove("tb_session")
 }
 
-/// What the answer makes of the session cookie: its value and attributes.
+/// The session cookie in the response: its value and attributes.
 fn set_session(answer: &Answer) -> Option<(String, String)> {
     let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
     let mut found = lines.filter_map(|line| {
@@ -163,9 +163,9 @@ async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_t
     }
 }
 
-/// The key of a continued session is held to everything that the callback's key is.
+/// The key of a continued session has the same protection as the key from a callback.
 #[actix_web::test]
-async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_once() {
+async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_works_once() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -179,7 +179,7 @@ async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_on
     let twice = broker.redeem(&browser, &login.key(), &login.verifier).await;
     assert_eq!(twice.error_code().as_deref(), Some("invalid_grant"));
     assert_eq!([status(&broker, &first).await, status(&broker, &token).await], [200, 200], "a double submit");
-    // A replay from elsewhere ends the session, and with it what the cookie is good for.
+    // A replay by another browser ends the session, so the cookie becomes invalid.
     let mut thief = broker.browser();
     thief.user_agent = "thief/1.0".to_owned();
     assert_eq!(broker.redeem(&thief, &login.key(), &login.verifier).await.status, 400);
@@ -214,7 +214,7 @@ async fn tk_08_other_browsers_are_not_signed_in() {
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
 }
 
-/// What can end a session.
+/// The ways in which a session can end.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Logout,
@@ -249,7 +249,7 @@ impl End {
 }
 
 #[actix_web::test]
-async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes() {
+async fn se_01_after_its_end_a_session_needs_the_provider_and_its_cookie_is_removed() {
     for end in [End::Logout, End::LogoutEverywhere, End::Administrator, End::Disabled, End::Expired] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -260,7 +260,7 @@ async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes
         assert_eq!(leads(&broker, &answer), Leads::Provider("dev"), "{end:?}");
         assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
         assert_eq!(session_cookie(&browser), None, "{end:?}");
-        // With several providers the person chooses, and the cookie goes, too.
+        // With several providers the user chooses, and the cookie is also removed.
         let answer = copied.navigate(&broker.login(&[("provider", "")]).url).await;
         assert_eq!(leads(&broker, &answer), Leads::Chooser, "{end:?}");
         assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
@@ -304,7 +304,7 @@ async fn tk_11_a_session_can_be_shorter() {
 }
 
 #[actix_web::test]
-async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one() {
+async fn se_08_a_login_starts_a_new_session_and_ends_the_previous_one_of_the_browser() {
     for user in ["alice", "bob"] {
         let broker = TestBroker::start();
         let (browser, elsewhere) = (broker.browser(), broker.browser());
@@ -331,7 +331,7 @@ async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one(
 }
 
 #[actix_web::test]
-async fn a_login_that_fails_leaves_the_session_as_it_was() {
+async fn a_failed_login_does_not_change_the_session() {
     let broker = TestBroker::start();
     let (browser, bobs) = (broker.browser(), broker.browser());
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -344,7 +344,7 @@ async fn a_login_that_fails_leaves_the_session_as_it_was() {
         let login = fresh_login(&broker, &browser, user, choice).await;
         assert!(login.back.parameter("error").is_some(), "{login:?}");
         assert_eq!(set_session(&login.back), None, "{login:?}");
-        // A callback that nobody began is none of the session's business either.
+        // A callback without an attempt does not affect the session either.
         browser.navigate(&login.callback).await.assert_own_page(400, "invalid_state");
     }
     assert_eq!(session_cookie(&browser), cookie);
@@ -385,7 +385,7 @@ async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
 }
 
 #[actix_web::test]
-async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
+async fn tk_15_reloads_in_one_browser_revoke_no_token_of_another() {
     let broker = TestBroker::start();
     broker.ready().await;
     let phone = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -404,9 +404,9 @@ async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
     }
 }
 
-/// A legacy client's contract is one token for all browsers of a user: it has no part in this browser's session.
+/// Legacy clients have one token for all browsers of a user, so they do not use browser sessions.
 #[actix_web::test]
-async fn a_legacy_client_neither_begins_nor_continues_nor_ends_a_browsers_session() {
+async fn a_legacy_client_does_not_start_continue_or_end_a_browser_session() {
     let broker = TestBroker::start();
     broker.ready().await;
     let legacy = broker.browser();

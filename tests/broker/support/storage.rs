@@ -1,4 +1,4 @@
-//! Databases of one's own, and logins to write into them.
+//! New databases for single tests, and logins to write into them.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub fn settings(url: &str) -> StorageSettings {
     }
 }
 
-/// An empty database; a SQLite file is removed with it.
+/// An empty database. A SQLite file is removed when it is dropped.
 pub struct Database {
     pub url: String,
     pub storage: Storage,
@@ -57,12 +57,12 @@ impl Database {
     }
 }
 
-/// When the tests take place.
+/// The time at which the tests run.
 pub fn noon() -> Timestamp {
     "2026-06-01T12:00:00.123456Z".parse().unwrap()
 }
 
-/// A later moment.
+/// A later time.
 pub fn after(seconds: i64) -> Timestamp {
     noon() + TimeDelta::seconds(seconds)
 }
@@ -123,7 +123,7 @@ pub async fn sign_in(storage: &Storage, login: SignIn) -> SignedIn {
     sign_in_where(storage, login, |_| true).await
 }
 
-/// Signs in, where a token is used again only if `reusable` says so.
+/// Signs in. A live token is reused only if `reusable` allows it.
 pub async fn sign_in_where(
     storage: &Storage,
     login: SignIn,
@@ -134,7 +134,7 @@ pub async fn sign_in_where(
     storage.sign_in(login, issue, reusable).await.unwrap().unwrap()
 }
 
-/// Rotates a token that nothing speaks against.
+/// Rotates a valid token.
 pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> Rotation {
     let limits = RotationLimits {
         siblings: lifetimes::ROTATION_SIBLINGS,
@@ -153,7 +153,7 @@ pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
     *storage.find_token(handle).await.unwrap().expect("the token exists")
 }
 
-/// Statements past the broker, on either database.
+/// SQL statements on either database, without the broker.
 pub mod sql {
     use diesel::connection::SimpleConnection;
     use diesel::prelude::*;
@@ -171,7 +171,7 @@ pub mod sql {
         Some(connection)
     }
 
-    /// Another writer of a SQLite file, until it is dropped.
+    /// Locks a SQLite file, like another writer, until it is dropped.
     pub struct SqliteLock(SqliteConnection);
 
     impl SqliteLock {
@@ -188,7 +188,7 @@ pub mod sql {
         }
     }
 
-    /// Runs statements that give nothing back.
+    /// Runs statements without results.
     pub fn execute(url: &str, statements: &str) {
         match sqlite(url) {
             Some(mut connection) => connection.batch_execute(statements).unwrap(),
@@ -199,7 +199,7 @@ pub mod sql {
         }
     }
 
-    /// The rows of a table.
+    /// The number of rows of a table.
     pub fn count(url: &str, table: &str) -> usize {
         let query = diesel::sql_query(format!("SELECT count(*) AS count FROM {table}"));
         let found: Count = match sqlite(url) {
