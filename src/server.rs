@@ -4,15 +4,14 @@
 //! it is back.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::KeepAlive;
 use actix_web::{HttpServer, rt, web};
 use chrono::TimeDelta;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
@@ -29,6 +28,7 @@ use crate::state::server_keys::ServerKeys;
 use crate::state::{Broker, ClientRegistry, Lifetimes};
 use crate::storage::{Storage, StorageSettings};
 use crate::tasks::Tasks;
+use crate::telemetry::metrics;
 
 /// Where time and randomness come from.
 #[derive(Clone)]
@@ -173,27 +173,13 @@ fn serve_admin(
     settings: web::Data<HttpSettings>,
     listener: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let metrics = web::Data::new(metrics_recorder());
+    let metrics = web::Data::new(metrics::recorder());
     Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
         .workers(1)
         .disable_signals()
         .client_request_timeout(Duration::from_secs(10))
         .listen(listener)?
         .run())
-}
-
-/// The process's metrics: recorded once, shown by every admin listener of this process.
-pub(crate) fn metrics_recorder() -> PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("another recorder has the metrics; /metrics stays empty");
-        }
-        handle
-    };
-    RECORDER.get_or_init(install).clone()
 }
 
 fn cores() -> usize {

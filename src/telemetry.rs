@@ -4,6 +4,8 @@
 //! characters are escaped, and libraries are held at `info`, because their finer levels print headers, bodies
 //! and commands, which hold credentials.
 
+pub mod metrics;
+
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::sync::Arc;

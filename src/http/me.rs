@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::errors::errors;
 use super::extract::bearer::SignedIn;
-use super::openapi::errors;
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
 use crate::error::Result;
@@ -129,7 +129,6 @@ pub struct Permissions {
 
 errors!(
     BearerErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable,]
 );
 

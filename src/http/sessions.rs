@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::errors::errors;
 use super::extract::bearer::SignedIn;
-use super::openapi::errors;
 use crate::domain::caller::Caller;
 use crate::domain::device::DeviceKind;
 use crate::error::Result;
@@ -100,13 +100,11 @@ impl From<ListedSession> for OneSession {
 
 errors!(
     ListErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable]
 );
 
 errors!(
     EndErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,
@@ -120,7 +118,6 @@ errors!(
 
 errors!(
     EndOthersErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable]
 );
 

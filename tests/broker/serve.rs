@@ -110,7 +110,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
     }
 
     redis.launch();
-    let line = instance.program.line("works again").await;
+    let line = instance.program.line("recovered").await;
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["part"], "key store");
     assert_becomes(&instance, "redeem", true).await;
     let ready = readiness(&instance).await;

@@ -4,16 +4,15 @@ use std::fmt;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
 use super::parameters;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::authenticate::{Authenticated, authenticate};
-use crate::http::error_response;
+use crate::http::challenge::BearerRefused;
 use crate::state::Broker;
 
 /// The longest token, in characters: far above our own, so that every mistake gets the same answer.
@@ -97,28 +96,6 @@ impl FromRequest for SignedIn {
             let (bearer, caller, broker) = (bearer.await?, caller.await?, broker.await?);
             Ok(Self(authenticate(&broker, &caller, bearer.expose()).await?))
         })
-    }
-}
-
-/// Credentials that cannot be read: answered with a challenge, whatever the code (RFC 6750 section 3).
-#[derive(Debug)]
-pub struct BearerRefused(pub Error);
-
-impl fmt::Display for BearerRefused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-impl ResponseError for BearerRefused {
-    fn status_code(&self) -> StatusCode {
-        self.0.status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = self.0.error_response();
-        error_response::challenge(&mut response, &self.0);
-        response
     }
 }
 
