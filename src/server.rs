@@ -27,7 +27,7 @@ use crate::state::server_keys::ServerKeys;
 use crate::state::{Broker, ClientRegistry};
 use crate::storage::Storage;
 use crate::tasks::Tasks;
-use crate::telemetry::metrics_recorder;
+use crate::telemetry::metrics;
 
 /// The sources of time and randomness.
 #[derive(Clone)]
@@ -172,7 +172,7 @@ fn serve_admin(
     settings: web::Data<HttpSettings>,
     listener: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let metrics = web::Data::new(metrics_recorder());
+    let metrics = web::Data::new(metrics::recorder());
     Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
         .workers(1)
         .disable_signals()

@@ -4,13 +4,14 @@
 //! are escaped, and libraries never log below `info`, because their finer levels print headers, bodies and commands,
 //! which contain credentials.
 
+pub mod metrics;
+
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -81,20 +82,6 @@ pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryInit
         LogFormat::Json => json(filter, clock, std::io::stderr).try_init(),
         LogFormat::Pretty => pretty(filter, clock, std::io::stderr).try_init(),
     }
-}
-
-/// The metrics of this process: one recorder, served by every admin listener of the process.
-pub(crate) fn metrics_recorder() -> PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("another metrics recorder is already installed; /metrics stays empty");
-        }
-        handle
-    };
-    RECORDER.get_or_init(install).clone()
 }
 
 /// A subscriber that writes one JSON object per line to `writer`.

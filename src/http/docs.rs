@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`: the API's description, with a viewer that asks nothing of any other host.
+//! `/openapi.json` and `/docs`: the API's description, with a viewer that sends no request to another host.
 //!
 //! The viewer's files come from a package at build time; the page and its initialiser are ours, because the
 //! package's own page has inline parts that the Content-Security-Policy refuses.
@@ -11,29 +11,30 @@ use actix_web::{HttpResponse, route, web};
 use maud::{DOCTYPE, html};
 use utoipa_swagger_ui::Config;
 
-use super::openapi::{self, errors};
 use super::pages;
 use crate::error::{Error, ErrorCode, Result};
 
 /// The viewer's own files that the page needs.
 const FILES: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
 
-/// What is ours: name, media type and text.
+/// Our own files: name, media type and text.
 const OWN_FILES: [(&str, &str, &str); 2] = [
     ("initialiser.js", "text/javascript", include_str!("assets/docs.js")),
     ("own.css", "text/css", include_str!("assets/docs.css")),
 ];
+
+/// The OpenAPI document as it is served, in JSON.
+#[derive(Debug, Clone)]
+pub struct ServedDocument(pub web::Bytes);
 
 static POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
 );
 
-errors!(DocsErrors, Problem, []);
-
 /// The description of this API
 ///
-/// OpenAPI 3.1. In production only where configuration says so, and always on the admin listener.
+/// OpenAPI 3.1. In production only if the configuration enables it, and always on the admin listener.
 #[utoipa::path(
     method(get, head),
     path = "/openapi.json",
@@ -43,12 +44,11 @@ errors!(DocsErrors, Problem, []);
             status = 200, description = "The OpenAPI document.", content_type = "application/json", body = Object,
             example = json!({ "openapi": "3.1.0", "info": { "title": "token-broker" }, "paths": {} }),
         ),
-        DocsErrors,
     ),
 )]
 #[route("/openapi.json", method = "GET", method = "HEAD")]
-pub async fn openapi_json() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::json()).body(openapi::served())
+pub async fn openapi_json(document: web::Data<ServedDocument>) -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::json()).body(document.0.clone())
 }
 
 /// The description of this API, to read and try: without any request to another host.
@@ -77,7 +77,7 @@ pub async fn docs() -> HttpResponse {
     pages::answer(page, &POLICY)
 }
 
-/// What the page at `/docs` consists of.
+/// A file of the page at `/docs`.
 #[utoipa::path(method(get, head), path = "/docs/{file}")]
 #[route("/docs/{file}", method = "GET", method = "HEAD")]
 pub async fn docs_file(name: web::Path<String>) -> Result<HttpResponse> {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
+use super::errors::errors;
 use super::extract::access::{NoScope, SessionToken};
 use super::extract::body::{self, MediaType};
-use super::openapi::errors;
 use crate::domain::caller::Caller;
 use crate::error::{ErrorCode, Result};
 use crate::flow;
@@ -33,7 +33,6 @@ pub struct LogoutAnswer {
 
 errors!(
     LogoutErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::extract::access::{self, AnyToken, Profile};
-use super::openapi::errors;
+use super::errors::errors;
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
 use crate::domain::token_kind::TokenKind;
@@ -158,7 +158,6 @@ pub struct Permissions {
 
 errors!(
     BearerErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable,]
 );
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::extract::access::{NoScope, Profile, SessionToken};
-use super::openapi::errors;
+use super::errors::errors;
 use crate::domain::caller::Caller;
 use crate::domain::device::DeviceKind;
 use crate::error::Result;
@@ -99,13 +99,11 @@ impl From<ListedSession> for OneSession {
 
 errors!(
     ListErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable]
 );
 
 errors!(
     EndErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,
@@ -120,7 +118,6 @@ errors!(
 
 errors!(
     EndOthersErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,

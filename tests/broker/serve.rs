@@ -110,7 +110,7 @@ async fn ds_06_the_log_reports_outages_and_recovery() {
     }
 
     redis.launch();
-    let line = instance.program.line("works again").await;
+    let line = instance.program.line("recovered").await;
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["part"], "key store");
     assert_becomes(&instance, "redeem", true).await;
     let ready = readiness(&instance).await;

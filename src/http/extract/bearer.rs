@@ -4,13 +4,12 @@ use std::fmt;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::parameters;
 use crate::error::{Error, ErrorCode, Result};
-use crate::http::error_response;
+use crate::http::challenge::BearerRefused;
 
 /// The longest token, in characters: far above our own, so that every mistake gets the same answer.
 const LONGEST: usize = 512;
@@ -84,28 +83,6 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::read(request).map_err(BearerRefused))
-    }
-}
-
-/// Credentials that cannot be read: answered with a challenge, whatever the code (RFC 6750 section 3).
-#[derive(Debug)]
-pub struct BearerRefused(pub Error);
-
-impl fmt::Display for BearerRefused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-impl ResponseError for BearerRefused {
-    fn status_code(&self) -> StatusCode {
-        self.0.status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = self.0.error_response();
-        error_response::challenge(&mut response, &self.0);
-        response
     }
 }
 

@@ -186,3 +186,25 @@ async fn health_checkers_may_ask_with_head() {
         assert_ne!(public(request(Method::HEAD, uri)).await.status, 405, "{uri}");
     }
 }
+
+/// The admin listener's `/healthz` is detailed: a page of another site must not read it under a name of its own that
+/// resolves to 127.0.0.1.
+#[actix_web::test]
+async fn ad_09_probes_answer_under_any_name_on_the_public_listener_only() {
+    let metrics =
+        web::Data::new(metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle());
+    for (path, host, at_public, at_admin) in [
+        ("/healthz", "rebound.evil.example", true, false),
+        ("/readyz/", "rebound.evil.example", true, false),
+        ("/healthz", "10.0.0.7:8080", true, true),
+        ("/healthz", "localhost", true, true),
+        ("/healthz/more", "rebound.evil.example", false, false),
+    ] {
+        let probe = || TestRequest::with_uri(path).insert_header(("host", host));
+        let admin = admin_app(broker(false), web::Data::default(), metrics.clone());
+        for (answer, expected) in [(public(probe()).await, at_public), (ask(admin, probe()).await, at_admin)]
+        {
+            assert_eq!(answer.status != 421, expected, "{path} at {host}: {}", answer.status);
+        }
+    }
+}

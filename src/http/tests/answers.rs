@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use actix_web::HttpServer;
 
 use super::*;
+use crate::http::error_response::Shape;
 use crate::http::middleware::host::OwnNames;
 
 /// Requests whose answers are of every kind: success, page, redirectless error, framework error.
@@ -81,16 +82,19 @@ async fn er_01_every_error_has_the_form_of_its_address() {
     }
 }
 
+#[utoipa::path]
 #[get("/panics")]
 async fn panics() -> HttpResponse {
     panic!("a secret in a panic")
 }
 
+#[utoipa::path]
 #[get("/fails")]
 async fn fails() -> Result<HttpResponse, Error> {
     Err(actix_web::error::ErrorInternalServerError("SELECT secret FROM tokens"))
 }
 
+#[utoipa::path]
 #[get("/number/{number}")]
 async fn number(number: web::Path<u8>) -> String {
     number.to_string()
@@ -100,8 +104,8 @@ fn faulty_app() -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&["auth.example.com".into()]);
-    app(broker(false), web::Data::default(), names, |config| {
-        config.map(|config| config.service(panics).service(fails).service(number));
+    app(broker(false), web::Data::default(), names, |routes| {
+        routes.route(Shape::Problem, panics).route(Shape::Problem, fails).route(Shape::Problem, number);
     })
 }
 
@@ -159,7 +163,7 @@ async fn br_03_a_refused_token_gets_its_code_in_body_and_challenge() {
     let mut response =
         HttpResponse::from_error(crate::error::Error::new(crate::error::ErrorCode::InvalidToken));
     let failure = error_response::Failure::of(&response).unwrap();
-    response = error_response::render(response, &failure, error_response::Shape::Problem, "r", || {
+    response = error_response::render(response, &failure, Shape::Problem, "r", || {
         panic!("only pages ask where to start again")
     });
     let answer = Answer::of(response).await;

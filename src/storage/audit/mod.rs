@@ -11,7 +11,7 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, SessionId, UserId};
 
-/// A stored audit event.
+/// An audit event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditRecord {
     /// When it happened.
@@ -22,21 +22,21 @@ pub struct AuditRecord {
     pub request_id: String,
     /// The address that the request came from.
     pub address: Option<String>,
-    /// The client it is about.
+    /// The client.
     pub client: Option<String>,
-    /// The provider it is about.
+    /// The provider.
     pub provider: Option<String>,
-    /// The user it is about.
+    /// The user.
     pub user: Option<UserId>,
-    /// The session it is about.
+    /// The session.
     pub session: Option<SessionId>,
-    /// The short one-way id of the token it is about.
+    /// The short one-way id of the token.
     pub token: Option<String>,
-    /// The error code, if something failed.
+    /// The error code, if it failed.
     pub reason: Option<String>,
     /// The administrator who did it.
     pub actor: Option<String>,
-    /// The resource server it is about.
+    /// The resource server.
     pub resource_server: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub struct AuditFilter {
     pub kind: Option<String>,
     /// Only events of this client.
     pub client: Option<ClientId>,
-    /// Only events from this moment on.
+    /// Only events at or after this moment.
     pub since: Option<Timestamp>,
     /// Only events before this moment.
     pub until: Option<Timestamp>,
@@ -57,28 +57,28 @@ pub struct AuditFilter {
     pub limit: u32,
 }
 
-/// How far the audit trail has been read: up to and including this event.
+/// A position in the audit trail: behind this event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditPosition {
-    /// Its time.
+    /// The event's time.
     pub at: Timestamp,
-    /// Its number.
+    /// The event's number.
     pub id: i64,
 }
 
-/// In which direction the audit trail is read.
+/// In which order the audit trail is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// For looking at it.
+    /// For people.
     NewestFirst,
-    /// For exporting it.
+    /// For an archive.
     OldestFirst,
 }
 
 /// An audit event with its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditEntry {
-    /// The event's number, which is never reused.
+    /// The number that the database assigned, never used twice.
     pub id: i64,
     /// The event.
     #[serde(flatten)]
@@ -86,7 +86,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// The position after it.
+    /// The position behind this event.
     pub fn position(&self) -> AuditPosition {
         AuditPosition { at: self.event.at, id: self.id }
     }
@@ -98,7 +98,7 @@ impl Storage {
         on_backend!(self, audit::record(events))
     }
 
-    /// The audit events that match, in this order, starting after a position.
+    /// The events that match, in this order, from a position on.
     pub async fn read_audit(
         &self,
         filter: AuditFilter,

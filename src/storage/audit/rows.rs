@@ -9,10 +9,10 @@ use crate::domain::audit::AuditEvent;
 use crate::storage::schema::audit_events;
 use crate::storage::types::{Id, Time};
 
-/// A row of `audit_events`; the id is the database's.
+/// An event; its id is assigned by the database.
 #[derive(Insertable, Queryable, Selectable)]
 #[diesel(table_name = audit_events)]
-pub struct AuditRow {
+pub struct EventRow {
     at: Time,
     kind: String,
     request_id: String,
@@ -27,7 +27,7 @@ pub struct AuditRow {
     resource_server_id: Option<String>,
 }
 
-impl From<AuditEvent> for AuditRow {
+impl From<AuditEvent> for EventRow {
     fn from(event: AuditEvent) -> Self {
         Self {
             at: event.at.into(),
@@ -46,8 +46,8 @@ impl From<AuditEvent> for AuditRow {
     }
 }
 
-impl From<AuditRow> for AuditRecord {
-    fn from(row: AuditRow) -> Self {
+impl From<EventRow> for AuditRecord {
+    fn from(row: EventRow) -> Self {
         Self {
             at: row.at.0,
             kind: row.kind,
@@ -65,17 +65,17 @@ impl From<AuditRow> for AuditRecord {
     }
 }
 
-/// A row of `audit_events` with its number.
+/// An event with its number.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = audit_events)]
-pub struct AuditEntryRow {
+pub struct EntryRow {
     id: i64,
     #[diesel(embed)]
-    event: AuditRow,
+    event: EventRow,
 }
 
-impl From<AuditEntryRow> for AuditEntry {
-    fn from(row: AuditEntryRow) -> Self {
+impl From<EntryRow> for AuditEntry {
+    fn from(row: EntryRow) -> Self {
         Self { id: row.id, event: row.event.into() }
     }
 }

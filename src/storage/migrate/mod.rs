@@ -1,4 +1,4 @@
-//! Applying migrations.
+//! Bringing the schema up to date.
 
 use super::Storage;
 use super::blocking::{Bound, on_backend};
@@ -10,18 +10,18 @@ impl Storage {
         on_backend!(self, migrate::ping())
     }
 
-    /// Applies the missing migrations, all or none, and names them. Several instances may call it at the same moment: one
-    /// works, the others wait.
+    /// Applies the pending migrations, all or none, and returns their names. Several instances may call it at the same
+    /// moment: one applies them while the others wait.
     pub async fn migrate(&self) -> Result<Vec<String>, StorageError> {
         on_backend!(self, Bound::Connection, migrate::apply())
     }
 
-    /// The migrations that are missing. Changes nothing.
+    /// The pending migrations; changes nothing.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, StorageError> {
         on_backend!(self, migrate::pending())
     }
 
-    /// Reverts every migration, with all data.
+    /// Reverts every migration, which deletes all data.
     pub async fn revert_all_migrations(&self) -> Result<(), StorageError> {
         on_backend!(self, Bound::Connection, migrate::revert_all())
     }

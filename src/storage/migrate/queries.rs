@@ -43,7 +43,7 @@ pub fn revert_all(db: &mut Db) -> Result<(), StorageError> {
     })
 }
 
-/// Diesel's own look-up creates its table, which a server without the right to change the schema cannot.
+/// Diesel's own function creates its table first, which a server without the right to change the schema cannot do.
 pub fn pending(db: &mut Db) -> Result<Vec<String>, StorageError> {
     let tables: Count = diesel::sql_query(COUNT_MIGRATION_TABLES).get_result(db)?;
     let applied = if tables.count == 0 { Vec::new() } else { applied(db)? };
@@ -54,7 +54,7 @@ fn applied(db: &mut Db) -> Result<Vec<Version>, StorageError> {
     Ok(diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(db)?)
 }
 
-/// The names of this program's migrations that are not among these.
+/// The names of this program's migrations that were not applied.
 fn missing(applied: &[Version]) -> Result<Vec<String>, StorageError> {
     let is_applied = |version: &str| applied.iter().any(|row| row.version == version);
     let mut names: Vec<String> =
@@ -74,7 +74,7 @@ fn embedded() -> Result<Vec<(String, String)>, StorageError> {
     Ok(migrations.iter().map(|migration| name(&**migration)).collect())
 }
 
-/// A migration holds no values, so that its error may be told in full.
+/// Migrations contain no user data, so their errors can be logged in full.
 fn failed(error: MigrationError) -> StorageError {
     match error.downcast::<diesel::result::Error>() {
         Ok(error) => StorageError::from(*error),

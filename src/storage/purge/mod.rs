@@ -1,4 +1,4 @@
-//! Deleting useless rows, on schedule or by an administrator.
+//! Deleting rows that are no longer needed.
 
 use serde::Serialize;
 
@@ -7,23 +7,24 @@ use super::blocking::on_backend;
 use super::error::StorageError;
 use crate::domain::clock::Timestamp;
 
-/// How many rows a purge deleted.
+/// How many rows a purge deletes, or would delete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
-    /// Tokens that were dead for over a day.
+    /// Tokens that were revoked or expired more than a day ago.
     pub tokens: usize,
-    /// Sessions that were over for a day and held no token any more.
+    /// Sessions that were ended or expired more than a day ago and have no token any more.
     pub sessions: usize,
     /// Old audit events.
     pub audit_events: usize,
 }
 
 impl Storage {
-    /// Rows that a purge deletes in one transaction, so that no one waits long for it.
+    /// How many rows a purge deletes in one transaction, so that no other transaction waits for long.
     pub const PURGE_BATCH: i64 = 500;
 
-    /// Deletes tokens that are dead and sessions that are over for more than a day, and audit events from before
-    /// `audit_before`; at most `batch` rows of a kind at a time (1 to 10,000), so that other transactions run in between.
+    /// Deletes tokens that were revoked or expired, and sessions that were ended or expired, more than a day before
+    /// `now`, and audit events from before `audit_before`. Works in batches of at most `batch` rows per table (1 to
+    /// 10,000), so that other transactions are not held up.
     pub async fn purge(
         &self,
         now: Timestamp,
@@ -43,7 +44,7 @@ impl Storage {
         }
     }
 
-    /// What [`Storage::purge`] would delete.
+    /// How many rows [`Storage::purge`] would delete.
     pub async fn count_purgeable(
         &self,
         now: Timestamp,

@@ -1,9 +1,10 @@
-//! Writing a completed login.
+//! Writing a completed login: user, identity, session and token.
+
+pub(super) mod rows;
 
 use super::Storage;
 use super::blocking::on_backend;
 use super::error::StorageError;
-use super::sessions::EndedSession;
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, SessionId, UserId};
@@ -12,54 +13,54 @@ use crate::domain::session::Browser;
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::{StoredToken, TokenOwner};
 
-/// A completed login, to be written in one transaction.
+/// A completed login, written in one transaction.
 #[derive(Debug)]
 pub struct SignIn {
-    /// The person, as the provider describes them.
+    /// Who signed in, as the provider says.
     pub profile: Profile,
     /// The client that the login is for.
     pub client_id: ClientId,
-    /// The id of the session, if a new one begins.
+    /// The id of the new session.
     pub session_id: SessionId,
-    /// The id of the user, if it is their first login.
+    /// The id of the user, if this is the user's first login.
     pub user_id: UserId,
-    /// The id of the identity, if it is its first login.
+    /// The id of the identity, if this is its first login.
     pub identity_id: IdentityId,
-    /// The browser that signs in.
+    /// The browser that signed in.
     pub browser: Browser,
-    /// When the person last authenticated, if the provider says so.
+    /// When the person last authenticated at the provider, if it says so.
     pub auth_time: Option<Timestamp>,
     /// The sealed ID token for the provider's logout, if it is kept.
     pub sealed_id_token: Option<Vec<u8>>,
-    /// The time of the login.
+    /// When the login was.
     pub now: Timestamp,
     /// When the new session ends, at the latest.
     pub session_expires_at: Timestamp,
-    /// The browser's session cookie; `None` for a client that does without.
+    /// The session cookie; `None` for a client that works without one.
     pub browser_session: Option<NewBrowserSession>,
-    /// Whether a usable token of this user and client is handed out again.
+    /// Whether a live token of this user and client is returned instead of a new one.
     pub reuse: bool,
-    /// The live session tokens that a user can have; the oldest are revoked beyond it.
+    /// How many live session tokens the user can have; the oldest beyond that are revoked.
     pub live_tokens: usize,
 }
 
-/// The session cookie of a browser that signs in.
+/// The session cookies of a browser that signs in.
 #[derive(Debug, Clone, Copy)]
 pub struct NewBrowserSession {
-    /// The digest of the new cookie.
+    /// Digest of the new cookie.
     pub digest: SessionDigest,
-    /// The digest of the cookie that the browser had until now: its session ends.
+    /// Digest of the cookie that the browser sent: its session ends.
     pub previous: Option<SessionDigest>,
 }
 
 /// What a login wrote.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// The session that the browser had until now, if it was still open.
-    pub ended: Option<EndedSession>,
+    /// The previous session of the browser and its user, if it was open and is now ended.
+    pub ended: Option<(SessionId, UserId)>,
     /// Whether this was the user's first login.
     pub first_login: bool,
-    /// The token: new, or, with [`SignIn::reuse`], the one that exists already.
+    /// The new token or, with [`SignIn::reuse`], the existing one.
     pub token: StoredToken,
 }
 
@@ -71,13 +72,13 @@ pub enum SignInRefused {
 }
 
 impl Storage {
-    /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates it, updates the
-    /// profile, and begins a session with a new token, or, with [`SignIn::reuse`], hands out the newest token of this user
-    /// and client for which `reusable` returns true. The session that the browser had until now ends with it, whoever's it
-    /// was.
+    /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates one, updates the
+    /// profile, and starts a session with a new token. With [`SignIn::reuse`] it returns the newest live token of this
+    /// user and client that `reusable` accepts instead, if there is one. The previous session of the browser ends,
+    /// whoever its user is.
     ///
-    /// `issue` makes the new token for its owner; it is called at most once, inside the transaction. A disabled user is
-    /// refused, and nothing is changed.
+    /// `issue` creates the new token for its owner; it is called at most once, inside the transaction. If the user is
+    /// disabled, the login is refused and nothing changes.
     pub async fn sign_in(
         &self,
         login: SignIn,

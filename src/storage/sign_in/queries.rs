@@ -9,14 +9,15 @@ use super::{Db, users as users_queries, write};
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::{StoredToken, TokenOwner};
 use crate::storage::error::StorageError;
-use crate::storage::liveness::{is_current, is_open};
+use crate::storage::liveness::{is_current, is_open, is_session_token};
 use crate::storage::schema::{identities, sessions, tokens, users};
+use crate::storage::sign_in::rows::NewSession;
 use crate::storage::sign_in::{SignIn, SignInRefused, SignedIn};
 use crate::storage::tokens::rows::RecordRow;
-use crate::storage::types::{Id, Time, text};
+use crate::storage::types::{Id, Time};
 use crate::storage::users::rows::IdentityProfile;
 
-/// The account that signs in.
+/// The user and the identity of a login.
 struct Account {
     user_id: Id,
     identity_id: Id,
@@ -40,7 +41,8 @@ pub fn sign_in(
         {
             return Ok(Ok(SignedIn { ended: None, first_login, token }));
         }
-        insert_session(db, login, &account)?;
+        let session = NewSession::new(login, account.user_id, account.identity_id);
+        diesel::insert_into(sessions::table).values(session).execute(db)?;
         let token = issue(TokenOwner {
             user_id: account.user_id.into(),
             identity_id: account.identity_id.into(),
@@ -51,26 +53,9 @@ pub fn sign_in(
         let ended =
             previous.map(|digest| end_previous(db, &digest, account.user_id, login.now)).transpose()?;
         revoke_oldest(db, &token, login.now, login.live_tokens, Among::User)?;
-        Ok(Ok(SignedIn { ended: ended.flatten(), first_login, token }))
+        let ended = ended.flatten().map(|ended| (ended.session, ended.user));
+        Ok(Ok(SignedIn { ended, first_login, token }))
     })
-}
-
-fn insert_session(db: &mut Db, login: &SignIn, account: &Account) -> QueryResult<()> {
-    let row = (
-        sessions::id.eq(Id::from(login.session_id)),
-        sessions::user_id.eq(account.user_id),
-        sessions::identity_id.eq(account.identity_id),
-        sessions::cookie_digest.eq(login.browser_session.map(|browser| browser.digest.as_bytes().to_vec())),
-        sessions::provider_session.eq(text(login.profile.provider_session.as_ref())),
-        sessions::auth_time.eq(login.auth_time.map(Time)),
-        sessions::created_at.eq(Time(login.now)),
-        sessions::expires_at.eq(Time(login.session_expires_at)),
-        sessions::user_agent.eq(text(login.browser.user_agent.as_ref())),
-        sessions::address_prefix.eq(login.browser.address_prefix.to_string()),
-        sessions::sealed_id_token.eq(login.sealed_id_token.clone()),
-    );
-    diesel::insert_into(sessions::table).values(row).execute(db)?;
-    Ok(())
 }
 
 /// By (provider, subject), and by nothing else.
@@ -101,21 +86,21 @@ fn find_or_create(db: &mut Db, login: &SignIn) -> Result<Account, StorageError> 
         identities::created_at.eq(created_at),
         IdentityProfile::new(&login.profile, login.now)?,
     );
-    // Waits for a parallel first login of the same person, and then writes nothing.
-    let written = diesel::insert_into(identities::table)
+    // Waits for a parallel first login of the same person and then inserts no row.
+    let inserted = diesel::insert_into(identities::table)
         .values(identity)
         .on_conflict((identities::provider_id, identities::subject))
         .do_nothing()
         .execute(db)?;
-    if written == 1 {
+    if inserted == 1 {
         return Ok(new);
     }
     diesel::delete(users::table.find(new.user_id)).execute(db)?;
-    let account = find(db, login)?;
-    account.ok_or_else(|| StorageError::Unexpected("an identity appeared and disappeared".to_owned()))
+    find(db, login)?
+        .ok_or_else(|| StorageError::Unexpected("an identity was deleted during its login".to_owned()))
 }
 
-/// Locks the user's row and writes the profile. Changes nothing and returns `false` if the user is disabled.
+/// Locks the user's row and writes the profile. Returns `false` and changes nothing if the user is disabled.
 fn update_profile(db: &mut Db, login: &SignIn, account: &Account) -> Result<bool, StorageError> {
     if !users_queries::lock_enabled(db, account.user_id)? {
         return Ok(false);
@@ -135,6 +120,7 @@ fn newest_reusable(
     let rows: Vec<RecordRow> = records()
         .filter(tokens::user_id.eq(user_id))
         .filter(tokens::client_id.eq(login.client_id.as_str()))
+        .filter(is_session_token())
         .filter(is_current(now))
         .filter(is_open(now))
         .order((tokens::issued_at.desc(), tokens::id.desc()))

@@ -1,4 +1,4 @@
-//! Writing new tokens, and keeping the number of a user's live ones.
+//! Writing new tokens, and keeping the number of a user's live tokens bounded.
 
 use diesel::prelude::*;
 
@@ -16,21 +16,41 @@ use crate::storage::tokens::rows::TokenRow;
 use crate::storage::tokens::{Rotation, RotationLimits};
 use crate::storage::types::{Id, Time};
 
-/// The live tokens that one client can have in one browser's session: its tabs. So reloads of an app that keeps its
-/// token in memory use up nothing of the person's other browsers.
+/// The live tokens that one client can have in one session, which are its tabs. The reloads of an app that keeps its
+/// token in memory thus do not revoke tokens of the person's other browsers.
 const TOKENS_OF_A_CLIENT: usize = 20;
+
+pub fn add_to_session(
+    db: &mut Db,
+    digest: &SessionDigest,
+    token: &StoredToken,
+    now: Timestamp,
+    live_tokens: usize,
+    judge: impl FnOnce(&SessionRecord) -> bool,
+) -> Result<bool, StorageError> {
+    write(db, |db| {
+        users_queries::lock(db, token.facts.owner.user_id.into())?;
+        if !sessions_queries::find_by_cookie(db, digest)?.is_some_and(|session| judge(&session)) {
+            return Ok(false);
+        }
+        insert(db, token, None)?;
+        revoke_oldest(db, token, now, TOKENS_OF_A_CLIENT, Among::SessionAndClient)?;
+        revoke_oldest(db, token, now, live_tokens, Among::User)?;
+        Ok(true)
+    })
+}
 
 pub fn rotate(
     db: &mut Db,
     handle: &HandleDigest,
     now: Timestamp,
     limits: RotationLimits,
-    usable: impl FnOnce(&TokenRecord) -> bool,
+    judge: impl FnOnce(&TokenRecord) -> bool,
     issue: impl FnOnce(&TokenRecord) -> StoredToken,
 ) -> Result<Rotation, StorageError> {
     write(db, |db| {
         let Some(record) = lock_and_find(db, handle)? else { return Ok(Rotation::Refused) };
-        if !usable(&record) {
+        if !judge(&record) {
             return Ok(Rotation::Refused);
         }
         let parent = Id::from(record.token.facts.id);
@@ -47,42 +67,23 @@ pub fn rotate(
     })
 }
 
-pub fn add(
-    db: &mut Db,
-    digest: &SessionDigest,
-    token: &StoredToken,
-    now: Timestamp,
-    live_tokens: usize,
-    live: impl FnOnce(&SessionRecord) -> bool,
-) -> Result<bool, StorageError> {
-    write(db, |db| {
-        users_queries::lock(db, token.facts.owner.user_id.into())?;
-        if !sessions_queries::find_by_cookie(db, digest)?.is_some_and(|session| live(&session)) {
-            return Ok(false);
-        }
-        insert(db, token, None)?;
-        revoke_oldest(db, token, now, TOKENS_OF_A_CLIENT, Among::SessionAndClient)?;
-        revoke_oldest(db, token, now, live_tokens, Among::User)?;
-        Ok(true)
-    })
-}
-
+/// Writes a token of a user whose row is locked.
 pub fn insert(db: &mut Db, token: &StoredToken, parent: Option<Id>) -> QueryResult<()> {
     let row = (TokenRow::from(token), tokens::parent_id.eq(parent));
     diesel::insert_into(tokens::table).values(row).execute(db)?;
     Ok(())
 }
 
-/// Among which tokens the oldest are looked for.
+/// Which tokens a limit is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Among {
     /// All session tokens of the user.
     User,
-    /// Those of this client in this session.
+    /// Those of the same client in the same session.
     SessionAndClient,
 }
 
-/// Keeps the number of live session tokens at `limit`, `newest` among them whatever the clock did.
+/// Keeps the user's live session tokens at `limit` by revoking the oldest, but never `newest`, whatever the clock did.
 pub fn revoke_oldest(
     db: &mut Db,
     newest: &StoredToken,
@@ -90,20 +91,20 @@ pub fn revoke_oldest(
     limit: usize,
     among: Among,
 ) -> QueryResult<()> {
-    let facts = &newest.facts;
     let others = i64::try_from(limit.saturating_sub(1)).unwrap_or(i64::MAX);
-    let mut live = tokens::table
-        .filter(tokens::user_id.eq(Id::from(facts.owner.user_id)))
+    let owner = newest.facts.owner;
+    let mut current = tokens::table
+        .filter(tokens::user_id.eq(Id::from(owner.user_id)))
         .filter(is_session_token())
         .filter(is_current(Time(now)))
-        .filter(tokens::id.ne(Id::from(facts.id)))
+        .filter(tokens::id.ne(Id::from(newest.facts.id)))
         .into_boxed();
     if among == Among::SessionAndClient {
-        live = live
-            .filter(tokens::session_id.eq(facts.owner.session_id.map(Id::from)))
-            .filter(tokens::client_id.eq(facts.client_id.as_str()));
+        current = current
+            .filter(tokens::session_id.eq(owner.session_id.map(Id::from)))
+            .filter(tokens::client_id.eq(newest.facts.client_id.as_str()));
     }
-    let surplus: Vec<Id> = live
+    let surplus: Vec<Id> = current
         .order((tokens::issued_at.desc(), tokens::id.desc()))
         .offset(others)
         .select(tokens::id)

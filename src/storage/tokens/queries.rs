@@ -1,4 +1,4 @@
-//! Finding, revoking and listing tokens.
+//! Finding, listing and revoking tokens, and when they were used.
 
 use diesel::dsl::auto_type;
 use diesel::prelude::*;
@@ -15,12 +15,12 @@ use crate::storage::liveness::is_unrevoked;
 use crate::storage::schema::{identities, sessions, tokens, users};
 use crate::storage::tokens::rows::RecordRow;
 use crate::storage::tokens::{TokenFilter, TokenUse};
-use crate::storage::types::{Id, Time};
+use crate::storage::types::{Id, Time, digest};
 
-/// Tokens with their users, identities and, if they have one, sessions.
+/// Tokens with their sessions, if they are in one, and with their identities and users.
 #[auto_type(no_type_alias)]
 pub fn records() -> _ {
-    tokens::table.inner_join(identities::table).inner_join(users::table).left_join(sessions::table)
+    tokens::table.left_join(sessions::table).inner_join(identities::table).inner_join(users::table)
 }
 
 pub fn find(db: &mut Db, handle: &HandleDigest) -> Result<Option<Box<TokenRecord>>, StorageError> {
@@ -42,18 +42,6 @@ pub fn lock_and_find(db: &mut Db, handle: &HandleDigest) -> Result<Option<Box<To
     let Some(owner) = owner else { return Ok(None) };
     users_queries::lock(db, owner)?;
     find(db, handle)
-}
-
-pub fn revoke(db: &mut Db, handle: &HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
-    write(db, |db| {
-        let Some(record) = lock_and_find(db, handle)? else { return Ok(false) };
-        Ok(revoke_row(db, record.token.facts.id.into(), Time(now))?)
-    })
-}
-
-fn revoke_row(db: &mut Db, token: Id, now: Time) -> QueryResult<bool> {
-    let unrevoked = tokens::table.find(token).filter(is_unrevoked());
-    Ok(diesel::update(unrevoked).set(tokens::revoked_at.eq(now)).execute(db)? > 0)
 }
 
 pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Option<Vec<TokenRecord>>, StorageError> {
@@ -83,19 +71,31 @@ pub fn list(db: &mut Db, filter: &TokenFilter) -> Result<Option<Vec<TokenRecord>
     rows.into_iter().map(TokenRecord::try_from).collect::<Result<_, _>>().map(Some)
 }
 
+pub fn revoke(db: &mut Db, handle: &HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
+    write(db, |db| {
+        let Some(record) = lock_and_find(db, handle)? else { return Ok(false) };
+        Ok(revoke_locked(db, record.token.facts.id, now)?)
+    })
+}
+
+/// Revokes a token of a user whose row is locked. Returns whether it was not revoked before.
+fn revoke_locked(db: &mut Db, token: TokenId, now: Timestamp) -> QueryResult<bool> {
+    let unrevoked = tokens::table.find(Id::from(token)).filter(is_unrevoked());
+    Ok(diesel::update(unrevoked).set(tokens::revoked_at.eq(Time(now))).execute(db)? > 0)
+}
+
 pub fn revoke_by_admin(
     db: &mut Db,
     token: TokenId,
     event: AuditEvent,
 ) -> Result<Option<TokenRecord>, StorageError> {
-    let (token, now) = (Id::from(token), Time(event.at));
     write(db, |db| {
-        let owner: Option<Id> = tokens::table.find(token).select(tokens::user_id).first(db).optional()?;
-        let Some(owner) = owner else { return Ok(None) };
-        users_queries::lock(db, owner)?;
-        let row = records().filter(tokens::id.eq(token)).select(RecordRow::as_select()).first(db)?;
-        let before = TokenRecord::try_from(row)?;
-        revoke_row(db, token, now)?;
+        let handle: Option<Vec<u8>> =
+            tokens::table.find(Id::from(token)).select(tokens::handle_digest).first(db).optional()?;
+        let Some(handle) = handle else { return Ok(None) };
+        let handle = HandleDigest::from_bytes(digest(handle, "tokens.handle_digest")?);
+        let Some(before) = lock_and_find(db, &handle)? else { return Ok(None) };
+        revoke_locked(db, token, event.at)?;
         let facts = &before.token.facts;
         let event = AuditEvent {
             user: Some(facts.owner.user_id),
@@ -105,18 +105,17 @@ pub fn revoke_by_admin(
             ..event
         };
         audit::insert(db, vec![event])?;
-        Ok(Some(before))
+        Ok(Some(*before))
     })
 }
 
-/// Stores these uses, each in a transaction of its own. Of uses that are closer to each other than the grain the first one
-/// counts, whichever instance saw it.
-///
-/// The session is updated before the token, as wherever both are changed, to avoid deadlocks.
+/// Stores these uses, each in a transaction of its own, and returns how many tokens' rows changed. Of uses that are
+/// closer to each other than the grain the first one counts, whichever instance saw it.
 pub fn store_uses(db: &mut Db, uses: &[TokenUse]) -> Result<usize, StorageError> {
     uses.iter().map(|used| store_use(db, used)).sum()
 }
 
+/// The session comes before the token, as everywhere else, to avoid deadlocks.
 fn store_use(db: &mut Db, used: &TokenUse) -> Result<usize, StorageError> {
     let (at, stale) = (Time(used.at), Time(used.at - LAST_USE_GRAIN));
     write(db, |db| {

@@ -58,18 +58,19 @@ impl TryFrom<TokenRow> for StoredToken {
     type Error = StorageError;
 
     fn try_from(row: TokenRow) -> Result<Self, StorageError> {
+        let owner = TokenOwner {
+            user_id: row.user_id.into(),
+            identity_id: row.identity_id.into(),
+            session_id: row.session_id.map(Into::into),
+        };
         let facts = TokenFacts {
             id: row.id.into(),
             kind: row.kind.parse().map_err(|_| StorageError::unreadable("tokens.kind"))?,
             handle: HandleDigest::from_bytes(digest(row.handle_digest, "tokens.handle_digest")?),
             key_id: key_id(row.key_id, "tokens.key_id")?,
-            owner: TokenOwner {
-                user_id: row.user_id.into(),
-                identity_id: row.identity_id.into(),
-                session_id: row.session_id.map(Into::into),
-            },
+            owner,
             name: profile_text(row.name),
-            client_id: row.client_id.try_into().map_err(|_| StorageError::unreadable("tokens.client_id"))?,
+            client_id: row.client_id.parse().map_err(|_| StorageError::unreadable("tokens.client_id"))?,
             audiences: row.audiences.parse().map_err(|_| StorageError::unreadable("tokens.audiences"))?,
             scopes: row.scopes.parse().map_err(|_| StorageError::unreadable("tokens.scopes"))?,
             issued_at: row.issued_at.0,
@@ -79,22 +80,23 @@ impl TryFrom<TokenRow> for StoredToken {
     }
 }
 
-/// What happened to a token.
+/// What happened to a token since it was written.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = tokens)]
-pub struct StateColumns {
+struct HistoryRow {
     superseded_at: Option<Time>,
     revoked_at: Option<Time>,
     last_used_at: Option<Time>,
 }
 
-/// A token with everything that decides whether it is live.
+/// A token with everything that decides whether it may be used.
 #[derive(Queryable, Selectable)]
+#[diesel(table_name = tokens)]
 pub struct RecordRow {
     #[diesel(embed)]
     token: TokenRow,
     #[diesel(embed)]
-    state: StateColumns,
+    history: HistoryRow,
     #[diesel(embed)]
     session: Option<StateRow>,
     #[diesel(embed)]
@@ -110,9 +112,9 @@ impl TryFrom<RecordRow> for TokenRecord {
         let time = |time: Time| time.0;
         Ok(Self {
             token: row.token.try_into()?,
-            superseded_at: row.state.superseded_at.map(time),
-            revoked_at: row.state.revoked_at.map(time),
-            last_used_at: row.state.last_used_at.map(time),
+            superseded_at: row.history.superseded_at.map(time),
+            revoked_at: row.history.revoked_at.map(time),
+            last_used_at: row.history.last_used_at.map(time),
             session: row.session.map(Into::into),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
