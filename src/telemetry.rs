@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_log::NormalizeEvent;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
@@ -32,8 +32,12 @@ const TEXT_LIMIT: usize = 256;
 const OWN: &str = "token_broker";
 
 /// Whether `directives` is a filter, as in `info,token_broker::flow=debug`.
+///
+/// A single word must be a level: it would otherwise name a target, and silence everything else.
 pub fn is_filter(directives: &str) -> bool {
-    EnvFilter::try_new(directives).is_ok()
+    let is_complete =
+        |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+    directives.split(',').all(is_complete) && directives.parse::<Targets>().is_ok()
 }
 
 /// Sends every event of this process to standard error.
@@ -85,8 +89,8 @@ pub fn install_panic_hook() {
 }
 
 /// Configuration checks the filter before; an unusable one means `info`.
-fn directives(filter: &str) -> EnvFilter {
-    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+fn directives(filter: &str) -> Targets {
+    filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Whether an event of this kind may be written whatever the filter says (ER-03).
@@ -372,6 +376,9 @@ mod tests {
     #[test]
     fn filters_are_checked() {
         assert!(is_filter("info,token_broker::flow=debug"));
-        assert!(!is_filter("info,=x=y"));
+        assert!(is_filter("warn") && is_filter("off"));
+        for bad in ["", "verbose", "info,=x=y", "token_broker=loud", "info,token_broker"] {
+            assert!(!is_filter(bad), "{bad}");
+        }
     }
 }

@@ -110,6 +110,7 @@ fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "demo")]
 /// Makes a folder where there is none.
 pub(super) fn folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

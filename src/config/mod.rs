@@ -9,6 +9,7 @@ mod check;
 mod claims;
 mod clients;
 mod database;
+#[cfg(feature = "demo")]
 mod development;
 mod docs;
 mod key_store;
@@ -38,6 +39,7 @@ use url::Url;
 use self::check::Check;
 pub use self::check::{Problem, Problems};
 pub use self::database::DatabaseConfig;
+#[cfg(feature = "demo")]
 pub use self::development::{DevelopmentSetup, development};
 pub use self::docs::DocsConfig;
 pub use self::key_store::KeyStoreConfig;
