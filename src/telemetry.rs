@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_log::NormalizeEvent;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
@@ -66,8 +66,11 @@ impl FromStr for LogFilter {
     type Err = InvalidLogFilter;
 
     fn from_str(directives: &str) -> Result<Self, Self::Err> {
-        EnvFilter::try_new(directives).map_err(|_| InvalidLogFilter)?;
-        Ok(Self(directives.to_owned()))
+        // A single word must be a level: as a target it would silence everything else.
+        let is_complete =
+            |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+        let is_valid = directives.split(',').all(is_complete) && directives.parse::<Targets>().is_ok();
+        if is_valid { Ok(Self(directives.to_owned())) } else { Err(InvalidLogFilter) }
     }
 }
 
@@ -120,8 +123,9 @@ pub fn install_panic_hook() {
     }));
 }
 
-fn directives(filter: &str) -> EnvFilter {
-    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+/// Configuration checks the filter before; an unusable one means `info`.
+fn directives(filter: &str) -> Targets {
+    filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Whether an event of this kind may be written whatever the filter says (ER-03).
@@ -402,6 +406,9 @@ mod tests {
     #[test]
     fn filters_are_checked() {
         assert!("info,token_broker::flow=debug".parse::<LogFilter>().is_ok());
-        assert_eq!("info,=x=y".parse::<LogFilter>().unwrap_err(), InvalidLogFilter);
+        assert!("warn".parse::<LogFilter>().is_ok());
+        for bad in ["", "verbose", "info,=x=y", "token_broker=loud", "info,token_broker"] {
+            assert_eq!(bad.parse::<LogFilter>().unwrap_err(), InvalidLogFilter, "{bad}");
+        }
     }
 }

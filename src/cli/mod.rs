@@ -6,9 +6,12 @@
 mod administration;
 mod audit;
 mod check_config;
+#[cfg(feature = "demo")]
 mod demo;
 mod keys;
 mod migrate;
+#[cfg(not(feature = "demo"))]
+mod no_demo;
 mod openapi;
 mod operator;
 mod output;
@@ -50,7 +53,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Demo(no_demo::Demo),
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Migrate(migrate::Migrate),

@@ -116,6 +116,7 @@ fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
 }
 
 /// Creates a folder and its missing parents; does nothing if it exists.
+#[cfg(feature = "demo")]
 pub(super) fn folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);

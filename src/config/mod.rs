@@ -9,6 +9,7 @@
 mod check;
 mod clients;
 mod database;
+#[cfg(feature = "demo")]
 mod development;
 mod docs;
 mod key_store;
@@ -38,6 +39,7 @@ use url::Url;
 
 use self::check::Check;
 pub use self::check::{Problem, Problems};
+#[cfg(feature = "demo")]
 pub use self::development::{DevelopmentSetup, development};
 pub use self::keys_file::{KeyEntry, KeysFile, KeysFileError};
 pub use self::purge::PurgeSettings;

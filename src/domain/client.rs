@@ -12,8 +12,8 @@ use super::audience::AudienceSet;
 use super::clock::Timestamp;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
-use super::scope::ScopeSet;
 use super::loopback::is_loopback_url;
+use super::scope::ScopeSet;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]

@@ -98,7 +98,8 @@ pub async fn login(
 ) -> Result<HttpResponse> {
     let query = request.query_string().as_bytes();
     let mut parameters = LoginParameters::read(query)?;
-    let resources = parameters::all(query, "resource", "The parameter 'resource' is not percent-encoded UTF-8.")?;
+    let resources =
+        parameters::all(query, "resource", "The parameter 'resource' is not percent-encoded UTF-8.")?;
     let same_login = SameLogin::new(&mut parameters, &resources);
     let login = LoginRequest {
         client_id: parameters.client_id,
@@ -194,8 +195,12 @@ mod tests {
     #[test]
     fn the_chooser_repeats_the_login() {
         let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
-        let same_login = SameLogin::new(&mut LoginParameters::read(query).unwrap(), &["https://a.example".to_owned()]);
-        assert_eq!(same_login.at("corp"), "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp");
+        let same_login =
+            SameLogin::new(&mut LoginParameters::read(query).unwrap(), &["https://a.example".to_owned()]);
+        assert_eq!(
+            same_login.at("corp"),
+            "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp"
+        );
         assert_eq!(SameLogin(String::new()).at("corp"), "/login?provider=corp");
     }
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::access::{self, AnyToken, Profile};
 use super::errors::errors;
+use super::extract::access::{self, AnyToken, Profile};
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
 use crate::domain::token_kind::TokenKind;

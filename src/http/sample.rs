@@ -106,7 +106,8 @@ fn answer(request: &HttpRequest, name: &str, plain: web::Bytes, gzip: Option<web
     }
 }
 
-fn takes_gzip(request: &HttpRequest) -> bool {
+/// Whether the client prefers gzip to the plain form.
+pub(super) fn takes_gzip(request: &HttpRequest) -> bool {
     let forms = [Encoding::gzip(), Encoding::identity()];
     AcceptEncoding::parse(request)
         .is_ok_and(|accepted| accepted.negotiate(forms.iter()) == Some(Encoding::gzip()))

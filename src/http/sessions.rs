@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::access::{NoScope, Profile, SessionToken};
 use super::errors::errors;
+use super::extract::access::{NoScope, Profile, SessionToken};
 use crate::domain::caller::Caller;
 use crate::domain::device::DeviceKind;
 use crate::error::Result;

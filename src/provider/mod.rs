@@ -7,6 +7,7 @@
 mod authorization;
 mod cached;
 mod claims;
+#[cfg(feature = "demo")]
 pub mod dev;
 mod discovery;
 mod end_session;
@@ -22,6 +23,8 @@ mod oauth2;
 mod oidc;
 mod registry;
 pub mod settings;
+#[cfg(any(test, feature = "demo"))]
+mod signing;
 mod token_endpoint;
 
 use secrecy::SecretString;

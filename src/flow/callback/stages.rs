@@ -157,9 +157,9 @@ fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<To
 }
 
 fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in: &SignedIn) {
-    if let Some(ended) = signed_in.ended {
+    if let Some((session, user)) = signed_in.ended {
         let event = Event::new(broker, caller, AuditKind::SessionEnded);
-        event.session(ended.session).user(ended.user).record();
+        event.session(session).user(user).record();
     }
     for kind in [AuditKind::LoginSucceeded, AuditKind::TokenIssued] {
         let event = Event::new(broker, caller, kind).provider(&attempt.provider);

@@ -80,7 +80,8 @@ pub(crate) use parameters;
 /// `malformed` if a value is not percent-encoded UTF-8.
 pub fn all(encoded: &[u8], name: &str, malformed: &'static str) -> Result<Vec<String>> {
     let pairs = encoded.split(|byte| *byte == b'&').map(split);
-    let values = pairs.filter(|(other, _)| decode(other).as_deref() == Some(name)).map(|(_, value)| decode(value));
+    let values =
+        pairs.filter(|(other, _)| decode(other).as_deref() == Some(name)).map(|(_, value)| decode(value));
     let values = values.collect::<Option<Vec<String>>>().ok_or_else(|| Error::invalid_request(malformed))?;
     Ok(values.into_iter().filter(|value| !value.is_empty()).collect())
 }

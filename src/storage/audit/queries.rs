@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use super::{Db, hold_users, write};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::UserId;
-use crate::storage::audit::rows::{AuditEntryRow, AuditRow};
+use crate::storage::audit::rows::{EntryRow, EventRow};
 use crate::storage::audit::{AuditEntry, AuditFilter, AuditPosition, Order};
 use crate::storage::error::StorageError;
 use crate::storage::schema::audit_events;
@@ -25,7 +25,7 @@ pub fn record(db: &mut Db, mut events: Vec<AuditEvent>) -> Result<(), StorageErr
 
 /// Writes events inside a transaction, unchanged.
 pub fn insert(db: &mut Db, events: Vec<AuditEvent>) -> QueryResult<()> {
-    let rows: Vec<AuditRow> = events.into_iter().map(AuditRow::from).collect();
+    let rows: Vec<EventRow> = events.into_iter().map(EventRow::from).collect();
     for chunk in rows.chunks(CHUNK) {
         diesel::insert_into(audit_events::table).values(chunk).execute(db)?;
     }
@@ -54,7 +54,7 @@ pub fn read(
     order: Order,
     after: Option<AuditPosition>,
 ) -> Result<Vec<AuditEntry>, StorageError> {
-    let mut query = audit_events::table.select(AuditEntryRow::as_select()).into_boxed();
+    let mut query = audit_events::table.select(EntryRow::as_select()).into_boxed();
     if let Some(user) = filter.user {
         query = query.filter(audit_events::user_id.eq(Id::from(user)));
     }
@@ -85,6 +85,6 @@ pub fn read(
         Order::NewestFirst => query.order((at.desc(), id.desc())),
         Order::OldestFirst => query.order((at.asc(), id.asc())),
     };
-    let rows = query.limit(filter.limit.into()).load::<AuditEntryRow>(db)?;
+    let rows = query.limit(filter.limit.into()).load::<EntryRow>(db)?;
     Ok(rows.into_iter().map(AuditEntry::from).collect())
 }

@@ -83,7 +83,7 @@ impl TryFrom<TokenRow> for StoredToken {
 /// What happened to a token since it was written.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = tokens)]
-struct HistoryRow {
+pub struct HistoryRow {
     superseded_at: Option<Time>,
     revoked_at: Option<Time>,
     last_used_at: Option<Time>,
