@@ -372,7 +372,7 @@ mod tests {
         });
         let lines = lines.take();
         assert_eq!(lines.len(), 1);
-        assert!(!lines[0].chars().any(steers), "{lines:?}");
+        assert!(!lines[0].chars().any(is_unsafe), "{lines:?}");
         assert!(lines[0].starts_with("2026-11-22T10:00:00.000042Z  INFO"), "{lines:?}");
     }
 

@@ -92,7 +92,7 @@ fn the_example_is_a_production_configuration() {
 
     let [web] = &config.clients[..] else { panic!("{:?}", config.clients) };
     assert_eq!(web.origins, ["https://app.example.com".parse().unwrap()]);
-    assert_eq!((web.scope.as_str(), web.login_parameters.len()), ("profile permissions", 3));
+    assert_eq!((web.scopes.to_string(), web.login_parameters.len()), ("permissions profile".to_owned(), 3));
     assert_eq!(warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>(), ["database.url"]);
 }
 

@@ -24,6 +24,17 @@ impl<V> ExpiringMap<V> {
         Self { values: HashMap::new(), expiries: BTreeSet::new(), capacity }
     }
 
+    /// How many entries there are, live or expired.
+    pub fn len(&self) -> usize {
+        debug_assert_eq!(self.values.len(), self.expiries.len());
+        self.values.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Adds an entry and returns `true`; if the name is taken, nothing changes.
     ///
     /// # Errors
@@ -124,6 +135,7 @@ mod tests {
         map.insert_evicting("a", 3, at(0), at(20));
         assert_eq!(map.get_mut("b", at(0)), Some(&mut 2), "replacing needs no room");
         map.insert_evicting("c", 4, at(0), at(30));
-        assert_eq!((map.get_mut("b", at(0)), map.take("a", at(0))), (None, Some(3)));
+        assert_eq!(map.get_mut("b", at(0)), None);
+        assert_eq!(map.take("a", at(0)), Some(3));
     }
 }

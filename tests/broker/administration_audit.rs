@@ -118,7 +118,10 @@ async fn a_purge_deletes_what_its_dry_run_counted() {
             storage::sign_in(storage, storage::login("old", now - TimeDelta::days(days))).await;
         }
         let ended = storage::sign_in(storage, storage::login("old", now - TimeDelta::days(3))).await;
-        storage.end_session(ended.token.facts.session_id, now - TimeDelta::days(2)).await.unwrap();
+        storage
+            .end_session(ended.token.facts.owner.session_id.unwrap(), now - TimeDelta::days(2))
+            .await
+            .unwrap();
         let kept = event(AuditKind::TokenRefused, now - TimeDelta::days(89), 1);
         let old = event(AuditKind::TokenRefused, now - TimeDelta::days(91), 2);
         storage.record_audit(vec![kept, old]).await.unwrap();

@@ -139,7 +139,7 @@ async fn se_11_an_event_written_during_the_deletion_keeps_no_address() {
     use diesel::connection::SimpleConnection;
 
     let database = Database::postgres().migrated().await;
-    let user = sign_in(&database.storage, login("alice", noon())).await.token.facts.user_id;
+    let user = sign_in(&database.storage, login("alice", noon())).await.token.facts.owner.user_id;
     let about = |event| AuditEvent { user: Some(user), ..event };
     let late = AuditEvent {
         address: Some("192.0.2.7".parse().unwrap()),

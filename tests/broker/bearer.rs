@@ -358,7 +358,7 @@ async fn br_09_a_token_without_the_scope_is_refused_and_the_scope_named() {
         ("deploy permissions profile", 200, 200),
     ] {
         let broker = TestBroker::with(
-            Setup::default().adjust(move |config| scopes.clone_into(&mut config.clients[0].scope)),
+            Setup::default().adjust(move |config| config.clients[0].scopes = scopes.parse().unwrap()),
         );
         let token = sign_in(&broker, "alice").await;
         for (path, scope, status) in

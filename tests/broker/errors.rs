@@ -138,7 +138,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
         }
     };
     answers.push((ErrorCode::RateLimited, limited));
-    let narrow = broker.twin_with(|config| config.clients[0].scope = "other".to_owned());
+    let narrow = broker.twin_with(|config| config.clients[0].scopes = "other".parse().unwrap());
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
     corrupt_rows(&broker);

@@ -205,7 +205,7 @@ async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
         within(Duration::from_secs(10), "writing the newest", async {
             let near = |at: Timestamp| (at - used).abs() < TimeDelta::seconds(10);
             let known = || async { broker.storage().live_sessions_of(owner, broker.now()).await.unwrap() };
-            while !known().await.iter().any(|session| session.last_used_at.is_some_and(near)) {
+            while !known().await.iter().any(|session| session.state.last_used_at.is_some_and(near)) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
@@ -248,7 +248,7 @@ async fn tk_12_an_active_tab_keeps_the_session_alive_for_the_others() {
         let user = user(&broker, &siblings[0]).await;
         until(async || {
             let sessions = broker.storage().live_sessions_of(user, broker.now()).await.unwrap();
-            let last_use = sessions[0].last_used_at;
+            let last_use = sessions[0].state.last_used_at;
             if last_use.is_some_and(|at| broker.now() - at < TimeDelta::seconds(60)) {
                 Ok(())
             } else {

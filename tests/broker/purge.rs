@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use token_broker::storage::records::Purged;
+use token_broker::storage::purge::Purged;
 
 use crate::support::broker::{Setup, TestBroker};
 

@@ -270,7 +270,9 @@ async fn se_04_ending_sessions_in_parallel_leaves_no_live_token() {
 
 #[actix_web::test]
 async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.clients[0].scope = "other".into()));
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.clients[0].scopes = "other".parse().unwrap()),
+    );
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let answer = broker.call("/api/sessions", &token).await;
     assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (403, Some("insufficient_scope")));

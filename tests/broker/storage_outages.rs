@@ -7,11 +7,13 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use token_broker::error::{Error, ErrorCode};
-use token_broker::storage::records::{Rotation, RotationLimits};
+use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageError, StorageSettings};
 
 use crate::support::outage::within;
-use crate::support::storage::{Database, after, found, login, noon, settings, sign_in, successor, token};
+use crate::support::storage::{
+    Database, after, found, login, noon, owner_of, settings, sign_in, successor, token,
+};
 
 /// Awaits `answer`, which must say "unavailable" within `seconds`.
 async fn is_unavailable<T: std::fmt::Debug>(
@@ -59,7 +61,7 @@ async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnecti
 ) {
     const REMEDY: &str = "run `token-broker migrate`";
     let (storage, user) = (&database.storage, login("a", noon()));
-    let handle = token(user.user_id, user.session_id, noon()).facts.handle;
+    let handle = token(owner_of(&user), noon()).facts.handle;
     for text in [is_unavailable(storage.ping(), 3).await, is_unavailable(storage.find_token(handle), 3).await]
     {
         assert!(text.contains(REMEDY), "{text}");
@@ -71,7 +73,7 @@ async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnecti
     owner.batch_execute("ALTER TABLE identities RENAME COLUMN email TO mail").unwrap();
     for text in [
         is_unavailable(storage.find_token(handle), 3).await,
-        is_unavailable(storage.sign_in(user, |_, _| panic!("no user"), |_| true), 3).await,
+        is_unavailable(storage.sign_in(user, |_| panic!("no user"), |_| true), 3).await,
     ] {
         assert!(text.contains(REMEDY) && text.contains("email"), "{text}");
     }
@@ -116,8 +118,8 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use futures_util::future::join_all;
-    use token_broker::domain::api_token::HandleDigest;
-    use token_broker::storage::records::Purged;
+    use token_broker::domain::token::HandleDigest;
+    use token_broker::storage::purge::Purged;
 
     use super::*;
     use crate::support::outage::RECOVERY;
@@ -230,8 +232,8 @@ mod postgres {
     #[tokio::test]
     async fn only_one_purge_runs_at_a_time() {
         let database = Database::postgres().migrated().await;
-        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
-        database.storage.end_session(session, noon()).await.unwrap();
+        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.owner.session_id;
+        database.storage.end_session(session.unwrap(), noon()).await.unwrap();
         let mut other = PgConnection::establish(&database.url).unwrap();
         // The number is defined in src/storage/postgres.rs.
         other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();

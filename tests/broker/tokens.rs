@@ -273,15 +273,16 @@ async fn tk_08_each_login_issues_its_own_token() {
 async fn tk_13_client_audience_and_scopes_are_fixed_at_issue() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
-    let richer = broker.twin_with(|config| config.clients[0].scope.push_str(" deploy"));
+    let richer =
+        broker.twin_with(|config| config.clients[0].scopes = "profile permissions deploy".parse().unwrap());
     let me = richer.call("/api/me", &token).await.json()["token"].clone();
-    assert_eq!((&me["scope"], &me["client_id"]), (&json!("profile permissions"), &json!("sample")));
+    assert_eq!((&me["scope"], &me["client_id"]), (&json!("permissions profile"), &json!("sample")));
     let rotated = richer.post("/api/token/rotate", &token, &json!({})).await.json();
-    assert_eq!(rotated["scope"], "profile permissions", "rotation widens nothing");
+    assert_eq!(rotated["scope"], "permissions profile", "rotation widens nothing");
     let fresh = richer.log_in(&richer.browser(), "dev", "alice", "").await;
     let fresh = richer.redeem(&richer.browser(), &fresh.key(), &fresh.verifier).await.json();
-    assert_eq!(fresh["scope"], "profile permissions deploy");
-    let audience = format!("audience = '{}/'", broker.url);
+    assert_eq!(fresh["scope"], "deploy permissions profile");
+    let audience = format!("audiences = '{}'", broker.url);
     assert_eq!(rows::count(&broker, "tokens", &audience), 3);
 }
 

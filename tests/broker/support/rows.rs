@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use secrecy::ExposeSecret;
-use token_broker::domain::api_token::GenuineToken;
+use token_broker::domain::token::GenuineToken;
 
 use super::broker::TestBroker;
 use super::redis;

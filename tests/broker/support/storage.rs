@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
-use token_broker::domain::api_token::{HandleDigest, TokenFacts, TokenHandle};
 use token_broker::domain::clock::Timestamp;
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{IdentityId, SessionId, TokenId, UserId};
@@ -12,7 +11,11 @@ use token_broker::domain::key_ring::{KeyId, ServerKey};
 use token_broker::domain::lifetimes;
 use token_broker::domain::profile::{NameList, Profile, ProfileText};
 use token_broker::domain::session::Browser;
-use token_broker::storage::records::{Rotation, RotationLimits, SignIn, SignedIn, StoredToken, TokenRecord};
+use token_broker::domain::standing::TokenRecord;
+use token_broker::domain::token::{HandleDigest, StoredToken, TokenFacts, TokenHandle, TokenOwner};
+use token_broker::domain::token_kind::TokenKind;
+use token_broker::storage::sign_in::{SignIn, SignedIn};
+use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageSettings};
 
 /// The settings of a broker with four connections.
@@ -97,20 +100,26 @@ pub fn login(subject: &str, now: Timestamp) -> SignIn {
 }
 
 /// A new token of the client "web".
-pub fn token(user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
-    token_of("web", user_id, session_id, now)
+pub fn token(owner: TokenOwner, now: Timestamp) -> StoredToken {
+    token_of("web", owner, now)
 }
 
-fn token_of(client: &str, user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
+/// The owner of the token that a first login will get.
+pub fn owner_of(login: &SignIn) -> TokenOwner {
+    TokenOwner { user_id: login.user_id, identity_id: login.identity_id, session_id: Some(login.session_id) }
+}
+
+fn token_of(client: &str, owner: TokenOwner, now: Timestamp) -> StoredToken {
     let facts = TokenFacts {
         id: TokenId::random(&SystemEntropy),
         handle: TokenHandle::random(&SystemEntropy).digest(),
         key_id: KeyId(u32::MAX),
-        session_id,
-        user_id,
+        kind: TokenKind::Session,
+        owner,
+        name: None,
         client_id: client.parse().unwrap(),
-        audience: "api".to_owned(),
-        scope: "openid profile".to_owned(),
+        audiences: "api".parse().unwrap(),
+        scopes: "openid profile".parse().unwrap(),
         issued_at: now,
         expires_at: now + lifetimes::API_TOKEN,
     };
@@ -127,10 +136,10 @@ pub async fn sign_in(storage: &Storage, login: SignIn) -> SignedIn {
 pub async fn sign_in_where(
     storage: &Storage,
     login: SignIn,
-    reusable: impl Fn(&StoredToken) -> bool + Send + 'static,
+    reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
 ) -> SignedIn {
     let (client, now) = (login.client_id.clone(), login.now);
-    let issue = move |user, session| token_of(client.as_str(), user, session, now);
+    let issue = move |owner| token_of(client.as_str(), owner, now);
     storage.sign_in(login, issue, reusable).await.unwrap().unwrap()
 }
 
@@ -145,7 +154,7 @@ pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> 
 
 /// A new token in the session of another.
 pub fn successor(record: &TokenRecord, now: Timestamp) -> StoredToken {
-    token(record.user.id, record.session.id, now)
+    token(record.token.facts.owner, now)
 }
 
 /// The record of a token that must exist.
