@@ -51,10 +51,17 @@ pub fn is_session_token() -> _ {
     tokens::kind.eq(kind)
 }
 
-/// By its own row, the token was `Standing::Revoked` or `Standing::Expired` before a moment.
+/// By its own row, the token was `Standing::Revoked` or `Standing::Expired` before a moment. Never NULL, so that it can be
+/// negated.
 #[auto_type]
 pub fn is_dead(before: Time) -> _ {
-    tokens::expires_at.lt(before).or(tokens::revoked_at.lt(before))
+    let revoked: was_revoked = was_revoked(before);
+    tokens::expires_at.lt(before).or(revoked)
+}
+
+#[auto_type]
+fn was_revoked(before: Time) -> _ {
+    tokens::revoked_at.is_not_null().and(tokens::revoked_at.lt(before))
 }
 
 /// The session is not `SessionStanding::Ended`.

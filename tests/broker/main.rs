@@ -31,6 +31,7 @@ mod key_store;
 mod key_store_outages;
 mod last_use;
 mod legacy;
+mod liveness;
 mod login;
 mod login_cookies;
 mod login_flood;
