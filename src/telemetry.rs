@@ -67,9 +67,12 @@ impl FromStr for LogFilter {
 
     fn from_str(directives: &str) -> Result<Self, Self::Err> {
         // A single word must be a level: as a target it would silence everything else.
-        let is_complete =
-            |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
-        let is_valid = directives.split(',').all(is_complete) && directives.parse::<Targets>().is_ok();
+        let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
+        let is_directive = |directive: &str| match directive.split_once('=') {
+            Some((target, level)) => !target.trim().is_empty() && is_level(level),
+            None => is_level(directive),
+        };
+        let is_valid = directives.split(',').all(is_directive) && directives.parse::<Targets>().is_ok();
         if is_valid { Ok(Self(directives.to_owned())) } else { Err(InvalidLogFilter) }
     }
 }

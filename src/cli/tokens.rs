@@ -150,7 +150,10 @@ impl List {
 
 /// A state as people read it.
 fn state_name(state: &str) -> String {
-    state.replace('_', " ")
+    match state {
+        "overlap" => "in overlap".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// Reports whose token was revoked, its previous state, and what happened to its session.

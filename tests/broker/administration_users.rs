@@ -272,7 +272,7 @@ async fn control_characters_in_names_do_not_reach_the_terminal() {
         // Like an attacker who writes to the database directly.
         sql::execute(
             url,
-            "UPDATE users SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",
+            "UPDATE identities SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",
         );
         let id = desk.json(&["users", "list"])[0]["id"].as_str().unwrap().to_owned();
         let commands: [&[&str]; 6] = [

@@ -326,7 +326,7 @@ async fn er_06_back_channel_logouts_are_audited_and_no_token_is_logged() {
     assert_eq!(failed.reason.as_deref(), Some("invalid_request"));
     assert_eq!(failed.request_id, refused.header("x-request-id").unwrap());
     let lines = log.of(refused.header("x-request-id").unwrap());
-    assert!(lines.iter().any(|line| line.to_string().contains("it has a nonce")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.to_string().contains("contains a nonce")), "{lines:?}");
     assert_eq!(failed.address.as_deref(), Some("127.0.0.1"));
 
     let good = signed(&broker, json!({"sub": alice.subject}));

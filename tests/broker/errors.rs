@@ -53,7 +53,7 @@ fn corrupt_rows(broker: &TestBroker) {
 /// Responses to requests that need no login.
 async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
-        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidToken,
+        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidTarget, InvalidToken,
         MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed, UnsupportedMediaType,
         UriTooLong,
     };
@@ -65,6 +65,7 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     vec![
         (InvalidRequest, get("/login?client_id=sample&client_id=sample", &[]).await),
         (InvalidClient, get("/login?client_id=nobody", &[]).await),
+        (InvalidTarget, browser.navigate(&broker.login_with(&[("resource", "https://other.example")]).url).await),
         (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
         (MissingToken, get("/api/me", &[]).await),
         (InvalidToken, get("/api/me", &[("authorization", "Bearer x")]).await),

@@ -102,7 +102,7 @@ mod postgres {
         let problem = assert_missing(&broker, "database").await;
         assert!(problem.contains("run `token-broker migrate`"), "{problem}");
         let pending = broker.storage().pending_migrations().await.unwrap();
-        assert_eq!(pending[0], "2026-11-22-000001_initial", "the broker created it");
+        assert_eq!(pending[0], "2026-11-27-000001_initial", "the broker created it");
         broker.storage().migrate().await.unwrap();
         assert_recovers(&broker, "the schema was made").await;
         assert_signs_in(&broker).await;

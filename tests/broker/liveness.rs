@@ -1,7 +1,7 @@
 //! The SQL conditions of `src/storage/liveness.rs` say the same as `domain::standing`, over random rows and clocks, on both
 //! databases. Values around every limit are favoured, to the microsecond.
 //!
-//! Fifty rounds per database, or the number in `TOKEN_BROKER_TEST_ROUNDS`. Rows with a broken MAC are not among the rows:
+//! A hundred rounds per database, or the number in `TOKEN_BROKER_TEST_ROUNDS`. Rows with a broken MAC are not among the rows:
 //! SQL cannot see it.
 
 use std::cell::RefCell;
@@ -649,7 +649,7 @@ const TO_BE_MET: [&str; 18] = [
 ];
 
 fn sql_agrees_with_the_judgement(database: Database) {
-    let rounds = std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(50, |text| text.parse().unwrap());
+    let rounds = std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(100, |text| text.parse().unwrap());
     println!("seed {:?}, {rounds} rounds", str::from_utf8(&SEED).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(database.storage.migrate()).unwrap();

@@ -495,7 +495,7 @@ async fn ok_12_the_response_is_as_documented() {
         let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["access_token", "expires_at", "expires_in", "scope", "token_type"]);
         assert_eq!(body["token_type"], "Bearer");
-        assert_eq!(body["scope"], "profile permissions");
+        assert_eq!(body["scope"], "permissions profile");
         assert!((604_790..=604_800).contains(&body["expires_in"].as_i64().unwrap()), "{body}");
         let expires_at: chrono::DateTime<chrono::Utc> = body["expires_at"].as_str().unwrap().parse().unwrap();
         let left = (expires_at - broker.now()).num_seconds();

@@ -33,6 +33,7 @@ enum State {
     Superseded,
     Revoked,
     SessionEnded,
+    LoggedOut,
     Expired,
     SessionExpired,
     Idle,
@@ -49,12 +50,13 @@ enum State {
     PersonalUserDisabled,
 }
 
-const STATES: [(State, Option<&str>); 19] = [
+const STATES: [(State, Option<&str>); 20] = [
     (State::Live, Some("live")),
     (State::Overlap, Some("overlap")),
     (State::Superseded, Some("superseded")),
     (State::Revoked, Some("revoked")),
     (State::SessionEnded, Some("session_ended")),
+    (State::LoggedOut, Some("revoked")),
     (State::Expired, Some("expired")),
     (State::SessionExpired, Some("expired")),
     (State::Idle, Some("idle")),
@@ -107,7 +109,13 @@ impl State {
                 broker.advance(if self == Self::Overlap { 30 } else { 61 });
             }
             Self::Revoked | Self::PersonalRevoked => update("revoked_at = issued_at"),
+            // A logout also revokes the session's tokens; a login in the same browser as another user does not.
             Self::SessionEnded => {
+                let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
+                let ends = format!("UPDATE sessions SET revoked_at = created_at WHERE {session}");
+                assert_eq!(change(&broker, &ends), 1);
+            }
+            Self::LoggedOut => {
                 let out = broker.post("/api/logout", &token, &json!({})).await;
                 assert!(out.status.is_success(), "{out:?}");
             }

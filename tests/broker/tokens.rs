@@ -387,7 +387,10 @@ async fn tk_16_a_token_appears_only_in_the_response_that_issues_it() {
 
 /// What an attacker who can write to the database but has no server key could try: `{mine}` and `{other}` are the
 /// conditions of two rows.
-const STOLEN: [(&str, &str); 9] = [
+const STOLEN: [(&str, &str); 12] = [
+    ("kind", "(kind, session_id) = ('personal', NULL)"),
+    ("name", "name = 'backup'"),
+    ("identity", "identity_id = (SELECT identity_id FROM tokens WHERE {other})"),
     ("user", "user_id = (SELECT user_id FROM tokens WHERE {other})"),
     ("session", "session_id = (SELECT session_id FROM tokens WHERE {other})"),
     (
@@ -395,8 +398,8 @@ const STOLEN: [(&str, &str); 9] = [
         "(user_id, session_id, binding) = (SELECT user_id, session_id, binding FROM tokens WHERE {other})",
     ),
     ("client", "client_id = 'legacy'"),
-    ("scope", "scope = 'profile permissions admin'"),
-    ("audience", "audience = 'https://elsewhere.example/'"),
+    ("scope", "scopes = 'admin permissions profile'"),
+    ("audience", "audiences = 'https://elsewhere.example'"),
     ("expiry", "expires_at = expires_at + 1000000"),
     ("issue", "issued_at = issued_at - 1000000"),
     ("row id", "id = randomblob(16)"),

@@ -25,22 +25,23 @@ pub struct Desk {
 impl Desk {
     /// For the database of this broker.
     pub fn of(broker: &TestBroker) -> Self {
-        let clients = clients_of(broker);
-        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys(), &clients)
+        let (rest, _) = CONFIG.split_once("[[clients]]").unwrap();
+        let config = format!("{rest}{}", clients_of(broker));
+        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys(), &config)
     }
 
     /// For a database that no broker uses.
     pub fn at(database: &str) -> Self {
         let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now());
-        Self::with(database, keys.text().expose_secret(), CLIENT)
+        Self::with(database, keys.text().expose_secret(), CONFIG)
     }
 
-    fn with(database: &str, server_keys: &str, clients: &str) -> Self {
+    fn with(database: &str, server_keys: &str, config: &str) -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         desk.file("database_url", database);
         desk.file("server_keys.toml", server_keys);
         desk.file("secret", "a-secret-of-the-tests-only");
-        desk.file("token-broker.toml", &format!("{CONFIG}{clients}"));
+        desk.file("token-broker.toml", config);
         desk
     }
 
@@ -122,10 +123,6 @@ client_id = "token-broker"
 client_secret_file = "secret"
 profile = [{ url = "https://ops.example.com/public-api/current_user/base_info" }]
 claims = { subject = "$.name" }
-"#;
-
-/// A client for a database that no broker uses.
-const CLIENT: &str = r#"
 [[clients]]
 id = "web"
 redirect_uris = ["https://app.example.com/signed-in"]
