@@ -67,7 +67,7 @@ impl FromStr for LogFilter {
 
     fn from_str(directives: &str) -> Result<Self, Self::Err> {
         // A single word must be a level: as a target it would silence everything else.
-        let is_level = |text: &str| text.trim().parse::<LevelFilter>().is_ok();
+        let is_level = |text: &str| !text.trim().is_empty() && text.trim().parse::<LevelFilter>().is_ok();
         let is_directive = |directive: &str| match directive.split_once('=') {
             Some((target, level)) => !target.trim().is_empty() && is_level(level),
             None => is_level(directive),

@@ -274,7 +274,10 @@ async fn ad_05_lists_continue_where_the_previous_page_ended() {
                 assert_eq!(desk.run(&[&list, &["100"][..], json].concat()).err, "", "{what}");
             }
             let gone = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
-            assert!(desk.refused(3, &[&list, &["3", "--after", gone][..]].concat()).contains("given with --after does not exist"));
+            assert!(
+                desk.refused(3, &[&list, &["3", "--after", gone][..]].concat())
+                    .contains("given with --after does not exist")
+            );
         }
     }
 }

@@ -53,9 +53,9 @@ fn corrupt_rows(broker: &TestBroker) {
 /// Responses to requests that need no login.
 async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
-        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidTarget, InvalidToken,
-        MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed, UnsupportedMediaType,
-        UriTooLong,
+        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidTarget,
+        InvalidToken, MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed,
+        UnsupportedMediaType, UriTooLong,
     };
     let (key, json_type) = (json!({ "one_time_key": "x" }), [("content-type", "application/json")]);
     let get = async |path: &str, headers: &[(&str, &str)]| browser.get(&broker.at(path), headers).await;
@@ -65,7 +65,10 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     vec![
         (InvalidRequest, get("/login?client_id=sample&client_id=sample", &[]).await),
         (InvalidClient, get("/login?client_id=nobody", &[]).await),
-        (InvalidTarget, browser.navigate(&broker.login_with(&[("resource", "https://other.example")]).url).await),
+        (
+            InvalidTarget,
+            browser.navigate(&broker.login_with(&[("resource", "https://other.example")]).url).await,
+        ),
         (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
         (MissingToken, get("/api/me", &[]).await),
         (InvalidToken, get("/api/me", &[("authorization", "Bearer x")]).await),
