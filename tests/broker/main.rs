@@ -60,3 +60,4 @@ mod storage_schema;
 mod support;
 mod surfaces;
 mod tokens;
+mod upgrade;

@@ -166,7 +166,13 @@ pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
 pub mod sql {
     use diesel::connection::SimpleConnection;
     use diesel::prelude::*;
-    use diesel::sql_types::BigInt;
+    use diesel::sql_types::{BigInt, Text};
+
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text)]
+        line: String,
+    }
 
     #[derive(QueryableByName)]
     struct Count {
@@ -206,6 +212,19 @@ pub mod sql {
             #[cfg(not(feature = "postgres"))]
             None => panic!("built without PostgreSQL"),
         }
+    }
+
+    /// What a query calls `line`.
+    pub fn lines(url: &str, query: &str) -> Vec<String> {
+        let query = diesel::sql_query(query);
+        let lines: Vec<Line> = match sqlite(url) {
+            Some(mut connection) => query.load(&mut connection).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => query.load(&mut PgConnection::establish(url).unwrap()).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        };
+        lines.into_iter().map(|line| line.line).collect()
     }
 
     /// The number of rows of a table.
