@@ -162,7 +162,10 @@ async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
 #[actix_web::test]
 async fn tk_18_a_session_row_that_was_tampered_with_is_not_continued() {
     for (what, changes) in [
-        ("the user", &["UPDATE sessions SET user_id = (SELECT user_id FROM identities WHERE username = 'bob')"][..]),
+        (
+            "the user",
+            &["UPDATE sessions SET user_id = (SELECT user_id FROM identities WHERE username = 'bob')"][..],
+        ),
         ("no digest", &["UPDATE sessions SET cookie_digest = NULL"]),
         (
             "alice's digest at bob's session",
