@@ -131,7 +131,7 @@ fn directives(filter: &str) -> Targets {
     filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
-/// Whether an event of this kind may be written whatever the filter says (ER-03).
+/// Whether an event of this kind may be written whatever the filter says.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().split("::").next() == Some(OWN)
 }
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn er_05_a_line_is_one_json_object_with_the_fields_of_its_spans() {
+    fn a_line_is_one_json_object_with_the_fields_of_its_spans() {
         let lines = logged_as_json("info", || {
             let request = tracing::info_span!("request", request_id = "r1", user = tracing::field::Empty);
             let _entered = request.enter();
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn er_05_control_characters_are_escaped_and_foreign_text_is_cut() {
+    fn control_characters_are_escaped_and_foreign_text_is_cut() {
         let hostile = "a\r\nb\u{1b}[31m\u{9b}\u{202e}\u{2028}\0";
         let long = "ü".repeat(100_000);
         let lines = logged_as_json("info", || tracing::info!(hostile, ?long, "{hostile}"));
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_libraries_stay_at_info_whatever_the_filter_says() {
+    fn libraries_stay_at_info_whatever_the_filter_says() {
         let lines = logged_as_json("trace,hyper=trace,redis::aio=trace", || {
             tracing::trace!(target: "hyper::proto", "secret");
             tracing::debug!(target: "redis::aio", "secret");
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_a_panic_is_logged_without_its_message() {
+    fn a_panic_is_logged_without_its_message() {
         let before = std::panic::take_hook();
         install_panic_hook();
         let lines = logged_as_json("error", || {

@@ -40,7 +40,7 @@ test('the plain OAuth 2 provider, and the choice of the broker', async (t) => {
   assert.match(await page.locator('#profile').innerText(), /ops/);
 });
 
-test('SE-10 no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
+test('no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
   const { page } = await open(t);
   const secrets = [];
   page.on('request', (request) => {

@@ -38,7 +38,7 @@ mod tests {
     use super::super::tests::run;
 
     #[test]
-    fn ad_01_what_is_in_effect_is_printed_with_secrets_masked() {
+    fn what_is_in_effect_is_printed_with_secrets_masked() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
         assert_eq!(run(&["keys", "generate", "--output", &file("server_keys.toml")]).0, 0);

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_a_key_is_added_then_issues_then_is_retired_and_the_file_stays_private() {
+    fn a_key_is_added_then_issues_then_is_retired_and_the_file_stays_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server_keys.toml");
         let file = path.to_str().unwrap();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_01_the_list_shows_no_secrets() {
+    fn the_list_shows_no_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server_keys.toml");
         let file = path.to_str().unwrap();
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_the_keys_file_is_found_even_if_other_settings_are_wrong() {
+    fn the_keys_file_is_found_even_if_other_settings_are_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
         let config = file("token-broker.toml");

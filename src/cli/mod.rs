@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_01_a_credential_on_the_command_line_is_refused_and_not_repeated() {
+    fn a_credential_on_the_command_line_is_refused_and_not_repeated() {
         let token = format!("tbk_{}", "a1".repeat(36));
         let secret = format!("tbs_{}", "b2".repeat(25));
         for arguments in [

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_06_the_operator_has_a_name() {
+    fn the_operator_has_a_name() {
         let name = name().unwrap();
         assert!(!name.as_str().is_empty());
         assert!(name.as_str().starts_with(&account().unwrap()), "{name:?}");

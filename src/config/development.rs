@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_03_the_client_secret_is_not_printed() {
+    fn the_client_secret_is_not_printed() {
         let setup = DevelopmentSetup {
             port: 8080,
             database: Path::new("broker.sqlite"),

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_a_key_is_added_and_the_old_ones_stay_and_issue() {
+    fn a_key_is_added_and_the_old_ones_stay_and_issue() {
         let first = KeysFile::fresh(&entropy(1), noon());
         let mut second = again(&first);
         assert_eq!(second.add(&entropy(2), noon()), Ok(2));
@@ -254,7 +254,7 @@ mod tests {
 
     /// Two brokers during a rotation: one still has the file of the step before.
     #[test]
-    fn tk_06_ad_11_at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
+    fn at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
         let first = KeysFile::fresh(&entropy(1), noon());
         let mut added = again(&first);
         added.add(&entropy(2), noon()).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_the_file_knows_until_when_a_key_is_needed() {
+    fn the_file_knows_until_when_a_key_is_needed() {
         let mut file = KeysFile::fresh(&entropy(1), noon());
         assert_eq!(file.retire(1), Err(KeysFileError::Issuing(1)));
         file.add(&entropy(2), noon()).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_an_id_is_never_used_again() {
+    fn an_id_is_never_used_again() {
         let mut file = KeysFile::fresh(&entropy(1), noon());
         file.add(&entropy(2), noon()).unwrap();
         file.retire(2).unwrap();

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ad_01_a_url_is_shown_without_its_password() {
+    fn a_url_is_shown_without_its_password() {
         for (url, shown) in [
             ("redis+sentinel://a:1,b:2/x?sentinel_password=hid@den", "redis+sentinel://(secret)"),
             ("postgres://user@h:5432/db?password=hid@den", "postgres://(secret)"),

@@ -97,7 +97,7 @@ fn the_example_is_a_production_configuration() {
 }
 
 #[test]
-fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
+fn a_file_that_is_not_there_is_named_with_what_to_put_there() {
     let text = EXAMPLE
         .replace("url = \"rediss://redis.internal:6380/0\"", "url_file = \"absent/key_store\"")
         .replace("#ca_file = \"/etc/ssl/corp.pem\"", "ca_file = \"absent/ca\"")
@@ -209,7 +209,7 @@ fn server_keys_can_come_from_the_environment() {
 }
 
 #[test]
-fn ad_02_weak_and_sample_server_keys_stop_the_start() {
+fn weak_and_sample_server_keys_stop_the_start() {
     let folder = Folder::new();
     let sample = "dG9rZW4tYnJva2VyLWV4YW1wbGUta2V5LWRvLW5vdC11c2U";
     assert!(EXAMPLE.contains(sample), "the example shows the sample that is refused");
@@ -236,7 +236,7 @@ fn ad_02_weak_and_sample_server_keys_stop_the_start() {
 }
 
 #[test]
-fn ad_01_secret_files_that_others_can_read_stop_a_production_start() {
+fn secret_files_that_others_can_read_stop_a_production_start() {
     for (name, key) in [
         ("server_keys.toml", "server_keys.file"),
         ("database_url", "database.url_file"),
@@ -255,7 +255,7 @@ fn ad_01_secret_files_that_others_can_read_stop_a_production_start() {
 }
 
 #[test]
-fn ad_01_no_secret_is_ever_shown() {
+fn no_secret_is_ever_shown() {
     let secrets = ["hidden-one", "hidden-two", "hidden-three"];
     let environment = [
         ("TOKEN_BROKER__PROVIDERS__WEB__CLIENT_SECRET", secrets[0]),
@@ -294,7 +294,7 @@ fn ad_01_no_secret_is_ever_shown() {
 }
 
 #[test]
-fn ad_08_plain_connections_to_other_machines_are_warned_about() {
+fn plain_connections_to_other_machines_are_warned_about() {
     let warned = |key: &str, url: &str| {
         let text = EXAMPLE
             .replace("url_file = \"/run/secrets/database_url\"", "url = \"postgres://127.0.0.1/d\"")
@@ -315,7 +315,7 @@ fn ad_08_plain_connections_to_other_machines_are_warned_about() {
 }
 
 #[test]
-fn ls_05_a_legacy_client_is_warned_about() {
+fn a_legacy_client_is_warned_about() {
     let loaded = load(&EXAMPLE.replace("#legacy = false", "legacy = true"), &[]).unwrap();
     assert!(loaded.config.clients[0].legacy);
     assert!(
@@ -326,7 +326,7 @@ fn ls_05_a_legacy_client_is_warned_about() {
 }
 
 #[test]
-fn cb_05_the_callback_path_can_be_the_bare_one_for_one_provider_only() {
+fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
     let bare = "callback_path = \"/oauth2_callback/\"";
     let one = EXAMPLE.replace("kind = \"oauth2\"", &format!("kind = \"oauth2\"\n{bare}"));
     let config = load(&one, &[]).unwrap().config;
@@ -395,7 +395,7 @@ fn the_demo_has_a_client_for_an_app_of_ones_own() {
 }
 
 #[test]
-fn ad_10_the_sample_is_off_in_production_unless_a_client_of_this_address_is_named() {
+fn the_sample_is_off_in_production_unless_a_client_of_this_address_is_named() {
     assert_eq!(load(EXAMPLE, &[]).unwrap().config.sample.client_id, None);
     let on = EXAMPLE.replace("#client_id = \"sample\"", "client_id = \"web\"");
     let problems = load(&on, &[]).unwrap_err();
@@ -448,7 +448,7 @@ fn providers_that_are_no_tables_are_reported_alone() {
 }
 
 #[test]
-fn ad_06_what_serve_would_refuse_is_refused_by_the_check() {
+fn what_serve_would_refuse_is_refused_by_the_check() {
     let folder = Folder::new();
     folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     let file = folder.path().join("broken.pem").display().to_string();

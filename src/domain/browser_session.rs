@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn se_08_a_cookie_opens_only_with_the_key_that_sealed_it() {
+    fn a_cookie_opens_only_with_the_key_that_sealed_it() {
         let entropy = SeededEntropy::new(1);
         let session = session(&entropy);
         let value = session.seal(&ring(1, &[1]), &entropy);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_the_secret_is_not_printed() {
+    fn the_secret_is_not_printed() {
         let printed = format!("{:?}", session(&SeededEntropy::new(2)));
         assert!(printed.contains("SessionSecret(…)"), "{printed}");
     }

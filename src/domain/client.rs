@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ls_02_only_safe_redirect_uris_can_be_registered() {
+    fn only_safe_redirect_uris_can_be_registered() {
         for good in [
             "https://app.example.com/signed-in",
             "https://app.example.com",
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn cb_11_the_redirect_always_has_its_own_fragment() {
+    fn the_redirect_always_has_its_own_fragment() {
         let plain: RedirectUri = "https://a.example/x".parse().unwrap();
         let query: RedirectUri = "https://a.example/x?tab=1".parse().unwrap();
         let pairs = [("one_time_key", "tbo_1"), ("state", "a-b")];

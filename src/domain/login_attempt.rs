@@ -272,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ls_15_every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
+        fn every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
             let entropy = SeededEntropy::new(seed);
             let attempt = attempt(&entropy, Some(text.parse().unwrap()));
             let value = attempt.seal(&ring(), &entropy);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_the_longest_cookie_stays_below_one_kibibyte() {
+    fn the_longest_cookie_stays_below_one_kibibyte() {
         let entropy = SeededEntropy::new(1);
         let attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
         let value = attempt.seal(&ring(), &entropy);

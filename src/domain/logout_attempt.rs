@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn se_03_a_logout_attempt_is_valid_for_ten_minutes_and_only_if_we_sealed_it() {
+    fn a_logout_attempt_is_valid_for_ten_minutes_and_only_if_we_sealed_it() {
         let (entropy, now) = (SeededEntropy::new(1), SystemClock.now());
         let attempt = attempt(&entropy, now);
         let value = attempt.seal(&ring(1), &entropy);
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_the_longest_cookie_stays_below_one_kibibyte() {
+    fn the_longest_cookie_stays_below_one_kibibyte() {
         let entropy = SeededEntropy::new(2);
         let value = attempt(&entropy, SystemClock.now()).seal(&ring(1), &entropy);
         assert!("__Host-Http-tb_logout=".len() + value.len() < 1024, "{}", value.len());
     }
 
     #[test]
-    fn pr_19_an_id_token_opens_for_its_own_session_only_and_a_long_one_is_not_stored() {
+    fn an_id_token_opens_for_its_own_session_only_and_a_long_one_is_not_stored() {
         let (entropy, ring) = (SeededEntropy::new(3), ring(1));
         let [one, other] = [SessionId::random(&entropy), SessionId::random(&entropy)];
         let sealed = seal_id_token(&"a.b.c".into(), one, &ring, &entropy).unwrap();

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ok_01_the_key_has_the_documented_format() {
+    fn the_key_has_the_documented_format() {
         let key = OneTimeKey::random(&SeededEntropy::new(1));
         let text = key.expose();
         assert_eq!(text.len(), 54);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_02_the_name_depends_on_key_and_challenge() {
+    fn the_name_depends_on_key_and_challenge() {
         let entropy = SeededEntropy::new(2);
         let key = OneTimeKey::random(&entropy);
         let challenge = CodeVerifier::random(&entropy).challenge();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_02_a_part_opens_only_under_its_own_name_and_label() {
+    fn a_part_opens_only_under_its_own_name_and_label() {
         let entropy = SeededEntropy::new(3);
         let key = ServerKey::new(KeyId(1), vec![9; 32]).unwrap();
         let ring = KeyRing::new(KeyId(1), vec![key]).unwrap();

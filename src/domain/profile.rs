@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pr_14_a_subject_is_checked() {
+    fn a_subject_is_checked() {
         assert!("Ümit".parse::<Subject>().is_ok());
         assert!("x".repeat(255).parse::<Subject>().is_ok());
         for bad in ["", "a\0b", "a\nb", &"x".repeat(256)] {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_18_texts_are_cleaned_and_capped() {
+    fn texts_are_cleaned_and_capped() {
         assert_eq!(ProfileText::clean(" A\u{0}li\u{202E}ce\r\n ").unwrap().as_str(), "Alice");
         assert_eq!(ProfileText::clean(&"ü".repeat(300)).unwrap().as_str().chars().count(), 255);
         assert_eq!(ProfileText::clean("\n\t "), None);

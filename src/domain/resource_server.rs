@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_04_a_secret_has_256_random_bits_in_the_documented_form() {
+    fn a_secret_has_256_random_bits_in_the_documented_form() {
         let text = secret(1).expose();
         let body = text.strip_prefix("tbs_").unwrap();
         assert!(body.len() == 50 && body.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{body}");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_04_both_secrets_work_and_no_other_text() {
+    fn both_secrets_work_and_no_other_text() {
         let ring = ring(1, &[1]);
         let (old, new) = (secret(1), secret(2));
         let server = server("orders", &[&new, &old], &ring);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_04_a_removed_secret_and_a_disabled_server_are_refused() {
+    fn a_removed_secret_and_a_disabled_server_are_refused() {
         let ring = ring(1, &[1]);
         let (old, new) = (secret(1), secret(2));
         let mut server = server("orders", &[&new, &old], &ring);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_04_a_digest_works_in_no_other_row() {
+    fn a_digest_works_in_no_other_row() {
         let ring = ring(1, &[1]);
         let secret = secret(1);
         let mut thief = server("thief", &[], &ring);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_a_secret_outlives_a_rotation_of_server_keys_until_its_key_is_gone() {
+    fn a_secret_outlives_a_rotation_of_server_keys_until_its_key_is_gone() {
         let secret = secret(1);
         let mut server = server("orders", &[&secret], &ring(1, &[1]));
         let both = ring(2, &[1, 2]);
@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ad_04_arbitrary_text_is_refused(text: String) {
+        fn arbitrary_text_is_refused(text: String) {
             let ring = ring(1, &[1]);
             prop_assert!(server("orders", &[&secret(1)], &ring).verify(&text, &ring).is_none());
         }

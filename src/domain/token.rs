@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_01_a_token_has_the_documented_form() {
+    fn a_token_has_the_documented_form() {
         let token =
             AccessToken::issue(KIND, ring(&[1]).issuing(), &TokenHandle::random(&SeededEntropy::new(1)));
         let body = token.expose().strip_prefix("tbk_").unwrap();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_older_keys_verify_and_a_deleted_key_refuses() {
+    fn older_keys_verify_and_a_deleted_key_refuses() {
         let handle = TokenHandle::random(&SeededEntropy::new(2));
         let token = AccessToken::issue(KIND, ring(&[1]).issuing(), &handle);
         let seen = GenuineToken::parse(token.expose(), &ring(&[2, 1])).unwrap();
@@ -259,13 +259,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tk_04_a_forged_body_with_a_right_checksum_is_refused(body: [u8; 48]) {
+        fn a_forged_body_with_a_right_checksum_is_refused(body: [u8; 48]) {
             let text = credential::encode(KIND.prefix(), &body);
             prop_assert!(GenuineToken::parse(&text, &ring(&[1])).is_err());
         }
 
         #[test]
-        fn tk_04_a_changed_bit_is_refused(seed: u64, bit in 0usize..48 * 8) {
+        fn a_changed_bit_is_refused(seed: u64, bit in 0usize..48 * 8) {
             let token = AccessToken::issue(KIND, ring(&[1, 2]).issuing(), &TokenHandle::random(&SeededEntropy::new(seed)));
             let mut body = *credential::decode::<48>(KIND.prefix(), token.expose()).unwrap();
             body[bit / 8] ^= 1 << (bit % 8);

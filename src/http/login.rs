@@ -169,7 +169,7 @@ mod tests {
     use crate::flow::AttemptCookie;
 
     #[test]
-    fn ls_13_a_login_goes_on_with_303_and_keeps_its_attempt() {
+    fn a_login_goes_on_with_303_and_keeps_its_attempt() {
         let response = answer(
             LoginStep::Redirect {
                 location: "https://login.example.com/authorize?state=a".parse().unwrap(),

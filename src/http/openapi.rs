@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_the_committed_document_is_current() {
+    fn the_committed_document_is_current() {
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(COMMITTED, document_json()).unwrap();
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_the_document_has_every_operation_of_the_contract() {
+    fn the_document_has_every_operation_of_the_contract() {
         let mut names: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
         names.sort();
         assert_eq!(
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_every_parameter_and_every_body_of_the_committed_document_has_an_example_that_conforms() {
+    fn every_parameter_and_every_body_of_the_committed_document_has_an_example_that_conforms() {
         let document: Value = serde_json::from_str(&std::fs::read_to_string(COMMITTED).unwrap()).unwrap();
         let mut bodies = 0;
         for (name, operation) in operations_of(&document) {

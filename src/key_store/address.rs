@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_01_a_refused_url_is_not_repeated() {
+    fn a_refused_url_is_not_repeated() {
         for url in [
             "hunter2",
             "http://user:hunter2@host",

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_03_an_entry_is_valid_for_119_seconds_and_not_for_121() {
+    fn an_entry_is_valid_for_119_seconds_and_not_for_121() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         store.put("b", entry(), TTL).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_09_the_receipt_expires_together_with_the_key() {
+    fn the_receipt_expires_together_with_the_key() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(100));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn ds_07_a_full_store_refuses_new_entries_until_old_ones_have_expired() {
+    fn a_full_store_refuses_new_entries_until_old_ones_have_expired() {
         let (store, clock) = store(2);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(60));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_11_marks_and_entries_have_separate_capacities() {
+    fn marks_and_entries_have_separate_capacities() {
         let (store, _) = store(1);
         assert!(store.mark_used("a", TTL).unwrap());
         assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));

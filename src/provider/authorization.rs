@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_the_request_has_the_parameters_of_the_standards() {
+    fn the_request_has_the_parameters_of_the_standards() {
         let registration = registration(|settings| settings.scope = "openid email".to_owned());
         let attempt = Attempt::new();
         let endpoint = url("https://login.example.com/authorize?tenant=a%26b");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_without_openid_there_is_no_nonce_and_without_scopes_no_scope() {
+    fn without_openid_there_is_no_nonce_and_without_scopes_no_scope() {
         let attempt = Attempt::new();
         let endpoint = url("https://ops.example.com/o/authorize/");
         for (scope, has_scope) in [("", false), ("read openid2", true)] {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_16_optional_parameters_are_passed_on_and_cannot_inject_others() {
+    fn optional_parameters_are_passed_on_and_cannot_inject_others() {
         let attempt = Attempt::new();
         let mut request = attempt.request();
         request.prompt = Some("login");

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_concurrent_fetches_share_one_call_and_its_result() {
+    async fn concurrent_fetches_share_one_call_and_its_result() {
         let source = Source::new();
         let outcomes = join_all((0..50).map(|_| source.get(false))).await;
         assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "unavailable"));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_renewal_happens_at_most_once_a_minute() {
+    async fn a_renewal_happens_at_most_once_a_minute() {
         let source = Source::new();
         source.get(true).await.unwrap();
         assert_eq!(source.renew(true).await.unwrap(), 2);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_an_old_document_is_used_while_there_is_no_new_one() {
+    async fn an_old_document_is_used_while_there_is_no_new_one() {
         let source = Source::new();
         source.get(true).await.unwrap();
         source.clock.advance(TimeDelta::hours(2));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_a_hanging_fetch_is_cut_short_if_an_old_document_exists() {
+    async fn a_hanging_fetch_is_cut_short_if_an_old_document_exists() {
         let source = Source::new();
         source.get(true).await.unwrap();
         source.clock.advance(TimeDelta::hours(2));

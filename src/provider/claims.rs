@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_14_the_subject_is_a_single_string_or_integer() {
+    fn the_subject_is_a_single_string_or_integer() {
         let subject = |document: Value| merged(&[document]).subject(&path("$.id"));
         assert_eq!(subject(json!({"id": "Alice"})).unwrap().as_str(), "Alice");
         assert_eq!(subject(json!({"id": 42})).unwrap().as_str(), "42");
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_only_the_boolean_true_verifies_an_address() {
+    fn only_the_boolean_true_verifies_an_address() {
         for (value, expected) in
             [(json!(true), true), (json!("true"), false), (json!(1), false), (json!(false), false)]
         {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_one_document_does_not_verify_the_address_of_another() {
+    fn one_document_does_not_verify_the_address_of_another() {
         let verified = json!({"email": "a@example.com", "email_verified": true});
         let other = json!({"email": "admin@example.com"});
         let profile = oidc(&[verified.clone(), other.clone()], &[]).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_the_document_that_contains_the_address_is_found_with_any_path() {
+    fn the_document_that_contains_the_address_is_found_with_any_path() {
         let mapping = ClaimMapping {
             email: Some(path("$..email")),
             email_verified: Some(path("$..verified")),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_17_only_addresses_in_allowed_domains_can_sign_in() {
+    fn only_addresses_in_allowed_domains_can_sign_in() {
         let signs_in = |email: Value| {
             let claims = json!({"email": email, "email_verified": true});
             kind(oidc(&[claims], &["example.com", "example.org"]))
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_17_an_address_must_be_verified_if_the_provider_reports_verification() {
+    fn an_address_must_be_verified_if_the_provider_reports_verification() {
         let unverified = json!({"email": "a@example.com", "email_verified": false});
         assert_eq!(kind(oidc(std::slice::from_ref(&unverified), &["example.com"])), "access_denied");
         let mut mapping = ClaimMapping { email: Some(path("$.email")), ..ClaimMapping::default() };
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_18_profile_texts_and_lists_are_limited() {
+    fn profile_texts_and_lists_are_limited() {
         let many: Vec<String> = (0..2000).map(|number| format!("group{number}")).collect();
         let claims = json!({"name": "x".repeat(5000), "groups": many});
         let profile = oidc(&[claims], &[]).unwrap();

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_01_the_issuer_must_be_identical() {
+    fn the_issuer_must_be_identical() {
         assert_eq!(kind(read(ISSUER, json!({}))), "ok");
         let slash = format!("{ISSUER}/");
         for bad in [json!(null), json!(slash), json!("https://evil.example"), json!([ISSUER])] {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_01_required_endpoints_must_be_present() {
+    fn required_endpoints_must_be_present() {
         for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
             for bad in [json!(null), json!(1), json!(""), json!("/token")] {
                 assert_eq!(kind(read(ISSUER, json!({name: bad}))), "unusable", "{name}: {bad}");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_02_endpoints_are_https() {
+    fn endpoints_are_https() {
         let bad = [
             "http://login.example.com/x",
             "http://127.0.0.1/x",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_02_http_is_for_a_loopback_issuer_on_loopback_names_only() {
+    fn http_is_for_a_loopback_issuer_on_loopback_names_only() {
         let at = |endpoint: &str| kind(read("http://localhost:9000", json!({"token_endpoint": endpoint})));
         assert_eq!(at("http://localhost:9000/token"), "ok");
         assert_eq!(at("http://[::1]:9000/token"), "ok");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_an_endpoint_must_not_set_parameters_of_the_request() {
+    fn an_endpoint_must_not_set_parameters_of_the_request() {
         let at = |endpoint: &str| kind(read(ISSUER, json!({"authorization_endpoint": endpoint})));
         assert_eq!(at("https://login.example.com/authorize?tenant=1"), "ok");
         for name in ["state", "redirect_uri", "response_type", "scope", "code_challenge", "login_hint"] {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn cb_04_only_the_boolean_true_announces_iss() {
+    fn only_the_boolean_true_announces_iss() {
         let announced = |value| {
             read(ISSUER, json!({"authorization_response_iss_parameter_supported": value}))
                 .unwrap()

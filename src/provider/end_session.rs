@@ -76,7 +76,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn se_03_the_logout_request_has_all_parameters_and_uses_the_discovered_endpoint() {
+    async fn the_logout_request_has_all_parameters_and_uses_the_discovered_endpoint() {
         let fake = FakeOidc::start(&RSA);
         let end_session = format!("{}/end?tenant=1", fake.issuer());
         fake.metadata(json!({"end_session_endpoint": end_session}));

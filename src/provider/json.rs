@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pr_05_a_repeated_name_is_refused_at_any_depth() {
+    fn a_repeated_name_is_refused_at_any_depth() {
         for bad in [
             r#"{"access_token":"a","access_token":"b"}"#,
             r#"{"a":[{"b":{"c":1,"d":2,"c":1}}]}"#,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_05_other_values_than_objects_are_refused() {
+    fn other_values_than_objects_are_refused() {
         for bad in ["[]", "1", "null", "\"{}\""] {
             assert_eq!(object(bad.as_bytes()), Err(JsonError::NotAnObject), "{bad}");
         }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_rsa_keys_below_2048_bits_are_skipped() {
+    fn rsa_keys_below_2048_bits_are_skipped() {
         let modulus = URL_SAFE_NO_PAD.decode(RSA.jwk["n"].as_str().unwrap()).unwrap();
         let with = |n: &[u8]| RSA.jwk_with(json!({"n": URL_SAFE_NO_PAD.encode(n)}));
         let mut short = modulus.clone();

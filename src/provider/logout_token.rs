@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_tokens_that_the_standard_allows_are_accepted() {
+    async fn tokens_that_the_standard_allows_are_accepted() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let good = [
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_every_wrong_claim_is_refused() {
+    async fn every_wrong_claim_is_refused() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let wrong = |name: &str, values: Vec<Value>| -> Vec<Value> {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_a_token_with_any_nonce_is_refused() {
+    async fn a_token_with_any_nonce_is_refused() {
         let fake = FakeOidc::start(&RSA);
         let claims = claims(&fake, json!({})).to_string().replacen('{', r#"{"nonce":null,"#, 1);
         let token = RSA.sign_with(json!({"typ": "logout+jwt"}), &claims);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_the_type_is_absent_or_logout_jwt() {
+    async fn the_type_is_absent_or_logout_jwt() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let claims = claims(&fake, json!({})).to_string();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_the_signature_is_checked_like_that_of_an_id_token() {
+    async fn the_signature_is_checked_like_that_of_an_id_token() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let (claims, good) = (claims(&fake, json!({})), signed(&fake, json!({})));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_07_sid_names_a_session_and_sub_alone_a_user() {
+    async fn sid_names_a_session_and_sub_alone_a_user() {
         let session = |subject: Option<&str>| LogoutScope::Session {
             id: ProfileText::clean("s1").unwrap(),
             subject: subject.map(|subject| subject.parse().unwrap()),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_issuer_and_jti_identify_a_token() {
+    async fn issuer_and_jti_identify_a_token() {
         let (one, other) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
         let mut names = std::collections::HashSet::new();
         for (fake, jti) in [(&one, "a"), (&one, "b"), (&other, "a"), (&one, "a")] {
@@ -329,7 +329,7 @@ mod tests {
 
     /// The same issuer can be configured twice, for logins of different strength.
     #[tokio::test]
-    async fn se_07_a_token_applies_to_all_providers_it_names_and_to_no_other() {
+    async fn a_token_applies_to_all_providers_it_names_and_to_no_other() {
         let (fake, stranger) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
         let named = |id: &str, mut settings: ProviderSettings| {
             settings.id = id.parse().unwrap();
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_unavailable_keys_do_not_make_a_token_invalid() {
+    async fn unavailable_keys_do_not_make_a_token_invalid() {
         let fake = FakeOidc::start(&RSA);
         fake.reply(JWKS, Reply::status(503));
         let providers = providers(vec![fake.settings(|_| {})]);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_a_token_for_another_audience_causes_no_fetch() {
+    async fn a_token_for_another_audience_causes_no_fetch() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         for changes in [json!({"iss": "https://evil.example"}), json!({"aud": "other"})] {

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_14_a_login_without_a_usable_subject_fails() {
+    async fn a_login_without_a_usable_subject_fails() {
         for name in [json!(null), json!(""), json!(["alice"]), json!({"x": 1}), json!(true), json!(1.5)] {
             let provider = registered_at(&ops(json!({"name": name, "id": "other"}), json!([])), |_| {});
             assert_eq!(kind(sign_in(&provider).await), "unusable", "{name}");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_a_missing_profile_document_fails_the_login() {
+    async fn a_missing_profile_document_fails_the_login() {
         let server = ops(json!({"name": "alice"}), json!([]));
         for (target, expected) in [("/missing", "unusable"), ("/token/x", "unusable")] {
             let provider = registered_at(&server, |settings| settings.profile[1].url = server.url(target));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_21_urls_in_a_profile_are_never_fetched() {
+    async fn urls_in_a_profile_are_never_fetched() {
         let server = Server::start(|request| match request.target.as_str() {
             "/token/" => Reply::json(&json!({"access_token": "at", "token_type": "bearer"})),
             BASE_INFO => {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_04_iss_is_the_configured_issuer_or_absent() {
+    async fn iss_is_the_configured_issuer_or_absent() {
         let server = ops(json!({}), json!([]));
         let without = registered_at(&server, |_| {});
         assert_eq!(kind(without.check_issuer(None).await), "ok");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ls_16_max_age_is_refused_because_it_cannot_be_proven() {
+    async fn max_age_is_refused_because_it_cannot_be_proven() {
         let server = ops(json!({"name": "alice"}), json!([]));
         let provider = registered_at(&server, |_| {});
         assert!(!provider.supports_max_age());

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_07_without_a_valid_id_token_userinfo_is_not_called() {
+    async fn without_a_valid_id_token_userinfo_is_not_called() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         let unsigned = RSA.sign_with(json!({"alg": "none"}), &fake.claims().to_string());
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_12_requested_acr_and_max_age_are_checked() {
+    async fn requested_acr_and_max_age_are_checked() {
         let fake = FakeOidc::start(&RSA);
         let acr_values = vec!["gold".to_owned()];
         let provider = provider(fake.settings(|settings| settings.acr_values = acr_values));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_13_userinfo_must_be_about_the_same_user() {
+    async fn userinfo_must_be_about_the_same_user() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "name": "Alice"})));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_15_protocol_claims_come_from_the_id_token_alone() {
+    async fn protocol_claims_come_from_the_id_token_alone() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "sid": "s2", "auth_time": 1})));
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_concurrent_logins_share_one_key_fetch() {
+    async fn concurrent_logins_share_one_key_fetch() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let outcomes = join_all((0..20).map(|_| sign_in(&provider))).await;
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_new_key_is_found_and_a_flood_of_unknown_ones_costs_one_fetch_a_minute() {
+    async fn a_new_key_is_found_and_a_flood_of_unknown_ones_costs_one_fetch_a_minute() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_keys_fetched_for_this_token_are_not_fetched_again() {
+    async fn keys_fetched_for_this_token_are_not_fetched_again() {
         let fake = FakeOidc::start(&RSA);
         fake.id_token(&SigningKey::p256("stranger").sign(&fake.claims()));
         assert_eq!(kind(sign_in(&provider(fake.settings(|_| {}))).await), "invalid_id_token");
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_unreachable_keys_are_an_outage_not_a_bad_token() {
+    async fn unreachable_keys_are_an_outage_not_a_bad_token() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_new_key_is_found_even_if_the_clock_is_changed() {
+    async fn a_new_key_is_found_even_if_the_clock_is_changed() {
         for step in [TimeDelta::zero(), TimeDelta::seconds(-5), TimeDelta::hours(-3)] {
             let fake = FakeOidc::start(&RSA);
             let clock = clock();
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_cached_documents_are_used_while_their_endpoints_hang() {
+    async fn cached_documents_are_used_while_their_endpoints_hang() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_a_callback_waits_only_briefly_for_metadata_before_the_exchange() {
+    async fn a_callback_waits_only_briefly_for_metadata_before_the_exchange() {
         let fake = FakeOidc::start(&RSA);
         fake.reply(METADATA, Reply::Hang(Vec::new()));
         let provider = provider(fake.settings(|_| {}));
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_01_metadata_of_another_issuer_fails_the_login() {
+    async fn metadata_of_another_issuer_fails_the_login() {
         let fake = FakeOidc::start(&RSA);
         fake.metadata(json!({"issuer": "https://evil.example"}));
         let provider = provider(fake.settings(|_| {}));
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_04_iss_must_match_if_present_and_be_present_if_announced() {
+    async fn iss_must_match_if_present_and_be_present_if_announced() {
         let fake = FakeOidc::start(&RSA);
         let issuer = fake.issuer().to_owned();
         for announced in [false, true] {
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_19_er_03_codes_and_tokens_are_not_printed() {
+    async fn codes_and_tokens_are_not_printed() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let grant = provider.exchange(Attempt::new().exchange()).await.unwrap();
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_21_urls_in_tokens_are_never_fetched() {
+    async fn urls_in_tokens_are_never_fetched() {
         let fake = FakeOidc::start(&RSA);
         let trap = fake.server.url("/trap").to_string();
         let claims = json!({"picture": trap, "profile": trap, "jku": trap, "_claim_sources": {"x": {"endpoint": trap}}});

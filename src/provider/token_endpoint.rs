@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_the_code_is_sent_once_in_the_body_with_its_verifier() {
+    async fn the_code_is_sent_once_in_the_body_with_its_verifier() {
         for client_auth in [ClientAuth::Basic, ClientAuth::Post] {
             let server = Server::start(|_| Reply::json(&good()));
             assert_eq!(sent_to(&server, client_auth).await.unwrap().access_token.expose_secret(), "at");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_basic_credentials_go_into_the_header_only() {
+    async fn basic_credentials_go_into_the_header_only() {
         let server = Server::start(|_| Reply::json(&good()));
         sent_to(&server, ClientAuth::Basic).await.unwrap();
         let request = &server.received()[0];
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_post_credentials_go_into_the_body_only() {
+    async fn post_credentials_go_into_the_body_only() {
         let server = Server::start(|_| Reply::json(&good()));
         sent_to(&server, ClientAuth::Post).await.unwrap();
         let request = &server.received()[0];
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_the_code_is_never_sent_again() {
+    async fn the_code_is_never_sent_again() {
         let no_answer = Reply::Raw(Vec::new());
         for reply in [no_answer, Reply::status(500), Reply::status(503), Reply::status(400)] {
             let server = Server::start(move |_| reply.clone());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_05_a_bearer_token_in_any_case_is_accepted() {
+    async fn a_bearer_token_in_any_case_is_accepted() {
         for token_type in ["Bearer", "bearer", "BEARER"] {
             let reply =
                 Reply::json(&changed(&good(), json!({"token_type": token_type, "expires_in": "300"})));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_05_other_responses_are_errors() {
+    async fn other_responses_are_errors() {
         let changes = [
             json!({"access_token": null}),
             json!({"access_token": ""}),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_07_only_known_error_codes_are_reported() {
+    async fn only_known_error_codes_are_reported() {
         let json = "content-type: application/json\r\n";
         for (status, body, named) in [
             (401, r#"{"error":"invalid_client","error_description":"private"}"#, "error invalid_client"),

@@ -117,7 +117,7 @@ mod tests {
     use crate::domain::token::TokenHandle;
 
     #[test]
-    fn ds_07_notes_that_wait_are_bounded_and_not_doubled() {
+    fn notes_that_wait_are_bounded_and_not_doubled() {
         let entropy = SeededEntropy::new(1);
         let uses = LastUses::default();
         let (mut last, newest) = (None, Timestamp::UNIX_EPOCH + LAST_USE_GRAIN);

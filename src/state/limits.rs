@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_11_an_address_is_slowed_down_and_no_other() {
+    fn an_address_is_slowed_down_and_no_other() {
         let clock = Arc::new(MovableClock::new());
         let per_minute = NonZeroU32::new(3).unwrap();
         let limit = Limit::new(per_minute, LimitClock::new(clock.clone()));

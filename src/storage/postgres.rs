@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_03_no_password_of_the_url_gets_into_an_error() {
+    fn no_password_of_the_url_gets_into_an_error() {
         let bad = |text: &str| without_url(&ConnectionError::BadConnection(text.to_owned())).0;
         for text in [
             "invalid percent-encoded token: \"hunter2%zz\"",

@@ -197,7 +197,7 @@ mod tests {
 
     #[cfg(feature = "postgres")]
     #[test]
-    fn ds_05_postgres_urls_get_bounds_and_keep_what_is_given() {
+    fn postgres_urls_get_bounds_and_keep_what_is_given() {
         let Ok(Target::Postgres(url)) =
             target("postgresql://u:p@h1,h2:5433/db?sslmode=require&connect_timeout=9")
         else {

@@ -29,7 +29,7 @@ fn lines(text: &str) -> Vec<Value> {
 
 /// Many events of the same microsecond, which cannot be ordered by time alone.
 #[actix_web::test]
-async fn er_06_an_export_is_complete_stable_and_in_order_over_2500_events() {
+async fn an_export_is_complete_stable_and_in_order_over_2500_events() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -71,7 +71,7 @@ async fn er_06_an_export_is_complete_stable_and_in_order_over_2500_events() {
 }
 
 #[actix_web::test]
-async fn er_06_events_are_found_by_user_kind_client_and_time() {
+async fn events_are_found_by_user_kind_client_and_time() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);

@@ -68,7 +68,7 @@ async fn a_database_without_tables_is_refused_with_a_hint_to_migrate() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_configuration_that_serve_refuses_is_refused_by_commands() {
+async fn a_configuration_that_serve_refuses_is_refused_by_commands() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&["users", "list"]);
@@ -140,7 +140,7 @@ async fn the_help_of_every_command_lists_the_exit_codes() {
 }
 
 #[actix_web::test]
-async fn ad_05_there_is_no_administration_over_http() {
+async fn there_is_no_administration_over_http() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let document: serde_json::Value =

@@ -45,7 +45,7 @@ fn replace_long_ago(desk: &Desk) {
 }
 
 #[actix_web::test]
-async fn ad_11_concurrent_commands_lose_no_key_and_readers_see_a_complete_file() {
+async fn concurrent_commands_lose_no_key_and_readers_see_a_complete_file() {
     let desk = Desk::at("sqlite:unused");
     std::thread::scope(|scope| {
         let adding: Vec<_> =
@@ -65,7 +65,7 @@ async fn ad_11_concurrent_commands_lose_no_key_and_readers_see_a_complete_file()
 
 /// A command was killed between writing the new file and putting it in its place.
 #[actix_web::test]
-async fn ad_11_leftovers_of_a_killed_command_are_harmless() {
+async fn leftovers_of_a_killed_command_are_harmless() {
     let desk = Desk::at("sqlite:unused");
     desk.file("server_keys.toml.new", "half a fi");
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
@@ -75,7 +75,7 @@ async fn ad_11_leftovers_of_a_killed_command_are_harmless() {
 
 /// A process that holds the lock blocks the others only until it ends.
 #[actix_web::test]
-async fn ad_11_a_command_waits_for_the_previous_one() {
+async fn a_command_waits_for_the_previous_one() {
     let desk = Desk::at("sqlite:unused");
     let held = std::fs::File::open(path(&desk)).unwrap();
     held.lock().unwrap();
@@ -93,7 +93,7 @@ async fn ad_11_a_command_waits_for_the_previous_one() {
 }
 
 #[actix_web::test]
-async fn tk_06_a_needed_key_is_not_removed_by_mistake() {
+async fn a_needed_key_is_not_removed_by_mistake() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
@@ -114,7 +114,7 @@ async fn tk_06_a_needed_key_is_not_removed_by_mistake() {
 }
 
 #[actix_web::test]
-async fn ad_11_ad_04_a_key_that_a_resource_server_needs_is_not_removed_by_mistake() {
+async fn a_key_that_a_resource_server_needs_is_not_removed_by_mistake() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);
@@ -148,7 +148,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_is_not_removed_by_mistak
 
 /// Both reasons are reported together, so that `--yes` confirms both.
 #[actix_web::test]
-async fn ad_11_all_reasons_to_keep_a_key_are_reported_before_the_confirmation() {
+async fn all_reasons_to_keep_a_key_are_reported_before_the_confirmation() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&["resource-servers", "add", "orders", "--audience", "https://api.example.com"]);
@@ -163,7 +163,7 @@ async fn ad_11_all_reasons_to_keep_a_key_are_reported_before_the_confirmation() 
 
 /// It is unknown whether a resource server needs the key, so it is not removed.
 #[actix_web::test]
-async fn ad_11_a_key_is_not_removed_while_the_database_is_unavailable() {
+async fn a_key_is_not_removed_while_the_database_is_unavailable() {
     let desk = Desk::at("sqlite:missing/folder/broker.sqlite");
     replace_long_ago(&desk);
     assert!(stays(&desk, &["1"], 1).contains("the database cannot be used"));

@@ -15,7 +15,7 @@ async fn works(broker: &TestBroker, id: &str, secret: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn ad_04_secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() {
+async fn secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -62,7 +62,7 @@ async fn ad_04_secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() 
 }
 
 #[actix_web::test]
-async fn ad_04_a_disabled_or_removed_resource_server_is_refused() {
+async fn a_disabled_or_removed_resource_server_is_refused() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -107,7 +107,7 @@ async fn ad_04_a_disabled_or_removed_resource_server_is_refused() {
 
 /// Two administrators rotate concurrently: there are never three secrets.
 #[actix_web::test]
-async fn ad_04_parallel_rotations_leave_two_secrets() {
+async fn parallel_rotations_leave_two_secrets() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;

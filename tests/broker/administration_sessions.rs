@@ -27,7 +27,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[actix_web::test]
-async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
+async fn all_sessions_of_one_user_or_of_everyone_are_ended() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -64,7 +64,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
 
 /// More users than fit into one transaction, with concurrent logins.
 #[actix_web::test]
-async fn se_05_everyone_can_be_more_than_one_batch() {
+async fn everyone_can_be_more_than_one_batch() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -88,7 +88,7 @@ async fn se_05_everyone_can_be_more_than_one_batch() {
 }
 
 #[actix_web::test]
-async fn se_05_ending_a_session_twice_is_reported() {
+async fn ending_a_session_twice_is_reported() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -118,7 +118,7 @@ async fn se_05_ending_a_session_twice_is_reported() {
 }
 
 #[actix_web::test]
-async fn ad_11_a_leaked_token_is_revoked_by_value_together_with_its_successors() {
+async fn a_leaked_token_is_revoked_by_value_together_with_its_successors() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -159,7 +159,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_together_with_its_successors()
 }
 
 #[actix_web::test]
-async fn ad_11_a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
+async fn a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
@@ -187,7 +187,7 @@ async fn ad_11_a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
+async fn a_token_as_an_argument_is_refused_and_not_repeated() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
@@ -201,7 +201,7 @@ async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
 }
 
 #[actix_web::test]
-async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
+async fn tokens_are_listed_by_their_rows_and_revoked_by_id() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -247,7 +247,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
 /// Many of one microsecond, so that time alone cannot order them.
 #[actix_web::test]
-async fn ad_05_lists_continue_where_the_previous_page_ended() {
+async fn lists_continue_where_the_previous_page_ended() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);

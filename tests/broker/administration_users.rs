@@ -25,7 +25,7 @@ fn events(desk: &Desk, kind: &str) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn tk_14_a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled() {
+async fn a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -65,7 +65,7 @@ async fn tk_14_a_disabled_user_is_refused_at_once_and_can_log_in_after_being_ena
 }
 
 #[actix_web::test]
-async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() {
+async fn only_the_id_of_a_deleted_user_remains_in_the_audit_trail() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -109,7 +109,7 @@ async fn se_11_tk_14_only_the_id_of_a_deleted_user_remains_in_the_audit_trail() 
 
 /// Events are written with a short delay: the user may be deleted first.
 #[actix_web::test]
-async fn se_11_an_event_written_after_the_deletion_keeps_no_address() {
+async fn an_event_written_after_the_deletion_keeps_no_address() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -134,7 +134,7 @@ async fn se_11_an_event_written_after_the_deletion_keeps_no_address() {
 /// comes: the trigger holds it there.
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_11_an_event_written_during_the_deletion_keeps_no_address() {
+async fn an_event_written_during_the_deletion_keeps_no_address() {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
 

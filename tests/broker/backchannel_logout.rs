@@ -74,7 +74,7 @@ pub async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_07_sid_ends_only_that_session() {
+async fn sid_ends_only_that_session() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -101,7 +101,7 @@ async fn se_07_sid_ends_only_that_session() {
 }
 
 #[actix_web::test]
-async fn se_07_sub_alone_ends_all_sessions_of_that_user_at_that_provider() {
+async fn sub_alone_ends_all_sessions_of_that_user_at_that_provider() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -118,7 +118,7 @@ async fn se_07_sub_alone_ends_all_sessions_of_that_user_at_that_provider() {
 
 /// The users of the plain provider have other subjects, and its issuer is not that of the token.
 #[actix_web::test]
-async fn se_07_a_subject_of_another_provider_is_untouched() {
+async fn a_subject_of_another_provider_is_untouched() {
     let broker = TestBroker::start();
     let plain = broker.sign_in(&broker.browser(), "ops", "alice").await;
     let subject = broker.call("/api/me", &plain).await.json()["user"]["username"].clone();
@@ -127,7 +127,7 @@ async fn se_07_a_subject_of_another_provider_is_untouched() {
 }
 
 #[actix_web::test]
-async fn se_06_a_bad_token_is_400_and_ends_nothing() {
+async fn a_bad_token_is_400_and_ends_nothing() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let now = broker.now().timestamp();
@@ -161,7 +161,7 @@ async fn se_06_a_bad_token_is_400_and_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn se_06_a_token_that_the_provider_did_not_sign_is_400() {
+async fn a_token_that_the_provider_did_not_sign_is_400() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -208,7 +208,7 @@ async fn se_06_a_token_that_the_provider_did_not_sign_is_400() {
 
 /// The ID token of the sign-in, which an attacker could have found in a log or in a browser.
 #[actix_web::test]
-async fn se_06_an_id_token_is_no_logout_token() {
+async fn an_id_token_is_no_logout_token() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let id_token = broker.provider.log().last_id_token.unwrap();
@@ -223,7 +223,7 @@ async fn se_06_an_id_token_is_no_logout_token() {
 }
 
 #[actix_web::test]
-async fn se_06_only_a_form_with_one_logout_token_is_read() {
+async fn only_a_form_with_one_logout_token_is_read() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let good = signed(&broker, json!({"sub": alice.subject}));
@@ -250,7 +250,7 @@ async fn se_06_only_a_form_with_one_logout_token_is_read() {
 
 /// A token works once, on any instance: a copy must not sign the user out again.
 #[actix_web::test]
-async fn se_06_a_token_is_used_once_by_all_instances() {
+async fn a_token_is_used_once_by_all_instances() {
     let redis = RedisServer::start(&[]);
     for mut setup in Setup::each_database().await {
         setup.key_store = Some(redis.url());
@@ -281,7 +281,7 @@ pub async fn send_to(instance: &TestBroker, token: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn se_06_tk_14_a_logout_takes_effect_on_every_instance_at_once() {
+async fn a_logout_takes_effect_on_every_instance_at_once() {
     let redis = RedisServer::start(&[]);
     for mut setup in Setup::each_database().await {
         setup.key_store = Some(redis.url());
@@ -299,7 +299,7 @@ async fn se_06_tk_14_a_logout_takes_effect_on_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn se_06_bad_tokens_are_rate_limited_and_good_ones_still_accepted() {
+async fn bad_tokens_are_rate_limited_and_good_ones_still_accepted() {
     let few = std::num::NonZeroU32::new(5).unwrap();
     let broker =
         TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
@@ -315,7 +315,7 @@ async fn se_06_bad_tokens_are_rate_limited_and_good_ones_still_accepted() {
 }
 
 #[actix_web::test]
-async fn er_06_back_channel_logouts_are_audited_and_no_token_is_logged() {
+async fn back_channel_logouts_are_audited_and_no_token_is_logged() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;

@@ -15,7 +15,7 @@ use crate::support::storage::sql::SqliteLock;
 use crate::support::wait::until_true;
 
 #[actix_web::test]
-async fn se_06_an_outage_is_503_and_the_token_can_be_sent_again() {
+async fn an_outage_is_503_and_the_token_can_be_sent_again() {
     let mut redis = RedisServer::start(&[]);
     let mut broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let alice = sign_in(&broker, "alice").await;
@@ -50,7 +50,7 @@ fn assert_outage(answer: &Answer) {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_06_an_unavailable_database_does_not_use_up_the_token() {
+async fn an_unavailable_database_does_not_use_up_the_token() {
     use crate::support::postgres::Postgres;
     let mut server = Postgres::own();
     let setup = Setup {
@@ -74,7 +74,7 @@ async fn se_06_an_unavailable_database_does_not_use_up_the_token() {
 /// The database fails between the lookup and the end of the sessions: they end as soon as the database is back, and the
 /// token is not used up.
 #[actix_web::test]
-async fn se_06_an_interrupted_logout_is_not_lost() {
+async fn an_interrupted_logout_is_not_lost() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let token = signed(&broker, json!({"sub": alice.subject}));
@@ -90,7 +90,7 @@ async fn se_06_an_interrupted_logout_is_not_lost() {
 
 /// Redis executes the first command and responds too late, so the broker does not know that it was executed.
 #[actix_web::test]
-async fn se_06_a_late_answer_of_the_key_store_does_not_use_up_the_token() {
+async fn a_late_answer_of_the_key_store_does_not_use_up_the_token() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let alice = sign_in(&broker, "alice").await;
@@ -107,7 +107,7 @@ async fn se_06_a_late_answer_of_the_key_store_does_not_use_up_the_token() {
 
 /// A full Redis still returns its entries but accepts no new ones.
 #[actix_web::test]
-async fn se_06_a_logout_that_cannot_be_marked_as_used_can_be_sent_again() {
+async fn a_logout_that_cannot_be_marked_as_used_can_be_sent_again() {
     let redis = RedisServer::start(&["maxmemory-policy noeviction"]);
     let limit = |bytes: u32| {
         redis.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes));
@@ -133,7 +133,7 @@ async fn se_06_a_logout_that_cannot_be_marked_as_used_can_be_sent_again() {
 /// The provider signs with a key that it published a moment ago, and the broker has just fetched its keys for an
 /// invalid token, which any caller can cause.
 #[actix_web::test]
-async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
+async fn a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     let few = std::num::NonZeroU32::new(5).unwrap();
     let broker =
         TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
@@ -168,7 +168,7 @@ async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
 
 /// A copy of a token that passed the first check before the original was processed, and is processed only afterwards.
 #[actix_web::test]
-async fn se_07_a_logout_ends_no_session_that_started_after_the_lookup() {
+async fn a_logout_ends_no_session_that_started_after_the_lookup() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let alice = sign_in(&broker, "alice").await;

@@ -36,7 +36,7 @@ fn is_refused(answer: &Answer, status: u16, code: &str, challenge: &str, case: &
 }
 
 #[actix_web::test]
-async fn br_01_one_header_with_the_scheme_in_any_case() {
+async fn one_header_with_the_scheme_in_any_case() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     for (header, good) in [
@@ -61,7 +61,7 @@ async fn br_01_one_header_with_the_scheme_in_any_case() {
 }
 
 #[actix_web::test]
-async fn br_02_without_credentials_the_challenge_has_no_error_code() {
+async fn without_credentials_the_challenge_has_no_error_code() {
     let broker = TestBroker::start();
     for call in CALLS {
         for headers in [&[][..], &[("authorization", "Basic YTpi")], &[("authorization", "")]] {
@@ -107,7 +107,7 @@ async fn dead_tokens(broker: &TestBroker) -> Vec<(&'static str, String)> {
 }
 
 #[actix_web::test]
-async fn br_03_the_response_is_the_same_for_every_invalid_token() {
+async fn the_response_is_the_same_for_every_invalid_token() {
     let broker = TestBroker::start();
     let dead = dead_tokens(&broker).await;
     let challenge = format!(r#"{CHALLENGE}, error="invalid_token""#);
@@ -123,7 +123,7 @@ async fn br_03_the_response_is_the_same_for_every_invalid_token() {
 }
 
 #[actix_web::test]
-async fn br_04_unreadable_credentials_are_a_bad_request_and_not_a_server_error() {
+async fn unreadable_credentials_are_a_bad_request_and_not_a_server_error() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let good = format!("Bearer {token}");
@@ -159,7 +159,7 @@ async fn br_04_unreadable_credentials_are_a_bad_request_and_not_a_server_error()
 }
 
 #[actix_web::test]
-async fn br_05_a_token_in_the_url_or_a_form_is_refused_even_with_a_good_header() {
+async fn a_token_in_the_url_or_a_form_is_refused_even_with_a_good_header() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let header = [("authorization", format!("Bearer {token}"))];
@@ -226,7 +226,7 @@ async fn provider_tokens(broker: &TestBroker) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn br_06_no_other_credential_authenticates_an_api_call() {
+async fn no_other_credential_authenticates_an_api_call() {
     use secrecy::ExposeSecret;
 
     let broker = TestBroker::start();
@@ -283,7 +283,7 @@ fn is_as_documented(document: &Value, schema: &str, value: &Value) {
 }
 
 #[actix_web::test]
-async fn br_07_users_see_only_themselves_and_documented_fields() {
+async fn users_see_only_themselves_and_documented_fields() {
     let document: Value = serde_json::from_str(include_str!("../../openapi/token-broker.json")).unwrap();
     let broker = TestBroker::start();
     let [alice, bob] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
@@ -308,7 +308,7 @@ async fn br_07_users_see_only_themselves_and_documented_fields() {
 }
 
 #[actix_web::test]
-async fn br_08_no_request_changes_a_user() {
+async fn no_request_changes_a_user() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let before = broker.call("/api/me", &alice).await.json();
@@ -348,7 +348,7 @@ async fn br_08_no_request_changes_a_user() {
 }
 
 #[actix_web::test]
-async fn br_09_a_token_without_the_scope_is_refused_and_the_scope_named() {
+async fn a_token_without_the_scope_is_refused_and_the_scope_named() {
     for (scopes, me, permissions) in [
         ("profile permissions", 200, 200),
         ("profile", 200, 403),

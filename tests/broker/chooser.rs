@@ -77,7 +77,7 @@ async fn a_single_provider_needs_no_chooser() {
 }
 
 #[actix_web::test]
-async fn hd_07_the_chooser_has_no_script_and_cannot_be_framed() {
+async fn the_chooser_has_no_script_and_cannot_be_framed() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.providers[0].display_name = "<script>alert(1)</script>\"onclick='x".to_owned();
         config.clients[0].display_name = "</title><b>&amp;".to_owned();

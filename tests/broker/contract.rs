@@ -118,12 +118,12 @@ async fn legacy_tokens_last_seven_days(broker: &TestBroker) {
 }
 
 #[actix_web::test]
-async fn ok_03_tk_07_the_story_on_sqlite_and_memory() {
+async fn the_story_on_sqlite_and_memory() {
     story(Setup::default()).await;
 }
 
 #[actix_web::test]
-async fn ok_03_tk_07_the_story_on_sqlite_and_redis() {
+async fn the_story_on_sqlite_and_redis() {
     story(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
@@ -137,12 +137,12 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn ok_03_tk_07_the_story_on_postgresql_and_memory() {
+    async fn the_story_on_postgresql_and_memory() {
         story(Setup { database: migrated().await, ..Setup::default() }).await;
     }
 
     #[actix_web::test]
-    async fn ok_03_tk_07_the_story_on_postgresql_and_redis() {
+    async fn the_story_on_postgresql_and_redis() {
         let key_store = Some(redis::url());
         story(Setup { database: migrated().await, key_store, ..Setup::default() }).await;
     }

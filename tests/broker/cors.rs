@@ -62,7 +62,7 @@ fn varies(answer: &Answer) -> bool {
 }
 
 #[actix_web::test]
-async fn hd_01_hd_02_hd_04_every_endpoint_by_every_origin() {
+async fn every_endpoint_by_every_origin() {
     let broker = broker();
     let browser = broker.browser();
     let mut endpoints = described(&broker, &broker.url).await;
@@ -81,7 +81,7 @@ async fn hd_01_hd_02_hd_04_every_endpoint_by_every_origin() {
 }
 
 #[actix_web::test]
-async fn hd_01_the_admin_listener_has_no_cors() {
+async fn the_admin_listener_has_no_cors() {
     let broker = broker();
     for path in ["/metrics", "/healthz", "/openapi.json", "/api/me"] {
         let url = format!("{}{path}", broker.admin_url);
@@ -104,7 +104,7 @@ async fn preflight(broker: &TestBroker, path: &str, origin: &str, method: &str, 
 }
 
 #[actix_web::test]
-async fn hd_04_preflights_need_no_credentials_and_are_cached_for_ten_minutes() {
+async fn preflights_need_no_credentials_and_are_cached_for_ten_minutes() {
     let broker = broker();
     for (path, methods) in described(&broker, &broker.url).await {
         for method in methods {
@@ -131,7 +131,7 @@ async fn hd_04_preflights_need_no_credentials_and_are_cached_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn hd_04_preflights_for_anything_else_allow_nothing() {
+async fn preflights_for_anything_else_allow_nothing() {
     let broker = broker();
     for origin in FOREIGN {
         let answer = preflight(&broker, "/api/me", origin, "GET", "authorization").await;
@@ -147,7 +147,7 @@ async fn hd_04_preflights_for_anything_else_allow_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_04_a_spa_can_read_every_error_and_retry_after() {
+async fn a_spa_can_read_every_error_and_retry_after() {
     let mut redis = RedisServer::start(&[]);
     let broker = broker_with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -177,7 +177,7 @@ async fn hd_04_a_spa_can_read_every_error_and_retry_after() {
 }
 
 #[actix_web::test]
-async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
+async fn a_foreign_origin_is_stopped_before_the_handler() {
     let broker = broker();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -207,7 +207,7 @@ async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
 }
 
 #[actix_web::test]
-async fn hd_03_every_state_changing_method_checks_the_origin_first() {
+async fn every_state_changing_method_checks_the_origin_first() {
     let broker = broker();
     for (path, _) in described(&broker, &broker.url).await {
         for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
@@ -220,7 +220,7 @@ async fn hd_03_every_state_changing_method_checks_the_origin_first() {
 }
 
 #[actix_web::test]
-async fn hd_03_a_second_origin_header_does_not_hide_the_first() {
+async fn a_second_origin_header_does_not_hide_the_first() {
     let broker = broker();
     for origins in [[SPA, "https://evil.example"], ["https://evil.example", SPA]] {
         let headers = origins.map(|origin| ("Origin", origin));

@@ -119,7 +119,7 @@ async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode
 }
 
 #[actix_web::test]
-async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
+async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let setup = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
         config.limits.logins = 100.try_into().unwrap();
@@ -179,7 +179,7 @@ fn program(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn er_01_every_code_is_used() {
+fn every_code_is_used() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let uses = |code: &ErrorCode| Regex::new(&format!(r"ErrorCode::{code:?}\b")).unwrap().is_match(&text);
@@ -191,7 +191,7 @@ fn er_01_every_code_is_used() {
 }
 
 #[test]
-fn er_01_every_public_text_is_a_sentence() {
+fn every_public_text_is_a_sentence() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let said = Regex::new(r#"(?:invalid_request|\.detail)\(\s*"([^"]+)""#).unwrap();
@@ -229,7 +229,7 @@ fn form(answer: &Answer, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn er_01_every_path_has_one_error_format() {
+async fn every_path_has_one_error_format() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for (path, _) in described(&broker, &broker.url).await {
@@ -299,7 +299,7 @@ fn broken_bodies() -> Vec<(&'static str, String)> {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_invalid_bodies_get_a_fixed_text() {
+async fn invalid_bodies_get_a_fixed_text() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -322,7 +322,7 @@ async fn er_01_er_02_invalid_bodies_get_a_fixed_text() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_undecodable_input_is_refused_and_not_repeated() {
+async fn undecodable_input_is_refused_and_not_repeated() {
     let broker = TestBroker::start();
     let ask = async |request: &[u8]| raw::send(&broker.real_url, request).await;
     let head = "Host: localhost\r\nConnection: close\r\n";
@@ -354,7 +354,7 @@ async fn er_01_er_02_undecodable_input_is_refused_and_not_repeated() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_bytes_that_are_not_http_get_only_a_status() {
+async fn bytes_that_are_not_http_get_only_a_status() {
     let broker = TestBroker::start();
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", "canary".repeat(40_000));
     let requests: &[&[u8]] = &[
@@ -381,7 +381,7 @@ async fn er_01_er_02_bytes_that_are_not_http_get_only_a_status() {
 }
 
 #[actix_web::test]
-async fn er_02_the_request_id_is_the_same_in_header_body_redirect_and_log() {
+async fn the_request_id_is_the_same_in_header_body_redirect_and_log() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -407,7 +407,7 @@ fn id(answer: &Answer) -> &str {
 }
 
 #[actix_web::test]
-async fn er_02_an_outage_reveals_nothing_internal_to_callers() {
+async fn an_outage_reveals_nothing_internal_to_callers() {
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -440,7 +440,7 @@ async fn er_02_an_outage_reveals_nothing_internal_to_callers() {
 }
 
 #[actix_web::test]
-async fn er_08_metrics_and_documents_are_not_on_the_public_listener() {
+async fn metrics_and_documents_are_not_on_the_public_listener() {
     for (setup, docs) in [(Setup::default(), 200), (Setup::https(), 404)] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -469,7 +469,7 @@ async fn er_08_metrics_and_documents_are_not_on_the_public_listener() {
 }
 
 #[actix_web::test]
-async fn er_08_documents_are_public_in_production_only_if_configured() {
+async fn documents_are_public_in_production_only_if_configured() {
     let broker = TestBroker::with(Setup { public_url: None, ..Setup::default() }.adjust(|config| {
         config.mode = token_broker::config::Mode::Production;
         config.http.docs_public = true;
@@ -508,7 +508,7 @@ fn is_unharmed(answer: &raw::RawAnswer, what: &str) {
 }
 
 #[actix_web::test]
-async fn er_09_no_parameter_adds_a_header() {
+async fn no_parameter_adds_a_header() {
     let setup = Setup::default().adjust(|config| {
         use LoginParameter::{LoginHint, MaxAge, Prompt};
         config.clients[0].login_parameters = vec![Prompt, LoginHint, MaxAge];
@@ -540,7 +540,7 @@ async fn er_09_no_parameter_adds_a_header() {
 }
 
 #[actix_web::test]
-async fn er_09_no_header_adds_a_header() {
+async fn no_header_adds_a_header() {
     let broker = TestBroker::start();
     broker.ready().await;
     let login = broker.login(&[]).url;
@@ -577,7 +577,7 @@ async fn er_09_no_header_adds_a_header() {
 }
 
 #[actix_web::test]
-async fn er_09_no_text_of_the_provider_adds_a_header() {
+async fn no_text_of_the_provider_adds_a_header() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();

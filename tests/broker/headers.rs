@@ -122,7 +122,7 @@ fn requests() -> Vec<Example> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_06_every_response_has_exactly_the_allowed_headers() {
+async fn every_response_has_exactly_the_allowed_headers() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::https() });
     broker.ready().await;
@@ -185,7 +185,7 @@ pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<
 }
 
 #[actix_web::test]
-async fn hd_05_hd_12_every_path_and_method_gets_all_headers_and_no_software_name() {
+async fn every_path_and_method_gets_all_headers_and_no_software_name() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -210,7 +210,7 @@ async fn hd_05_hd_12_every_path_and_method_gets_all_headers_and_no_software_name
 }
 
 #[actix_web::test]
-async fn hd_11_methods_that_are_not_listed_get_405_and_allow() {
+async fn methods_that_are_not_listed_get_405_and_allow() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for (path, listed) in described(&broker, &broker.url).await {
@@ -228,7 +228,7 @@ async fn hd_11_methods_that_are_not_listed_get_405_and_allow() {
 }
 
 #[actix_web::test]
-async fn hd_11_nothing_in_a_request_overrides_its_method() {
+async fn nothing_in_a_request_overrides_its_method() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -246,7 +246,7 @@ async fn hd_11_nothing_in_a_request_overrides_its_method() {
 }
 
 #[actix_web::test]
-async fn hd_11_other_media_types_get_415_and_change_nothing() {
+async fn other_media_types_get_415_and_change_nothing() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -278,7 +278,7 @@ async fn hd_11_other_media_types_get_415_and_change_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_07_pages_have_no_inline_script_or_foreign_content_and_cannot_be_framed() {
+async fn pages_have_no_inline_script_or_foreign_content_and_cannot_be_framed() {
     for setup in [Setup::default(), Setup::https()] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -322,7 +322,7 @@ fn cookies(answer: &Answer) -> Vec<(String, String, Vec<String>)> {
 }
 
 #[actix_web::test]
-async fn hd_08_the_attempt_cookie_has_all_attributes_and_is_removed_after_the_callback() {
+async fn the_attempt_cookie_has_all_attributes_and_is_removed_after_the_callback() {
     for (setup, prefix, secure) in
         [(Setup::https(), "__Host-Http-tb_login_", true), (Setup::default(), "tb_login_", false)]
     {
@@ -351,7 +351,7 @@ async fn hd_08_the_attempt_cookie_has_all_attributes_and_is_removed_after_the_ca
 }
 
 #[actix_web::test]
-async fn hd_08_a_browser_keeps_only_the_five_newest_attempts() {
+async fn a_browser_keeps_only_the_five_newest_attempts() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -376,7 +376,7 @@ async fn hd_08_a_browser_keeps_only_the_five_newest_attempts() {
 }
 
 #[actix_web::test]
-async fn hd_09_one_cookie_name_with_two_values_fails_the_attempt() {
+async fn one_cookie_name_with_two_values_fails_the_attempt() {
     let broker = TestBroker::start();
     broker.ready().await;
     for (second, fine) in [("the same", true), ("another", false), ("", false)] {
@@ -400,7 +400,7 @@ async fn hd_09_one_cookie_name_with_two_values_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn hd_10_the_brokers_urls_come_only_from_the_configuration() {
+async fn the_brokers_urls_come_only_from_the_configuration() {
     let broker = TestBroker::with(Setup::https());
     let login = broker.login(&[]).url;
     let path = login.strip_prefix(HTTPS_URL).unwrap();
@@ -426,7 +426,7 @@ async fn hd_10_the_brokers_urls_come_only_from_the_configuration() {
 }
 
 #[actix_web::test]
-async fn hd_10_ad_09_requests_for_other_hosts_are_misdirected() {
+async fn requests_for_other_hosts_are_misdirected() {
     let broker = TestBroker::with(Setup::https());
     let ask = async |lines: &str| {
         let request = format!("GET / HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");

@@ -35,7 +35,7 @@ async fn everything_works() {
 }
 
 #[actix_web::test]
-async fn ds_06_started_without_redis() {
+async fn started_without_redis() {
     let mut redis = RedisServer::prepare(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     // The tables of the SQLite file are created in the background.
@@ -61,7 +61,7 @@ async fn started_without_the_folder_of_the_sqlite_file() {
 }
 
 #[actix_web::test]
-async fn pr_22_started_without_the_provider() {
+async fn started_without_the_provider() {
     let only_openid = |config: &mut token_broker::config::Config| config.providers.truncate(1);
     let mut broker = TestBroker::with(Setup::default().adjust(only_openid));
     let stopped = broker.stop_provider().await;
@@ -79,7 +79,7 @@ mod postgres {
     use crate::support::postgres::{self, Postgres};
 
     #[actix_web::test]
-    async fn ds_06_started_without_postgresql() {
+    async fn started_without_postgresql() {
         let mut server = Postgres::own();
         let url = server.database();
         server.stop();

@@ -84,7 +84,7 @@ async fn a_login_survives_the_instance_that_started_it() {
 }
 
 #[actix_web::test]
-async fn cb_03_of_parallel_callbacks_on_two_instances_one_proceeds() {
+async fn of_parallel_callbacks_on_two_instances_one_proceeds() {
     let instances = pair().await;
     for provider in ["dev", "ops"] {
         for _ in 0..10 {
@@ -105,7 +105,7 @@ async fn cb_03_of_parallel_callbacks_on_two_instances_one_proceeds() {
 }
 
 #[actix_web::test]
-async fn ok_04_of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
+async fn of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
     let instances = pair().await;
     let browsers = instances.each_ref().map(TestBroker::browser);
     let login = instances[0].log_in(&browsers[0], "dev", "alice", "").await;
@@ -122,7 +122,7 @@ async fn ok_04_of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
 
 /// A key that is replayed by another browser ends its session, on any instance.
 #[actix_web::test]
-async fn ok_09_a_replay_at_the_other_instance_ends_the_session() {
+async fn a_replay_at_the_other_instance_ends_the_session() {
     let [first, second] = pair().await;
     let browser = first.browser();
     let login = first.log_in(&browser, "dev", "alice", "").await;
@@ -138,7 +138,7 @@ async fn ok_09_a_replay_at_the_other_instance_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn tk_14_a_logout_on_one_instance_takes_effect_on_the_other() {
+async fn a_logout_on_one_instance_takes_effect_on_the_other() {
     let [first, second] = pair().await;
     let everywhere = json!({"everywhere": true});
     for (body, others_end) in [(json!({}), false), (everywhere, true)] {
@@ -158,7 +158,7 @@ async fn tk_14_a_logout_on_one_instance_takes_effect_on_the_other() {
 }
 
 #[actix_web::test]
-async fn tk_09_parallel_rotation_on_two_instances_never_loses_the_session() {
+async fn parallel_rotation_on_two_instances_never_loses_the_session() {
     let instances = pair().await;
     let token = instances[0].sign_in(&instances[0].browser(), "dev", "alice").await;
     let nothing = json!({});

@@ -90,19 +90,19 @@ async fn story(one: KeyStore, other: KeyStore) {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_in_memory() {
+async fn the_story_in_memory() {
     let store = store("memory:");
     story(store.clone(), store).await;
 }
 
 #[tokio::test]
-async fn ok_04_the_story_on_redis() {
+async fn the_story_on_redis() {
     let url = servers::url();
     story(store(&url), store(&url)).await;
 }
 
 #[tokio::test]
-async fn cb_03_an_attempt_is_used_once_and_its_mark_expires() {
+async fn an_attempt_is_used_once_and_its_mark_expires() {
     let clock = Arc::new(MovableClock::new());
     let store = store_with_clock("memory:", clock.clone());
     assert!(store.mark_used("attempt", TTL).await.unwrap());
@@ -146,19 +146,19 @@ fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
 }
 
 #[test]
-fn ok_04_of_100_concurrent_callers_one_is_first_in_memory() {
+fn of_100_concurrent_callers_one_is_first_in_memory() {
     let store = store("memory:");
     race(1_000, [&|| store.clone(), &|| store.clone()]);
 }
 
 #[test]
-fn ok_04_of_100_concurrent_callers_one_is_first_on_redis() {
+fn of_100_concurrent_callers_one_is_first_on_redis() {
     let url = servers::url();
     race(1_000, [&|| store(&url), &|| store(&url)]);
 }
 
 #[tokio::test]
-async fn ok_03_redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
+async fn redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let remaining = || {
@@ -178,7 +178,7 @@ async fn ok_03_redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
 }
 
 #[tokio::test]
-async fn ok_02_redis_deletes_the_grant_when_it_is_taken() {
+async fn redis_deletes_the_grant_when_it_is_taken() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let stored = || {
@@ -193,7 +193,7 @@ async fn ok_02_redis_deletes_the_grant_when_it_is_taken() {
 }
 
 #[tokio::test]
-async fn ds_07_a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
+async fn a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
     let server = RedisServer::start(&["maxmemory-policy noeviction"]);
     let (store, key) = (store(&server.url()), name());
     store.put(&key, entry(), TTL).await.unwrap();
@@ -206,7 +206,7 @@ async fn ds_07_a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
 }
 
 #[tokio::test]
-async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
+async fn a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
     let server = RedisServer::start(&[]);
     let mut rights = redis::cmd("ACL");
     rights.arg("SETUSER").arg("broker").arg("on").arg(">its-password").arg("~token-broker:*");
@@ -220,7 +220,7 @@ async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
 }
 
 #[tokio::test]
-async fn ds_06_a_stopped_redis_is_an_outage_and_recovery_is_detected() {
+async fn a_stopped_redis_is_an_outage_and_recovery_is_detected() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.put(&name(), entry(), TTL).await.unwrap();
@@ -233,7 +233,7 @@ async fn ds_06_a_stopped_redis_is_an_outage_and_recovery_is_detected() {
 }
 
 #[tokio::test]
-async fn ds_06_a_redis_restart_while_idle_fails_no_login() {
+async fn a_redis_restart_while_idle_fails_no_login() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.ping().await.unwrap();
@@ -245,7 +245,7 @@ async fn ds_06_a_redis_restart_while_idle_fails_no_login() {
 }
 
 #[tokio::test]
-async fn ds_05_a_frozen_redis_times_out_after_a_second() {
+async fn a_frozen_redis_times_out_after_a_second() {
     let server = RedisServer::start(&[]);
     let (connected, fresh) = (store(&server.url()), store(&server.url()));
     let key = name();
@@ -262,7 +262,7 @@ async fn ds_05_a_frozen_redis_times_out_after_a_second() {
 }
 
 #[tokio::test]
-async fn ds_06_a_broker_can_start_before_its_redis() {
+async fn a_broker_can_start_before_its_redis() {
     let mut server = RedisServer::prepare(&[]);
     let store = store(&server.url());
     assert!(cause_of_failure(&store).await.contains("refused"));
@@ -271,7 +271,7 @@ async fn ds_06_a_broker_can_start_before_its_redis() {
 }
 
 #[tokio::test]
-async fn er_03_a_wrong_password_is_reported_without_its_value_and_can_be_fixed_without_restart() {
+async fn a_wrong_password_is_reported_without_its_value_and_can_be_fixed_without_restart() {
     let server = RedisServer::start(&["requirepass right-password"]);
     let store = store(&server.url().replace("right-password", "wrong-password"));
     let cause = cause_of_failure(&store).await;
@@ -285,7 +285,7 @@ async fn er_03_a_wrong_password_is_reported_without_its_value_and_can_be_fixed_w
 }
 
 #[tokio::test]
-async fn ad_08_tls_works_only_with_the_right_ca_and_host_name() {
+async fn tls_works_only_with_the_right_ca_and_host_name() {
     let mut server = RedisServer::prepare(&[]);
     let files = Certificates::write(server.folder(), &["localhost"]);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -315,7 +315,7 @@ async fn ad_08_tls_works_only_with_the_right_ca_and_host_name() {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_on_a_cluster() {
+async fn the_story_on_a_cluster() {
     let cluster = RedisCluster::start();
     story(store(&cluster.url()), store(&cluster.url())).await;
 
@@ -355,7 +355,7 @@ async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_with_a_sentinel_and_a_failover() {
+async fn the_story_with_a_sentinel_and_a_failover() {
     let mut group = RedisSentinel::start();
     let (one, other) = (store(&group.url()), store(&group.url()));
     story(one.clone(), other.clone()).await;

@@ -61,7 +61,7 @@ async fn answers_again(store: &KeyStore) {
 }
 
 #[tokio::test]
-async fn ds_06_a_frozen_redis_is_reconnected_under_constant_load() {
+async fn a_frozen_redis_is_reconnected_under_constant_load() {
     let server = RedisServer::start(&[]);
     let store = store(&format!("redis://127.0.0.1:{}", distant(server.port())));
     store.ping().await.unwrap();
@@ -75,7 +75,7 @@ async fn ds_06_a_frozen_redis_is_reconnected_under_constant_load() {
 }
 
 #[tokio::test]
-async fn ds_06_an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
+async fn an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
     let server = RedisServer::start(&[]);
     let frozen = server.freeze();
     let store = store(&server.url());
@@ -88,7 +88,7 @@ async fn ds_06_an_unresponsive_network_longer_than_one_attempt_is_recovered_from
 }
 
 #[tokio::test]
-async fn ds_06_an_unresponsive_first_sentinel_fails_no_login() {
+async fn an_unresponsive_first_sentinel_fails_no_login() {
     let group = RedisSentinel::start();
     let silent = group.another_sentinel();
     let url = group.url_by_way_of(silent.port());

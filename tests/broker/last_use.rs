@@ -56,7 +56,7 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_04_a_thousand_checks_cause_one_write() {
+async fn a_thousand_checks_cause_one_write() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -80,7 +80,7 @@ async fn se_04_a_thousand_checks_cause_one_write() {
 }
 
 #[actix_web::test]
-async fn se_04_the_list_shows_the_last_use_of_other_sessions() {
+async fn the_list_shows_the_last_use_of_other_sessions() {
     let broker = TestBroker::start();
     let here = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -99,7 +99,7 @@ async fn se_04_the_list_shows_the_last_use_of_other_sessions() {
 
 /// Last uses wait for the database, but no request waits for them.
 #[actix_web::test]
-async fn ds_09_a_locked_database_delays_the_last_use_but_no_request() {
+async fn a_locked_database_delays_the_last_use_but_no_request() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     count_writes(&broker);
@@ -118,7 +118,7 @@ fn impatient(setup: Setup) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn tk_12_active_users_stay_signed_in_and_inactive_ones_do_not() {
+async fn active_users_stay_signed_in_and_inactive_ones_do_not() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -177,7 +177,7 @@ fn refuse_writes(broker: &TestBroker, refuse: bool) {
 
 /// Last uses that are not written yet also count: users who are active during an outage of writes stay signed in.
 #[actix_web::test]
-async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
+async fn an_outage_of_writes_signs_out_inactive_users_only() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let browser = broker.browser();
@@ -218,7 +218,7 @@ async fn tk_12_an_outage_of_writes_signs_out_inactive_users_only() {
 
 /// Otherwise a reload would bypass the limit, because the browser session is still valid.
 #[actix_web::test]
-async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
+async fn an_idle_browser_session_is_not_continued_without_the_provider() {
     let broker = impatient(Setup::default());
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -234,7 +234,7 @@ async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
 }
 
 #[actix_web::test]
-async fn tk_12_an_active_tab_keeps_the_session_alive_for_the_others() {
+async fn an_active_tab_keeps_the_session_alive_for_the_others() {
     let broker = impatient(Setup::default());
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let siblings = join_all((0..2).map(|_| async {
@@ -265,7 +265,7 @@ async fn user(broker: &TestBroker, token: &str) -> token_broker::domain::ids::Us
 }
 
 #[actix_web::test]
-async fn tk_12_there_is_no_inactivity_limit_by_default() {
+async fn there_is_no_inactivity_limit_by_default() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     broker.advance(604_700);

@@ -77,7 +77,7 @@ async fn the_token_is_null_for_every_invalid_key() {
 }
 
 #[actix_web::test]
-async fn ok_04_of_parallel_requests_of_the_old_spa_one_gets_the_token() {
+async fn of_parallel_requests_of_the_old_spa_one_gets_the_token() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let login = log_in(&broker, &broker.browser(), "alice").await;
@@ -89,7 +89,7 @@ async fn ok_04_of_parallel_requests_of_the_old_spa_one_gets_the_token() {
 }
 
 #[actix_web::test]
-async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
+async fn the_same_token_again_within_seven_days_and_a_new_one_after() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     broker.advance(6 * DAY);
@@ -103,7 +103,7 @@ async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
 }
 
 #[actix_web::test]
-async fn tk_08_parallel_logins_get_one_token() {
+async fn parallel_logins_get_one_token() {
     let broker = TestBroker::start();
     broker.ready().await;
     let tokens = join_all((0..8).map(|_| token_for(&broker, "alice"))).await;
@@ -123,7 +123,7 @@ fn with_two_legacy_clients() -> TestBroker {
 }
 
 #[actix_web::test]
-async fn tk_08_the_token_is_of_one_user_and_one_client() {
+async fn the_token_is_of_one_user_and_one_client() {
     let broker = with_two_legacy_clients();
     let alice = token_for(&broker, "alice").await;
     assert_ne!(token_for(&broker, "bob").await, alice);
@@ -144,7 +144,7 @@ async fn tk_08_the_token_is_of_one_user_and_one_client() {
 }
 
 #[actix_web::test]
-async fn tk_08_an_ended_token_is_not_handed_out_again() {
+async fn an_ended_token_is_not_handed_out_again() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     assert_eq!(broker.post("/api/logout", &first, &json!({})).await.status, 204);
@@ -168,7 +168,7 @@ async fn tk_08_an_ended_token_is_not_handed_out_again() {
 /// The old SPA has one token for all its tabs, and several tabs may redeem the same key: a replay must not sign them
 /// out.
 #[actix_web::test]
-async fn ok_09_a_replay_does_not_end_the_session_of_a_legacy_client() {
+async fn a_replay_does_not_end_the_session_of_a_legacy_client() {
     let broker = TestBroker::start();
     let login = log_in(&broker, &broker.browser(), "alice").await;
     let token = ask(&broker, &login.key()).await.json()["token"].as_str().unwrap().to_owned();
@@ -179,7 +179,7 @@ async fn ok_09_a_replay_does_not_end_the_session_of_a_legacy_client() {
 }
 
 #[actix_web::test]
-async fn ok_07_the_origin_of_another_client_is_refused() {
+async fn the_origin_of_another_client_is_refused() {
     let broker = TestBroker::start();
     let login = log_in(&broker, &broker.browser(), "alice").await;
     let url = format!("{}?one_time_key={}", broker.at("/api/get_token"), login.key());
@@ -190,7 +190,7 @@ async fn ok_07_the_origin_of_another_client_is_refused() {
 }
 
 #[actix_web::test]
-async fn tk_06_without_the_server_key_of_the_token_a_new_one_is_handed_out() {
+async fn without_the_server_key_of_the_token_a_new_one_is_handed_out() {
     let ring = |id: u32| KeyRing::new(KeyId(id), vec![ServerKey::new(KeyId(id), vec![7; 32]).unwrap()]);
     let broker =
         TestBroker::with(Setup::default().adjust(move |config| config.server_keys = ring(1).unwrap().into()));

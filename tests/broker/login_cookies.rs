@@ -31,7 +31,7 @@ fn attempts(browser: &Browser) -> usize {
 }
 
 #[actix_web::test]
-async fn ls_08_each_attempt_has_its_own_cookie() {
+async fn each_attempt_has_its_own_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -50,7 +50,7 @@ async fn ls_08_each_attempt_has_its_own_cookie() {
 }
 
 #[actix_web::test]
-async fn ls_08_hd_08_the_cookie_is_opaque_and_valid_for_ten_minutes() {
+async fn the_cookie_is_opaque_and_valid_for_ten_minutes() {
     let broker = TestBroker::start();
     let login = broker.login(&[("state", &"s".repeat(512))]);
     let answer = broker.browser().navigate(&login.url).await;
@@ -68,7 +68,7 @@ async fn ls_08_hd_08_the_cookie_is_opaque_and_valid_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn hd_08_a_browser_has_at_most_five_open_attempts() {
+async fn a_browser_has_at_most_five_open_attempts() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -89,7 +89,7 @@ async fn hd_08_a_browser_has_at_most_five_open_attempts() {
 }
 
 #[actix_web::test]
-async fn hd_08_dead_and_foreign_attempts_make_room_first() {
+async fn dead_and_foreign_attempts_make_room_first() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -106,7 +106,7 @@ async fn hd_08_dead_and_foreign_attempts_make_room_first() {
 }
 
 #[actix_web::test]
-async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
+async fn an_https_broker_sets_host_cookies_and_reads_no_others() {
     let broker = production();
     broker.ready().await;
     let browser = broker.browser();
@@ -134,7 +134,7 @@ async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
 }
 
 #[actix_web::test]
-async fn hd_06_every_answer_of_an_https_broker_asks_for_https() {
+async fn every_answer_of_an_https_broker_asks_for_https() {
     let broker = production();
     broker.ready().await;
     let browser = broker.browser();
@@ -153,7 +153,7 @@ async fn hd_06_every_answer_of_an_https_broker_asks_for_https() {
 }
 
 #[actix_web::test]
-async fn hd_10_addresses_of_its_own_come_from_the_public_url_alone() {
+async fn addresses_of_its_own_come_from_the_public_url_alone() {
     let broker = production();
     broker.ready().await;
     let login = broker.login(&[]).url.replace(PUBLIC, &broker.real_url);

@@ -23,7 +23,7 @@ async fn flood(broker: &TestBroker, count: usize, address: impl Fn(usize) -> Str
 }
 
 #[actix_web::test]
-async fn ls_11_a_flood_from_one_address_fills_no_store_and_blocks_no_one_else() {
+async fn a_flood_from_one_address_fills_no_store_and_blocks_no_one_else() {
     let url = redis::url();
     let setup = Setup { key_store: Some(url.clone()), ..Setup::default() };
     let broker = TestBroker::with(setup.adjust(|config| {
@@ -57,7 +57,7 @@ async fn ls_11_a_flood_from_one_address_fills_no_store_and_blocks_no_one_else() 
 }
 
 #[actix_web::test]
-async fn ls_11_a_forged_forwarded_address_is_ignored() {
+async fn a_forged_forwarded_address_is_ignored() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.limits.logins = NonZeroU32::new(10).unwrap();
     }));

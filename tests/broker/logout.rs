@@ -88,7 +88,7 @@ fn with_hint(config: &mut Config) {
 }
 
 #[actix_web::test]
-async fn se_01_api_logout_ends_the_session_at_once_and_returns_the_next_url() {
+async fn api_logout_ends_the_session_at_once_and_returns_the_next_url() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -107,7 +107,7 @@ async fn se_01_api_logout_ends_the_session_at_once_and_returns_the_next_url() {
 
 /// What the SPA does: it calls `/api/logout`, goes to the returned URL, and comes back without user action.
 #[actix_web::test]
-async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
+async fn from_the_spa_through_the_provider_and_back() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..setup });
         let browser = broker.browser();
@@ -133,7 +133,7 @@ async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
 }
 
 #[actix_web::test]
-async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
+async fn from_the_page_through_the_provider_and_back_with_the_state() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..setup });
         let browser = broker.browser();
@@ -166,7 +166,7 @@ async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
 }
 
 #[actix_web::test]
-async fn se_03_a_plain_provider_is_used_if_its_logout_is_configured() {
+async fn a_plain_provider_is_used_if_its_logout_is_configured() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let base = match &config.providers[0].kind {
             KindSettings::Oidc(oidc) => oidc.issuer.clone(),
@@ -189,7 +189,7 @@ async fn se_03_a_plain_provider_is_used_if_its_logout_is_configured() {
 }
 
 #[actix_web::test]
-async fn se_03_only_registered_addresses_are_redirected_to() {
+async fn only_registered_addresses_are_redirected_to() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -237,7 +237,7 @@ async fn se_03_only_registered_addresses_are_redirected_to() {
 }
 
 #[actix_web::test]
-async fn se_03_without_an_address_the_only_registered_one_or_a_page_is_used() {
+async fn without_an_address_the_only_registered_one_or_a_page_is_used() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let only = browser.navigate(&broker.at("/logout?client_id=sample&state=x")).await;
@@ -260,7 +260,7 @@ async fn se_03_without_an_address_the_only_registered_one_or_a_page_is_used() {
 
 /// A foreign site can open the page and post to it, but neither ends a session.
 #[actix_web::test]
-async fn se_02_a_foreign_site_ends_no_session() {
+async fn a_foreign_site_ends_no_session() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.clients[0].origins.push("https://app.example.com".parse().unwrap());
     }));
@@ -325,7 +325,7 @@ async fn se_02_a_foreign_site_ends_no_session() {
 }
 
 #[actix_web::test]
-async fn se_08_no_session_id_or_token_in_a_url_ends_a_session() {
+async fn no_session_id_or_token_in_a_url_ends_a_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -357,7 +357,7 @@ async fn se_08_no_session_id_or_token_in_a_url_ends_a_session() {
 
 /// The page repeats the request's own parameters, escaped, and nothing else.
 #[actix_web::test]
-async fn se_02_parameters_cannot_inject_into_the_page() {
+async fn parameters_cannot_inject_into_the_page() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -372,7 +372,7 @@ async fn se_02_parameters_cannot_inject_into_the_page() {
 }
 
 #[actix_web::test]
-async fn se_03_the_logout_callback_works_in_the_same_browser_for_ten_minutes() {
+async fn the_logout_callback_works_in_the_same_browser_for_ten_minutes() {
     let broker = TestBroker::start();
     let (browser, other) = (broker.browser(), broker.browser());
     for one in [&browser, &other] {
@@ -398,7 +398,7 @@ async fn se_03_the_logout_callback_works_in_the_same_browser_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn se_03_a_changed_or_foreign_cookie_causes_no_redirect() {
+async fn a_changed_or_foreign_cookie_causes_no_redirect() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -420,7 +420,7 @@ async fn se_03_a_changed_or_foreign_cookie_causes_no_redirect() {
 }
 
 #[actix_web::test]
-async fn pr_19_the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
+async fn the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -454,7 +454,7 @@ async fn pr_19_the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
 
 /// An attacker who can write to the database cannot assign an ID token to another user's session.
 #[actix_web::test]
-async fn pr_19_an_id_token_is_bound_to_its_session() {
+async fn an_id_token_is_bound_to_its_session() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
     let (alice, bob) = (broker.browser(), broker.browser());
     let token = broker.sign_in(&alice, "dev", "alice").await;
@@ -469,7 +469,7 @@ async fn pr_19_an_id_token_is_bound_to_its_session() {
 }
 
 #[actix_web::test]
-async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
+async fn an_unavailable_provider_does_not_prevent_the_local_sign_out() {
     let mut broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -506,7 +506,7 @@ async fn ds_09_an_unavailable_provider_does_not_prevent_the_local_sign_out() {
 }
 
 #[actix_web::test]
-async fn br_11_a_database_outage_clears_no_cookie_or_storage() {
+async fn a_database_outage_clears_no_cookie_or_storage() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -527,7 +527,7 @@ async fn br_11_a_database_outage_clears_no_cookie_or_storage() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_the_logout_page_reports_an_unavailable_database() {
+async fn the_logout_page_reports_an_unavailable_database() {
     let mut server = crate::support::postgres::Postgres::own();
     let setup = Setup { database: Some(server.database()), ..Setup::default() };
     let broker = TestBroker::with(setup);
@@ -545,7 +545,7 @@ async fn br_11_the_logout_page_reports_an_unavailable_database() {
 }
 
 #[actix_web::test]
-async fn hd_08_se_09_over_https_the_cookies_have_the_prefix_and_only_storage_is_cleared() {
+async fn over_https_the_cookies_have_the_prefix_and_only_storage_is_cleared() {
     let broker = TestBroker::with(Setup::https());
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -560,7 +560,7 @@ async fn hd_08_se_09_over_https_the_cookies_have_the_prefix_and_only_storage_is_
 }
 
 #[actix_web::test]
-async fn er_06_a_logout_in_the_browser_is_audited() {
+async fn a_logout_in_the_browser_is_audited() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -577,7 +577,7 @@ async fn er_06_a_logout_in_the_browser_is_audited() {
 
 /// A user who signs out at the provider is also signed out at the broker, without a browser.
 #[actix_web::test]
-async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
+async fn a_logout_at_the_provider_ends_the_session_here() {
     let broker = TestBroker::start();
     broker.provider.tell_of_logouts("token-broker", format!("{}/oauth2/backchannel_logout", broker.real_url));
     let (browser, other) = (broker.browser(), broker.browser());
@@ -597,7 +597,7 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
 
 /// A browser that opens the logout callback without a logout in progress sees the question, as with `/logout`.
 #[actix_web::test]
-async fn se_02_the_logout_callback_ends_no_session() {
+async fn the_logout_callback_ends_no_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

@@ -38,7 +38,7 @@ fn events(log: &Listener, answer: &Answer) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn er_04_access_lines_contain_the_route_but_not_the_query() {
+async fn access_lines_contain_the_route_but_not_the_query() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -70,7 +70,7 @@ async fn er_04_access_lines_contain_the_route_but_not_the_query() {
 }
 
 #[actix_web::test]
-async fn er_04_failures_of_stores_and_providers_are_logged_without_urls_and_values() {
+async fn failures_of_stores_and_providers_are_logged_without_urls_and_values() {
     let log = Listener::start();
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let setup = Setup { key_store: Some(redis.url()), ..Setup::default() }.adjust(|config| {
@@ -118,7 +118,7 @@ async fn er_04_failures_of_stores_and_providers_are_logged_without_urls_and_valu
 }
 
 #[actix_web::test]
-async fn er_05_every_line_is_one_json_object_without_control_characters() {
+async fn every_line_is_one_json_object_without_control_characters() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -149,7 +149,7 @@ async fn er_05_every_line_is_one_json_object_without_control_characters() {
 }
 
 #[actix_web::test]
-async fn er_05_a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
+async fn a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -202,7 +202,7 @@ fn compare(log: &Listener, what: &str, answer: &Answer, all: &[Expected]) {
 }
 
 #[actix_web::test]
-async fn er_06_logins_are_audited() {
+async fn logins_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -227,7 +227,7 @@ async fn er_06_logins_are_audited() {
 }
 
 #[actix_web::test]
-async fn er_06_one_time_keys_are_audited() {
+async fn one_time_keys_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -253,7 +253,7 @@ async fn er_06_one_time_keys_are_audited() {
 }
 
 #[actix_web::test]
-async fn er_06_tokens_are_audited() {
+async fn tokens_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -279,7 +279,7 @@ async fn er_06_tokens_are_audited() {
 }
 
 #[actix_web::test]
-async fn er_06_every_rate_limit_is_audited() {
+async fn every_rate_limit_is_audited() {
     let log = Listener::start();
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let one = NonZeroU32::MIN;
@@ -311,7 +311,7 @@ async fn er_06_every_rate_limit_is_audited() {
 }
 
 #[actix_web::test]
-async fn er_07_a_token_appears_under_its_short_id_only() {
+async fn a_token_appears_under_its_short_id_only() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -332,7 +332,7 @@ async fn er_07_a_token_appears_under_its_short_id_only() {
 }
 
 #[actix_web::test]
-async fn er_06_events_are_also_stored_as_rows() {
+async fn events_are_also_stored_as_rows() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

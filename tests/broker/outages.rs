@@ -103,7 +103,7 @@ async fn assert_redis_is_missed_by_logins_only(broker: &TestBroker, underway: &U
 }
 
 #[actix_web::test]
-async fn ds_06_redis_stops_in_the_middle_of_a_login() {
+async fn redis_stops_in_the_middle_of_a_login() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -126,7 +126,7 @@ async fn ds_06_redis_stops_in_the_middle_of_a_login() {
 
 /// Redis lost the logins in progress: users with such a key sign in again.
 #[actix_web::test]
-async fn ok_15_a_redis_that_lost_its_data_loses_only_logins_in_progress() {
+async fn a_redis_that_lost_its_data_loses_only_logins_in_progress() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -142,7 +142,7 @@ async fn ok_15_a_redis_that_lost_its_data_loses_only_logins_in_progress() {
 /// It keeps its connections but does not respond. It can still execute commands later, when it continues, so the
 /// interrupted login can be lost; a new one works.
 #[actix_web::test]
-async fn ds_06_redis_hangs_in_the_middle_of_a_login() {
+async fn redis_hangs_in_the_middle_of_a_login() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -156,7 +156,7 @@ async fn ds_06_redis_hangs_in_the_middle_of_a_login() {
 
 /// Redis keeps its data but refuses the broker: stored keys can be used afterwards.
 #[actix_web::test]
-async fn ok_14_an_outage_uses_up_neither_key_nor_attempt() {
+async fn an_outage_uses_up_neither_key_nor_attempt() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -186,7 +186,7 @@ async fn assert_redis_refuses(broker: &TestBroker, underway: &Underway) {
 
 /// A wrong proof or a malformed key is refused without a store, as usual.
 #[actix_web::test]
-async fn ok_01_malformed_keys_are_refused_without_redis() {
+async fn malformed_keys_are_refused_without_redis() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     broker.ready().await;
@@ -204,7 +204,7 @@ async fn ok_01_malformed_keys_are_refused_without_redis() {
 
 /// Many requests wait for a connection; requests that need none are answered at once.
 #[actix_web::test]
-async fn ds_05_blocked_work_blocks_no_worker() {
+async fn blocked_work_blocks_no_worker() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.database.pool_size = 2));
     let underway = Underway::at(&broker).await;
     let lock = lock(&broker);

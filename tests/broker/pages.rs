@@ -60,7 +60,7 @@ async fn an_error_page_links_to_the_only_client() {
 }
 
 #[actix_web::test]
-async fn hd_11_head_is_answered_like_get_if_the_get_is_cacheable_or_a_probe() {
+async fn head_is_answered_like_get_if_the_get_is_cacheable_or_a_probe() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -93,7 +93,7 @@ async fn hd_11_head_is_answered_like_get_if_the_get_is_cacheable_or_a_probe() {
 }
 
 #[actix_web::test]
-async fn ls_13_hd_11_head_starts_and_completes_no_login() {
+async fn head_starts_and_completes_no_login() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for path in
@@ -113,7 +113,7 @@ async fn get_at(broker: &TestBroker, host: &str, path: &str) -> RawAnswer {
 }
 
 #[actix_web::test]
-async fn ls_02_the_sample_at_another_host_name_redirects_to_the_public_one() {
+async fn the_sample_at_another_host_name_redirects_to_the_public_one() {
     let broker = TestBroker::start();
     let public = format!("{}/", broker.url);
     for host in ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080"] {

@@ -64,13 +64,13 @@ async fn finish(broker: &TestBroker, browser: &Browser, login: &LoginUrl, callba
 }
 
 #[actix_web::test]
-async fn pr_23_parallel_first_logins_create_one_user_on_sqlite() {
+async fn parallel_first_logins_create_one_user_on_sqlite() {
     parallel_first_logins_create_one_user(Setup::default(), "SQLite, memory").await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn pr_23_parallel_first_logins_create_one_user_on_postgresql() {
+async fn parallel_first_logins_create_one_user_on_postgresql() {
     let setup = Setup {
         database: Some(crate::support::postgres::database()),
         key_store: Some(crate::support::redis::url()),

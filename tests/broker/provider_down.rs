@@ -66,7 +66,7 @@ async fn no_one_else_is_affected(broker: &TestBroker, token: &str) {
 }
 
 #[actix_web::test]
-async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_affects_no_one_else() {
+async fn a_login_at_a_slow_provider_ends_in_time_and_affects_no_one_else() {
     let broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let faults = slow_logins();
@@ -91,7 +91,7 @@ async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_affects_no_one_
 }
 
 #[actix_web::test]
-async fn pr_22_cached_documents_are_used_while_a_provider_hangs() {
+async fn cached_documents_are_used_while_a_provider_hangs() {
     let broker = started().await;
     broker.log_in(&broker.browser(), "dev", "alice", "").await.key();
     broker.provider.faults().set(FaultSwitch::DiscoverySlow, true);
@@ -106,7 +106,7 @@ async fn pr_22_cached_documents_are_used_while_a_provider_hangs() {
 }
 
 #[actix_web::test]
-async fn pr_22_a_stopped_provider_is_an_outage_until_it_is_back() {
+async fn a_stopped_provider_is_an_outage_until_it_is_back() {
     let mut broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let pending = begin(&broker, "&user=alice").await;
@@ -132,7 +132,7 @@ async fn pr_22_a_stopped_provider_is_an_outage_until_it_is_back() {
 }
 
 #[actix_web::test]
-async fn pr_22_cb_04_an_issuer_that_cannot_be_checked_is_an_outage() {
+async fn an_issuer_that_cannot_be_checked_is_an_outage() {
     for (switch, code) in [
         (FaultSwitch::Discovery500, "temporarily_unavailable"),
         (FaultSwitch::DiscoveryNotJson, "provider_error"),

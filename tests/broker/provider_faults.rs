@@ -171,22 +171,22 @@ async fn each_fault(groups: &[FaultGroup]) {
 }
 
 #[actix_web::test]
-async fn pr_03_pr_04_pr_05_an_unusable_token_response_fails_the_login() {
+async fn an_unusable_token_response_fails_the_login() {
     each_fault(&[FaultGroup::TokenAnswer]).await;
 }
 
 #[actix_web::test]
-async fn pr_07_pr_08_pr_09_pr_10_pr_11_pr_12_a_bad_id_token_fails_the_login() {
+async fn a_bad_id_token_fails_the_login() {
     each_fault(&[FaultGroup::IdToken]).await;
 }
 
 #[actix_web::test]
-async fn pr_03_pr_05_pr_13_pr_14_an_unusable_profile_fails_the_login() {
+async fn an_unusable_profile_fails_the_login() {
     each_fault(&[FaultGroup::Person, FaultGroup::UserInfo, FaultGroup::ProfileAnswer]).await;
 }
 
 #[actix_web::test]
-async fn pr_14_faults_of_a_plain_provider_fail_the_login() {
+async fn faults_of_a_plain_provider_fail_the_login() {
     let broker = started(Setup::default()).await;
     let groups = [FaultGroup::TokenAnswer, FaultGroup::Person, FaultGroup::ProfileAnswer];
     let concern = |fault: &&Fault| groups.contains(&fault.group()) && fault.concerns_plain_oauth2();
@@ -206,7 +206,7 @@ async fn pr_14_faults_of_a_plain_provider_fail_the_login() {
 }
 
 #[actix_web::test]
-async fn pr_08_every_algorithm_of_the_provider_is_verified() {
+async fn every_algorithm_of_the_provider_is_verified() {
     let broker = started(Setup::default()).await;
     for algorithm in ["RS256", "ES256", "EdDSA"] {
         let choice = format!("&id_token_signed_response_alg={algorithm}");
@@ -233,7 +233,7 @@ fn oidc(config: &mut Config) -> &mut OidcSettings {
 }
 
 #[actix_web::test]
-async fn pr_09_a_second_audience_must_be_trusted_by_name() {
+async fn a_second_audience_must_be_trusted_by_name() {
     let trusting = Setup::default().adjust(|config| {
         oidc(config).trusted_audiences = vec!["another-client".to_owned()];
     });
@@ -244,7 +244,7 @@ async fn pr_09_a_second_audience_must_be_trusted_by_name() {
 }
 
 #[actix_web::test]
-async fn pr_12_a_sign_in_must_be_as_recent_and_strong_as_requested() {
+async fn a_sign_in_must_be_as_recent_and_strong_as_requested() {
     let asking = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
         oidc(config).acr_values = vec!["urn:dev:two-factor".to_owned()];
@@ -271,7 +271,7 @@ async fn pr_12_a_sign_in_must_be_as_recent_and_strong_as_requested() {
 }
 
 #[actix_web::test]
-async fn pr_06_the_code_is_sent_once_with_verifier_and_client_authentication() {
+async fn the_code_is_sent_once_with_verifier_and_client_authentication() {
     let broker = started(Setup::default()).await;
     for (provider, path, client_auth) in
         [("dev", "/token", ClientAuthSeen::Basic), ("ops", "/o/token/", ClientAuthSeen::Post)]
@@ -295,7 +295,7 @@ async fn with_switch(switch: FaultSwitch) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn pr_01_pr_02_pr_03_no_login_starts_without_usable_metadata() {
+async fn no_login_starts_without_usable_metadata() {
     for (switch, status, code) in [
         (FaultSwitch::DiscoveryWrongIssuer, 502, "provider_error"),
         (FaultSwitch::DiscoveryForeignEndpoints, 502, "provider_error"),
@@ -319,7 +319,7 @@ async fn pr_01_pr_02_pr_03_no_login_starts_without_usable_metadata() {
 }
 
 #[actix_web::test]
-async fn pr_08_a_login_needs_usable_keys() {
+async fn a_login_needs_usable_keys() {
     for (switch, code) in [
         (FaultSwitch::WeakRsa, "invalid_id_token"),
         (FaultSwitch::JwksHuge, "provider_error"),
@@ -335,7 +335,7 @@ async fn pr_08_a_login_needs_usable_keys() {
 }
 
 #[actix_web::test]
-async fn cb_04_iss_is_optional_unless_announced() {
+async fn iss_is_optional_unless_announced() {
     let broker = with_switch(FaultSwitch::DiscoveryNoIssParameter).await;
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     assert!(!login.callback.contains("iss="), "{}", login.callback);
@@ -348,7 +348,7 @@ async fn cb_04_iss_is_optional_unless_announced() {
 }
 
 #[actix_web::test]
-async fn pr_20_keys_are_fetched_once_for_all_and_a_rotation_needs_no_restart() {
+async fn keys_are_fetched_once_for_all_and_a_rotation_needs_no_restart() {
     let broker = started(Setup::default()).await;
     let logins = (0..8).map(|_| async {
         broker.log_in(&broker.browser(), "dev", "alice", "").await.key();

@@ -36,7 +36,7 @@ async fn user(broker: &TestBroker, provider: &str, user: &str, choice: &str) -> 
 }
 
 #[actix_web::test]
-async fn pr_15_pr_16_only_provider_and_subject_identify_a_user() {
+async fn only_provider_and_subject_identify_a_user() {
     for setup in Setup::each_database().await {
         let broker = started(setup).await;
         let alice = user(&broker, "dev", "alice", "").await;
@@ -60,7 +60,7 @@ async fn pr_15_pr_16_only_provider_and_subject_identify_a_user() {
 }
 
 #[actix_web::test]
-async fn pr_16_only_the_boolean_true_verifies_an_address() {
+async fn only_the_boolean_true_verifies_an_address() {
     let broker = started(Setup::default()).await;
     for (provider, choice, verified) in [
         ("dev", "", true),
@@ -76,7 +76,7 @@ async fn pr_16_only_the_boolean_true_verifies_an_address() {
 }
 
 #[actix_web::test]
-async fn pr_17_an_allow_list_of_domains_is_exact() {
+async fn an_allow_list_of_domains_is_exact() {
     let allowing = |domain: &'static str| {
         let adjust = move |config: &mut token_broker::config::Config| {
             for provider in &mut config.providers {
@@ -111,7 +111,7 @@ async fn pr_17_an_allow_list_of_domains_is_exact() {
 }
 
 #[actix_web::test]
-async fn pr_18_a_hostile_profile_is_cleaned_and_limited() {
+async fn a_hostile_profile_is_cleaned_and_limited() {
     let broker = started(Setup::default().adjust(|config| {
         let KindSettings::OAuth2(settings) = &mut config.providers[1].kind else {
             panic!("no plain provider")
@@ -163,7 +163,7 @@ fn stored(broker: &TestBroker, redis: &RedisServer) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn pr_19_tokens_of_the_provider_are_neither_stored_nor_sent() {
+async fn tokens_of_the_provider_are_neither_stored_nor_sent() {
     let redis = RedisServer::start(&["rdbcompression no"]);
     let (clock, drawn) = (Arc::new(MovableClock::new()), Arc::new(Recording::default()));
     let provider = DevProvider::start(DevProviderSettings {

@@ -61,7 +61,7 @@ async fn purge(broker: &TestBroker) -> Purged {
 }
 
 #[actix_web::test]
-async fn tk_15_concurrent_purges_delete_only_expired_rows() {
+async fn concurrent_purges_delete_only_expired_rows() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();

@@ -50,7 +50,7 @@ fn unknown_key() -> String {
 }
 
 #[actix_web::test]
-async fn ok_01_a_malformed_key_is_refused_without_the_store() {
+async fn a_malformed_key_is_refused_without_the_store() {
     let nobody = format!("redis://127.0.0.1:{}", free_port());
     let broker = TestBroker::with(Setup { key_store: Some(nobody), ..Setup::default() });
     let good = unknown_key();
@@ -75,7 +75,7 @@ async fn ok_01_a_malformed_key_is_refused_without_the_store() {
 }
 
 #[actix_web::test]
-async fn ok_03_a_key_is_valid_as_configured_and_at_most_120_seconds() {
+async fn a_key_is_valid_as_configured_and_at_most_120_seconds() {
     for seconds in [10, 120] {
         let setup = Setup::default()
             .adjust(move |config| config.lifetimes.one_time_key = TimeDelta::seconds(seconds));
@@ -128,18 +128,18 @@ async fn one_of_a_hundred(instances: &[&TestBroker]) {
 }
 
 #[actix_web::test]
-async fn ok_04_of_100_parallel_redemptions_one_succeeds_in_memory() {
+async fn of_100_parallel_redemptions_one_succeeds_in_memory() {
     one_of_a_hundred(&[&TestBroker::start()]).await;
 }
 
 #[actix_web::test]
-async fn ok_04_of_100_parallel_redemptions_over_two_instances_one_succeeds() {
+async fn of_100_parallel_redemptions_over_two_instances_one_succeeds() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     one_of_a_hundred(&[&broker, &broker.twin()]).await;
 }
 
 #[actix_web::test]
-async fn ok_05_a_wrong_verifier_does_not_use_up_the_key() {
+async fn a_wrong_verifier_does_not_use_up_the_key() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
     let challenge = login.verifier.parse::<CodeVerifier>().unwrap().challenge().to_string();
@@ -164,7 +164,7 @@ async fn ok_05_a_wrong_verifier_does_not_use_up_the_key() {
 }
 
 #[actix_web::test]
-async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_accepted() {
+async fn verifiers_of_43_to_128_unreserved_characters_are_accepted() {
     let broker = TestBroker::start();
     broker.ready().await;
     for verifier in ["-._~".repeat(32), format!("{}Az9", "~".repeat(40))] {
@@ -177,7 +177,7 @@ async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_accepted() {
 }
 
 #[actix_web::test]
-async fn ok_06_a_verifier_for_a_login_without_challenge_is_refused() {
+async fn a_verifier_for_a_login_without_challenge_is_refused() {
     let broker = TestBroker::start();
     broker.ready().await;
     let login = broker.complete(&broker.browser(), broker.legacy_login(), "&user=alice").await;
@@ -199,7 +199,7 @@ fn with_another_client() -> TestBroker {
 }
 
 #[actix_web::test]
-async fn ok_07_client_id_must_be_the_client_of_the_key() {
+async fn client_id_must_be_the_client_of_the_key() {
     let broker = with_another_client();
     for (named, status) in
         [("sample", 200), ("other", 400), ("legacy", 400), ("nobody", 400), ("Sample", 400), ("", 400)]
@@ -217,7 +217,7 @@ async fn ok_07_client_id_must_be_the_client_of_the_key() {
 }
 
 #[actix_web::test]
-async fn ok_07_the_origin_must_belong_to_the_client_of_the_key() {
+async fn the_origin_must_belong_to_the_client_of_the_key() {
     let broker = with_another_client();
     let own = broker.url.clone();
     for (origin, status) in [
@@ -239,7 +239,7 @@ async fn ok_07_the_origin_must_belong_to_the_client_of_the_key() {
 }
 
 #[actix_web::test]
-async fn ok_08_a_key_is_sent_by_post_in_a_json_or_form_body() {
+async fn a_key_is_sent_by_post_in_a_json_or_form_body() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients.retain(|client| !client.legacy)));
     let login = log_in(&broker, "alice").await;
@@ -313,7 +313,7 @@ fn behind_a_proxy() -> Setup {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_ends_the_session_and_a_double_submit_does_not() {
+async fn a_replay_ends_the_session_and_a_double_submit_does_not() {
     for second in SECONDS {
         let broker = TestBroker::with(behind_a_proxy());
         let login = log_in(&broker, "alice").await;
@@ -329,7 +329,7 @@ async fn ok_09_a_replay_ends_the_session_and_a_double_submit_does_not() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_is_audited_and_counted() {
+async fn a_replay_is_audited_and_counted() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeem_from(&broker, &login, FIRST.0, FIRST.1).await.json()["access_token"].to_string();
@@ -357,7 +357,7 @@ async fn ok_09_a_replay_is_audited_and_counted() {
 /// An attacker who redeemed a stolen key first must not be able to keep the session by causing many failures from the
 /// owner's address.
 #[actix_web::test]
-async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
+async fn a_replay_ends_the_session_also_over_the_limit_of_failures() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         config.limits.failed_redemptions = NonZeroU32::new(1).unwrap();
@@ -375,7 +375,7 @@ async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_while_the_database_is_unavailable_ends_the_session_later() {
+async fn a_replay_while_the_database_is_unavailable_ends_the_session_later() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -390,7 +390,7 @@ async fn ok_09_a_replay_while_the_database_is_unavailable_ends_the_session_later
 
 /// A restart during an outage must not silently drop sessions that still have to end.
 #[actix_web::test]
-async fn ok_09_a_stopping_instance_logs_the_sessions_it_could_not_end() {
+async fn a_stopping_instance_logs_the_sessions_it_could_not_end() {
     let log = Listener::start();
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
@@ -407,7 +407,7 @@ async fn ok_09_a_stopping_instance_logs_the_sessions_it_could_not_end() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_without_proof_ends_no_session() {
+async fn a_replay_without_proof_ends_no_session() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -417,7 +417,7 @@ async fn ok_09_a_replay_without_proof_ends_no_session() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_ends_only_its_own_session_on_every_instance() {
+async fn a_replay_ends_only_its_own_session_on_every_instance() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..behind_a_proxy() });
     let twin = broker.twin();
     let [stolen, other] = [log_in(&broker, "alice").await, log_in(&broker, "alice").await];
@@ -430,7 +430,7 @@ async fn ok_09_a_replay_ends_only_its_own_session_on_every_instance() {
 }
 
 #[actix_web::test]
-async fn ok_10_the_response_is_the_same_for_every_invalid_key() {
+async fn the_response_is_the_same_for_every_invalid_key() {
     let broker = with_another_client();
     let used = log_in(&broker, "alice").await;
     redeemed(&broker, &used).await;
@@ -460,7 +460,7 @@ async fn ok_10_the_response_is_the_same_for_every_invalid_key() {
 }
 
 #[actix_web::test]
-async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
+async fn a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
     assert_eq!(rows::count(&broker, "tokens", "1"), 1, "written at the callback");
@@ -476,7 +476,7 @@ async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
 }
 
 #[actix_web::test]
-async fn ok_12_the_response_is_as_documented() {
+async fn the_response_is_as_documented() {
     let broker = TestBroker::start();
     for form in [false, true] {
         let login = log_in(&broker, "alice").await;
@@ -504,7 +504,7 @@ async fn ok_12_the_response_is_as_documented() {
 }
 
 #[actix_web::test]
-async fn ok_13_failed_redemptions_are_limited_per_address() {
+async fn failed_redemptions_are_limited_per_address() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
         config.limits.failed_redemptions = NonZeroU32::new(30).unwrap();
@@ -527,7 +527,7 @@ async fn ok_13_failed_redemptions_are_limited_per_address() {
 }
 
 #[actix_web::test]
-async fn ok_14_without_the_key_store_the_response_is_503_without_fallback() {
+async fn without_the_key_store_the_response_is_503_without_fallback() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     let login = log_in(&broker, "alice").await;
@@ -558,7 +558,7 @@ async fn ok_14_without_the_key_store_the_response_is_503_without_fallback() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_unknown() {
+async fn without_the_database_keys_are_redeemed_and_tokens_are_unknown() {
     use token_broker::storage::Storage;
 
     use crate::support::postgres::Postgres;
@@ -602,7 +602,7 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_unkno
 }
 
 #[actix_web::test]
-async fn ok_15_losing_the_key_store_loses_only_logins_in_progress() {
+async fn losing_the_key_store_loses_only_logins_in_progress() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = redeemed(&broker, &log_in(&broker, "alice").await).await;
@@ -620,7 +620,7 @@ async fn ok_15_losing_the_key_store_loses_only_logins_in_progress() {
 }
 
 #[test]
-fn ok_15_the_documentation_requires_noeviction() {
+fn the_documentation_requires_noeviction() {
     for (name, text) in [
         ("README.md", include_str!("../../README.md")),
         ("docs/architecture.md", include_str!("../../docs/architecture.md")),

@@ -50,14 +50,14 @@ async fn two_tabs(what: &str, instances: [&TestBroker; 2]) {
 }
 
 #[actix_web::test]
-async fn tk_09_two_tabs_rotate_in_parallel_and_stay_signed_in_on_sqlite() {
+async fn two_tabs_rotate_in_parallel_and_stay_signed_in_on_sqlite() {
     let broker = TestBroker::start();
     two_tabs("SQLite, one instance", [&broker, &broker]).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_09_two_tabs_rotate_in_parallel_and_stay_signed_in_on_two_instances() {
+async fn two_tabs_rotate_in_parallel_and_stay_signed_in_on_two_instances() {
     use crate::support::redis;
     use crate::support::storage::Database;
 

@@ -35,7 +35,7 @@ async fn files(broker: &TestBroker, browser: &Browser) -> Vec<Answer> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_07_every_sample_file_has_its_type_and_the_page_a_strict_policy() {
+async fn every_sample_file_has_its_type_and_the_page_a_strict_policy() {
     let broker = TestBroker::start();
     let files = files(&broker, &broker.browser()).await;
     let names: Vec<&str> = files.iter().map(|file| file.url.path()).collect();
@@ -185,7 +185,7 @@ async fn only_sample_files_are_served_even_from_a_folder() {
 }
 
 #[actix_web::test]
-async fn ad_10_production_has_the_sample_only_if_enabled() {
+async fn production_has_the_sample_only_if_enabled() {
     let production = |on: bool| {
         TestBroker::with(Setup::default().adjust(move |config| {
             config.mode = Mode::Production;

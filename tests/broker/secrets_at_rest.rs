@@ -212,7 +212,7 @@ fn strings(dumps: &[Dump]) -> BTreeSet<String> {
 }
 
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_no_credential_is_left_in_sqlite_redis_and_log() {
+async fn no_credential_is_left_in_sqlite_redis_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     no_credential_is_left(Some(url.clone()), || dump::sqlite(&url)).await;
@@ -220,13 +220,13 @@ async fn er_03_ok_02_tk_02_no_credential_is_left_in_sqlite_redis_and_log() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_no_credential_is_left_in_postgresql_redis_and_log() {
+async fn no_credential_is_left_in_postgresql_redis_and_log() {
     let url = crate::support::postgres::database().replace("test@", &format!("test:{DATABASE_PASSWORD}@"));
     no_credential_is_left(Some(url.clone()), || dump::postgres(&url)).await;
 }
 
 #[actix_web::test]
-async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
+async fn a_token_is_more_than_its_row_and_more_than_its_handle() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
@@ -245,7 +245,7 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
 
 /// The output of the program at the most verbose level, in the text format.
 #[actix_web::test]
-async fn er_03_the_demo_logs_no_credential() {
+async fn the_demo_logs_no_credential() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let port_text = port.to_string();
@@ -296,7 +296,7 @@ legacy = true
     }
 
     #[actix_web::test]
-    async fn er_03_serve_logs_no_credential() {
+    async fn serve_logs_no_credential() {
         let provider = broker::provider(&Arc::default());
         provider.register(DevClient {
             client_id: CLIENT_ID.to_owned(),

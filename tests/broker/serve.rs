@@ -94,7 +94,7 @@ impl InFlight {
 
 /// Both stores are unavailable at startup, and the provider's name cannot be resolved.
 #[actix_web::test]
-async fn ds_06_the_log_reports_outages_and_recovery() {
+async fn the_log_reports_outages_and_recovery() {
     let mut redis = RedisServer::prepare(&[&format!("requirepass {}", SECRETS[1])]);
     let nowhere = format!("postgres://test:{}@127.0.0.1:{}/none", SECRETS[0], free_port());
     let production = Production::new(&nowhere, &redis.url(), "https://provider.invalid").await;
@@ -120,7 +120,7 @@ async fn ds_06_the_log_reports_outages_and_recovery() {
 }
 
 #[actix_web::test]
-async fn ds_08_sigterm_turns_readiness_off_and_lets_requests_finish() {
+async fn sigterm_turns_readiness_off_and_lets_requests_finish() {
     let redis = RedisServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
@@ -155,7 +155,7 @@ async fn ds_08_sigterm_turns_readiness_off_and_lets_requests_finish() {
 
 /// A client that never sends the rest of its request does not prevent the program from exiting.
 #[actix_web::test]
-async fn ds_08_a_request_that_never_ends_is_cut_off() {
+async fn a_request_that_never_ends_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     let production = Production::new(&database, "memory:", "https://provider.invalid").await;
@@ -249,7 +249,7 @@ mod postgres {
 
 /// An unreachable provider is reported on the broker's own page.
 #[actix_web::test]
-async fn pr_22_serve_responds_while_its_provider_is_unavailable() {
+async fn serve_responds_while_its_provider_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     let production = Production::new(&database, "memory:", "https://provider.invalid").await;

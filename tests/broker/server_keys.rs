@@ -133,19 +133,19 @@ async fn planned(setup: Setup) {
 }
 
 #[actix_web::test]
-async fn tk_06_a_planned_rotation_has_no_downtime_on_sqlite() {
+async fn a_planned_rotation_has_no_downtime_on_sqlite() {
     planned(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_06_a_planned_rotation_has_no_downtime_on_postgresql_and_redis() {
+async fn a_planned_rotation_has_no_downtime_on_postgresql_and_redis() {
     let database = Some(crate::support::storage::Database::postgres().migrated().await.url);
     planned(Setup { database, key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[actix_web::test]
-async fn tk_06_an_emergency_rotation_signs_all_users_out_at_once() {
+async fn an_emergency_rotation_signs_all_users_out_at_once() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let browser = broker.browser();
@@ -194,7 +194,7 @@ async fn tk_06_an_emergency_rotation_signs_all_users_out_at_once() {
 
 /// An instance whose keys file is updated later, as if each machine had its own file.
 #[actix_web::test]
-async fn tk_06_with_add_wait_issue_no_instance_refuses_tokens_of_another() {
+async fn with_add_wait_issue_no_instance_refuses_tokens_of_another() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let late = broker.twin_with(|config| {
         let file = config.server_keys.file.as_mut().unwrap();
@@ -231,7 +231,7 @@ async fn tk_06_with_add_wait_issue_no_instance_refuses_tokens_of_another() {
 }
 
 #[actix_web::test]
-async fn tk_06_an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix_it() {
+async fn an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix_it() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -277,7 +277,7 @@ async fn problem(broker: &TestBroker, hint: &str) -> String {
 }
 
 #[actix_web::test]
-async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
+async fn the_metrics_name_the_keys_by_id() {
     let broker = TestBroker::start();
     broker.ready().await;
     add(&broker);
@@ -304,7 +304,7 @@ async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn er_06_key_changes_and_refused_key_files_are_audited() {
+async fn key_changes_and_refused_key_files_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -343,7 +343,7 @@ async fn er_06_key_changes_and_refused_key_files_are_audited() {
 
 /// The program with its commands and SIGHUP, which must not stop it.
 #[actix_web::test]
-async fn ad_11_keys_are_rotated_by_command_and_sighup_reloads_them() {
+async fn keys_are_rotated_by_command_and_sighup_reloads_them() {
     let redis = redis::RedisServer::start(&[]);
     let provider = "https://provider.invalid";
     let folder = tempfile::tempdir().unwrap();

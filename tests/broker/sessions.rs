@@ -52,7 +52,7 @@ fn time(value: &Value) -> DateTime<Utc> {
 }
 
 #[actix_web::test]
-async fn se_04_the_list_shows_own_live_sessions_with_their_devices_and_no_token() {
+async fn the_list_shows_own_live_sessions_with_their_devices_and_no_token() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let phone = broker.sign_in(&browser_with(&broker, IPHONE), "ops", "alice").await;
@@ -99,7 +99,7 @@ async fn se_04_the_list_shows_own_live_sessions_with_their_devices_and_no_token(
 }
 
 #[actix_web::test]
-async fn se_04_only_usable_sessions_are_listed() {
+async fn only_usable_sessions_are_listed() {
     let broker = TestBroker::start();
     let ended = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(broker.post("/api/logout", &ended, &json!({})).await.status.as_u16() / 100, 2);
@@ -125,7 +125,7 @@ async fn se_04_only_usable_sessions_are_listed() {
 }
 
 #[actix_web::test]
-async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist() {
+async fn a_foreign_session_is_404_like_every_id_that_does_not_exist() {
     let broker = TestBroker::start();
     let alice = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -153,7 +153,7 @@ async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist(
 }
 
 #[actix_web::test]
-async fn se_04_one_all_others_and_all_can_be_ended() {
+async fn one_all_others_and_all_can_be_ended() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let mut tokens = Vec::new();
@@ -194,7 +194,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
 }
 
 #[actix_web::test]
-async fn er_06_each_ended_session_is_audited_once() {
+async fn each_ended_session_is_audited_once() {
     let broker = TestBroker::start();
     let mut tokens = Vec::new();
     let mut sessions = BTreeSet::new();
@@ -220,7 +220,7 @@ async fn er_06_each_ended_session_is_audited_once() {
 
 /// `${api}/sessions/${id}` as built by an app with an empty id.
 #[actix_web::test]
-async fn se_04_an_empty_id_ends_no_session() {
+async fn an_empty_id_ends_no_session() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -243,7 +243,7 @@ async fn se_04_an_empty_id_ends_no_session() {
 
 /// Two tabs end each other's session, and a third ends all others while they rotate.
 #[actix_web::test]
-async fn se_04_ending_sessions_in_parallel_leaves_no_live_token() {
+async fn ending_sessions_in_parallel_leaves_no_live_token() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -269,7 +269,7 @@ async fn se_04_ending_sessions_in_parallel_leaves_no_live_token() {
 }
 
 #[actix_web::test]
-async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
+async fn the_list_needs_the_scope_profile_and_every_call_a_token() {
     let broker = TestBroker::with(
         Setup::default().adjust(|config| config.clients[0].scopes = "other".parse().unwrap()),
     );
@@ -289,7 +289,7 @@ async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_without_the_database_sessions_are_unknown_and_none_ends() {
+async fn without_the_database_sessions_are_unknown_and_none_ends() {
     let mut server = Postgres::own();
     let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
     broker.storage().migrate().await.unwrap();

@@ -41,21 +41,21 @@ macro_rules! on_both {
 
 on_both! {
     written_values_are_read_back
-    pr_15_a_user_is_found_by_provider_and_subject_only
-    pr_23_parallel_first_logins_create_one_user
+    a_user_is_found_by_provider_and_subject_only
+    parallel_first_logins_create_one_user
     a_disabled_user_is_refused_and_not_changed
-    tk_08_a_reused_token_is_live_and_of_the_same_user_and_client
-    tk_08_parallel_logins_reuse_one_token
-    tk_09_rotation_supersedes_once_and_allows_siblings
-    tk_09_parallel_rotations_write_only_the_allowed_siblings
-    tk_09_a_refused_rotation_changes_nothing
-    tk_15_live_tokens_are_limited_at_login_and_rotation
-    tk_15_the_newest_token_survives_a_clock_that_was_set_back
-    tk_15_expired_rows_are_purged
-    tk_15_several_instances_purge_at_once
-    se_01_ending_a_session_ends_its_tokens_and_no_others
-    se_05_all_sessions_of_a_user_end
-    tk_14_a_revoked_token_is_flagged
+    a_reused_token_is_live_and_of_the_same_user_and_client
+    parallel_logins_reuse_one_token
+    rotation_supersedes_once_and_allows_siblings
+    parallel_rotations_write_only_the_allowed_siblings
+    a_refused_rotation_changes_nothing
+    live_tokens_are_limited_at_login_and_rotation
+    the_newest_token_survives_a_clock_that_was_set_back
+    expired_rows_are_purged
+    several_instances_purge_at_once
+    ending_a_session_ends_its_tokens_and_no_others
+    all_sessions_of_a_user_end
+    a_revoked_token_is_flagged
     the_audit_trail_is_stored
 }
 
@@ -97,7 +97,7 @@ async fn permissions(storage: &Storage, identity: IdentityId) -> Permissions {
     storage.permissions_of(identity).await.unwrap().expect("the identity exists")
 }
 
-async fn pr_15_a_user_is_found_by_provider_and_subject_only(database: Database) {
+async fn a_user_is_found_by_provider_and_subject_only(database: Database) {
     let storage = &database.storage;
     let first = sign_in(storage, login("alice", noon())).await;
     let mut again = login("alice", after(60));
@@ -122,7 +122,7 @@ async fn pr_15_a_user_is_found_by_provider_and_subject_only(database: Database) 
     }
 }
 
-async fn pr_23_parallel_first_logins_create_one_user(database: Database) {
+async fn parallel_first_logins_create_one_user(database: Database) {
     let instances = [database.storage.clone(), database.another_instance()];
     for round in 0..50 {
         let subject = format!("subject-{round}");
@@ -153,7 +153,7 @@ async fn a_disabled_user_is_refused_and_not_changed(database: Database) {
     assert_eq!(storage.enable_user(UserId::random(&SystemEntropy), event).await.unwrap(), None);
 }
 
-async fn tk_08_a_reused_token_is_live_and_of_the_same_user_and_client(database: Database) {
+async fn a_reused_token_is_live_and_of_the_same_user_and_client(database: Database) {
     let storage = &database.storage;
     let reuse = |at| {
         let mut login = login("alice", at);
@@ -187,7 +187,7 @@ async fn tk_08_a_reused_token_is_live_and_of_the_same_user_and_client(database: 
     assert_ne!(sign_in(storage, reuse(expired)).await.token, *rotated);
 }
 
-async fn tk_08_parallel_logins_reuse_one_token(database: Database) {
+async fn parallel_logins_reuse_one_token(database: Database) {
     let instances = [database.storage.clone(), database.another_instance()];
     for round in 0..10 {
         let subject = format!("subject-{round}");
@@ -201,7 +201,7 @@ async fn tk_08_parallel_logins_reuse_one_token(database: Database) {
     }
 }
 
-async fn tk_09_rotation_supersedes_once_and_allows_siblings(database: Database) {
+async fn rotation_supersedes_once_and_allows_siblings(database: Database) {
     let storage = &database.storage;
     let first = sign_in(storage, login("alice", noon())).await.token.facts;
     for n in 1..=5 {
@@ -213,7 +213,7 @@ async fn tk_09_rotation_supersedes_once_and_allows_siblings(database: Database) 
     assert!(matches!(rotate(storage, first.handle, after(6)).await, Rotation::TooManySiblings));
 }
 
-async fn tk_09_parallel_rotations_write_only_the_allowed_siblings(database: Database) {
+async fn parallel_rotations_write_only_the_allowed_siblings(database: Database) {
     let instances = [database.storage.clone(), database.another_instance()];
     for round in 0..10 {
         let subject = format!("subject-{round}");
@@ -226,7 +226,7 @@ async fn tk_09_parallel_rotations_write_only_the_allowed_siblings(database: Data
     }
 }
 
-async fn tk_09_a_refused_rotation_changes_nothing(database: Database) {
+async fn a_refused_rotation_changes_nothing(database: Database) {
     let storage = &database.storage;
     let first = sign_in(storage, login("alice", noon())).await.token.facts;
     let limits = RotationLimits { siblings: 5, live_tokens: 50 };
@@ -245,7 +245,7 @@ async fn tk_09_a_refused_rotation_changes_nothing(database: Database) {
     assert!(matches!(refused, Rotation::Refused));
 }
 
-async fn tk_15_live_tokens_are_limited_at_login_and_rotation(database: Database) {
+async fn live_tokens_are_limited_at_login_and_rotation(database: Database) {
     let storage = &database.storage;
     let mut handles = Vec::new();
     for n in 0..4 {
@@ -267,7 +267,7 @@ async fn tk_15_live_tokens_are_limited_at_login_and_rotation(database: Database)
     }
 }
 
-async fn tk_15_the_newest_token_survives_a_clock_that_was_set_back(database: Database) {
+async fn the_newest_token_survives_a_clock_that_was_set_back(database: Database) {
     let storage = &database.storage;
     let old = sign_in(storage, login("alice", after(3600))).await.token.facts;
     let mut back = login("alice", noon());
@@ -277,7 +277,7 @@ async fn tk_15_the_newest_token_survives_a_clock_that_was_set_back(database: Dat
     assert_eq!(found(storage, old.handle).await.revoked_at, Some(noon()));
 }
 
-async fn tk_15_expired_rows_are_purged(database: Database) {
+async fn expired_rows_are_purged(database: Database) {
     let storage = &database.storage;
     let day = 86_400;
     let expires = sign_in(storage, login("alice", noon())).await.token.facts;
@@ -299,7 +299,7 @@ async fn tk_15_expired_rows_are_purged(database: Database) {
     assert!(!sign_in(storage, login("alice", after(32 * day))).await.first_login, "users stay");
 }
 
-async fn tk_15_several_instances_purge_at_once(database: Database) {
+async fn several_instances_purge_at_once(database: Database) {
     for n in 0..40 {
         let signed_in = sign_in(&database.storage, login(&format!("subject-{n}"), noon())).await;
         database.storage.end_session(signed_in.token.facts.owner.session_id.unwrap(), noon()).await.unwrap();
@@ -314,7 +314,7 @@ async fn tk_15_several_instances_purge_at_once(database: Database) {
     assert_eq!(done.iter().map(|purged| purged.sessions).sum::<usize>(), 40);
 }
 
-async fn se_01_ending_a_session_ends_its_tokens_and_no_others(database: Database) {
+async fn ending_a_session_ends_its_tokens_and_no_others(database: Database) {
     let storage = &database.storage;
     let here = sign_in(storage, login("alice", noon())).await.token.facts;
     let there = sign_in(storage, login("alice", noon())).await.token.facts;
@@ -329,7 +329,7 @@ async fn se_01_ending_a_session_ends_its_tokens_and_no_others(database: Database
     assert!(!storage.end_session(SessionId::random(&SystemEntropy), after(2)).await.unwrap());
 }
 
-async fn se_05_all_sessions_of_a_user_end(database: Database) {
+async fn all_sessions_of_a_user_end(database: Database) {
     let storage = &database.storage;
     let one = sign_in(storage, login("alice", noon())).await.token.facts;
     let two = sign_in(storage, login("alice", noon())).await.token.facts;
@@ -347,7 +347,7 @@ async fn se_05_all_sessions_of_a_user_end(database: Database) {
     assert!(storage.end_sessions_of(one.owner.user_id, after(2)).await.unwrap().is_empty());
 }
 
-async fn tk_14_a_revoked_token_is_flagged(database: Database) {
+async fn a_revoked_token_is_flagged(database: Database) {
     let storage = &database.storage;
     let token = sign_in(storage, login("alice", noon())).await.token.facts;
     assert!(storage.revoke_token(token.handle, after(1)).await.unwrap());

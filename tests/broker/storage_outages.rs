@@ -27,7 +27,7 @@ async fn is_unavailable<T: std::fmt::Debug>(
 }
 
 /// With a single connection, which a blocked rotation holds, other callers do not wait longer than allowed.
-async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
+async fn an_exhausted_pool_answers_in_time(database: Database) {
     let wait = Duration::from_secs(1);
     let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
     let storage = Storage::new(&small).unwrap();
@@ -55,7 +55,7 @@ async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
 }
 
 /// A database without tables, one without a column, and one without the newest migration.
-async fn br_11_an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
+async fn an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
     database: Database,
     owner: impl Fn(&str) -> C,
 ) {
@@ -86,12 +86,12 @@ mod sqlite {
     use super::*;
 
     #[tokio::test]
-    async fn ds_05_an_exhausted_pool_answers_in_time() {
-        super::ds_05_an_exhausted_pool_answers_in_time(Database::sqlite().migrated().await).await;
+    async fn an_exhausted_pool_answers_in_time() {
+        super::an_exhausted_pool_answers_in_time(Database::sqlite().migrated().await).await;
     }
 
     #[tokio::test]
-    async fn ds_09_a_lock_of_another_writer_ends_in_time() {
+    async fn a_lock_of_another_writer_ends_in_time() {
         let database = Database::sqlite().migrated().await;
         let storage = &database.storage;
         let handle = sign_in(storage, login("alice", noon())).await.token.facts.handle;
@@ -107,8 +107,8 @@ mod sqlite {
     }
 
     #[tokio::test]
-    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
-        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::sqlite(), |url| {
+    async fn an_outdated_schema_is_unavailable_and_not_ready() {
+        super::an_outdated_schema_is_unavailable_and_not_ready(Database::sqlite(), |url| {
             SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap()
         })
         .await;
@@ -127,13 +127,13 @@ mod postgres {
     use crate::support::wait::until;
 
     #[tokio::test]
-    async fn ds_05_an_exhausted_pool_answers_in_time() {
-        super::ds_05_an_exhausted_pool_answers_in_time(Database::postgres().migrated().await).await;
+    async fn an_exhausted_pool_answers_in_time() {
+        super::an_exhausted_pool_answers_in_time(Database::postgres().migrated().await).await;
     }
 
     #[tokio::test]
-    async fn br_11_an_outdated_schema_is_unavailable_and_not_ready() {
-        super::br_11_an_outdated_schema_is_unavailable_and_not_ready(Database::postgres(), |url| {
+    async fn an_outdated_schema_is_unavailable_and_not_ready() {
+        super::an_outdated_schema_is_unavailable_and_not_ready(Database::postgres(), |url| {
             PgConnection::establish(url).unwrap()
         })
         .await;
@@ -150,7 +150,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_stopped_server_is_unavailable_until_it_is_back() {
+    async fn a_stopped_server_is_unavailable_until_it_is_back() {
         let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         for _ in 0..2 {
@@ -214,7 +214,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn ds_05_a_statement_ends_in_time() {
+    async fn a_statement_ends_in_time() {
         let database = Database::postgres().migrated().await;
         let handle = sign_in(&database.storage, login("alice", noon())).await.token.facts.handle;
         let impatient =

@@ -168,7 +168,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn ad_07_a_role_without_schema_rights_can_list_missing_migrations() {
+    async fn a_role_without_schema_rights_can_list_missing_migrations() {
         let database = Database::postgres().migrated().await;
         let mut owner = PgConnection::establish(&database.url).unwrap();
         let role = format!("server_{}", database.url.rsplit('_').next().unwrap());

@@ -40,7 +40,7 @@ fn ring(ids: &[u32]) -> KeyRing {
 }
 
 #[actix_web::test]
-async fn tk_01_the_documented_patterns_match_every_credential() {
+async fn the_documented_patterns_match_every_credential() {
     let documentation = include_str!("../../docs/architecture.md");
     let pattern = |prefix: &str| {
         let mut patterns =
@@ -59,7 +59,7 @@ async fn tk_01_the_documented_patterns_match_every_credential() {
 
 /// Every byte but the prefix and the key's id must be guessed: 128 bits of handle and 224 of MAC.
 #[test]
-fn tk_02_tokens_are_unpredictable() {
+fn tokens_are_unpredictable() {
     let ring = ring(&[1]);
     let mut seen = vec![BTreeSet::new(); 48];
     for _ in 0..500 {
@@ -88,7 +88,7 @@ fn guesses(bytes: &[u8]) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn tk_03_no_stored_value_works_as_a_credential() {
+async fn no_stored_value_works_as_a_credential() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = sign_in(&broker, "alice").await;
@@ -128,7 +128,7 @@ async fn assert_is_no_credential(broker: &TestBroker, browser: &Browser, guess: 
 }
 
 #[actix_web::test]
-async fn tk_04_a_forged_token_is_refused_without_the_database() {
+async fn a_forged_token_is_refused_without_the_database() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let body = *credential::decode::<48>("tbk_", &token).unwrap();
@@ -169,7 +169,7 @@ const ENDS: [(&str, &str); 8] = [
 ];
 
 #[actix_web::test]
-async fn tk_05_a_valid_mac_alone_is_not_enough() {
+async fn a_valid_mac_alone_is_not_enough() {
     for (what, statement) in ENDS {
         let broker = TestBroker::start();
         let [token, other] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
@@ -187,7 +187,7 @@ async fn tk_05_a_valid_mac_alone_is_not_enough() {
 }
 
 #[actix_web::test]
-async fn tk_05_the_tokens_of_a_disabled_client_are_refused() {
+async fn the_tokens_of_a_disabled_client_are_refused() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let twin = broker.twin_with(|config| config.clients[0].enabled = false);
@@ -196,7 +196,7 @@ async fn tk_05_the_tokens_of_a_disabled_client_are_refused() {
 }
 
 #[actix_web::test]
-async fn tk_06_server_keys_are_replaced_without_downtime() {
+async fn server_keys_are_replaced_without_downtime() {
     let with = |ids: &'static [u32]| {
         Setup { key_store: Some(redis::url()), ..Setup::default() }
             .adjust(move |config| config.server_keys = ring(ids).into())
@@ -229,7 +229,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_token_is_valid_for_seven_days_by_the_servers_clock() {
+async fn a_token_is_valid_for_seven_days_by_the_servers_clock() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let facts = broker.call("/api/me", &token).await.json()["token"].clone();
@@ -243,7 +243,7 @@ async fn tk_07_a_token_is_valid_for_seven_days_by_the_servers_clock() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_shorter_lifetime_is_kept() {
+async fn a_shorter_lifetime_is_kept() {
     let broker = TestBroker::with(
         Setup::default().adjust(|config| config.lifetimes.api_token = TimeDelta::seconds(60)),
     );
@@ -255,7 +255,7 @@ async fn tk_07_a_shorter_lifetime_is_kept() {
 }
 
 #[actix_web::test]
-async fn tk_08_each_login_issues_its_own_token() {
+async fn each_login_issues_its_own_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let mut tokens = Vec::new();
@@ -270,7 +270,7 @@ async fn tk_08_each_login_issues_its_own_token() {
 }
 
 #[actix_web::test]
-async fn tk_13_client_audience_and_scopes_are_fixed_at_issue() {
+async fn client_audience_and_scopes_are_fixed_at_issue() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let richer =
@@ -287,7 +287,7 @@ async fn tk_13_client_audience_and_scopes_are_fixed_at_issue() {
 }
 
 #[actix_web::test]
-async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
+async fn disabling_a_user_and_revoking_act_at_once_on_every_instance() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let [alice, revoked, bob] =
@@ -315,7 +315,7 @@ async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
 }
 
 #[actix_web::test]
-async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
+async fn a_logout_is_seen_by_every_instance_at_once() {
     let broker = TestBroker::start();
     let twin = broker.twin();
     let token = sign_in(&broker, "alice").await;
@@ -327,7 +327,7 @@ async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
+async fn live_tokens_are_capped_and_the_oldest_goes() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let mut tokens = Vec::new();
     let bob = sign_in(&broker, "bob").await;
@@ -343,7 +343,7 @@ async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
 }
 
 #[actix_web::test]
-async fn tk_15_dead_rows_are_purged_on_schedule() {
+async fn dead_rows_are_purged_on_schedule() {
     let broker = TestBroker::with(
         Setup::default().adjust(|config| config.purge.interval = std::time::Duration::from_secs(1)),
     );
@@ -357,7 +357,7 @@ async fn tk_15_dead_rows_are_purged_on_schedule() {
 }
 
 #[actix_web::test]
-async fn tk_16_a_token_appears_only_in_the_response_that_issues_it() {
+async fn a_token_appears_only_in_the_response_that_issues_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let login = broker.log_in(&browser, "dev", "alice", "").await;
@@ -406,7 +406,7 @@ const STOLEN: [(&str, &str); 12] = [
 ];
 
 #[actix_web::test]
-async fn tk_18_a_changed_row_invalidates_its_token() {
+async fn a_changed_row_invalidates_its_token() {
     let broker = TestBroker::start();
     let other = sign_in(&broker, "bob").await;
     for (what, assignment) in STOLEN {
@@ -422,7 +422,7 @@ async fn tk_18_a_changed_row_invalidates_its_token() {
 
 /// An attacker gives the row of a victim the digest of a handle that the attacker knows.
 #[actix_web::test]
-async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
+async fn a_handle_cannot_be_moved_to_another_row() {
     let broker = TestBroker::start();
     let [mine, victim] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
     let [mine_row, victim_row] = [row_of(&broker, &mine), row_of(&broker, &victim)];
@@ -433,7 +433,7 @@ async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
 }
 
 #[actix_web::test]
-async fn tk_19_a_clock_that_is_set_back_revives_no_token() {
+async fn a_clock_that_is_set_back_revives_no_token() {
     let broker = TestBroker::start();
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     let logged_out = sign_in(&broker, "alice").await;

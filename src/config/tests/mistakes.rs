@@ -19,7 +19,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "together with legacy",
     ),
     ("into = \"permissions\"", "in = \"permissions\"", "providers[1].profile[1].in", "`into`"),
-    // AD-02: nothing for trying out in production.
+    // Nothing that is there for trying out may run in production.
     ("\"https://auth.example.com\"", "\"http://auth.example.com\"", "public_url", "https"),
     ("\"https://auth.example.com\"", "\"https://localhost\"", "public_url", "public host"),
     ("\"https://auth.example.com\"", "\"https://auth.example.com/broker\"", "public_url", "alone"),
@@ -45,7 +45,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "server.trusted_proxies[0]",
         "all addresses",
     ),
-    // AD-01: no secret in the file.
+    // Secrets come from files of their own or the environment, never from this file.
     (
         "client_secret_file = \"/run/secrets/corp\"",
         "client_secret = \"x\"",
@@ -190,7 +190,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn ad_02_ad_06_every_mistake_stops_the_start_and_is_named() {
+fn every_mistake_stops_the_start_and_is_named() {
     let folder = Folder::new();
     let mut wrong = Vec::new();
     for (from, to, key, fix) in BAD {

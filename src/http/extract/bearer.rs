@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn br_01_the_scheme_is_read_in_any_case() {
+    fn the_scheme_is_read_in_any_case() {
         for header in ["Bearer tbk_a", "bearer tbk_a", "BEARER  tbk_a"] {
             assert_eq!(read(&[header.as_bytes()]).unwrap(), "tbk_a");
         }
@@ -110,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn br_02_no_credentials_or_another_scheme_is_missing() {
+    fn no_credentials_or_another_scheme_is_missing() {
         assert_eq!(read(&[]), Err(ErrorCode::MissingToken));
         assert_eq!(read(&[b"Basic YTpi"]), Err(ErrorCode::MissingToken));
         assert_eq!(read(&[b""]), Err(ErrorCode::MissingToken));
     }
 
     #[test]
-    fn br_04_unreadable_credentials_are_a_bad_request() {
+    fn unreadable_credentials_are_a_bad_request() {
         let long = format!("Bearer {}", "a".repeat(LONGEST + 1));
         for bad in [
             &b"Bearer"[..],
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn br_05_a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
+    fn a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
         let header = ("authorization", "Bearer tbk_a");
         for uri in ["/api/me?access_token=x", "/api/me?a=1&access%5Ftoken"] {
             let request = TestRequest::with_uri(uri).insert_header(header).to_http_request();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_debug_output_hides_the_token() {
+    fn debug_output_hides_the_token() {
         assert_eq!(format!("{:?}", Bearer("tbk_a".into())), "Bearer(…)");
     }
 }

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_04_cb_06_a_known_parameter_given_twice_is_refused() {
+    fn a_known_parameter_given_twice_is_refused() {
         for twice in ["state=a&state=b", "state=a&state=a", "state=&state=a", "state=a&s%74ate=b"] {
             let error = Callback::read(twice.as_bytes()).unwrap_err();
             assert_eq!(error.public_text(), "The parameter 'state' is given more than once.", "{twice}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_04_invalid_utf8_and_bad_escapes_are_refused() {
+    fn invalid_utf8_and_bad_escapes_are_refused() {
         for bad in [&b"state=%FF"[..], b"state=\xff", b"state=%C0%80", b"state=%", b"state=%4", b"state=%zz"]
         {
             let error = Callback::read(bad).unwrap_err();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_09_only_own_and_loopback_names_are_answered() {
+    fn only_own_and_loopback_names_are_answered() {
         let url = "https://auth.example.com".parse().unwrap();
         let own = OwnNames::public(&url, &["broker.Internal".to_owned()]);
         for host in [
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_09_the_admin_listener_answers_bare_addresses_and_no_foreign_name() {
+    fn the_admin_listener_answers_bare_addresses_and_no_foreign_name() {
         let own = OwnNames::admin(&[]);
         assert!(accepted(&own, &["10.0.0.7:9090"]));
         assert!(!accepted(&own, &["auth.example.com"]));

@@ -42,7 +42,7 @@ async fn a_good_response_is_read() {
 }
 
 #[tokio::test]
-async fn pr_03_no_redirect_is_followed() {
+async fn no_redirect_is_followed() {
     for status in [301, 302, 303, 307, 308] {
         let target = Arc::new(Server::start(|_| Reply::json(&json!({}))));
         let head = format!("location: {}\r\ncontent-type: application/json\r\n", target.url("/"));
@@ -53,7 +53,7 @@ async fn pr_03_no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn pr_04_a_slow_response_times_out() {
+async fn a_slow_response_times_out() {
     let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     for sent in ["", "HTTP/1.1 200", head] {
         let server = Server::start(move |_| Reply::Hang(sent.into()));
@@ -63,7 +63,7 @@ async fn pr_04_a_slow_response_times_out() {
 }
 
 #[tokio::test]
-async fn pr_04_all_calls_of_a_step_share_one_deadline() {
+async fn all_calls_of_a_step_share_one_deadline() {
     let server = Server::start(|_| Reply::Hang(Vec::new()));
     let http = client(SHORT, "", &server.url("/")).unwrap();
     let deadline = http.deadline();
@@ -76,7 +76,7 @@ async fn pr_04_all_calls_of_a_step_share_one_deadline() {
 }
 
 #[tokio::test]
-async fn pr_04_reading_stops_when_the_body_is_too_long() {
+async fn reading_stops_when_the_body_is_too_long() {
     let json = "content-type: application/json\r\n";
     let exact = format!("\"{}\"", "x".repeat(LIMIT - 2));
     let longer = format!("\"{}\"", "x".repeat(LIMIT - 1));
@@ -94,7 +94,7 @@ async fn pr_04_reading_stops_when_the_body_is_too_long() {
 }
 
 #[tokio::test]
-async fn pr_05_only_status_200_with_json_is_a_success() {
+async fn only_status_200_with_json_is_a_success() {
     let cases = [
         (200, "text/html", "{}"),
         (200, "text/json", "{}"),
@@ -132,7 +132,7 @@ async fn an_outage_is_unavailable_and_never_invalid() {
 }
 
 #[tokio::test]
-async fn er_04_errors_contain_no_url() {
+async fn errors_contain_no_url() {
     for reply in [Reply::status(500), Reply::status(302), Reply::Raw(Vec::new())] {
         let server = Server::start(move |_| reply.clone());
         let text = fetched(&server).await.unwrap_err().to_string();
@@ -141,7 +141,7 @@ async fn er_04_errors_contain_no_url() {
 }
 
 #[tokio::test]
-async fn pr_02_plain_http_is_refused_if_https_is_configured() {
+async fn plain_http_is_refused_if_https_is_configured() {
     let server = Server::start(|_| Reply::json(&json!({})));
     let http = client(Timeouts::default(), "", &url("https://login.example.com")).unwrap();
     let outcome = http.send("test", http.get(&server.url("/")), LIMIT, http.deadline()).await;
@@ -181,7 +181,7 @@ fn tls_server(name: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn pr_02_certificate_and_host_name_are_verified() {
+async fn certificate_and_host_name_are_verified() {
     let (port, ca) = tls_server("localhost");
     let (_, other_ca) = tls_server("localhost");
     let right = url(&format!("https://localhost:{port}/"));

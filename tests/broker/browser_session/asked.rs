@@ -55,7 +55,7 @@ async fn a_session_is_continued_only_for_its_own_provider() {
 }
 
 #[actix_web::test]
-async fn ls_16_a_prompt_that_the_provider_must_show_goes_to_the_provider() {
+async fn a_prompt_that_the_provider_must_show_goes_to_the_provider() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for prompt in ["login", "consent", "login consent", "select_account", "login select_account"] {
@@ -72,7 +72,7 @@ async fn ls_16_a_prompt_that_the_provider_must_show_goes_to_the_provider() {
 }
 
 #[actix_web::test]
-async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
+async fn max_age_is_measured_from_the_sign_in_at_the_provider() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 100).await;
     for provider in ["", "dev"] {
@@ -100,7 +100,7 @@ async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
 }
 
 #[actix_web::test]
-async fn ls_16_login_hint_is_compared_with_the_signed_in_user() {
+async fn login_hint_is_compared_with_the_signed_in_user() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for (hint, expected) in [
@@ -123,7 +123,7 @@ fn login_required() -> Leads {
 }
 
 #[actix_web::test]
-async fn ls_16_prompt_none_shows_no_page() {
+async fn prompt_none_shows_no_page() {
     let broker = TestBroker::start();
     let nobody = broker.browser();
     broker.ready().await;
@@ -166,7 +166,7 @@ async fn ls_16_prompt_none_shows_no_page() {
 }
 
 #[actix_web::test]
-async fn ls_16_a_single_provider_is_asked_with_prompt_none() {
+async fn a_single_provider_is_asked_with_prompt_none() {
     for (kept, expected) in [(0, Leads::Provider("dev")), (1, login_required())] {
         let broker = TestBroker::with(Setup::default().adjust(move |config| {
             let provider = config.providers.remove(kept);
@@ -180,7 +180,7 @@ async fn ls_16_a_single_provider_is_asked_with_prompt_none() {
 
 /// What the broker decides itself needs no permission; what is passed on to the provider does.
 #[actix_web::test]
-async fn ls_16_prompt_none_needs_no_permission_without_a_provider() {
+async fn prompt_none_needs_no_permission_without_a_provider() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients[0].login_parameters.clear()));
     let browser = signed_in(&broker, "dev", 10).await;
@@ -202,7 +202,7 @@ async fn ls_16_prompt_none_needs_no_permission_without_a_provider() {
 
 /// Silent or not, a login is a navigation of the window: a frame is refused even if a user is signed in.
 #[actix_web::test]
-async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_fetch() {
+async fn a_signed_in_browser_gets_no_key_in_a_frame_or_fetch() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for destination in ["iframe", "frame", "empty", "image"] {

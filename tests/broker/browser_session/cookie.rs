@@ -12,7 +12,7 @@ use crate::support::broker::HTTPS_URL;
 use crate::support::rows;
 
 #[actix_web::test]
-async fn hd_08_the_session_cookie_has_all_attributes_and_is_opaque() {
+async fn the_session_cookie_has_all_attributes_and_is_opaque() {
     for (setup, host, name, secure) in [
         (Setup::https(), "auth.example.com", "__Host-Http-tb_session", "Secure; "),
         (Setup::default(), "localhost", "tb_session", ""),
@@ -38,7 +38,7 @@ async fn hd_08_the_session_cookie_has_all_attributes_and_is_opaque() {
 
 /// On https, no cookie is read that plain http or another subdomain could have set.
 #[actix_web::test]
-async fn se_08_an_https_broker_reads_no_cookie_that_another_subdomain_can_set() {
+async fn an_https_broker_reads_no_cookie_that_another_subdomain_can_set() {
     let broker = TestBroker::with(Setup::https());
     broker.ready().await;
     let browser = broker.browser();
@@ -53,7 +53,7 @@ async fn se_08_an_https_broker_reads_no_cookie_that_another_subdomain_can_set() 
 }
 
 #[actix_web::test]
-async fn se_08_a_planted_cookie_never_becomes_a_session_cookie() {
+async fn a_planted_cookie_never_becomes_a_session_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let foreign = KeyRing::new(KeyId(1), vec![ServerKey::new(KeyId(1), vec![7; 32]).unwrap()]).unwrap();
@@ -87,7 +87,7 @@ async fn se_08_a_planted_cookie_never_becomes_a_session_cookie() {
 /// An attacker's live cookie in the victim's browser: a user who then signs in gets a new cookie, and the attacker's
 /// becomes invalid.
 #[actix_web::test]
-async fn se_08_a_sign_in_over_a_planted_session_does_not_share_it() {
+async fn a_sign_in_over_a_planted_session_does_not_share_it() {
     let broker = TestBroker::start();
     let (attacker, victim) = (broker.browser(), broker.browser());
     broker.sign_in(&attacker, "dev", "bob").await;
@@ -100,7 +100,7 @@ async fn se_08_a_sign_in_over_a_planted_session_does_not_share_it() {
 }
 
 #[actix_web::test]
-async fn hd_09_two_session_cookies_are_neither_accepted_nor_ended() {
+async fn two_session_cookies_are_neither_accepted_nor_ended() {
     let broker = TestBroker::start();
     let (one, other) = (broker.browser(), broker.browser());
     let tokens = [broker.sign_in(&one, "dev", "alice").await, broker.sign_in(&other, "dev", "bob").await];
@@ -129,7 +129,7 @@ async fn hd_09_two_session_cookies_are_neither_accepted_nor_ended() {
 }
 
 #[actix_web::test]
-async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
+async fn the_session_cookie_authenticates_no_call_of_the_api() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -160,7 +160,7 @@ async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
 
 /// An attacker who can write to the database can neither move a session to another user nor assign one to a cookie.
 #[actix_web::test]
-async fn tk_18_a_session_row_that_was_tampered_with_is_not_continued() {
+async fn a_session_row_that_was_tampered_with_is_not_continued() {
     for (what, changes) in [
         (
             "the user",
@@ -195,7 +195,7 @@ fn ring(issuing: u32, ids: &[u32]) -> ServerKeysConfig {
 }
 
 #[actix_web::test]
-async fn tk_06_a_cookie_is_invalid_without_the_key_that_sealed_it_unless_it_was_resealed() {
+async fn a_cookie_is_invalid_without_the_key_that_sealed_it_unless_it_was_resealed() {
     let old = TestBroker::with(Setup::default().adjust(|config| config.server_keys = ring(1, &[1])));
     let browser = old.browser();
     old.sign_in(&browser, "dev", "alice").await;

@@ -130,7 +130,7 @@ fn second_client(broker: &TestBroker) -> LoginUrl {
 }
 
 #[actix_web::test]
-async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_the_provider() {
+async fn reload_second_tab_and_restart_get_tokens_of_one_session_without_the_provider() {
     for provider in ["dev", "ops"] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -165,7 +165,7 @@ async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_t
 
 /// The key of a continued session has the same protection as the key from a callback.
 #[actix_web::test]
-async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_works_once() {
+async fn the_key_of_a_continued_session_needs_its_verifier_and_works_once() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -188,7 +188,7 @@ async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_works_once(
 }
 
 #[actix_web::test]
-async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
+async fn two_clients_in_one_browser_share_a_session_and_no_token() {
     let broker = TestBroker::with(with_a_second_client());
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -205,7 +205,7 @@ async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
 }
 
 #[actix_web::test]
-async fn tk_08_other_browsers_are_not_signed_in() {
+async fn other_browsers_are_not_signed_in() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -249,7 +249,7 @@ impl End {
 }
 
 #[actix_web::test]
-async fn se_01_after_its_end_a_session_needs_the_provider_and_its_cookie_is_removed() {
+async fn after_its_end_a_session_needs_the_provider_and_its_cookie_is_removed() {
     for end in [End::Logout, End::LogoutEverywhere, End::Administrator, End::Disabled, End::Expired] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -268,7 +268,7 @@ async fn se_01_after_its_end_a_session_needs_the_provider_and_its_cookie_is_remo
 }
 
 #[actix_web::test]
-async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
+async fn a_continued_session_ends_thirty_days_after_its_login() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -290,7 +290,7 @@ async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
 }
 
 #[actix_web::test]
-async fn tk_11_a_session_can_be_shorter() {
+async fn a_session_can_be_shorter() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.lifetimes.api_token = chrono::TimeDelta::seconds(3_600);
         config.lifetimes.session = chrono::TimeDelta::seconds(3_600);
@@ -304,7 +304,7 @@ async fn tk_11_a_session_can_be_shorter() {
 }
 
 #[actix_web::test]
-async fn se_08_a_login_starts_a_new_session_and_ends_the_previous_one_of_the_browser() {
+async fn a_login_starts_a_new_session_and_ends_the_previous_one_of_the_browser() {
     for user in ["alice", "bob"] {
         let broker = TestBroker::start();
         let (browser, elsewhere) = (broker.browser(), broker.browser());
@@ -369,7 +369,7 @@ async fn parallel_logins_with_one_cookie_all_get_tokens_of_its_session() {
 }
 
 #[actix_web::test]
-async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
+async fn tokens_of_a_continued_session_are_capped_like_all_others() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let browser = broker.browser();
     let mut tokens = vec![broker.sign_in(&browser, "dev", "alice").await];
@@ -385,7 +385,7 @@ async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
 }
 
 #[actix_web::test]
-async fn tk_15_reloads_in_one_browser_revoke_no_token_of_another() {
+async fn reloads_in_one_browser_revoke_no_token_of_another() {
     let broker = TestBroker::start();
     broker.ready().await;
     let phone = broker.sign_in(&broker.browser(), "dev", "alice").await;

@@ -41,7 +41,7 @@ async fn an_unavailable_key_store_signs_no_user_out_and_uses_up_no_token() {
 /// The key store fails between the sign-in and the storing of the key: the previous session has ended, so the browser
 /// needs the cookie of the new one, with which the next attempt succeeds.
 #[actix_web::test]
-async fn ds_06_if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
+async fn if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let redis = RedisServer::start(&[]);
     let parking = |right: &str| redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg(right));
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
@@ -108,7 +108,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn tk_08_a_session_of_one_instance_is_continued_and_ended_at_another() {
+    async fn a_session_of_one_instance_is_continued_and_ended_at_another() {
         let setup = Setup { database: Some(database()), key_store: Some(redis::url()), ..Setup::default() };
         let first = TestBroker::with(setup);
         first.storage().migrate().await.unwrap();
@@ -137,7 +137,7 @@ mod postgres {
 
     /// Two browsers swap their users repeatedly and concurrently. Their transactions must not deadlock.
     #[actix_web::test]
-    async fn se_08_browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
+    async fn browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
         let broker = TestBroker::with(Setup { database: Some(database()), ..Setup::default() });
         broker.storage().migrate().await.unwrap();
         let (one, other) = (broker.browser(), broker.browser());

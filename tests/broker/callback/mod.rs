@@ -73,7 +73,7 @@ fn exchanges(broker: &TestBroker) -> u64 {
 }
 
 #[actix_web::test]
-async fn cb_01_only_the_state_of_a_live_attempt_is_accepted() {
+async fn only_the_state_of_a_live_attempt_is_accepted() {
     let broker = started().await;
     let (begun, other) = (Begun::new(&broker).await, Begun::new(&broker).await);
     let state = begun.parameter("state");
@@ -103,7 +103,7 @@ async fn cb_01_only_the_state_of_a_live_attempt_is_accepted() {
 }
 
 #[actix_web::test]
-async fn cb_02_a_login_cannot_be_completed_in_another_browser() {
+async fn a_login_cannot_be_completed_in_another_browser() {
     let broker = started().await;
     let (begun, other) = (Begun::new(&broker).await, Begun::new(&broker).await);
     let ((name, value), (other_name, other_value)) = (begun.cookie(), other.cookie());
@@ -130,7 +130,7 @@ async fn cb_02_a_login_cannot_be_completed_in_another_browser() {
 }
 
 #[actix_web::test]
-async fn hd_09_a_cookie_that_is_sent_twice_fails_the_attempt() {
+async fn a_cookie_that_is_sent_twice_fails_the_attempt() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     let (name, value) = begun.cookie();
@@ -144,7 +144,7 @@ async fn hd_09_a_cookie_that_is_sent_twice_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn cb_04_the_issuer_must_match_and_be_present_if_announced() {
+async fn the_issuer_must_match_and_be_present_if_announced() {
     let broker = started().await;
     let issuer = broker.provider.issuer();
     for bad in [
@@ -167,7 +167,7 @@ async fn cb_04_the_issuer_must_match_and_be_present_if_announced() {
 }
 
 #[actix_web::test]
-async fn cb_05_a_callback_on_the_path_of_another_provider_is_refused() {
+async fn a_callback_on_the_path_of_another_provider_is_refused() {
     let broker = started().await;
     for (provider, own, foreign) in [("dev", "/dev?", "/ops?"), ("ops", "/ops?", "/dev?")] {
         for path in [foreign, "/nobody?", "/DEV?", "?", "/?"] {
@@ -181,7 +181,7 @@ async fn cb_05_a_callback_on_the_path_of_another_provider_is_refused() {
 }
 
 #[actix_web::test]
-async fn cb_05_a_callback_path_may_be_bare_and_may_end_with_a_slash() {
+async fn a_callback_path_may_be_bare_and_may_end_with_a_slash() {
     for path in ["/oauth2_callback/dev", "/oauth2_callback/dev/", "/oauth2_callback", "/oauth2_callback/"] {
         let broker = TestBroker::with(Setup::default().adjust(move |config| {
             config.providers[0].redirect_uri = config.public_url.join(path).unwrap();
@@ -200,7 +200,7 @@ async fn cb_05_a_callback_path_may_be_bare_and_may_end_with_a_slash() {
 }
 
 #[actix_web::test]
-async fn cb_06_cb_08_an_incomplete_callback_is_never_redirected() {
+async fn an_incomplete_callback_is_never_redirected() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     for more in
@@ -222,7 +222,7 @@ async fn cb_06_cb_08_an_incomplete_callback_is_never_redirected() {
 }
 
 #[actix_web::test]
-async fn cb_06_a_faulty_provider_redirect_ends_on_the_brokers_page() {
+async fn a_faulty_provider_redirect_ends_on_the_brokers_page() {
     let broker = started().await;
     for (fault, code) in [
         ("callback_error_and_code", "invalid_request"),
@@ -251,7 +251,7 @@ async fn cb_06_a_faulty_provider_redirect_ends_on_the_brokers_page() {
 }
 
 #[actix_web::test]
-async fn cb_09_a_code_is_1_to_2048_visible_characters() {
+async fn a_code_is_1_to_2048_visible_characters() {
     let broker = started().await;
     for (at, bad) in
         ["c".repeat(2049), "a\nb".into(), "a\0".into(), "\u{7f}".into(), "é".into()].iter().enumerate()
@@ -275,7 +275,7 @@ async fn cb_09_a_code_is_1_to_2048_visible_characters() {
 }
 
 #[actix_web::test]
-async fn cb_13_only_get_is_a_callback() {
+async fn only_get_is_a_callback() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     let query = begun.callback.split_once('?').unwrap().1;

@@ -7,7 +7,7 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::redis::{self, RedisServer};
 
 #[actix_web::test]
-async fn cb_03_of_parallel_callbacks_one_proceeds() {
+async fn of_parallel_callbacks_one_proceeds() {
     for key_store in [None, Some(redis::url())] {
         let shared = key_store.is_some();
         let broker = TestBroker::with(Setup { key_store, ..Setup::default() });
@@ -34,7 +34,7 @@ async fn cb_03_of_parallel_callbacks_one_proceeds() {
 }
 
 #[actix_web::test]
-async fn cb_03_an_attempt_works_once_whatever_its_result() {
+async fn an_attempt_works_once_whatever_its_result() {
     let broker = started().await;
     for choice in [
         "&deny=1",
@@ -65,7 +65,7 @@ async fn cb_03_an_attempt_works_once_whatever_its_result() {
 }
 
 #[actix_web::test]
-async fn cb_03_a_key_store_outage_is_reported_as_such_and_uses_up_nothing() {
+async fn a_key_store_outage_is_reported_as_such_and_uses_up_nothing() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     broker.ready().await;

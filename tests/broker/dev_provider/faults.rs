@@ -162,7 +162,7 @@ async fn new_keys_sign_after_a_rotation() {
 }
 
 #[tokio::test]
-async fn pr_08_a_short_key_can_be_used_to_sign() {
+async fn a_short_key_can_be_used_to_sign() {
     let script = Script::new();
     script.provider.faults().set(FaultSwitch::WeakRsa, true);
     let code = script.callback(Kind::Oidc, "user=alice").await.code().to_owned();

@@ -6,7 +6,7 @@ use super::*;
 
 /// Writes wait and then report the outage; reads continue.
 #[actix_web::test]
-async fn ds_09_another_writer_holds_the_sqlite_file() {
+async fn another_writer_holds_the_sqlite_file() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let lock = lock(&broker);
@@ -89,7 +89,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn br_11_postgresql_stops_in_the_middle_of_a_login() {
+    async fn postgresql_stops_in_the_middle_of_a_login() {
         let mut server = Postgres::own();
         let broker = broker(&server).await;
         let underway = Underway::at(&broker).await;
@@ -103,7 +103,7 @@ mod postgres {
     /// Its connections stay open but unresponsive: the first statements wait for their whole timeout (2 s for a
     /// connection of the pool, 5 s for a statement).
     #[actix_web::test]
-    async fn ds_05_postgresql_hangs_in_the_middle_of_a_login() {
+    async fn postgresql_hangs_in_the_middle_of_a_login() {
         let server = Postgres::own();
         let broker = broker(&server).await;
         let underway = Underway::at(&broker).await;

@@ -7,7 +7,7 @@ use crate::support::outage::{SLOW_PROVIDER, assert_provider_timeout};
 
 /// Both kinds of provider; signed-in users are not affected.
 #[actix_web::test]
-async fn pr_22_the_provider_stops_in_the_middle_of_a_login() {
+async fn the_provider_stops_in_the_middle_of_a_login() {
     let mut broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let plain = returning(&broker, "ops", "").await;
@@ -30,7 +30,7 @@ async fn pr_22_the_provider_stops_in_the_middle_of_a_login() {
 
 /// Before the first login, no metadata is cached.
 #[actix_web::test]
-async fn pr_22_the_provider_is_unavailable_before_the_first_login() {
+async fn the_provider_is_unavailable_before_the_first_login() {
     let mut broker = TestBroker::start();
     let stopped = broker.stop_provider().await;
     let page = within(SOON, "/login", broker.browser().navigate(&broker.login(&[]).url)).await;
@@ -46,7 +46,7 @@ async fn pr_22_the_provider_is_unavailable_before_the_first_login() {
 
 /// The provider accepts the request and never responds, for every call that the broker makes.
 #[actix_web::test]
-async fn pr_22_a_login_at_an_unresponsive_provider_ends_in_time() {
+async fn a_login_at_an_unresponsive_provider_ends_in_time() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let cold = broker.twin();

@@ -19,7 +19,7 @@ async fn refused(production: &Production) -> String {
 }
 
 #[actix_web::test]
-async fn ad_02_ad_06_an_invalid_setting_is_named_in_the_error() {
+async fn an_invalid_setting_is_named_in_the_error() {
     let production = production().await;
     let good = production.config();
     for (from, to, key) in [
@@ -60,7 +60,7 @@ async fn ad_02_ad_06_an_invalid_setting_is_named_in_the_error() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_secret_file_that_others_can_read_prevents_the_start() {
+async fn a_secret_file_that_others_can_read_prevents_the_start() {
     let production = production().await;
     for (file, key) in [
         ("database_url", "database.url_file"),
@@ -77,7 +77,7 @@ async fn ad_01_a_secret_file_that_others_can_read_prevents_the_start() {
 }
 
 #[actix_web::test]
-async fn ad_02_sample_and_short_server_keys_prevent_the_start() {
+async fn sample_and_short_server_keys_prevent_the_start() {
     let production = production().await;
     let sample = "dG9rZW4tYnJva2VyLWV4YW1wbGUta2V5LWRvLW5vdC11c2U";
     for secret in [sample, "c2hvcnQ", "no/base64url/at+all"] {

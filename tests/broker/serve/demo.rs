@@ -64,7 +64,7 @@ async fn the_demo_signs_users_in_and_remembers_them() {
 }
 
 #[actix_web::test]
-async fn ls_02_hd_01_the_demo_accepts_other_apps_at_the_given_addresses() {
+async fn the_demo_accepts_other_apps_at_the_given_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let apps = ["--app", "http://localhost:3000/", "--app", "http://127.0.0.1:3000/signed-in"];
     let demo = Demo::start_with(folder.path(), free_port(), &apps).await;
@@ -93,7 +93,7 @@ async fn ls_02_hd_01_the_demo_accepts_other_apps_at_the_given_addresses() {
 
 /// The callback waits for the database lock when the signal arrives.
 #[actix_web::test]
-async fn ds_08_a_login_in_progress_is_completed_before_the_demo_ends() {
+async fn a_login_in_progress_is_completed_before_the_demo_ends() {
     let folder = tempfile::tempdir().unwrap();
     let demo = Demo::start(folder.path(), free_port()).await;
     let (browser, login) = (demo.browser(), demo.login("dev"));
