@@ -20,7 +20,7 @@ const broker = createBrokerClient({
   },
 });
 
-// What the address and the storage say about how this tab gets its session; later they say nothing.
+// How this tab gets its session: read from the address and the storage before the client changes them.
 const cameBack = noteReturn();
 const reloaded = Object.keys(sessionStorage).some((name) => name === `token-broker::${config.clientId}`);
 /** @returns {import('./views/tabs.js').Arrival} */
@@ -39,7 +39,7 @@ let moves = cameBack;
 
 /** @param {AuthState} state */
 const render = (state) => {
-  // The same person, the same way out: only parts change, and the focus stays where it is.
+  // Same user or same signed-out state: update only parts, so that the focus stays where it is.
   const screen = state.status === 'signed-in' ? `in ${state.user.id}` : JSON.stringify(state);
   if (screen === shown) {
     if (view && state.status === 'signed-in') view.update(state);
@@ -79,7 +79,7 @@ const show = (title, nodes) => {
 broker.subscribe(render);
 broker.ready();
 setInterval(() => { if (!document.hidden) view?.tick(); }, 1000);
-// Back from the provider by the browser's own button: the page is as it was left, with a busy button.
+// After the browser's back button at the provider, the page is restored as it was left, with a busy button.
 addEventListener('pageshow', (event) => {
   if (event.persisted) for (const busy of document.querySelectorAll('[aria-busy]')) busy.removeAttribute('aria-busy');
 });

@@ -1,6 +1,6 @@
 /**
- * What differs from one installation to the next. The broker serves its own version of this file, made of its
- * configuration; this one stands here for the types.
+ * What differs from one installation to the next. The broker serves its own version of this file, made from its
+ * configuration; this one exists for the types.
  *
  * @typedef {{ id: string, displayName: string }} Provider
  * @type {{ clientId: string, providers: Provider[], demoUsers: boolean }}

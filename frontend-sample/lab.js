@@ -1,6 +1,6 @@
 /**
- * Errors by hand. Each one is as real as a page can make it: where the broker can be made to refuse, it does,
- * and only an unreachable broker and the passing of a week are pretended.
+ * Errors by hand. Each one is as real as a page can make it: if the broker can be made to refuse, it does.
+ * Only an unreachable broker and the passing of a week are simulated.
  */
 import config from './config.js';
 import { leaveFor } from './leave.js';
@@ -11,7 +11,7 @@ const ARMED = 'sample:lab';
 let unreachable = false;
 let weekLater = false;
 
-/** The time as the client is to see it. */
+/** The time that the client sees. */
 export const now = () => Date.now() + (weekLater ? 8 * 86_400_000 : 0);
 
 /**
@@ -22,7 +22,7 @@ export const now = () => Date.now() + (weekLater ? 8 * 86_400_000 : 0);
 export const withFaults = (send) => async (input, init) => {
   if (unreachable) {
     unreachable = false;
-    throw new TypeError('pretended: no connection');
+    throw new TypeError('simulated: no connection');
   }
   const path = new URL(input instanceof Request ? input.url : input, location.href).pathname;
   const fault = path === '/api/get_token' && sessionStorage.getItem(ARMED);
@@ -40,7 +40,7 @@ const endElsewhere = async (broker) => {
 /** @param {BrokerClient} broker @param {string} [fault] */
 const loginWith = (broker, fault) => {
   if (fault) sessionStorage.setItem(ARMED, fault);
-  // `prompt`: or else a browser that is signed in at the broker would not see the provider at all
+  // Without `prompt`, a browser that is signed in at the broker would skip the provider
   return leaveFor(broker, { provider: config.providers[0]?.id, prompt: fault ? undefined : 'login' });
 };
 
@@ -63,7 +63,7 @@ export const experiments = [
   },
   {
     id: 'broker-down', title: 'Broker down',
-    how: 'The next request gets no answer (pretended). You stay signed in.',
+    how: 'The next request gets no answer (simulated). You stay signed in.',
     act: async (broker) => {
       unreachable = true;
       await broker.rotate();

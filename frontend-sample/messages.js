@@ -16,7 +16,7 @@ const known = {
   expired: login('Your session has run out.'),
   revoked: login('This session was ended from somewhere else.'),
   revocation_not_confirmed: login(
-    'You are signed out in this browser, but the broker could not be told; the token works until it expires.',
+    'You are signed out in this browser, but the broker could not be reached; the token works until it expires.',
     'Sign in to end it'),
 };
 
@@ -27,7 +27,7 @@ const known = {
  */
 export const adviceFor = (error, signedIn) => {
   if (error.name === 'NetworkError') {
-    // Signed out, the page's heading says the first half.
+    // When signed out, the page's heading already says that the broker cannot be reached.
     return retry(signedIn ? 'The broker cannot be reached. You are still signed in.' : 'Check the connection, or try again in a moment.');
   }
   if (error.name === 'LoginError' && error.code === 'temporarily_unavailable') {

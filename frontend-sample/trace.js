@@ -1,6 +1,6 @@
 /**
- * Writes down the hops of this tab's sign-in, for "How it works". It listens at the client's seams and keeps
- * names and sizes, never a credential: every value that proves something is masked before it is kept.
+ * Records the hops of this tab's sign-in for "How it works", by wrapping the client's `fetch` and `navigate`. It never
+ * keeps a credential: every secret value is masked before it is stored.
  */
 import { masked } from './dom.js';
 
@@ -26,7 +26,7 @@ const add = (hop, key = ATTEMPT) => keep(key, [...read(key), hop]);
 
 /** How this session came to this tab. */
 export const hops = () => read(KEPT);
-/** The last attempt since then, if it came back without a session; one that was left at the provider says nothing. */
+/** The last attempt since then, if it returned without a session; one that was abandoned at the provider is not shown. */
 export const failedHops = () => read(ATTEMPT).length > 1 ? read(ATTEMPT) : [];
 
 let redeemed = false;
@@ -44,7 +44,7 @@ export const noteLogin = (url) => {
 export const noteReturn = () => {
   const answer = Object.fromEntries(new URLSearchParams(location.search));
   if (!('state' in answer) || !read(ATTEMPT).length) return false;
-  // The browser counts redirects only where none has left this origin: then the provider was not asked.
+  // The browser counts redirects only if none has left this origin: then the provider was not asked.
   const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
   const asked = !visit?.redirectCount;
   if (asked) {
@@ -52,10 +52,10 @@ export const noteReturn = () => {
     add({ from: 'broker', to: 'provider', what: '303 to the provider',
       detail: [`provider = ${provider}`, 'its own state, nonce and PKCE', 'this page never sees them'] });
     add({ from: 'provider', to: 'broker', what: 'GET /oauth2_callback',
-      detail: 'error' in answer ? ['no session came of it'] : ['code for tokens, with the client secret', 'both stay at the broker'] });
+      detail: 'error' in answer ? ['no session was created'] : ['code for tokens, with the client secret', 'both stay at the broker'] });
   }
   add({ from: 'broker', to: 'app', what: `303 to ${location.origin}/`,
-    detail: [...lines(answer), ...(asked ? [] : ['signed in at the broker already:', 'no provider was asked'])] });
+    detail: [...lines(answer), ...(asked ? [] : ['already signed in at the broker:', 'no provider was asked'])] });
   return true;
 };
 

@@ -1,8 +1,9 @@
 //! Every way a request can fail: one table of stable codes with status and public text.
 //!
-//! The public text goes to the caller; the cause goes to the log only. Three-valued answers: when a store or a
-//! provider cannot answer, the code is [`ErrorCode::TemporarilyUnavailable`] (503), never one that says
-//! "invalid".
+//! The public text goes to the caller; the cause goes to the log only. When a store or a provider cannot
+//! answer, the code is [`ErrorCode::TemporarilyUnavailable`] (503), which means "unknown, retry", never "invalid".
+//!
+//! Each text says what is wrong and, unless that is obvious, what to do.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,33 +12,33 @@ type Cause = Box<dyn StdError + Send + Sync>;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $redirect:literal, $text:literal;)*) => {
-        /// A stable error code: the member `error` of OAuth-shaped answers, `code` of problem details.
+        /// A stable error code: the member `error` of OAuth error responses, `code` of problem details (RFC 9457).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
             $($(#[$doc])* $name,)*
         }
 
         impl ErrorCode {
-            /// Every code, for tests and documentation.
+            /// All codes, for tests and documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The code as it is sent.
+            /// The code as text, as it appears in responses.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
 
-            /// The HTTP status it is sent with.
+            /// The HTTP status of the response.
             pub fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// The `error` of a redirect to the SPA: from the closed list of RFC 6749 section 4.1.2.1 and
+            /// The `error` parameter of a redirect to the SPA, from the closed list of RFC 6749 section 4.1.2.1 and
             /// OpenID Connect Core section 3.1.2.6.
             pub fn redirect_code(self) -> &'static str {
                 match self { $(Self::$name => $redirect,)* }
             }
 
-            /// One sentence for whoever must act.
+            /// The text for the caller: what is wrong, then what to do.
             pub fn public_text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -47,63 +48,65 @@ macro_rules! error_codes {
 
 error_codes! {
     /// A parameter is missing, repeated, malformed or not allowed.
-    InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed.";
+    InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed. Check its parameters.";
     /// The client is unknown, disabled or failed to authenticate.
-    InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service.";
-    /// The one-time key is unknown, used, expired or not proven; deliberately not said which.
-    InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the proof does not match. Sign in again.";
-    /// The bearer token is unknown, expired or revoked; deliberately not said which.
+    InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service. Check the client_id.";
+    /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say which.
+    InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier does not match. Sign in again.";
+    /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
+    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter resource.";
+    /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
-    MissingToken = "missing_token", 401, "access_denied", "This address needs a bearer token in the Authorization header.";
-    /// The callback does not belong to a login that this browser began.
-    InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was begun in another browser.";
-    /// The callback came from another provider than the login went to (RFC 9207).
-    IssuerMismatch = "issuer_mismatch", 400, "invalid_request", "The answer came from another provider than the one this sign-in was sent to.";
-    /// The person, or the provider on their behalf, said no.
+    MissingToken = "missing_token", 401, "access_denied", "A bearer token is required. Send it in the Authorization header.";
+    /// The callback does not belong to a login that this browser started.
+    InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was started in another browser. Sign in again.";
+    /// The callback came from a different provider than the one the login was sent to (RFC 9207).
+    IssuerMismatch = "issuer_mismatch", 400, "invalid_request", "The response came from a different provider than the one this sign-in was sent to. Sign in again.";
+    /// The user cancelled the sign-in, or the provider or the broker refused the account.
     AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled or this account may not sign in.";
-    /// `prompt=none` was asked for and the person would have to sign in.
-    LoginRequired = "login_required", 403, "login_required", "Nobody is signed in, and no page may be shown.";
-    /// `prompt=none` was asked for and the person would have to answer something.
-    InteractionRequired = "interaction_required", 403, "interaction_required", "The provider asks the person to answer a question.";
-    /// `prompt=none` was asked for and the person would have to consent.
-    ConsentRequired = "consent_required", 403, "consent_required", "The provider asks the person for consent.";
-    /// `prompt=none` was asked for and the person would have to choose an account.
-    AccountSelectionRequired = "account_selection_required", 403, "account_selection_required", "The provider asks the person to choose an account.";
-    /// The sign-in was weaker or older than asked for (RFC 9470).
-    InsufficientUserAuthentication = "insufficient_user_authentication", 403, "unmet_authentication_requirements", "A fresher or stronger sign-in is needed.";
+    /// `prompt=none` was requested, but the user is not signed in at the provider.
+    LoginRequired = "login_required", 403, "login_required", "The user is not signed in and prompt=none forbids showing a page. Sign in without prompt=none.";
+    /// `prompt=none` was requested, but the provider needs input from the user.
+    InteractionRequired = "interaction_required", 403, "interaction_required", "The provider needs input from the user and prompt=none forbids showing a page. Sign in without prompt=none.";
+    /// `prompt=none` was requested, but the provider needs the consent of the user.
+    ConsentRequired = "consent_required", 403, "consent_required", "The provider needs the consent of the user and prompt=none forbids showing a page. Sign in without prompt=none.";
+    /// `prompt=none` was requested, but the user has to choose an account at the provider.
+    AccountSelectionRequired = "account_selection_required", 403, "account_selection_required", "The user has to choose an account and prompt=none forbids showing a page. Sign in without prompt=none.";
+    /// The sign-in was weaker or older than requested (RFC 9470).
+    InsufficientUserAuthentication = "insufficient_user_authentication", 403, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
     /// The token lacks a scope (RFC 6750 section 3.1).
-    InsufficientScope = "insufficient_scope", 403, "invalid_scope", "The access token does not have the needed scope.";
-    /// A login was started by something else than a navigation of the browser's window.
-    NotANavigation = "not_a_navigation", 403, "invalid_request", "Open this address in the browser's window; it cannot be fetched, framed or prefetched.";
+    InsufficientScope = "insufficient_scope", 403, "invalid_scope", "The access token does not have the required scope. Use a token with that scope.";
+    /// A login was not started by a navigation of the browser window.
+    NotANavigation = "not_a_navigation", 403, "invalid_request", "This address cannot be fetched, framed or prefetched. Open it in the browser window.";
     /// The `Origin` is not one of the client's.
-    OriginNotAllowed = "origin_not_allowed", 403, "invalid_request", "This origin is not registered for the client.";
-    /// There is nothing at this address, or nothing of the caller's.
-    NotFound = "not_found", 404, "invalid_request", "There is nothing here.";
+    OriginNotAllowed = "origin_not_allowed", 403, "invalid_request", "This origin is not registered for the client. Add it to the origins of the client.";
+    /// This address does not exist, or what it names does not belong to the caller.
+    NotFound = "not_found", 404, "invalid_request", "Not found.";
     /// The address exists, the method does not.
-    MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "This method is not allowed here; see the Allow header.";
+    MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "This method is not allowed here. Use one of the methods in the Allow header.";
     /// The request did not arrive in time.
-    RequestTimeout = "request_timeout", 408, "temporarily_unavailable", "The request did not arrive in time.";
+    RequestTimeout = "request_timeout", 408, "temporarily_unavailable", "The request did not arrive in time. Try again.";
     /// The body is too large.
-    ContentTooLarge = "content_too_large", 413, "invalid_request", "The request body is too large.";
+    ContentTooLarge = "content_too_large", 413, "invalid_request", "The request body is too large. Send a smaller one.";
     /// The address is too long.
-    UriTooLong = "uri_too_long", 414, "invalid_request", "The address is too long.";
-    /// The body is of another media type.
-    UnsupportedMediaType = "unsupported_media_type", 415, "invalid_request", "Send application/json or application/x-www-form-urlencoded.";
-    /// The request was meant for another host.
-    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not answer for that host name.";
-    /// Too many requests from here.
-    RateLimited = "rate_limited", 429, "temporarily_unavailable", "Too many requests; wait and try again.";
-    /// A bug, or an answer that nobody foresaw.
-    ServerError = "server_error", 500, "server_error", "Something went wrong here. The request id leads to the details in the log.";
-    /// The provider answered what it must not answer.
-    ProviderError = "provider_error", 502, "temporarily_unavailable", "The sign-in provider gave an unusable answer.";
-    /// The provider's ID token was refused.
-    InvalidIdToken = "invalid_id_token", 502, "temporarily_unavailable", "The sign-in provider's ID token was refused.";
-    /// A store or the provider cannot be reached.
-    TemporarilyUnavailable = "temporarily_unavailable", 503, "temporarily_unavailable", "A part of the service cannot be reached at the moment; try again shortly.";
+    UriTooLong = "uri_too_long", 414, "invalid_request", "The address is too long. Use a shorter one.";
+    /// The body has an unsupported media type.
+    UnsupportedMediaType = "unsupported_media_type", 415, "invalid_request", "This media type is not supported. Send application/json or application/x-www-form-urlencoded.";
+    /// The request was sent to a host name that is not the broker's.
+    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not serve that host name. Use its public URL.";
+    /// Too many requests from this address.
+    RateLimited = "rate_limited", 429, "temporarily_unavailable", "Too many requests. Wait and try again.";
+    /// A bug, or an unexpected answer of a dependency.
+    ServerError = "server_error", 500, "server_error", "An internal error occurred. Report the request id, under which the details are logged.";
+    /// The provider's response is not what the standards or the configuration require.
+    ProviderError = "provider_error", 502, "temporarily_unavailable", "The sign-in provider sent an unusable response. Try again later.";
+    /// The provider's ID token failed verification.
+    InvalidIdToken = "invalid_id_token", 502, "temporarily_unavailable", "The sign-in provider's ID token failed verification. Sign in again.";
+    /// A store or the provider is unavailable.
+    TemporarilyUnavailable = "temporarily_unavailable", 503, "temporarily_unavailable", "The service is temporarily unavailable. Try again shortly.";
     /// The provider did not answer in time.
-    ProviderTimeout = "provider_timeout", 504, "temporarily_unavailable", "The sign-in provider did not answer in time.";
+    ProviderTimeout = "provider_timeout", 504, "temporarily_unavailable", "The sign-in provider did not respond in time. Try again shortly.";
 }
 
 impl fmt::Display for ErrorCode {
@@ -112,7 +115,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A failed request: a code and a fixed public text outside, the cause inside.
+/// A failed request: a code and a fixed text for the caller, and the cause for the log.
 #[derive(Debug)]
 pub struct Error {
     code: ErrorCode,
@@ -122,18 +125,19 @@ pub struct Error {
     cause: Option<Cause>,
 }
 
-/// The result of everything that can fail a request.
+/// The result of an operation that can fail a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The failure that `code` names, with its text from the table.
+    /// An error with this code and its text from the table.
     pub fn new(code: ErrorCode) -> Self {
-        let passes = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
-        let retry_after = passes.then_some(2);
+        let is_temporary = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
+        let retry_after = is_temporary.then_some(2);
         Self { code, detail: None, scope: None, retry_after, cause: None }
     }
 
-    /// Adds which parameter, and what to mend: a fixed text that holds nothing of the request.
+    /// Replaces the text for the caller: which parameter is wrong, and how to fix it. The text is fixed, so that it
+    /// never repeats any part of the request.
     pub fn detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
         self
@@ -145,7 +149,7 @@ impl Error {
         self
     }
 
-    /// Adds after how many seconds another try makes sense.
+    /// Sets the number of seconds after which a retry makes sense.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
@@ -156,12 +160,12 @@ impl Error {
         Self::new(ErrorCode::InvalidRequest).detail(detail)
     }
 
-    /// Shorthand: `insufficient_scope`, with the scope that is missing.
+    /// Shorthand: `insufficient_scope` with the missing scope.
     pub fn insufficient_scope(scope: &'static str) -> Self {
         Self { scope: Some(scope), ..Self::new(ErrorCode::InsufficientScope) }
     }
 
-    /// The code.
+    /// The error code.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
@@ -176,7 +180,7 @@ impl Error {
         self.scope
     }
 
-    /// Seconds for `Retry-After`, where another try makes sense.
+    /// Seconds for `Retry-After`, if a retry makes sense.
     pub fn retry_after_seconds(&self) -> Option<u32> {
         self.retry_after
     }

@@ -1,36 +1,35 @@
 //! From a configuration to a running broker: used by `serve`, by `demo` and by every test.
 //!
-//! Starting needs neither database nor key store nor provider: what is away is reported, and used as soon as
-//! it is back.
+//! The broker starts without its database, key store and providers: an unreachable one is reported, and used as soon
+//! as it can be reached.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::KeepAlive;
 use actix_web::{HttpServer, rt, web};
-use chrono::TimeDelta;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::http::{self, HttpSettings, Sample};
-use crate::key_store::{KeyStore, KeyStoreSettings};
+use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::state::audit_trail::{AuditTrail, audit_trail};
 use crate::state::health::HealthMemory;
 use crate::state::last_use::LastUses;
 use crate::state::late_revocations::LateRevocations;
-use crate::state::limits::{LimitSettings, RateLimits};
+use crate::state::limits::RateLimits;
 use crate::state::server_keys::ServerKeys;
-use crate::state::{Broker, ClientRegistry, Lifetimes};
-use crate::storage::{Storage, StorageSettings};
+use crate::state::{Broker, ClientRegistry};
+use crate::storage::Storage;
 use crate::tasks::Tasks;
+use crate::telemetry::metrics;
 
-/// Where time and randomness come from.
+/// The sources of time and randomness.
 #[derive(Clone)]
 pub struct Environment {
     /// The clock.
@@ -49,7 +48,7 @@ impl Environment {
 /// Why the broker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Another program listens there, or the address is not this machine's.
+    /// Another program listens on the address, or this machine does not have it.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
         /// The address.
@@ -57,12 +56,12 @@ pub enum StartError {
         /// Why.
         cause: std::io::Error,
     },
-    /// A setting that only the part itself can judge.
+    /// A part cannot be built from its settings.
     #[error("{key}: {cause}")]
     Setting {
-        /// The configuration key.
+        /// The section of the configuration.
         key: &'static str,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -80,25 +79,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens.
+    /// The address of the public listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener, if there is one.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin_addr
     }
 
-    /// Stops the broker from elsewhere: requests under way are finished.
+    /// Stops the broker from another thread; requests in flight are finished.
     pub fn handle(&self) -> ServerHandle {
         self.public.handle()
     }
 
-    /// Serves until SIGTERM or the handle stops it, and then finishes what is under way; SIGINT ends it at once.
+    /// Serves until SIGTERM or the handle stops it, then finishes requests in flight; SIGINT ends it at once.
     ///
     /// # Errors
-    /// What the listeners could not survive.
+    /// A listener failed.
     pub async fn run(self) -> std::io::Result<()> {
         let Self { public, admin, broker, tasks, .. } = self;
         let tasks = tasks.spawn();
@@ -117,7 +116,7 @@ impl Server {
     }
 }
 
-/// The framework hears the signal, too: it accepts no new connections and waits for the requests in flight.
+/// The framework also handles the signal: it accepts no new connections and waits for the requests in flight.
 async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
     #[cfg(unix)]
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -130,10 +129,10 @@ async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
     }
 }
 
-/// Puts the parts together and binds the sockets; connects nothing yet.
+/// Builds the parts and binds the sockets; connects to nothing yet.
 ///
 /// # Errors
-/// A setting that a part refuses, or an address that cannot be listened on.
+/// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let public = bind(config.server.listen)?;
     let admin = config.server.admin_listen.map(bind).transpose()?;
@@ -160,10 +159,10 @@ fn serve_public(
     Ok(HttpServer::new(move || http::public_app(broker.clone(), settings.clone()))
         .workers(workers)
         .max_connections(config.server.max_connections / workers + 1)
-        // Only the first head of a connection has a deadline: without keep-alive there is no other.
+        // Only the first request head of a connection has a deadline: without keep-alive there is no other.
         .keep_alive(KeepAlive::Disabled)
         .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(config.server.shutdown_timeout_seconds.into())
+        .shutdown_timeout(config.server.shutdown_timeout.as_secs())
         .listen(listener)?
         .run())
 }
@@ -173,27 +172,13 @@ fn serve_admin(
     settings: web::Data<HttpSettings>,
     listener: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let metrics = web::Data::new(metrics_recorder());
+    let metrics = web::Data::new(metrics::recorder());
     Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
         .workers(1)
         .disable_signals()
         .client_request_timeout(Duration::from_secs(10))
         .listen(listener)?
         .run())
-}
-
-/// The process's metrics: recorded once, shown by every admin listener of this process.
-pub(crate) fn metrics_recorder() -> PrometheusHandle {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    let install = || {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            tracing::warn!("another recorder has the metrics; /metrics stays empty");
-        }
-        handle
-    };
-    RECORDER.get_or_init(install).clone()
 }
 
 fn cores() -> usize {
@@ -209,22 +194,17 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         clients: ClientRegistry::new(config.clients.clone()),
         providers: Providers::new(config.providers.clone(), clock.clone())
             .map_err(|cause| setting("providers")(cause.into()))?,
-        storage: Storage::new(&storage_settings(config))
-            .map_err(|cause| setting("database.url")(cause.into()))?,
-        key_store: KeyStore::new(&key_store_settings(config), clock.clone())
-            .map_err(|cause| setting("key_store.url")(cause.into()))?,
+        storage: Storage::new(&config.database).map_err(|cause| setting("database")(cause.into()))?,
+        key_store: KeyStore::new(&config.key_store, clock.clone())
+            .map_err(|cause| setting("key_store")(cause.into()))?,
         keys: ServerKeys::new(config.server_keys.ring.clone()),
-        lifetimes: Lifetimes {
-            one_time_key: seconds(config.tokens.one_time_key_seconds),
-            api_token: seconds(config.tokens.api_token_seconds),
-            session: seconds(config.tokens.session_seconds),
-        },
-        live_tokens_per_user: config.tokens.live_tokens_per_user,
+        lifetimes: config.lifetimes,
+        live_tokens_per_user: config.live_tokens_per_user,
         audit,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),
         health: HealthMemory::default(),
-        limits: RateLimits::new(limit_settings(config), &clock),
+        limits: RateLimits::new(config.limits, &clock),
         stopping: AtomicBool::new(false),
         clock,
         entropy,
@@ -232,12 +212,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
 }
 
 fn http_settings(config: &Config) -> HttpSettings {
-    HttpSettings {
-        trusted_proxies: config.server.trusted_proxies.clone(),
-        host_names: config.server.host_names.clone(),
-        docs_public: config.docs.public,
-        sample: sample(config),
-    }
+    HttpSettings { sample: sample(config), ..config.http.clone() }
 }
 
 fn sample(config: &Config) -> Option<Sample> {
@@ -246,40 +221,6 @@ fn sample(config: &Config) -> Option<Sample> {
         config.providers.iter().map(|provider| (provider.id.as_str(), provider.display_name.as_str()));
     let demo_users = config.mode == Mode::Development;
     Some(Sample::new(client, providers, demo_users, config.sample.folder.clone()))
-}
-
-/// What the storage must be told; how long it may wait is no setting.
-pub fn storage_settings(config: &Config) -> StorageSettings {
-    StorageSettings {
-        url: config.database.url.clone(),
-        pool_size: config.database.pool_size,
-        wait: Duration::from_secs(2),
-        statement_timeout: Duration::from_secs(5),
-        synchronous_full: config.database.synchronous_full,
-    }
-}
-
-fn key_store_settings(config: &Config) -> KeyStoreSettings {
-    KeyStoreSettings {
-        key_prefix: config.key_store.key_prefix.clone(),
-        capacity: config.key_store.capacity,
-        ..KeyStoreSettings::new(config.key_store.url.clone())
-    }
-}
-
-fn limit_settings(config: &Config) -> LimitSettings {
-    let limits = &config.limits;
-    LimitSettings {
-        logins: limits.login_per_minute,
-        callbacks: limits.callback_per_minute,
-        failed_redemptions: limits.failed_redemptions_per_minute,
-        failed_tokens: limits.failed_tokens_per_minute,
-        failed_logout_tokens: limits.failed_logout_tokens_per_minute,
-    }
-}
-
-fn seconds(number: u32) -> TimeDelta {
-    TimeDelta::seconds(number.into())
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -1,45 +1,44 @@
-//! What a broker does beside answering: prepares the database, watches the stores, writes audit rows, purges
-//! what is dead.
+//! The background tasks of a broker: they prepare the database, watch the stores and the server keys, write audit
+//! rows, and purge expired rows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::rt::{self, task::JoinHandle};
 use actix_web::web;
-use chrono::TimeDelta;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::{Config, Problems, PurgeConfig, ServerKeysFile};
-use crate::server::metrics_recorder;
+use crate::config::{Config, Problems, PurgeSettings, ServerKeysFile};
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
 use crate::state::key_change;
 use crate::storage::{Backend, Storage};
+use crate::telemetry::metrics;
 
-/// How long to wait before asking a database again that was away.
+/// How long to wait before retrying an unavailable database.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// How often the stores are asked whether they work.
+/// How often the health of the stores is checked.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// How often the file of the server keys is looked at.
+/// How often the file of the server keys is read.
 const SERVER_KEYS: Duration = Duration::from_secs(1);
 
-/// How long the last audit rows may take when the broker stops.
+/// How long writing the last rows may take when the broker stops.
 const LAST_ROWS: Duration = Duration::from_secs(3);
 
-/// The tasks, not begun yet.
+/// The tasks, not started yet.
 pub(crate) struct Tasks {
     broker: web::Data<Broker>,
-    purge: PurgeConfig,
+    purge: PurgeSettings,
     server_keys: Option<ServerKeysFile>,
     audit_writer: AuditWriter,
 }
 
-/// The tasks, under way.
+/// The running tasks.
 pub(crate) struct RunningTasks {
     broker: web::Data<Broker>,
     endless: Vec<JoinHandle<()>>,
@@ -79,13 +78,13 @@ impl Tasks {
 }
 
 impl RunningTasks {
-    /// Ends the tasks; the sessions, rows and notes that wait are written first, for a bounded time.
+    /// Stops the tasks. Waiting revocations, audit rows and last-use times are written first, within [`LAST_ROWS`].
     pub(crate) async fn finish(self) {
         self.endless.iter().for_each(JoinHandle::abort);
         let Self { broker, audit_writer, stop, .. } = self;
         let last = async {
             let _ = broker.late_revocations.end(&broker).await;
-            let _ = stop.send(()); // behind them: they leave rows, too
+            let _ = stop.send(()); // after the revocations, which also write audit rows
             tokio::join!(audit_writer, broker.last_uses.write(&broker.storage))
         };
         let _ = tokio::time::timeout(LAST_ROWS, last).await;
@@ -93,9 +92,9 @@ impl RunningTasks {
     }
 }
 
-/// Samples wait for a scrape that may never come: this folds them together.
+/// Drains histogram buffers: without a scrape they would grow without bound.
 async fn keep_metrics_small() {
-    let metrics = metrics_recorder();
+    let metrics = metrics::recorder();
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
@@ -103,10 +102,10 @@ async fn keep_metrics_small() {
     }
 }
 
-/// Says in the log when a store goes away and when it is back, from the start on, whether or not anybody asks.
+/// Logs when a store becomes unavailable and when it recovers, independently of requests.
 async fn watch_stores(broker: web::Data<Broker>) {
-    let mut away = BTreeSet::new();
-    // A SQLite file that has just been made gets its tables first.
+    let mut unavailable = BTreeSet::new();
+    // A new SQLite file gets its tables first.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut every = tokio::time::interval(WATCH);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,34 +113,34 @@ async fn watch_stores(broker: web::Data<Broker>) {
         every.tick().await;
         for Part { name, problem } in stores(&broker).await {
             match problem {
-                Some(problem) if away.insert(name.clone()) => {
-                    tracing::warn!(part = name, problem, "a part of the service does not work");
+                Some(problem) if unavailable.insert(name.clone()) => {
+                    tracing::warn!(part = name, problem, "a part of the service is unavailable");
                 }
-                None if away.remove(&name) => tracing::info!(part = name, "works again"),
+                None if unavailable.remove(&name) => tracing::info!(part = name, "recovered"),
                 _ => {}
             }
         }
     }
 }
 
-/// Reads the server keys again when their file has changed, and when SIGHUP asks for it.
+/// Reloads the server keys when their file changes and on SIGHUP.
 async fn watch_server_keys(broker: web::Data<Broker>, file: Option<ServerKeysFile>) {
     let mut every = tokio::time::interval(SERVER_KEYS);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hang_up = HangUp::listen();
     let mut seen: Option<Result<SecretString, Problems>> = None;
     loop {
-        let asked = tokio::select! {
+        let requested = tokio::select! {
             _ = every.tick(), if file.is_some() => false,
             () = hang_up.heard() => true,
         };
         let Some(file) = file.clone() else {
-            tracing::warn!("the server keys come from the environment: they change with the next start only");
+            tracing::warn!("the server keys come from the environment; restart the broker to change them");
             continue;
         };
         let known = file.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || known.read()).await else { continue };
-        if !asked && seen.as_ref().is_some_and(|seen| is_same(seen, &read)) {
+        if !requested && seen.as_ref().is_some_and(|seen| is_same(seen, &read)) {
             continue;
         }
         match read.as_ref().map_err(Problems::clone).and_then(|text| file.ring(text)) {
@@ -160,7 +159,7 @@ fn is_same(one: &Result<SecretString, Problems>, other: &Result<SecretString, Pr
     }
 }
 
-/// SIGHUP, which would end the process if nobody listened.
+/// SIGHUP, which would end the process without a handler.
 struct HangUp {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,
@@ -185,8 +184,8 @@ impl HangUp {
     }
 }
 
-/// Brings a SQLite file up to date; of PostgreSQL, where the server's role should not change the schema, it only
-/// says what is missing. Waits for a database that is away.
+/// Migrates a SQLite file. For PostgreSQL, where the server's role should not be allowed to change the schema, it only
+/// reports missing migrations. Waits until the database is available.
 async fn prepare_database(storage: &Storage) {
     let migrate = storage.backend() == Backend::Sqlite;
     loop {
@@ -194,7 +193,7 @@ async fn prepare_database(storage: &Storage) {
         match outcome {
             Ok(names) if names.is_empty() => return,
             Ok(names) if migrate => {
-                tracing::info!(migrations = names.join(" "), "the database schema is up to date now");
+                tracing::info!(migrations = names.join(" "), "migrated the database schema");
                 return;
             }
             Ok(names) => tracing::error!(
@@ -207,20 +206,20 @@ async fn prepare_database(storage: &Storage) {
     }
 }
 
-async fn purge_for_ever(broker: &Broker, settings: &PurgeConfig) {
-    let mut every = tokio::time::interval(Duration::from_secs(settings.interval_seconds.into()));
+async fn purge_for_ever(broker: &Broker, settings: &PurgeSettings) {
+    let mut every = tokio::time::interval(settings.interval);
     loop {
         every.tick().await;
         let now = broker.clock.now();
-        let audit_before = now - TimeDelta::days(settings.audit_days.into());
+        let audit_before = now - settings.audit_kept;
         match broker.storage.purge(now, audit_before, Storage::PURGE_BATCH).await {
             Ok(purged) => tracing::info!(
                 tokens = purged.tokens,
                 sessions = purged.sessions,
                 audit_events = purged.audit_events,
-                "purged what is dead"
+                "purged expired rows"
             ),
-            Err(error) => tracing::warn!(%error, "nothing was purged; trying again at the next turn"),
+            Err(error) => tracing::warn!(%error, "the purge failed; the next one is at the usual interval"),
         }
     }
 }

@@ -1,20 +1,23 @@
-//! Logs: one line an event, JSON for machines or a plain line for people.
+//! Logs and metrics. A log has one line per event: JSON for machines or plain text for people.
 //!
-//! What reaches a log is bounded here, whatever the caller passed: texts are cut at 256 characters, control
-//! characters are escaped, and libraries are held at `info`, because their finer levels print headers, bodies
-//! and commands, which hold credentials.
+//! Log lines are made safe here, whatever the caller passed: texts are cut at 256 characters, control characters
+//! are escaped, and libraries never log below `info`, because their finer levels print headers, bodies and commands,
+//! which contain credentials.
+
+pub mod metrics;
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::SecondsFormat;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 use tracing_log::NormalizeEvent;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
@@ -22,36 +25,75 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::config::LogFormat;
 use crate::domain::clock::Clock;
+use crate::domain::display::is_unsafe;
 
 /// The longest text of a field, in characters.
 const TEXT_LIMIT: usize = 256;
 
-/// Our own modules' events; everything else comes from libraries.
+/// The crate whose events may be finer than `info`; all other events come from libraries.
 const OWN: &str = "token_broker";
 
-/// Whether `directives` is a filter, as in `info,token_broker::flow=debug`.
-pub fn is_filter(directives: &str) -> bool {
-    EnvFilter::try_new(directives).is_ok()
+/// What is written to standard error.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Which events are written.
+    pub filter: LogFilter,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line, for machines.
+    Json,
+    /// Plain text, for people.
+    Pretty,
+}
+
+/// Which events are written, as `tracing` directives: `info,token_broker::flow=debug`.
+#[derive(Debug, Clone)]
+pub struct LogFilter(String);
+
+/// The text is no list of `tracing` directives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a level or a list of module=level, as in info,token_broker=debug")]
+pub struct InvalidLogFilter;
+
+impl FromStr for LogFilter {
+    type Err = InvalidLogFilter;
+
+    fn from_str(directives: &str) -> Result<Self, Self::Err> {
+        // A single word must be a level: as a target it would silence everything else.
+        let is_level = |text: &str| !text.trim().is_empty() && text.trim().parse::<LevelFilter>().is_ok();
+        let is_directive = |directive: &str| match directive.split_once('=') {
+            Some((target, level)) => !target.trim().is_empty() && is_level(level),
+            None => is_level(directive),
+        };
+        let is_valid = directives.split(',').all(is_directive) && directives.parse::<Targets>().is_ok();
+        if is_valid { Ok(Self(directives.to_owned())) } else { Err(InvalidLogFilter) }
+    }
 }
 
 /// Sends every event of this process to standard error.
 ///
 /// # Errors
 ///
-/// The process logs already.
-pub fn init(format: LogFormat, filter: &str, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
-    match format {
+/// The process already has a log.
+pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
+    let filter = &settings.filter.0;
+    match settings.format {
         LogFormat::Json => json(filter, clock, std::io::stderr).try_init(),
         LogFormat::Pretty => pretty(filter, clock, std::io::stderr).try_init(),
     }
 }
 
-/// A subscriber that writes one JSON object a line to `writer`.
+/// A subscriber that writes one JSON object per line to `writer`.
 ///
 /// Members: `timestamp` (RFC 3339, UTC, microseconds), `level`, `target`, then the fields of the event and of
-/// the spans around it; of two with one name the inner one counts.
+/// its spans. If two fields have the same name, the inner one wins. A filter that cannot be parsed means `info`.
 pub fn json<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -60,7 +102,7 @@ where
     tracing_subscriber::registry().with(lines)
 }
 
-/// A subscriber that writes lines for people to `writer`.
+/// A subscriber that writes plain text lines to `writer`. A filter that cannot be parsed means `info`.
 pub fn pretty<W>(filter: &str, clock: Arc<dyn Clock>, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -75,7 +117,7 @@ where
     tracing_subscriber::registry().with(lines)
 }
 
-/// Replaces the default report of a panic, which quotes the panic's message, by an event without it.
+/// Replaces the default panic report, which quotes the message of the panic, with an event that does not.
 pub fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -85,11 +127,11 @@ pub fn install_panic_hook() {
 }
 
 /// Configuration checks the filter before; an unusable one means `info`.
-fn directives(filter: &str) -> EnvFilter {
-    EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"))
+fn directives(filter: &str) -> Targets {
+    filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
-/// Whether an event of this kind may be written whatever the filter says (ER-03).
+/// Whether an event of this kind may be written whatever the filter says.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.target().split("::").next() == Some(OWN)
 }
@@ -147,7 +189,7 @@ where
         };
         if let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');
-            // There is nowhere to report that the log cannot be written.
+            // If the log cannot be written, there is nowhere to report it.
             let _ = self.writer.make_writer_for(metadata).write_all(&text);
         }
     }
@@ -157,7 +199,7 @@ fn timestamp(clock: &dyn Clock) -> String {
     clock.now().to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Fields as JSON members, cleaned.
+/// Fields as JSON members, sanitised.
 #[derive(Default)]
 struct JsonFields(Map<String, Value>);
 
@@ -165,7 +207,7 @@ impl JsonFields {
     fn insert(&mut self, field: &Field, value: impl Into<Value>) {
         match field.name() {
             name if name.starts_with("log.") => {}
-            // The line has members of its own by these names.
+            // The line itself has members with these names.
             name @ ("timestamp" | "level" | "target") => {
                 self.0.insert(format!("{name}_"), value.into());
             }
@@ -202,7 +244,7 @@ impl Visit for JsonFields {
     }
 }
 
-/// A text of bounded length in which nothing ends the line, steers a terminal or turns the text around.
+/// A text of bounded length without characters that end the line, control a terminal or reverse the text.
 #[derive(Default)]
 struct Clean {
     text: String,
@@ -212,7 +254,7 @@ struct Clean {
 impl Clean {
     fn text(text: fmt::Arguments<'_>) -> String {
         let mut clean = Self::default();
-        // Stops early, on purpose, when the text is full.
+        // An error only means that the text is full.
         let _ = clean.write_fmt(text);
         clean.text
     }
@@ -229,18 +271,13 @@ impl fmt::Write for Clean {
                 return Err(fmt::Error);
             }
             self.characters += 1;
-            if steers(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
+            if is_unsafe(c) { self.text.extend(c.escape_default()) } else { self.text.push(c) }
         }
         Ok(())
     }
 }
 
-fn steers(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-}
-
-/// Fields as `name=value`, cleaned.
+/// Fields as `name=value`, sanitised.
 struct CleanFields;
 
 impl<'w> FormatFields<'w> for CleanFields {
@@ -307,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn er_05_a_line_is_one_json_object_with_the_fields_of_its_spans() {
+    fn a_line_is_one_json_object_with_the_fields_of_its_spans() {
         let lines = logged_as_json("info", || {
             let request = tracing::info_span!("request", request_id = "r1", user = tracing::field::Empty);
             let _entered = request.enter();
@@ -322,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn er_05_control_characters_are_escaped_and_foreign_text_is_cut() {
+    fn control_characters_are_escaped_and_foreign_text_is_cut() {
         let hostile = "a\r\nb\u{1b}[31m\u{9b}\u{202e}\u{2028}\0";
         let long = "ü".repeat(100_000);
         let lines = logged_as_json("info", || tracing::info!(hostile, ?long, "{hostile}"));
@@ -338,12 +375,12 @@ mod tests {
         });
         let lines = lines.take();
         assert_eq!(lines.len(), 1);
-        assert!(!lines[0].chars().any(steers), "{lines:?}");
+        assert!(!lines[0].chars().any(is_unsafe), "{lines:?}");
         assert!(lines[0].starts_with("2026-11-22T10:00:00.000042Z  INFO"), "{lines:?}");
     }
 
     #[test]
-    fn er_03_libraries_stay_at_info_whatever_the_filter_says() {
+    fn libraries_stay_at_info_whatever_the_filter_says() {
         let lines = logged_as_json("trace,hyper=trace,redis::aio=trace", || {
             tracing::trace!(target: "hyper::proto", "secret");
             tracing::debug!(target: "redis::aio", "secret");
@@ -356,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_a_panic_is_logged_without_its_message() {
+    fn a_panic_is_logged_without_its_message() {
         let before = std::panic::take_hook();
         install_panic_hook();
         let lines = logged_as_json("error", || {
@@ -371,7 +408,10 @@ mod tests {
 
     #[test]
     fn filters_are_checked() {
-        assert!(is_filter("info,token_broker::flow=debug"));
-        assert!(!is_filter("info,=x=y"));
+        assert!("info,token_broker::flow=debug".parse::<LogFilter>().is_ok());
+        assert!("warn".parse::<LogFilter>().is_ok());
+        for bad in ["", "verbose", "info,=x=y", "token_broker=loud", "info,token_broker"] {
+            assert_eq!(bad.parse::<LogFilter>().unwrap_err(), InvalidLogFilter, "{bad}");
+        }
     }
 }

@@ -100,14 +100,6 @@ fn files_and_functions_are_short() {
 }
 
 #[test]
-fn every_required_security_item_has_a_test() {
-    let named = security_items_in_test_names();
-    let list = read("tests/security-ids.txt");
-    let missing = list.lines().filter(|line| !line.starts_with('#') && !named.contains(*line));
-    assert_none(missing.map(|id| format!("{id}: no test carries it in its name")).collect());
-}
-
-#[test]
 fn nothing_is_left_for_later() {
     let later = Regex::new(&[r"\b(TO", "DO|FIX", "ME|XX", r"X)\b"].concat()).unwrap();
     assert_none(lines_that_match(&later, |_| true));
@@ -120,7 +112,7 @@ fn no_file_knows_the_machine_it_was_written_on() {
 }
 
 #[test]
-fn sc_01_packages_come_from_the_public_registries_only() {
+fn packages_come_from_the_public_registries_only() {
     let foreign = Regex::new(r#"^source = "|"resolved": ""#).unwrap();
     let public = Regex::new(
         r#"^source = "registry\+https://github\.com/rust-lang/crates\.io-index"|"resolved": "https://registry\.npmjs\.org/"#,
@@ -225,29 +217,6 @@ fn split_at_tests(text: &str) -> (&str, &str) {
 fn without_comments(text: &str) -> String {
     let code = text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line });
     code.collect::<Vec<_>>().join("\n")
-}
-
-/// The items, as `OK-04`, in the names of tests: `fn ok_04_…` in Rust, `test('OK-04 …')` in JavaScript.
-fn security_items_in_test_names() -> BTreeSet<String> {
-    let rust = Regex::new(r"\b[a-z]{2}_\d{2}_\w+").unwrap();
-    let javascript = Regex::new(r#"\b(?:test|it)\(\s*['"`]([^'"`]*)"#).unwrap();
-    let item = Regex::new(r"\b[A-Z]{2}-\d{2}\b").unwrap();
-    let mut items = BTreeSet::new();
-    for path in files("") {
-        if path.ends_with(".rs") {
-            let text = read(&path);
-            let tests = without_comments(if is_test(&path) { &text } else { split_at_tests(&text).1 });
-            for name in rust.find_iter(&tests) {
-                let words: Vec<&str> = name.as_str().split('_').collect();
-                items.extend(words.windows(2).map(|pair| pair.join("-").to_uppercase()));
-            }
-        } else if path.ends_with(".test.mjs") {
-            for name in javascript.captures_iter(&read(&path)) {
-                items.extend(item.find_iter(&name[1]).map(|item| item.as_str().to_owned()));
-            }
-        }
-    }
-    items
 }
 
 /// `path:line: text` for every line of the repository's text files that matches.

@@ -1,4 +1,4 @@
-/** axios (1.12 or later): its requests go through the client, and with them everything the client promises. */
+/** axios (1.12 or later): its requests go through the client, with all its guarantees. */
 import axios from 'axios';
 
 /**

@@ -8,7 +8,7 @@ import { FakeBroker } from './testing/broker.mjs';
 import { openPage } from './testing/page.mjs';
 import { createBrokerClient } from './token-broker.js';
 
-test('06 the token never goes along a redirect, not even when asked to follow', async (t) => {
+test('the token never goes along a redirect, not even when asked to follow', async (t) => {
   const seen = [];
   const serve = async (answer) => {
     const server = createServer(answer).listen(0, '127.0.0.1');

@@ -1,6 +1,5 @@
 /**
- * What `token-broker.js` takes and gives: the reference of the client, one line for each option, state, event,
- * method and error code.
+ * The reference of the client `token-broker.js`: one line for each option, state, event, method and error code.
  */
 /** A person, as `GET /api/me` describes them. */
 export interface User {
@@ -21,16 +20,16 @@ export interface Session {
   created_at: string;
   /** When it ends at the latest, however often the token is rotated. */
   expires_at: string;
-  /** When the person last proved who they are, where the provider says so. */
+  /** When the person last proved who they are, if the provider says so. */
   auth_time: string | null;
 }
 
 /** A session in the list of all sessions of the user: the current one first, then the newest. */
 export interface SessionEntry {
   id: string;
-  /** Whether it is the session that asks. */
+  /** Whether it is the session that sends the request. */
   current: boolean;
-  /** The browser and its machine as they name themselves: good for recognising, no proof. */
+  /** The browser and its machine, from its `User-Agent`: enough to recognise it, but no proof. */
   device: { name: string | null; kind: 'computer' | 'mobile' | 'other' | 'unknown' };
   created_at: string;
   /** When one of its tokens was last used, to within five minutes. */
@@ -51,7 +50,7 @@ export interface TokenTimes {
 }
 
 /**
- * Why nobody is signed in: `null` at first, `manual` after a logout here, `other-tab` after one in another tab,
+ * Why the user is signed out: `null` at first, `manual` after a logout here, `other-tab` after one in another tab,
  * `expired` after the token's lifetime, `revoked` when the broker ended the session before.
  */
 export type SignedOutReason = null | 'manual' | 'expired' | 'revoked' | 'other-tab';
@@ -60,25 +59,25 @@ export type SignedOutReason = null | 'manual' | 'expired' | 'revoked' | 'other-t
 interface Failure<Name extends string, Code extends string> extends Error {
   /** The kind of error. */
   name: Name;
-  /** What happened, in a word that does not change from release to release. */
+  /** A stable code, which does not change from release to release. */
   code: Code;
   /** The HTTP status of the broker's answer; 0 when there was none. */
   status: number;
-  /** Whether the same thing may work in a moment. */
+  /** Whether a retry may succeed. */
   retryable: boolean;
   /**
-   * Leads to the details in the broker's log: show it, so that people can name it. That of a `LoginError` is taken
-   * from the end of its `error_description`, where the broker writes "(code, request id)"; `message` is the rest.
+   * Identifies the details in the broker's log: show it, so that users can quote it. For a `LoginError` it is taken
+   * from the end of `error_description`, where the broker writes "(code, request id)"; `message` is the rest.
    */
   requestId: string | null;
 }
 
-/** A code that the broker may send and this list does not name. */
+/** A code of the broker that this list does not name. */
 type OtherCode = string & {};
 
-/** The login came back with an error, so there was nothing to redeem. A session that exists goes on. */
+/** The login came back with an error, so there was nothing to redeem. An existing session stays active. */
 export type LoginError = Failure<'LoginError',
-  /** The person, or the provider on their behalf, said no. */
+  /** The user or the provider refused. */
   | 'access_denied'
   /** The provider or the broker is down or too slow. */
   | 'temporarily_unavailable'
@@ -86,40 +85,40 @@ export type LoginError = Failure<'LoginError',
   | 'login_required' | 'interaction_required' | 'consent_required' | 'account_selection_required'
   /** The sign-in was older or weaker than asked for. */
   | 'unmet_authentication_requirements'
-  /** The broker had a fault. Whoever runs it finds the cause in its log, under `requestId`. */
+  /** The broker failed. Its log has the cause, under `requestId`. */
   | 'server_error'
-  /** The client is not allowed to do this, or asked for it wrongly. */
+  /** The client is not allowed to do this, or the request is invalid. */
   | 'invalid_request' | 'unauthorized_client' | 'invalid_scope'
   | OtherCode>;
 
-/** The one-time key could not be redeemed. Nothing is tried again by itself. */
+/** The one-time key could not be redeemed. The client does not retry. */
 export type HandoffError = Failure<'HandoffError',
-  /** The key is used, expired or of another login; the broker does not say which. */
+  /** The key was used, has expired, or belongs to another login; the broker does not say which. */
   | 'invalid_grant'
   /** This page's origin is not one of the client's. */
   | 'origin_not_allowed'
   | 'rate_limited' | 'temporarily_unavailable'
   | OtherCode>;
 
-/** About a session that is over, or not there. */
+/** The session is over, or there is none. */
 export type SessionError = Failure<'SessionError',
-  /** The token's time was up, and the broker said so. */
+  /** The token's lifetime was over, and the broker confirmed it. */
   | 'expired'
-  /** The broker ended the session before its time: signed out elsewhere, or by an administrator. */
+  /** The session was ended early: the user signed out elsewhere, or an administrator ended it. */
   | 'revoked'
   /** A method was called that needs a session. */
   | 'not_signed_in'
-  /** Signed out here; the broker could not be told, or did not agree. */
+  /** Signed out here, but the broker could not be reached or did not confirm. */
   | 'revocation_not_confirmed'>;
 
-/** No answer came, or not within ten seconds. Signs nobody out. */
+/** No answer came, or not within ten seconds. Does not sign the user out. */
 export type NetworkError = Failure<'NetworkError', 'network_error'>;
 
 /** The broker answered and refused. Only a 401 `invalid_token` ends the session. */
 export type ApiError = Failure<'ApiError',
   | 'invalid_token' | 'insufficient_scope' | 'not_found' | 'origin_not_allowed'
   | 'rate_limited' | 'temporarily_unavailable' | 'server_error'
-  /** `http_` and the status: somebody else than the broker answered, a proxy or the wrong server. */
+  /** `http_` and the status: something other than the broker answered, such as a proxy or the wrong server. */
   | `http_${number}`
   | OtherCode>;
 
@@ -133,7 +132,7 @@ export type ConfigError = Failure<'ConfigError',
 export type BrokerError = LoginError | HandoffError | SessionError | NetworkError | ApiError | ConfigError;
 
 /**
- * A plain object that is replaced, never changed. `error` is what went wrong last; an error beside `signed-in`
+ * A plain object that is replaced, never changed. `error` is the latest error; an error beside `signed-in`
  * (broker unreachable, a second login that failed) does not end the session.
  */
 export type AuthState =
@@ -147,7 +146,7 @@ export type AuthState =
  */
 export type BrokerEvent = 'change' | 'signed-in' | 'signed-out' | 'rotated' | 'error';
 
-/** What is kept in the storage: the token itself, its times, and who is signed in once the broker has said it. */
+/** What is kept in the storage: the token itself, its times, and the user and session once the broker has returned them. */
 export interface Grant {
   bearer: string;
   token: TokenTimes;
@@ -155,17 +154,17 @@ export interface Grant {
   session?: Session;
 }
 
-/** What the client needs of a storage; `localStorage` is one. */
+/** The methods of a storage that the client uses; `localStorage` is one. */
 export type TokenStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
 
 export interface BrokerOptions {
   /** Where the broker answers, with its path if it has one. Default: the origin of the page. */
   brokerUrl?: string;
-  /** May be left out where the broker knows one client only. */
+  /** May be omitted if the broker has only one client. */
   clientId?: string;
   /**
-   * Where the broker sends the browser after the login; must be registered for the client, exactly so. Default: `/` of
-   * the page's origin, or, where that is the broker's own, the only one that the client registered.
+   * Where the broker sends the browser after the login; must be registered for the client and match exactly. Default: `/`
+   * of the page's origin or, if that is the broker's own, the only one that the client registered.
    */
   redirectUri?: string;
   /**
@@ -177,11 +176,11 @@ export interface BrokerOptions {
   shareAcrossTabs?: boolean;
   /** The origins, beside the broker's own, that may get the token. */
   resourceOrigins?: string[];
-  /** How long before its end a token is rotated; at most half its lifetime. Default: 86 400, a day. */
+  /** How long before its expiry a token is rotated; at most half its lifetime. Default: 86 400, a day. */
   rotateBeforeSeconds?: number;
   /**
-   * After a 401 to `fetch`: `sign-out` (default) asks the broker whether the token still lives and signs out
-   * when it does not; `ignore` does nothing.
+   * After a 401 to `fetch`: `sign-out` (default) asks the broker whether the token is still valid and signs
+   * out if it is not; `ignore` does nothing.
    */
   on401?: 'sign-out' | 'ignore';
   /** For tests: instead of the browser's `fetch`. */
@@ -193,43 +192,43 @@ export interface BrokerOptions {
 }
 
 export interface LoginOptions {
-  /** The provider's id; left out, the broker takes the only one or lets the person choose. */
+  /** The provider's id. If omitted, the broker uses the only one or lets the user choose. */
   provider?: string;
   /** `login` asks for the password again, `none` never shows a page (OpenID Connect). */
   prompt?: string;
   /** Who is likely to sign in, for the provider's form. */
   loginHint?: string;
-  /** An address of this origin to show afterwards, in place of the redirect URI. */
+  /** An address of this origin to show afterwards instead of the redirect URI. */
   returnTo?: string;
 }
 
 export interface LogoutOptions {
   /** `current` (default): this session. `others`: all but this one. `all`: every session of the user. */
   scope?: 'current' | 'others' | 'all';
-  /** Whether to go on to the provider's logout page, where it has one. */
+  /** Whether to continue to the provider's logout page, if it has one. */
   provider?: boolean;
 }
 
 export interface BrokerClient {
   /**
-   * Completes the login that is in the address, or restores the session. Call it as often as you like: it runs
-   * once, and again only after an error that is `retryable`. Never rejects; look at the state.
+   * Completes the login that is in the address, or restores the session. You can call it any number of times: it runs
+   * once, and again only after a `retryable` error. Never rejects; read the state.
    */
   ready(): Promise<AuthState>;
-  /** The state now; the same object until something changed. */
+  /** The current state; the same object until something changes. */
   getState(): AuthState;
-  /** Calls `fn` at once and on every change. Returns what ends that. */
+  /** Calls `fn` at once and on every change. Returns a function that unsubscribes. */
   subscribe(fn: (state: AuthState) => void): () => void;
-  /** Calls `fn` on every such event. Returns what ends that. */
+  /** Calls `fn` on every such event. Returns a function that unsubscribes. */
   on(event: BrokerEvent, fn: (state: AuthState) => void): () => void;
-  /** Leaves the page for the provider. Rejects with a `ConfigError` where that cannot work. */
+  /** Leaves the page for the provider. Rejects with a `ConfigError` if that cannot work. */
   login(options?: LoginOptions): Promise<void>;
   /**
    * Signs out here at once, then at the broker. Resolves to whether the broker confirmed it; if not, the state
    * has the error `revocation_not_confirmed`. With `scope: 'others'` it rejects when the broker refuses.
    */
   logout(options?: LogoutOptions): Promise<boolean>;
-  /** The token, rotated first when it is time; `null` when nobody is signed in. */
+  /** The token, rotated first if it is due; `null` when signed out. */
   getToken(): Promise<string | null>;
   /** The `Authorization` header for an address that may get the token, else an empty object. */
   authHeaders(url: string | URL): Promise<{ Authorization?: string }>;
@@ -238,7 +237,7 @@ export interface BrokerClient {
    * A request that carries the token follows no redirect: it rejects instead.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
-  /** Asks for the next token now. Calls at the same time share one request. */
+  /** Rotates the token now. Concurrent calls share one request. */
   rotate(): Promise<void>;
   sessions: {
     /** All sessions of the user. */
@@ -246,6 +245,6 @@ export interface BrokerClient {
     /** Ends one of them. */
     revoke(id: string): Promise<void>;
   };
-  /** Stops timer, listeners and channel for good; signs nobody out. */
+  /** Stops timer, listeners and channel for good; does not sign out. */
   dispose(): void;
 }

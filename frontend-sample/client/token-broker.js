@@ -58,12 +58,12 @@ export const createBrokerClient = (options = {}) => {
   let handedOver;
   let timer = 0;
   let rotationDue = 0;
-  let epoch = 0; // counts sign-outs: older answers sign nobody in
-  let target = new EventTarget(); // one listener's exception is not the others'
+  let epoch = 0; // counts sign-outs: ignores older answers
+  let target = new EventTarget(); // isolates listeners' exceptions
 
   /** @type {(path: string) => URL} */
   const address = (path) => new URL(path, (options.brokerUrl ?? location.origin).replace(/\/*$/, '/'));
-  /** @type {() => TokenStorage} For `memory` none: using it throws, and is caught. */
+  /** @type {() => TokenStorage} `undefined` for `memory`: callers catch. */
   const store = () =>
     typeof storage === 'object' ? storage : /** @type {any} */ (globalThis)[`${storage}Storage`];
 
@@ -103,10 +103,10 @@ export const createBrokerClient = (options = {}) => {
   const keep = (next) => {
     grant = next;
     const { rotatesAt, expiresAt } = next.token;
-    arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // of many tabs one comes first
+    arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // one tab rotates first
     try {
       store().setItem(name, JSON.stringify(next));
-    } catch {} // memory, or full, or forbidden
+    } catch {} // in memory, full or forbidden
   };
   /** @type {(found: any) => Grant} */
   const receive = ({ access_token: bearer, expires_in }) => {
@@ -160,13 +160,13 @@ export const createBrokerClient = (options = {}) => {
     const { status, headers } = response;
     if (response.ok && data) return data;
     const code = data?.error ?? data?.code ?? `http_${status}`;
-    const message = data?.error_description ?? data?.detail ?? 'No token-broker answers here; see brokerUrl.';
+    const message = data?.error_description ?? data?.detail ?? 'No token-broker answers here; check brokerUrl.';
     const requestId = data?.request_id ?? headers.get('x-request-id');
     throw failure('ApiError', code, message, { status, retryable: status > 499 || status === 429, requestId });
   };
   /** @type {(method: string, path: string, shown?: BrokerError | null) => Promise<any>} */
   const authorized = async (method, path, shown) => {
-    if (!grant) throw failure('SessionError', 'not_signed_in', 'Nobody is signed in.');
+    if (!grant) throw failure('SessionError', 'not_signed_in', 'The user is not signed in.');
     const { bearer, token } = grant;
     try {
       return await call(method, path, bearer);
@@ -178,7 +178,7 @@ export const createBrokerClient = (options = {}) => {
       throw error;
     }
   };
-  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is shown beside the session or instead. */
+  /** @type {(error?: BrokerError | null) => Promise<void>} `error` is published with the session or instead of it. */
   const check = async (error) => {
     const bearer = grant?.bearer;
     try {
@@ -190,12 +190,12 @@ export const createBrokerClient = (options = {}) => {
     if (grant && bearer === grant.bearer) publish(error);
   };
 
-  /** @type {() => Record<string, string>} Takes the answer out of the address before anything waits. */
+  /** @type {() => Record<string, string>} Removes the answer from the address before the first `await`. */
   const takeAnswer = () => {
     const pending = parse(() => sessionStorage.getItem(loginName));
     const url = new URL(location.href);
     const found = new URLSearchParams(`${url.search}&${url.hash.slice(1)}`);
-    if (!pending || found.get('state') !== pending.state) return {}; // none of ours
+    if (!pending || found.get('state') !== pending.state) return {}; // not ours
     for (const part of /** @type {const} */ (['search', 'hash'])) {
       url[part] = url[part].slice(1).split('&')
         .filter((pair) => !/^(one_time_key|state|error|error_description)=/.test(pair)).join('&');
@@ -334,7 +334,7 @@ export const createBrokerClient = (options = {}) => {
         const { provider_logout_url } = await call('POST', 'api/logout', leaving.bearer, { everywhere });
         if (provider && provider_logout_url) navigate(provider_logout_url);
       } catch (/** @type {any} */ error) {
-        if (error.code === 'invalid_token') return true; // it was over before
+        if (error.code === 'invalid_token') return true; // already over
         const facts = { ...error, retryable: false };
         const text = 'Signed out here; the broker did not confirm.';
         if (!grant) publish(failure('SessionError', 'revocation_not_confirmed', text, facts), 'manual');
@@ -351,7 +351,7 @@ export const createBrokerClient = (options = {}) => {
       const request = new Request(input, init);
       const token = await tokenFor(request.url);
       if (!token) return send(request);
-      const carrying = new Request(request, { redirect: 'error' }); // else the token could travel on
+      const carrying = new Request(request, { redirect: 'error' }); // a redirect could carry the token elsewhere
       carrying.headers.set('Authorization', `Bearer ${token}`);
       const response = await send(carrying);
       if (response.status === 401 && options.on401 !== 'ignore' && token === grant?.bearer) await check();

@@ -75,7 +75,7 @@ test('login: every login has its own state and verifier', async (t) => {
   assert.notEqual(one.get('code_challenge'), two.get('code_challenge'));
 });
 
-test('01 the answer leaves the address before anything waits, and only the answer', async (t) => {
+test('the answer leaves the address before anything waits, and only the answer', async (t) => {
   const { client, page, broker } = await comeBack(t, { redirectUri: `${APP}signed-in?tenant=a%20b` , answer: { delivery: '&' } });
   page.href += '#section-2';
   const seenAtRequest = [];
@@ -87,14 +87,14 @@ test('01 the answer leaves the address before anything waits, and only the answe
   assert.deepEqual(new Set(seenAtRequest), new Set([page.href]));
 });
 
-test('01 a key in the fragment leaves it too', async (t) => {
+test('a key in the fragment leaves it too', async (t) => {
   const { client, page } = await comeBack(t, { answer: { delivery: '?keep=1#' } });
   const ready = client.ready();
   assert.equal(page.href, `${APP}?keep=1`);
   assert.equal((await ready).status, 'signed-in');
 });
 
-test('01 hash routers keep their route, and no lone # is left behind', async (t) => {
+test('hash routers keep their route, and no lone # is left behind', async (t) => {
   const { client, page } = await comeBack(t);
   page.href += '#';
   client.ready();
@@ -118,7 +118,7 @@ test('login: redirectUri is this page’s origin where the broker is elsewhere, 
   assert.equal(await redirectUri({ brokerUrl: `${APP}auth` }), null);
 });
 
-test('01 an error leaves the address', async (t) => {
+test('an error leaves the address', async (t) => {
   const { client, page, visited } = open(t);
   await client.login();
   const { state } = Object.fromEntries(new URL(visited[0]).searchParams);
@@ -129,7 +129,7 @@ test('01 an error leaves the address', async (t) => {
   assert.deepEqual([error.name, error.code, error.message], ['LoginError', 'access_denied', 'You said no.']);
 });
 
-test('01 the request id at the end of the broker’s description is the error’s', async (t) => {
+test('the request id at the end of the broker’s description is the error’s', async (t) => {
   const description = 'The sign-in (of this app) was cancelled. (access_denied, request 4f-0A)';
   const cases = [[description, 'The sign-in (of this app) was cancelled.', '4f-0A'], ['You said no (twice).', 'You said no (twice).', null],
     [null, '', null]];
@@ -145,7 +145,7 @@ test('01 the request id at the end of the broker’s description is the error’
   }
 });
 
-test('01 returnTo is shown afterwards, and never another origin', async (t) => {
+test('returnTo is shown afterwards, and never another origin', async (t) => {
   const { client, page } = await comeBack(t, { login: { returnTo: '/orders?open=1#top' } });
   client.ready();
   assert.equal(page.href, `${APP}orders?open=1#top`);
@@ -154,7 +154,7 @@ test('01 returnTo is shown afterwards, and never another origin', async (t) => {
   }
 });
 
-test('02 a key is redeemed once however often ready() is called', async (t) => {
+test('a key is redeemed once however often ready() is called', async (t) => {
   const { client, broker } = await comeBack(t);
   const states = await Promise.all([client.ready(), client.ready(), client.ready()]);
   states.push(await client.ready());
@@ -163,14 +163,14 @@ test('02 a key is redeemed once however often ready() is called', async (t) => {
   assert.equal(states[0].user.username, 'alice');
 });
 
-test('02 a second client on the same page does not redeem it again', async (t) => {
+test('a second client on the same page does not redeem it again', async (t) => {
   const { client, broker, page } = await comeBack(t);
   const second = open(t, { broker, page }).client;
   await Promise.all([client.ready(), second.ready()]);
   assert.equal(broker.count('api/get_token'), 1);
 });
 
-test('02 an address that comes back, as by the back button, is not redeemed again', async (t) => {
+test('an address that comes back, as by the back button, is not redeemed again', async (t) => {
   const { client, broker, page } = await comeBack(t);
   const answer = page.href;
   await client.ready();
@@ -180,7 +180,7 @@ test('02 an address that comes back, as by the back button, is not redeemed agai
   assert.equal(broker.count('api/get_token'), 1);
 });
 
-test('02 an answer without a pending login in this tab is left alone', async (t) => {
+test('an answer without a pending login in this tab is left alone', async (t) => {
   for (const query of ['one_time_key=tbo_x&state=theirs', 'error=access_denied&state=theirs', 'one_time_key=tbo_x']) {
     const { client, broker, page } = open(t, { href: `${APP}?${query}` });
     assert.deepEqual(brief(await client.ready()), ['signed-out', null, undefined, undefined]);
@@ -193,7 +193,7 @@ test('02 an answer without a pending login in this tab is left alone', async (t)
   assert.equal(broker.requests.length, 0);
 });
 
-test('03 a used or expired key ends signed out with a HandoffError, and nothing loops', async (t) => {
+test('a used or expired key ends signed out with a HandoffError, and nothing loops', async (t) => {
   const { client, broker, page, visited } = await comeBack(t);
   page.href = page.href.replace('tbo_key', 'tbo_used');
   const state = await client.ready();
@@ -206,7 +206,7 @@ test('03 a used or expired key ends signed out with a HandoffError, and nothing 
   assert.equal(visited.length, 1, 'only the login that the test began');
 });
 
-test('04 an existing session survives a failed login attempt', async (t) => {
+test('an existing session survives a failed login attempt', async (t) => {
   const failures = [
     (href) => href.replace(/one_time_key=[^&]*/, 'error=access_denied'),
     (href) => href.replace('tbo_key', 'tbo_used'),
@@ -223,7 +223,7 @@ test('04 an existing session survives a failed login attempt', async (t) => {
   }
 });
 
-test('04 a login as somebody else replaces the session', async (t) => {
+test('a login as somebody else replaces the session', async (t) => {
   const { client, page, broker, grant, visited } = await openSignedIn(t);
   await client.login();
   page.href = broker.signIn(visited[0], { user: 'bob' });
@@ -232,7 +232,7 @@ test('04 a login as somebody else replaces the session', async (t) => {
   assert.notEqual(await back.getToken(), grant.bearer);
 });
 
-test('04 the profile of a new login is never the old one', async (t) => {
+test('the profile of a new login is never the old one', async (t) => {
   const { client, page, broker, visited } = await openSignedIn(t);
   await client.login();
   page.href = broker.signIn(visited[0], { user: 'bob' });
@@ -244,7 +244,7 @@ test('04 the profile of a new login is never the old one', async (t) => {
   assert.equal(broker.count('api/get_token'), 1);
 });
 
-test('05 an outage, a 5xx, a 403 or a foreign 401 never signs out', async (t) => {
+test('an outage, a 5xx, a 403 or a foreign 401 never signs out', async (t) => {
   const faults = {
     network_error: down,
     temporarily_unavailable: () => refused(503, 'temporarily_unavailable'),
@@ -270,7 +270,7 @@ test('05 an outage, a 5xx, a 403 or a foreign 401 never signs out', async (t) =>
   }
 });
 
-test('05 ready() tries again after any retryable error, once for all who ask', async (t) => {
+test('ready() tries again after any retryable error, once for all who ask', async (t) => {
   const { client, broker } = await openSignedIn(t);
   broker.fault = down;
   await assert.rejects(client.rotate());
@@ -281,7 +281,7 @@ test('05 ready() tries again after any retryable error, once for all who ask', a
   assert.equal(broker.count('api/me'), asked + 1);
 });
 
-test('05 memory storage: a retry after an outage keeps the session', async (t) => {
+test('memory storage: a retry after an outage keeps the session', async (t) => {
   const { client, broker } = await comeBack(t, { storage: 'memory' });
   broker.fault = ({ path }) => path === 'api/me' && down();
   await client.ready();
@@ -289,7 +289,7 @@ test('05 memory storage: a retry after an outage keeps the session', async (t) =
   assert.equal((await client.ready()).status, 'signed-in');
 });
 
-test('05 a 401 invalid_token for the token that was sent signs out: revoked before its time, expired after', async (t) => {
+test('a 401 invalid_token for the token that was sent signs out: revoked before its time, expired after', async (t) => {
   let clock = Date.now();
   for (const [pass, reason] of [[0, 'revoked'], [8 * DAY, 'expired']]) {
     const { client, broker, grant, page } = await openSignedIn(t, { now: () => clock });
@@ -305,7 +305,7 @@ test('05 a 401 invalid_token for the token that was sent signs out: revoked befo
   }
 });
 
-test('05 a 401 for a token that was replaced meanwhile says nothing about the new one', async (t) => {
+test('a 401 for a token that was replaced meanwhile says nothing about the new one', async (t) => {
   const { client, broker, grant } = await openSignedIn(t);
   let release;
   const held = new Promise((resolve) => { release = resolve; });
@@ -321,7 +321,7 @@ test('05 a 401 for a token that was replaced meanwhile says nothing about the ne
   assert.equal(client.getState().status, 'signed-in');
 });
 
-test('05 a 401 of an API asks the broker, whose word counts', async (t) => {
+test('a 401 of an API asks the broker, whose word counts', async (t) => {
   const { client, broker, grant } = await openSignedIn(t);
   const unsure = ({ path }) => (path === 'orders' ? new Response('no', { status: 401 }) : undefined);
   broker.fault = unsure;
@@ -338,7 +338,7 @@ test('05 a 401 of an API asks the broker, whose word counts', async (t) => {
   assert.equal(other.client.getState().status, 'signed-in');
 });
 
-test('06 the token goes to the broker and resourceOrigins only', async (t) => {
+test('the token goes to the broker and resourceOrigins only', async (t) => {
   const { client, broker, grant } = await openSignedIn(t, { resourceOrigins: ['https://api.example/v1'] });
   const authorization = `Bearer ${grant.bearer}`;
   for (const url of ['https://broker.example/api/me', 'https://api.example/x', new URL('https://api.example:443/y')]) {
@@ -359,7 +359,7 @@ test('06 the token goes to the broker and resourceOrigins only', async (t) => {
   assert.deepEqual([bearer, method, body, redirect], [grant.bearer, 'POST', { a: 1 }, 'error']);
 });
 
-test('07 logout clears here, tells the other tabs, then the broker', async (t) => {
+test('logout clears here, tells the other tabs, then the broker', async (t) => {
   const order = [];
   const storage = new FakeStorage();
   const { client, broker, grant } = await openSignedIn(t, { shareAcrossTabs: true, storage });
@@ -372,7 +372,7 @@ test('07 logout clears here, tells the other tabs, then the broker', async (t) =
   assert.equal(broker.isLive(grant.bearer), false);
 });
 
-test('07 a logout that the broker did not confirm is reported', async (t) => {
+test('a logout that the broker did not confirm is reported', async (t) => {
   for (const fault of [down, () => refused(503, 'temporarily_unavailable')]) {
     const { client, broker, page } = await openSignedIn(t);
     broker.fault = fault;
@@ -386,7 +386,7 @@ test('07 a logout that the broker did not confirm is reported', async (t) => {
   assert.equal(await client.logout(), true, 'a token that is dead already is a confirmation');
 });
 
-test('07 scopes: this session, the others, all', async (t) => {
+test('scopes: this session, the others, all', async (t) => {
   const broker = new FakeBroker();
   const [phone, bobs] = [broker.grant('alice'), broker.grant('bob')];
   const { client, grant } = await openSignedIn(t, { broker });
@@ -398,7 +398,7 @@ test('07 scopes: this session, the others, all', async (t) => {
   assert.deepEqual([grant, tablet, bobs].map(({ bearer }) => broker.isLive(bearer)), [false, false, true]);
 });
 
-test('07 logout goes on to the provider only when asked', async (t) => {
+test('logout goes on to the provider only when asked', async (t) => {
   for (const provider of [true, false]) {
     const { client, broker, visited } = await openSignedIn(t);
     broker.fault = ({ path }) => (path === 'api/logout'
@@ -408,7 +408,7 @@ test('07 logout goes on to the provider only when asked', async (t) => {
   }
 });
 
-test('07 revoking the own session signs out here', async (t) => {
+test('revoking the own session signs out here', async (t) => {
   const { client, broker, grant } = await openSignedIn(t);
   const phone = broker.grant('alice');
   await client.sessions.revoke(phone.session.id);
@@ -418,7 +418,7 @@ test('07 revoking the own session signs out here', async (t) => {
   assert.deepEqual(brief(client.getState()), ['signed-out', 'manual', undefined, undefined]);
 });
 
-test('08 an answer that arrives after logout never brings the session back', async (t) => {
+test('an answer that arrives after logout never brings the session back', async (t) => {
   const begin = {
     'api/token/rotate': (client) => client.rotate(),
     'api/sessions': (client) => client.sessions.list(),
@@ -445,7 +445,7 @@ test('08 an answer that arrives after logout never brings the session back', asy
   }
 });
 
-test('08 a login that completes after logout is given back to the broker', async (t) => {
+test('a login that completes after logout is given back to the broker', async (t) => {
   const { client, broker, page } = await comeBack(t);
   let release;
   const held = new Promise((resolve) => { release = resolve; });
@@ -461,7 +461,7 @@ test('08 a login that completes after logout is given back to the broker', async
   assert.equal(broker.isLive(bearer), false);
 });
 
-test('08 a hand-over that arrives after logout is not taken', async (t) => {
+test('a hand-over that arrives after logout is not taken', async (t) => {
   const broker = new FakeBroker();
   const first = await openSignedIn(t, { broker, shareAcrossTabs: true });
   const second = open(t, { broker, page: first.page, storage: new FakeStorage(), shareAcrossTabs: true });
@@ -471,7 +471,7 @@ test('08 a hand-over that arrives after logout is not taken', async (t) => {
   assert.equal(await second.client.getToken(), null);
 });
 
-test('08 a hand-over that arrives together with a logout is not taken', async (t) => {
+test('a hand-over that arrives together with a logout is not taken', async (t) => {
   const broker = new FakeBroker();
   const first = await openSignedIn(t, { broker, shareAcrossTabs: true });
   const second = open(t, { broker, page: first.page, storage: new FakeStorage(), shareAcrossTabs: true }).client;
@@ -486,7 +486,7 @@ test('08 a hand-over that arrives together with a logout is not taken', async (t
   assert.equal(await second.getToken(), null);
 });
 
-test('09 expiry is counted from expires_in at receipt, whatever the clocks say', async (t) => {
+test('expiry is counted from expires_in at receipt, whatever the clocks say', async (t) => {
   const clock = Date.parse('2001-01-01T00:00:00Z'); // this machine is decades behind the broker
   const { client } = await comeBack(t, { now: () => clock });
   const { token } = await client.ready();
@@ -494,7 +494,7 @@ test('09 expiry is counted from expires_in at receipt, whatever the clocks say',
   assert.equal(token.rotatesAt, clock + 6 * DAY);
 });
 
-test('09 a timer longer than a browser can count is armed again, and does not fire early', async (t) => {
+test('a timer longer than a browser can count is armed again, and does not fire early', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const broker = new FakeBroker();
   broker.lifetime = 90 * 86_400;
@@ -512,7 +512,7 @@ test('09 a timer longer than a browser can count is armed again, and does not fi
   assert.equal(broker.count('api/token/rotate'), 1);
 });
 
-test('09 the token is rotated before it expires, and asked about when it has expired', async (t) => {
+test('the token is rotated before it expires, and asked about when it has expired', async (t) => {
   let clock = Date.now();
   const { client, broker, grant } = await openSignedIn(t, { now: () => clock });
   clock = grant.token.rotatesAt - 1;
@@ -527,7 +527,7 @@ test('09 the token is rotated before it expires, and asked about when it has exp
   assert.deepEqual(brief(client.getState()), ['signed-out', 'expired', 'SessionError', 'expired']);
 });
 
-test('09 rotateBeforeSeconds counts, but no token is rotated in the first half of its life', async (t) => {
+test('rotateBeforeSeconds counts, but no token is rotated in the first half of its life', async (t) => {
   const { client } = await comeBack(t, { rotateBeforeSeconds: 3600, now: () => 0 });
   assert.deepEqual((await client.ready()).token, {
     receivedAt: 0, rotatesAt: 7 * DAY - 3_600_000, expiresAt: 7 * DAY,
@@ -543,7 +543,7 @@ test('09 rotateBeforeSeconds counts, but no token is rotated in the first half o
   assert.equal((await last.client.ready()).token.rotatesAt, 60_000);
 });
 
-test('10 rotation is one request however many ask, and everybody gets the new token', async (t) => {
+test('rotation is one request however many ask, and everybody gets the new token', async (t) => {
   const { client, broker, grant, page } = await openSignedIn(t);
   await Promise.all([client.rotate(), client.rotate(), client.rotate()]);
   assert.equal(broker.count('api/token/rotate'), 1);
@@ -554,7 +554,7 @@ test('10 rotation is one request however many ask, and everybody gets the new to
   assert.equal(broker.count('api/token/rotate'), 2, 'the next one is a new request');
 });
 
-test('10 two tabs that rotate at once both stay signed in, and no lock is taken', async (t) => {
+test('two tabs that rotate at once both stay signed in, and no lock is taken', async (t) => {
   const locks = { get locks() { throw new Error('a lock was asked for'); } };
   Object.defineProperty(globalThis, 'navigator', { configurable: true, value: locks });
   t.after(() => delete globalThis.navigator);
@@ -570,7 +570,7 @@ test('10 two tabs that rotate at once both stay signed in, and no lock is taken'
   }
 });
 
-test('10 a tab that rotates gives the new token to the others', async (t) => {
+test('a tab that rotates gives the new token to the others', async (t) => {
   let clock = Date.now();
   const broker = new FakeBroker();
   const shared = { broker, shareAcrossTabs: true, now: () => clock };
@@ -593,7 +593,7 @@ test('10 a tab that rotates gives the new token to the others', async (t) => {
   assert.equal(broker.count('api/token/rotate'), 1);
 });
 
-test('10 a rotation that failed is tried again in a minute, and the old token goes on', async (t) => {
+test('a rotation that failed is tried again in a minute, and the old token goes on', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const { client, broker, grant } = await openSignedIn(t);
   broker.fault = down;
@@ -611,7 +611,7 @@ test('10 a rotation that failed is tried again in a minute, and the old token go
   assert.deepEqual(brief(client.getState()), ['signed-in', undefined, undefined, undefined]);
 });
 
-test('11 a second tab signs in by hand-over, and logout reaches all tabs of the session', async (t) => {
+test('a second tab signs in by hand-over, and logout reaches all tabs of the session', async (t) => {
   const broker = new FakeBroker();
   const tab = (page) => open(t, { broker, page, storage: new FakeStorage(), shareAcrossTabs: true }).client;
   const first = await openSignedIn(t, { broker, shareAcrossTabs: true, storage: new FakeStorage() });
@@ -627,7 +627,7 @@ test('11 a second tab signs in by hand-over, and logout reaches all tabs of the 
   assert.equal(first.storage.items.size, 0);
 });
 
-test('11 logout everywhere reaches tabs with another session of the user, and nobody else', async (t) => {
+test('logout everywhere reaches tabs with another session of the user, and nobody else', async (t) => {
   const broker = new FakeBroker();
   const page = openPage(t, APP);
   const tab = (user) => openSignedIn(t, { broker, page, user, storage: new FakeStorage(), shareAcrossTabs: true });
@@ -642,7 +642,7 @@ test('11 logout everywhere reaches tabs with another session of the user, and no
   assert.deepEqual(status(), ['signed-out', 'signed-out', 'signed-in']);
 });
 
-test('11 a session that is revoked by its id is over in all its tabs', async (t) => {
+test('a session that is revoked by its id is over in all its tabs', async (t) => {
   const broker = new FakeBroker();
   const page = openPage(t, APP);
   const tab = () => openSignedIn(t, { broker, page, storage: new FakeStorage(), shareAcrossTabs: true });
@@ -653,7 +653,7 @@ test('11 a session that is revoked by its id is over in all its tabs', async (t)
   assert.equal(one.client.getState().status, 'signed-in');
 });
 
-test('11 without another tab, or with sharing off, a new tab is signed out', async (t) => {
+test('without another tab, or with sharing off, a new tab is signed out', async (t) => {
   const broker = new FakeBroker();
   const { page } = await openSignedIn(t, { broker, shareAcrossTabs: false });
   const lonely = open(t, { broker, page, storage: new FakeStorage(), shareAcrossTabs: true });
@@ -663,7 +663,7 @@ test('11 without another tab, or with sharing off, a new tab is signed out', asy
   assert.equal((await old.client.ready()).status, 'signed-out');
 });
 
-test('12 listeners hear real changes only, and the state keeps its identity', async (t) => {
+test('listeners hear real changes only, and the state keeps its identity', async (t) => {
   const { client, broker } = await openSignedIn(t);
   const heard = [];
   for (const event of ['change', 'signed-in', 'signed-out', 'rotated', 'error']) client.on(event, () => heard.push(event));
@@ -684,7 +684,7 @@ test('12 listeners hear real changes only, and the state keeps its identity', as
   assert.deepEqual(heard.splice(0), ['change', 'signed-out']);
 });
 
-test('12 nothing listens to focus, visibility, connection or storage', async (t) => {
+test('nothing listens to focus, visibility, connection or storage', async (t) => {
   const asked = [];
   globalThis.addEventListener = (event) => asked.push(event);
   globalThis.document = { addEventListener: globalThis.addEventListener };
@@ -695,7 +695,7 @@ test('12 nothing listens to focus, visibility, connection or storage', async (t)
   assert.deepEqual(asked, []);
 });
 
-test('12 subscribe tells at once and until it is ended', async (t) => {
+test('subscribe tells at once and until it is ended', async (t) => {
   const { client } = await openSignedIn(t);
   const heard = [];
   const end = client.subscribe((state) => heard.push(state.status));
@@ -707,7 +707,7 @@ test('12 subscribe tells at once and until it is ended', async (t) => {
   endTwin();
 });
 
-test('12 a throwing listener harms nobody, and its error is not swallowed', async (t) => {
+test('a throwing listener harms nobody, and its error is not swallowed', async (t) => {
   const uncaught = [];
   process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error.message));
   t.after(() => process.setUncaughtExceptionCaptureCallback(null));
@@ -722,7 +722,7 @@ test('12 a throwing listener harms nobody, and its error is not swallowed', asyn
   assert.equal(broker.isLive(grant.bearer), false);
 });
 
-test('12 a listener may call the client, and the later listeners see the newest state', async (t) => {
+test('a listener may call the client, and the later listeners see the newest state', async (t) => {
   const { client } = await openSignedIn(t);
   const heard = [];
   client.on('rotated', () => client.logout());
@@ -731,7 +731,7 @@ test('12 a listener may call the client, and the later listeners see the newest 
   assert.deepEqual(heard, ['signed-out']);
 });
 
-test('13 plain http on a name that is not localhost is a ConfigError that names the fix', async (t) => {
+test('plain http on a name that is not localhost is a ConfigError that names the fix', async (t) => {
   const { client, visited } = open(t, { href: 'http://app.internal/' });
   const { subtle } = globalThis.crypto;
   Object.defineProperty(globalThis.crypto, 'subtle', { configurable: true, value: undefined });
@@ -742,7 +742,7 @@ test('13 plain http on a name that is not localhost is a ConfigError that names 
   assert.deepEqual(visited, []);
 });
 
-test('14 nothing is logged, and neither state nor errors hold a secret', async (t) => {
+test('nothing is logged, and neither state nor errors hold a secret', async (t) => {
   const logged = [];
   for (const method of ['log', 'info', 'warn', 'error', 'debug', 'trace']) {
     t.mock.method(console, method, (...words) => logged.push(words));
@@ -771,7 +771,7 @@ test('14 nothing is logged, and neither state nor errors hold a secret', async (
   for (const secret of secrets) assert.ok(secret.length > 7 && !shown.join('\n').includes(secret));
 });
 
-test('14 dispose leaves no timer, listener or channel, and signs nobody out', async (t) => {
+test('dispose leaves no timer, listener or channel, and signs nobody out', async (t) => {
   const { client, page, broker, grant, storage } = await openSignedIn(t, { shareAcrossTabs: true });
   let heard = 0;
   client.subscribe(() => { heard += 1; });
@@ -792,7 +792,7 @@ test('14 dispose leaves no timer, listener or channel, and signs nobody out', as
   assert.equal(heard, 1, 'nobody listens any more');
 });
 
-test('14 dispose while a new tab waits for the others ends the wait', async (t) => {
+test('dispose while a new tab waits for the others ends the wait', async (t) => {
   const { client, page } = open(t, { shareAcrossTabs: true });
   const ready = client.ready();
   await turn();

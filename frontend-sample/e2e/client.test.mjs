@@ -57,7 +57,7 @@ async function holdAnswer(page, path) {
   return { given, release };
 }
 
-test('01, SE-10 the answer leaves the address before anything waits; history state stays', async (t) => {
+test('the answer leaves the address before anything waits; history state stays', async (t) => {
   const page = await open(t, {
     script: 'window.before = location.href; window.done = broker.ready(); window.after = [location.href, history.state];',
   });
@@ -71,7 +71,7 @@ test('01, SE-10 the answer leaves the address before anything waits; history sta
   assert.doesNotMatch(page.url(), /one_time_key/);
 });
 
-test('01 other parameters, the fragment and the route of a hash router stay', async (t) => {
+test('other parameters, the fragment and the route of a hash router stay', async (t) => {
   // What a registered address with a query of its own, or a router that was quicker, would look like.
   const page = await open(t, {
     script: "if (location.search) history.replaceState(null, '', `${location.search}&x=a%20b#/settings?tab=2`); broker.ready();",
@@ -82,7 +82,7 @@ test('01 other parameters, the fragment and the route of a hash router stay', as
   assert.equal(page.url(), `${broker.origin}/?x=a%20b#/settings?tab=2`);
 });
 
-test('01 returnTo is where the person ends up', async (t) => {
+test('returnTo is where the person ends up', async (t) => {
   const page = await open(t);
   await goToProvider(page, { provider: 'dev', returnTo: '/?order=7#pay' });
   await answerProvider(page);
@@ -90,7 +90,7 @@ test('01 returnTo is where the person ends up', async (t) => {
   assert.equal(page.url(), `${broker.origin}/?order=7#pay`);
 });
 
-test('02, SE-10 a key is redeemed once however often ready() is called', async (t) => {
+test('a key is redeemed once however often ready() is called', async (t) => {
   const page = await open(t, { script: 'for (let i = 0; i < 5; i++) broker.ready();' });
   const redemptions = requestsTo(page, '/api/get_token');
   assert.equal((await signIn(page)).user.username, 'alice');
@@ -98,7 +98,7 @@ test('02, SE-10 a key is redeemed once however often ready() is called', async (
   assert.equal(redemptions.length, 1);
 });
 
-test('02 a key without a pending login in this tab is left alone', async (t) => {
+test('a key without a pending login in this tab is left alone', async (t) => {
   const thief = await open(t, { script: '' });
   await goToProvider(thief);
   await answerProvider(thief);
@@ -112,7 +112,7 @@ test('02 a key without a pending login in this tab is left alone', async (t) => 
   assert.equal(redemptions.length, 0);
 });
 
-test('03 a used key ends signed out with a HandoffError, without a loop', async (t) => {
+test('a used key ends signed out with a HandoffError, without a loop', async (t) => {
   const page = await open(t);
   await goToProvider(page);
   await page.route('**/api/get_token', async (route) => {
@@ -133,7 +133,7 @@ test('03 a used key ends signed out with a HandoffError, without a loop', async 
   assert.equal(navigations.length, visits);
 });
 
-test('04 an existing session survives a login that was denied, and one whose key was refused', async (t) => {
+test('an existing session survives a login that was denied, and one whose key was refused', async (t) => {
   const page = await openSignedIn(t);
   const bearer = await token(page);
   await goToProvider(page, { provider: 'dev', prompt: 'login' });
@@ -152,7 +152,7 @@ test('04 an existing session survives a login that was denied, and one whose key
   assert.equal(await token(page), bearer);
 });
 
-test('04 a key that was refused after somebody signed in anew says so: the broker has ended the session before', async (t) => {
+test('a key that was refused after somebody signed in anew says so: the broker has ended the session before', async (t) => {
   const page = await openSignedIn(t);
   await goToProvider(page, { provider: 'dev', prompt: 'login' });
   await withWrongProof(page);
@@ -162,7 +162,7 @@ test('04 a key that was refused after somebody signed in anew says so: the broke
   assert.deepEqual([status, reason, error.name, error.code], ['signed-out', 'revoked', 'HandoffError', 'invalid_grant']);
 });
 
-test('05 with the broker stopped one stays signed in, also over a reload', async (t) => {
+test('with the broker stopped one stays signed in, also over a reload', async (t) => {
   const page = await openSignedIn(t);
   const bearer = await token(page);
   await broker.stop();
@@ -178,7 +178,7 @@ test('05 with the broker stopped one stays signed in, also over a reload', async
   assert.equal(await token(page), bearer);
 });
 
-test('05 a 5xx, a 403 or a 401 of somebody else does not sign out', async (t) => {
+test('a 5xx, a 403 or a 401 of somebody else does not sign out', async (t) => {
   const page = await openSignedIn(t);
   for (const [status, body, code] of [[503, '{"code":"temporarily_unavailable"}', 'temporarily_unavailable'],
     [403, '{"code":"insufficient_scope"}', 'insufficient_scope'], [401, '<h1>Proxy</h1>', 'http_401']]) {
@@ -188,7 +188,7 @@ test('05 a 5xx, a 403 or a 401 of somebody else does not sign out', async (t) =>
   }
 });
 
-test('05 a session that was ended elsewhere is noticed with the next call, with the request id', async (t) => {
+test('a session that was ended elsewhere is noticed with the next call, with the request id', async (t) => {
   const page = await openSignedIn(t);
   assert.ok((await endElsewhere(await token(page))).ok);
   assert.equal(await page.evaluate(() => broker.fetch('/api/me').then(({ status }) => status)), 401);
@@ -198,7 +198,7 @@ test('05 a session that was ended elsewhere is noticed with the next call, with 
   assert.equal(await page.evaluate(() => Object.keys(sessionStorage).length), 0);
 });
 
-test('06 the token goes to the broker and resourceOrigins only, and never along a redirect', async (t) => {
+test('the token goes to the broker and resourceOrigins only, and never along a redirect', async (t) => {
   const seen = [];
   const serve = async (answer) => {
     const server = createServer((request, response) => {
@@ -227,7 +227,7 @@ test('06 the token goes to the broker and resourceOrigins only, and never along 
   assert.deepEqual(seen, [['trusted', 'Bearer tbk_'], ['foreign', undefined]]);
 });
 
-test('07 logout: cleared at once, ended at the broker', async (t) => {
+test('logout: cleared at once, ended at the broker', async (t) => {
   const page = await openSignedIn(t);
   const bearer = await token(page);
   assert.equal(await verdict(bearer), 200);
@@ -240,7 +240,7 @@ test('07 logout: cleared at once, ended at the broker', async (t) => {
   assert.equal(await verdict(bearer), 401);
 });
 
-test('07 logout reaches the broker although the page is left at once', async (t) => {
+test('logout reaches the broker although the page is left at once', async (t) => {
   const page = await openSignedIn(t);
   const bearer = await token(page);
   await page.evaluate(() => { broker.logout(); location.assign('about:blank'); });
@@ -249,7 +249,7 @@ test('07 logout reaches the broker although the page is left at once', async (t)
   assert.equal(await verdict(bearer), 401);
 });
 
-test('07 a logout that could not be confirmed is reported', async (t) => {
+test('a logout that could not be confirmed is reported', async (t) => {
   const page = await openSignedIn(t);
   await page.route('**/api/logout', (route) => route.abort());
   assert.equal(await page.evaluate(() => broker.logout()), false);
@@ -257,14 +257,14 @@ test('07 a logout that could not be confirmed is reported', async (t) => {
   assert.deepEqual([status, reason, error.code], ['signed-out', 'manual', 'revocation_not_confirmed']);
 });
 
-test('07 logout of all sessions reaches another browser of the same person', async (t) => {
+test('logout of all sessions reaches another browser of the same person', async (t) => {
   const [here, there, bob] = [await openSignedIn(t), await openSignedIn(t), await openSignedIn(t, {}, { user: 'bob' })];
   const bearers = await Promise.all([here, there, bob].map(token));
   assert.equal(await here.evaluate(() => broker.logout({ scope: 'all' })), true);
   assert.deepEqual(await Promise.all(bearers.map(verdict)), [401, 401, 200]);
 });
 
-test('08 an answer that arrives after logout never brings the session back', async (t) => {
+test('an answer that arrives after logout never brings the session back', async (t) => {
   const page = await openSignedIn(t);
   const rotation = await holdAnswer(page, '**/api/token/rotate');
   await page.evaluate(() => { window.late = broker.rotate(); });
@@ -277,7 +277,7 @@ test('08 an answer that arrives after logout never brings the session back', asy
   assert.equal(await page.evaluate(() => Object.keys(sessionStorage).length), 0);
 });
 
-test('08 a refusal that arrives after logout does not change why one is signed out', async (t) => {
+test('a refusal that arrives after logout does not change why one is signed out', async (t) => {
   const page = await openSignedIn(t);
   await endElsewhere(await token(page));
   const rotation = await holdAnswer(page, '**/api/token/rotate');
@@ -290,7 +290,7 @@ test('08 a refusal that arrives after logout does not change why one is signed o
   assert.deepEqual([status, reason, error], ['signed-out', 'manual', null]);
 });
 
-test('09 expiry counts from the arrival, and a timer of weeks does not fire early', async (t) => {
+test('expiry counts from the arrival, and a timer of weeks does not fire early', async (t) => {
   const day = 86_400_000;
   const context = await profile(t);
   await context.clock.install({ time: new Date('2001-01-01T00:00:00Z') }); // decades behind the broker's clock
@@ -311,7 +311,7 @@ test('09 expiry counts from the arrival, and a timer of weeks does not fire earl
   assert.equal(rotations.length, 1);
 });
 
-test('10 rotation: one request for many calls, the new token works, the old one still does for a while', async (t) => {
+test('rotation: one request for many calls, the new token works, the old one still does for a while', async (t) => {
   const page = await openSignedIn(t);
   const old = await token(page);
   const rotations = requestsTo(page, '/api/token/rotate');
@@ -322,7 +322,7 @@ test('10 rotation: one request for many calls, the new token works, the old one 
   assert.deepEqual([await verdict(next), await verdict(old)], [200, 200]);
 });
 
-test('10 two tabs that rotate at once both stay signed in', async (t) => {
+test('two tabs that rotate at once both stay signed in', async (t) => {
   const context = await profile(t);
   const first = await openClient(context, broker);
   await signIn(first);
@@ -339,7 +339,7 @@ test('10 two tabs that rotate at once both stay signed in', async (t) => {
   }
 });
 
-test('11 a second tab signs in without a redirect, and logout reaches it', async (t) => {
+test('a second tab signs in without a redirect, and logout reaches it', async (t) => {
   const context = await profile(t);
   const first = await openClient(context, broker);
   await signIn(first);
@@ -353,14 +353,14 @@ test('11 a second tab signs in without a redirect, and logout reaches it', async
   assert.equal(await second.evaluate(() => Object.keys(sessionStorage).length), 0);
 });
 
-test('11 with sharing off a second tab is signed out', async (t) => {
+test('with sharing off a second tab is signed out', async (t) => {
   const context = await profile(t);
   const options = { shareAcrossTabs: false };
   await signIn(await openClient(context, broker, { options }));
   assert.equal((await settled(await openClient(context, broker, { options }))).status, 'signed-out');
 });
 
-test('12 nothing is announced on focus, visibility or connection alone, and nobody suffers from a throwing listener', async (t) => {
+test('nothing is announced on focus, visibility or connection alone, and nobody suffers from a throwing listener', async (t) => {
   const page = await openSignedIn(t);
   const errors = [];
   page.on('pageerror', (error) => errors.push(error.message));
@@ -380,7 +380,7 @@ test('12 nothing is announced on focus, visibility or connection alone, and nobo
   assert.deepEqual(errors, ['listener failed']);
 });
 
-test('13 plain http on a name that is not localhost is a ConfigError', async (t) => {
+test('plain http on a name that is not localhost is a ConfigError', async (t) => {
   const page = await (await profile(t)).newPage();
   await page.route('http://app.internal/**', (route) => {
     const { pathname } = new URL(route.request().url());
@@ -397,7 +397,7 @@ test('13 plain http on a name that is not localhost is a ConfigError', async (t)
   assert.match(error.message, /https:.*localhost/);
 });
 
-test('14 nothing is logged, and dispose ends timer and channel', async (t) => {
+test('nothing is logged, and dispose ends timer and channel', async (t) => {
   const context = await profile(t);
   const page = await openClient(context, broker);
   const logged = [];

@@ -40,7 +40,7 @@ test('the plain OAuth 2 provider, and the choice of the broker', async (t) => {
   assert.match(await page.locator('#profile').innerText(), /ops/);
 });
 
-test('SE-10 no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
+test('no credential is ever in the document, in localStorage or among the noted hops', async (t) => {
   const { page } = await open(t);
   const secrets = [];
   page.on('request', (request) => {
@@ -185,7 +185,7 @@ test('logout at the provider: there and back, and the provider asks again', asyn
   await signIn(page);
   const visited = [];
   page.on('request', (request) => { if (request.isNavigationRequest()) visited.push(new URL(request.url()).pathname); });
-  await press(page, 'Sign out at the provider, too');
+  await press(page, 'Also sign out at the provider');
   await heading(page, 'Sign in');
   assert.equal(page.url().split('?')[0], `${broker.origin}/`);
   for (const path of ['/logout', '/end-session', '/logout/callback']) assert.ok(visited.includes(path), `${path} of ${visited}`);

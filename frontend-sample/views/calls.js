@@ -6,7 +6,7 @@ import { button, card, h } from '../dom.js';
 /** @type {{ title: string, call: (broker: BrokerClient) => Promise<Response> }[]} */
 const calls = [
   { title: 'Who am I', call: (broker) => broker.fetch('/api/me') },
-  // `/login` is for the window only; whoever asks for JSON is refused in JSON. The token has no business there.
+  // `/login` accepts navigations only and refuses other requests with JSON. It needs no token.
   { title: 'Forbidden', call: () => fetch('/login', { headers: { Accept: 'application/json' } }) },
   { title: 'Public', call: () => fetch('/healthz') },
   { title: 'Without token', call: () => fetch('/api/me') },

@@ -1,4 +1,4 @@
-/** An error as a person meets it: one sentence, one action, and the code and request id for whoever helps. */
+/** An error for the user: one sentence, one action, and the code and request id for support. */
 import { button, h } from '../dom.js';
 import { leaveFor } from '../leave.js';
 import { adviceFor } from '../messages.js';
@@ -21,6 +21,6 @@ export const problem = (broker, error, { signedIn, dismiss }) => {
       error.requestId && h('span', {}, 'request ', h('code', {}, error.requestId))),
     h('div', { class: 'row' },
       button(label, () => (action === 'retry' ? broker.ready() : leaveFor(broker)), { class: 'primary' }),
-      // An outage goes away with the next answer; anything else has been read when the reader says so.
+      // The error of an outage clears with the next answer; any other one stays until the user dismisses it.
       dismiss && action === 'login' && button('Dismiss', dismiss)));
 };

@@ -1,10 +1,10 @@
-/** Who is signed in. */
+/** The profile of the signed-in user. */
 import { card, facts, h, when } from '../dom.js';
 
 /** @typedef {Extract<import('../client/token-broker.js').AuthState, { status: 'signed-in' }>} SignedIn */
 
 /** @param {SignedIn} state */
-export const nameOf = ({ user }) => user.display_name ?? user.username ?? 'somebody';
+export const nameOf = ({ user }) => user.display_name ?? user.username ?? 'unnamed user';
 
 /** @param {SignedIn} state */
 export const profile = (state) => {

@@ -5,7 +5,7 @@ import { button, card, h, say, when } from '../dom.js';
 /** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
 /** @typedef {Awaited<ReturnType<BrokerClient['sessions']['list']>>[number]} Entry */
 
-/** How many others are shown before one has to ask. */
+/** How many other sessions are shown without expanding the list. */
 const SHOWN = 3;
 
 /** @param {BrokerClient} broker */
@@ -52,7 +52,7 @@ export const sessions = (broker) => {
     }
     if (current) return;
     await load();
-    // The button that was pressed is gone: the one of the next session takes its place.
+    // The pressed button is gone: move the focus to the button of the next session.
     if (document.activeElement === document.body) (ends()[row] ?? ends().at(-1) ?? heading())?.focus();
   };
   const ends = () => [...list.querySelectorAll('button')];
@@ -73,7 +73,7 @@ export const sessions = (broker) => {
   return card('sessions', 'Sessions', list,
     h('div', { class: 'row' },
       button('Sign out other sessions', () => leave({ scope: 'others' })),
-      button('Sign out at the provider, too', () => leave({ provider: true })),
+      button('Also sign out at the provider', () => leave({ provider: true })),
       button('Sign out everywhere', () => leave({ scope: 'all' }), { class: 'danger' })));
 };
 

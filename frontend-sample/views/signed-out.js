@@ -1,4 +1,4 @@
-/** Nobody is signed in: why, and the ways in. */
+/** The signed-out view: the reason, and the ways to sign in. */
 import config from '../config.js';
 import { button, h } from '../dom.js';
 import { leaveFor } from '../leave.js';
@@ -39,7 +39,7 @@ export const signedOut = (broker, state) => [
       h('li', {}, h('strong', {}, title), h('span', {}, text))))),
 ];
 
-/** @param {BrokerClient} broker @param {boolean} first whether they are the first thing to do here */
+/** @param {BrokerClient} broker @param {boolean} first whether signing in is the main action of the page */
 const ways = (broker, first) => h('div', { class: 'ways' },
   config.providers.map(({ id, displayName }, index) =>
     button(`Continue with ${displayName}`, () => leaveFor(broker, { provider: id }),

@@ -1,9 +1,8 @@
-//! What the commands on the live database share.
+//! Options and helpers shared by the commands that work on the live database.
 
 use std::sync::Arc;
 
 use actix_web::rt::System;
-use chrono::TimeDelta;
 use clap::Args;
 
 use super::output::{Console, clean};
@@ -13,32 +12,33 @@ use crate::config::Config;
 use crate::domain::clock::SystemClock;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::ids::UserId;
+use crate::domain::request_id::RequestId;
 use crate::flow::administration::{self, Administration, AdministrationError, users};
-use crate::server;
+use crate::state::ClientRegistry;
 use crate::storage::Storage;
 
-/// How the commands that change something are used.
-pub(super) const HELP: &str = "Works on the live database, safe while brokers are running; what it changes acts \
-    on their next call, and is in the audit trail with your name.\n\n\
-    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not confirmed), \
+/// The end of the help of commands that change the database.
+pub(super) const HELP: &str = "Works on the live database and is safe while brokers are running. Changes take \
+    effect at the next request and are recorded in the audit trail under your user name.\n\n\
+    Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, not confirmed), \
     3 not found.";
 
-/// How the commands that only read are used.
-pub(super) const READ_HELP: &str = "Reads the live database; changes nothing.\n\n\
-    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration), 3 not found.";
+/// The end of the help of commands that only read the database.
+pub(super) const READ_HELP: &str = "Reads the live database and changes nothing.\n\n\
+    Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration), 3 not found.";
 
 /// The options of every administrative command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
     #[command(flatten)]
     config: ConfigFile,
-    /// Answer in JSON, for scripts (docs/administration.md lists the members).
+    /// Write JSON, for scripts (docs/administration.md lists the members).
     #[arg(long)]
     pub(super) json: bool,
 }
 
 impl Common {
-    /// Does `work` on the database of the configuration.
+    /// Runs `work` on the database that the configuration names.
     pub(super) fn run<T>(
         &self,
         work: impl AsyncFnOnce(&Administration) -> Result<T, Failure>,
@@ -48,7 +48,7 @@ impl Common {
 }
 
 impl ConfigFile {
-    /// Does `work` on the database of the configuration, which must have this program's tables.
+    /// Runs `work` on the database that the configuration names. Fails unless its schema is that of this version.
     pub(super) fn administer<T>(
         &self,
         work: impl AsyncFnOnce(&Administration) -> Result<T, Failure>,
@@ -62,57 +62,58 @@ impl ConfigFile {
 }
 
 fn open(config: &Config) -> Result<Administration, Failure> {
-    let storage = Storage::new(&server::storage_settings(config))
-        .map_err(|error| Failure::Configuration(error.to_string()))?;
+    let storage =
+        Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))?;
     Ok(Administration {
         storage,
+        clients: ClientRegistry::new(config.clients.clone()),
         keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
-        audit_kept: TimeDelta::days(config.purge.audit_days.into()),
+        audit_kept: config.purge.audit_kept,
         actor: operator::name(),
-        run_id: Administration::run_id(&SystemEntropy),
+        run_id: RequestId::with_prefix("cli", &SystemEntropy),
     })
 }
 
-/// How many rows a list has.
+/// The option that limits the number of rows of a list.
 #[derive(Debug, Args)]
 pub(super) struct Limit {
-    /// At most this many, 1 to 1000.
+    /// Maximum number of rows, 1 to 1000.
     #[arg(long = "limit", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rows: u32,
 }
 
 impl Limit {
-    /// Says how to see more where the list may go on; `how` gets its last row.
-    pub(super) fn remark_more<T>(
+    /// Writes how to see more rows, if the list may be longer. `hint` is called with the last row.
+    pub(super) fn notice_more<T>(
         &self,
         found: &[T],
-        how: impl FnOnce(&T) -> String,
+        hint: impl FnOnce(&T) -> String,
         console: &mut Console<'_>,
     ) -> Result<(), Failure> {
         match found.last() {
             Some(last) if u32::try_from(found.len()).is_ok_and(|rows| rows >= self.rows) => {
-                console.remark(&format!("there may be more: {}", how(last)))
+                console.notice(&format!("More results may be available: {}", hint(last)))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Whose sessions or tokens a list has.
+/// The options that select the sessions or tokens of a list.
 #[derive(Debug, Args)]
 pub(super) struct Owned {
-    /// Only this user's: id, provider/subject, or a username that only one user has.
+    /// Only those of this user: id, provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Include ended ones, until they are purged.
+    /// Include ended, expired and revoked ones that have not been purged yet.
     #[arg(long)]
     pub(super) all: bool,
 }
 
 impl Owned {
-    /// Reads the list, of the user that is named, if one is.
+    /// Reads the list, limited to the user of `--user` if it was given.
     pub(super) fn find<T>(
         &self,
         common: &Common,

@@ -1,4 +1,4 @@
-//! `audit`: what happened.
+//! `audit`: lists and exports the audit trail.
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -14,10 +14,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ClientId;
 use crate::flow::administration::audit::{self, Export};
 use crate::flow::administration::{Administration, users};
-use crate::storage::administration::records::{AuditEntry, AuditFilter};
-use crate::storage::records::AuditRecord;
+use crate::storage::audit::{AuditEntry, AuditFilter, AuditRecord};
 
-/// Look at the audit trail, or export it
+/// List or export the audit trail
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 pub(super) struct Audit {
@@ -35,13 +34,14 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
-    /// Only about this user: id (a deleted user's, too), provider/subject, or a username that only one user has.
+    /// Only events of this user: id (also that of a deleted user), provider/subject, or a username that only one user
+    /// has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only of this kind, as in login_succeeded or admin_user_disabled.
+    /// Only events of this kind, such as login_succeeded or admin_user_disabled.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only for this client.
+    /// Only events of this client.
     #[arg(long, value_name = "ID")]
     client: Option<ClientId>,
     #[command(flatten)]
@@ -52,64 +52,66 @@ struct List {
     common: Common,
 }
 
-/// Write audit events as JSON lines, oldest first, however many there are
+/// Write all audit events as JSON lines, oldest first
 #[derive(Debug, Args)]
 #[command(name = "export", after_help = READ_HELP)]
 struct ExportCommand {
     #[command(flatten)]
     period: Period,
-    /// Write to this new file, readable by its owner only, instead of standard output.
+    /// Write to this new file, which only its owner can read, instead of standard output.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFile,
 }
 
+/// The options that limit the time of events.
 #[derive(Debug, Args)]
 struct Period {
-    /// From this time on: 2026-06-01, 2026-06-01T12:00:00Z, or an age such as 90m, 24h, 7d.
+    /// Events at or after this time: 2026-06-01, 2026-06-01T12:00:00Z, or an age such as 90m, 24h, 7d.
     #[arg(long, value_name = "TIME")]
-    since: Option<When>,
-    /// Before this time.
+    since: Option<TimeArgument>,
+    /// Events before this time.
     #[arg(long, value_name = "TIME")]
-    until: Option<When>,
+    until: Option<TimeArgument>,
 }
 
-/// A time as people write it.
+/// A time as it is written on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
+enum TimeArgument {
     At(Timestamp),
     Ago(TimeDelta),
 }
 
-/// The text is no time.
+/// The text is not a time.
 #[derive(Debug, thiserror::Error)]
 #[error("must be a date (2026-06-01, in UTC), a time (2026-06-01T12:00:00Z) or an age (90m, 24h, 7d)")]
-struct NoTime;
+struct InvalidTime;
 
-impl FromStr for When {
-    type Err = NoTime;
+impl FromStr for TimeArgument {
+    type Err = InvalidTime;
 
-    fn from_str(text: &str) -> Result<Self, NoTime> {
+    fn from_str(text: &str) -> Result<Self, InvalidTime> {
         if let Ok(date) = text.parse::<NaiveDate>() {
             return Ok(Self::At(date.and_time(NaiveTime::MIN).and_utc()));
         }
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(Self::At(time));
         }
-        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(NoTime)?;
-        let number = i64::from(number.parse::<u16>().map_err(|_| NoTime)?);
+        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(InvalidTime)?;
+        let number = i64::from(number.parse::<u16>().map_err(|_| InvalidTime)?);
         match unit {
             "m" => Ok(Self::Ago(TimeDelta::minutes(number))),
             "h" => Ok(Self::Ago(TimeDelta::hours(number))),
             "d" => Ok(Self::Ago(TimeDelta::days(number))),
-            _ => Err(NoTime),
+            _ => Err(InvalidTime),
         }
     }
 }
 
-impl When {
-    fn before(self, now: Timestamp) -> Timestamp {
+impl TimeArgument {
+    /// The point in time, given the current time.
+    fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
             Self::Ago(age) => now - age,
@@ -120,7 +122,7 @@ impl When {
 impl Period {
     fn filter(&self, administration: &Administration) -> AuditFilter {
         let now = administration.clock.now();
-        let time = |when: Option<When>| when.map(|when| when.before(now));
+        let time = |when: Option<TimeArgument>| when.map(|when| when.resolve(now));
         AuditFilter { since: time(self.since), until: time(self.until), ..AuditFilter::default() }
     }
 }
@@ -138,7 +140,7 @@ impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let found = self.common.run(async |administration| {
             let user = match &self.user {
-                // Of a deleted user the id is all that is left.
+                // A deleted user can only be named by id: nothing else is stored.
                 Some(name) => match name.parse() {
                     Ok(id) => Some(id),
                     Err(_) => Some(users::find(administration, name).await?.id),
@@ -154,18 +156,18 @@ impl List {
             };
             Ok(audit::list(administration, filter).await?)
         })?;
-        let titles = ["TIME (UTC)", "!EVENT", "ABOUT"];
+        let titles = ["TIME (UTC)", "!EVENT", "DETAILS"];
         console.list(self.common.json, &found, &titles, |AuditEntry { event, .. }| {
             let time = event.at.format("%Y-%m-%d %H:%M:%S").to_string();
-            vec![time, event.kind.clone(), about(event)]
+            vec![time, event.kind.clone(), details(event)]
         })?;
-        let how = "raise --limit, narrow it with --until, or use audit export";
-        self.limit.remark_more(&found, |_| how.to_owned(), console)
+        let hint = "raise --limit, use --until, or use audit export";
+        self.limit.notice_more(&found, |_| hint.to_owned(), console)
     }
 }
 
-/// All that an event names, in words.
-fn about(event: &AuditRecord) -> String {
+/// All fields of an event except its time and kind, in words.
+fn details(event: &AuditRecord) -> String {
     let (user, session) = (event.user.map(|id| id.to_string()), event.session.map(|id| id.to_string()));
     let facts = [
         ("by", event.actor.as_ref()),
@@ -175,11 +177,11 @@ fn about(event: &AuditRecord) -> String {
         ("provider", event.provider.as_ref()),
         ("session", session.as_ref()),
         ("token", event.token.as_ref()),
-        ("from", event.address.as_ref()),
-        ("because", event.reason.as_ref()),
+        ("address", event.address.as_ref()),
+        ("reason", event.reason.as_ref()),
     ];
-    let named = facts.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
-    named.collect::<Vec<_>>().join(", ")
+    let known = facts.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+    known.collect::<Vec<_>>().join(", ")
 }
 
 impl ExportCommand {
@@ -194,11 +196,11 @@ impl ExportCommand {
                 }
             }
         })?;
-        console.remark(&format!("{} written", counted(written, "event")))
+        console.notice(&format!("{} written", counted(written, "event")))
     }
 }
 
-/// One line an event.
+/// Writes one line per event and returns the number of events.
 async fn write(mut export: Export<'_>, out: &mut dyn Write) -> Result<usize, Failure> {
     let mut out = BufWriter::new(out);
     let mut written = 0;
@@ -221,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_dates_times_and_ages() {
+    fn a_time_is_a_date_a_time_or_an_age() {
         let noon: Timestamp = "2026-06-01T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-05-31", "2026-05-31T00:00:00Z"),
@@ -230,11 +232,11 @@ mod tests {
             ("24h", "2026-05-31T12:00:00Z"),
             ("7d", "2026-05-25T12:00:00Z"),
         ] {
-            let when: When = text.parse().unwrap();
-            assert_eq!(when.before(noon), expected.parse::<Timestamp>().unwrap(), "{text}");
+            let when: TimeArgument = text.parse().unwrap();
+            assert_eq!(when.resolve(noon), expected.parse::<Timestamp>().unwrap(), "{text}");
         }
         for text in ["", "d", "x", "7", "7w", "-7d", "99999d", "2026-13-01", "yesterday", "ü"] {
-            assert!(text.parse::<When>().is_err(), "{text}");
+            assert!(text.parse::<TimeArgument>().is_err(), "{text}");
         }
     }
 }

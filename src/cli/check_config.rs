@@ -1,4 +1,4 @@
-//! `check-config`: is this configuration good for production, and what is in effect?
+//! `check-config`: checks a configuration and prints the settings in effect.
 
 use std::io::Write;
 
@@ -6,14 +6,13 @@ use clap::Args;
 
 use super::{ConfigFile, Failure};
 
-/// Check a configuration by the rules of production and print what is in effect, secrets masked
+/// Check a configuration by the rules of production and print the settings in effect, secrets masked
 ///
-/// Prints TOML: every setting in effect, defaults and what follows from other settings included. Comments at the top
-/// are the warnings, and the redirect URI to register at each provider. Connects to nothing.
+/// Prints TOML: every setting in effect, with defaults and derived settings. Comments at the top are the warnings, and
+/// the redirect URI to register at each provider. Connects to nothing.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 `serve` can start with it, 2 something has to be mended first; all of it \
-    is listed."
+    after_help = "Exit codes: 0 `serve` accepts the configuration, 2 it has problems, all of which are listed."
 )]
 pub(super) struct CheckConfig {
     #[command(flatten)]
@@ -39,7 +38,7 @@ mod tests {
     use super::super::tests::run;
 
     #[test]
-    fn ad_01_what_is_in_effect_is_printed_with_secrets_masked() {
+    fn what_is_in_effect_is_printed_with_secrets_masked() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
         assert_eq!(run(&["keys", "generate", "--output", &file("server_keys.toml")]).0, 0);

@@ -15,9 +15,10 @@ use url::Url;
 use super::serve::{runtime, start_log};
 use super::{Failure, migrate, private_file};
 use crate::config::{Config, DevelopmentSetup, KeysFile, development};
-use crate::domain::client::{InvalidUri, RedirectUri, is_loopback};
+use crate::domain::client::{InvalidUri, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{self, SystemEntropy};
+use crate::domain::loopback::is_loopback_url;
 use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
 use crate::server::{self, Environment};
 
@@ -164,7 +165,7 @@ impl Demo {
 /// An address of an app on this machine: nobody else's browser can be sent to it.
 fn app_address(text: &str) -> Result<RedirectUri, String> {
     let address: RedirectUri = text.parse().map_err(|why: InvalidUri| why.to_string())?;
-    let here = Url::parse(text).is_ok_and(|url| is_loopback(&url));
+    let here = Url::parse(text).is_ok_and(|url| is_loopback_url(&url));
     here.then_some(address).ok_or_else(|| {
         "must be on this machine, as in http://localhost:3000/ or https://127.0.0.1:3000/".to_owned()
     })

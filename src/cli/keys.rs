@@ -1,7 +1,7 @@
-//! `keys`: the server's own keys, in their file.
+//! `keys`: creates, lists and rotates the server keys in their file.
 //!
-//! The brokers need not be asked or stopped: they read the file again when it changes. `docs/keys.md` tells the
-//! whole of a planned and of an emergency replacement.
+//! Running brokers read the file again when it changes, so they need no restart. `docs/keys.md` describes planned and
+//! emergency rotation.
 
 use std::borrow::Cow;
 use std::fs;
@@ -13,7 +13,7 @@ use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
-use super::private_file::{self, Held};
+use super::private_file::{self, LockedFile};
 use super::{ConfigFile, Failure};
 use crate::config::{self, KeyEntry, KeysFile, KeysFileError};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
@@ -21,16 +21,16 @@ use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::KeyId;
 use crate::flow::administration::resource_servers;
 
-/// How every command of the keys is used.
-const HELP: &str = "Running brokers read the file again when it changes, and note the change in the audit trail.\n\n\
-    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, a key that is still \
+/// The end of the help of every `keys` command.
+const HELP: &str = "Running brokers read the file again when it changes and record the change in the audit trail.\n\n\
+    Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, a key that is still \
     needed), 3 not found.";
 
-/// Make, list and replace the server's own keys, while the brokers run
+/// Create, list and rotate the server keys while the brokers are running
 ///
 /// All brokers of one service share the file that [server_keys] file names, and read it again when it changes. To
-/// replace a key without signing anybody out: add, wait until every broker knows the new key, issue, and retire the
-/// old one thirty days later. To make everything that a key has made worthless at once: add, issue, retire --yes.
+/// rotate a key without signing users out: add a key, wait until every broker knows it, issue with it, and retire the
+/// old key thirty days later. To invalidate everything that a key has issued at once: add, issue, retire --yes.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Keys {
@@ -40,14 +40,14 @@ pub(super) struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a fresh file with one key
+    /// Create a new keys file with one key
     #[command(after_help = HELP)]
     Generate {
-        /// Write to this new file, readable by its owner only, instead of standard output.
+        /// Write to this new file, which only its owner can read, instead of standard output.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Show which keys there are, without their secrets
+    /// List the keys without their secrets
     #[command(after_help = HELP)]
     List {
         #[command(flatten)]
@@ -56,62 +56,63 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Add a fresh key; it only verifies, until it is told to issue
+    /// Add a new key, which only verifies until `keys issue` is run
     #[command(after_help = HELP)]
     Add {
         #[command(flatten)]
         file: File,
     },
-    /// Let a key make everything new from now on
+    /// Issue all new tokens and cookies with a key
     ///
-    /// Only when every broker knows it: one that does not refuses what it makes. Which keys a broker knows stands in
-    /// GET /healthz of its admin listener and in the metric token_broker_server_key_known.
+    /// Run it only when every broker knows the key: a broker that does not know it refuses what it issues. GET /healthz
+    /// of a broker's admin listener and the metric token_broker_server_key_known show which keys the broker knows.
     #[command(after_help = HELP)]
     Issue {
-        /// The key's id, or `newest`.
+        /// The id of the key, or `newest`.
         #[arg(value_name = "ID", default_value = "newest")]
-        id: Which,
+        id: KeySelector,
         #[command(flatten)]
         file: File,
     },
-    /// Remove a key: everything that it has made is refused at once
+    /// Remove a key: everything it has issued is refused at once
     ///
-    /// Refuses to remove the key that issues. Without --yes it also refuses to remove a key whose tokens and sessions
-    /// can still live, or that a resource server's secret needs: the database of --config knows that.
+    /// Refuses to remove the issuing key. Without --yes it also refuses to remove a key whose tokens and sessions can
+    /// still be valid, or that a resource server's secret needs. It looks this up in the database of --config.
     #[command(after_help = HELP)]
     Retire {
-        /// The key's id.
+        /// The id of the key.
         #[arg(value_name = "ID")]
         id: u32,
         #[command(flatten)]
         file: File,
-        /// Remove it whatever needs it, as when its secret has leaked: everybody whose token it made is signed out, and
-        /// the resource servers' secrets that need it are refused. Does not ask the database.
+        /// Remove the key even if it is still needed, for example because its secret has leaked. All users with tokens
+        /// issued by it are signed out, and resource server secrets that need it are refused. Does not use the
+        /// database.
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// Where the keys file is.
+/// The options that name the keys file.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 struct File {
     /// The configuration file (TOML) of the brokers; its [server_keys] file is the keys file.
     #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
     config: Option<PathBuf>,
-    /// The keys file itself, whichever the configuration names.
+    /// The keys file; overrides the one that the configuration names.
     #[arg(long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 /// A key by its id, or the newest one.
 #[derive(Debug, Clone, Copy)]
-enum Which {
+enum KeySelector {
     Newest,
     Id(u32),
 }
 
-impl FromStr for Which {
+impl FromStr for KeySelector {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -165,55 +166,55 @@ fn time(at: Option<Timestamp>) -> String {
 
 fn add(file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
+    let mut change = Change::open(&path)?;
     let id = change.keys.add(&SystemEntropy, now).map_err(refused)?;
-    change.done()?;
+    change.commit()?;
     let options = file.options();
     writeln!(
         out,
-        "Key {id} is added and verifies. When every broker knows it (GET /healthz of each admin listener):\n  \
+        "Key {id} added. It only verifies for now. When every broker knows it (see GET /healthz of each admin \
+         listener), run:\n  \
          token-broker keys issue {id} {options}"
     )?;
     Ok(())
 }
 
-fn issue(which: Which, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
+fn issue(selector: KeySelector, file: &File, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
-    let id = match which {
-        Which::Newest => change.keys.newest(),
-        Which::Id(id) => id,
+    let mut change = Change::open(&path)?;
+    let id = match selector {
+        KeySelector::Newest => change.keys.newest(),
+        KeySelector::Id(id) => id,
     };
     let before = change.keys.issue(id, now).map_err(refused)?;
     if before == id {
-        writeln!(out, "Key {id} issues already.")?;
+        writeln!(out, "Key {id} is already the issuing key.")?;
         return Ok(());
     }
     let until = time(change.keys.entry(before).map_err(refused)?.needed_until);
-    change.done()?;
+    change.commit()?;
     let options = file.options();
     let config = if file.config.is_some() { "" } else { " --config token-broker.toml" };
     writeln!(
         out,
-        "Key {id} issues now. When what key {before} made is dead, after {until}:\n  \
+        "Key {id} now issues. After {until}, when everything that key {before} issued has expired, run:\n  \
          token-broker keys retire {before} {options}{config}"
     )?;
     Ok(())
 }
 
-/// Unless it is confirmed with `yes`, the database says what still needs the key.
+/// Removes a key. Without `yes`, it first checks in the file and in the database that nothing needs the key.
 fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) -> Result<(), Failure> {
     let config = match &file.config {
         _ if yes => None,
         Some(path) => Some(ConfigFile { path: path.clone() }),
         None => {
-            let text =
-                "--config <FILE> is missing: the brokers' database knows whether something needs the key";
+            let text = "--config <FILE> is missing: it names the database, which shows whether the key is still needed";
             return Err(Failure::Configuration(text.to_owned()));
         }
     };
     let path = file.path()?;
-    let mut change = Change::begin(&path)?;
+    let mut change = Change::open(&path)?;
     let key = change.keys.entry(id).map_err(refused)?;
     change.keys.retire(id).map_err(refused)?;
     if let Some(config) = &config {
@@ -221,15 +222,15 @@ fn retire(id: u32, file: &File, yes: bool, now: Timestamp, out: &mut dyn Write) 
             [sign_ins_that_need(&key, now), secrets_that_need(&key, config)?].into_iter().flatten().collect();
         if !needs.is_empty() {
             return Err(Failure::Configuration(format!(
-                "key {id} stays:\n  {}\nTo refuse all that it has made, add --yes.",
+                "key {id} is still needed and was not removed:\n  {}\nTo remove it anyway, pass --yes.",
                 needs.join("\n  ")
             )));
         }
     }
-    change.done()?;
-    writeln!(out, "Key {id} is gone. Brokers refuse what it made as soon as they have read the file.")?;
+    change.commit()?;
+    writeln!(out, "Key {id} removed. Brokers refuse what it issued as soon as they have read the file.")?;
     if config.is_none() {
-        writeln!(out, "token-broker resource-servers list shows whose secrets need a gone key.")?;
+        writeln!(out, "Run token-broker resource-servers list to see which secrets needed it.")?;
     }
     Ok(())
 }
@@ -239,8 +240,10 @@ fn sign_ins_that_need(key: &KeyEntry, now: Timestamp) -> Option<String> {
         return None;
     }
     Some(match key.needed_until {
-        Some(until) => format!("tokens and sessions that it made can live until {}", time(Some(until))),
-        None => "the file does not say when it stopped issuing, so that what it made may live".to_owned(),
+        Some(until) => format!("tokens and sessions that it issued can be valid until {}", time(Some(until))),
+        None => {
+            "the file does not say when it stopped issuing, so what it issued may still be valid".to_owned()
+        }
     })
 }
 
@@ -251,31 +254,32 @@ fn secrets_that_need(key: &KeyEntry, config: &ConfigFile) -> Result<Option<Strin
     let names: Vec<&str> = servers.iter().map(|server| server.as_str()).collect();
     Ok((!names.is_empty()).then(|| {
         format!(
-            "secrets of resource servers need it, of: {} (for each: resource-servers rotate-secret, give it the new \
-             one, resource-servers remove-old-secret)",
+            "secrets of these resource servers need it: {} (for each, run resource-servers rotate-secret, configure \
+             the new secret in the API, then run resource-servers remove-old-secret)",
             names.join(", ")
         )
     }))
 }
 
-/// A keys file that nobody else changes meanwhile.
+/// A keys file that is locked while it is changed.
 struct Change<'a> {
     path: &'a Path,
-    held: Held,
+    file: LockedFile,
     keys: KeysFile,
 }
 
 impl<'a> Change<'a> {
-    /// Reads the file in order to change it, when nobody else does any more.
-    fn begin(path: &'a Path) -> Result<Self, Failure> {
-        let taken = Held::take(path).and_then(|mut held| held.read().map(|text| (held, text)));
-        let (held, text) = taken.map_err(|error| failed(path, &error))?;
-        Ok(Self { path, held, keys: parse(path, text)? })
+    /// Locks and reads the file, and waits if another process is changing it.
+    fn open(path: &'a Path) -> Result<Self, Failure> {
+        let locked = LockedFile::lock(path).and_then(|mut file| file.read().map(|text| (file, text)));
+        let (file, text) = locked.map_err(|error| failed(path, &error))?;
+        Ok(Self { path, file, keys: parse(path, text)? })
     }
 
-    fn done(self) -> Result<(), Failure> {
-        let Self { path, held, keys } = self;
-        held.replace(keys.text().expose_secret()).map_err(|error| failed(path, &error))
+    /// Writes the changed keys and releases the lock.
+    fn commit(self) -> Result<(), Failure> {
+        let Self { path, file, keys } = self;
+        file.replace(keys.text().expose_secret()).map_err(|error| failed(path, &error))
     }
 }
 
@@ -289,7 +293,7 @@ impl File {
         }
     }
 
-    /// The options that lead to the same file again, to be shown.
+    /// The options that name the same file, for the commands that are suggested to the user.
     fn options(&self) -> String {
         let option = |name: &str, path: &Option<PathBuf>| {
             path.as_ref().map(|path| format!("--{name} {}", path.display()))
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fresh_key_is_another() {
+    fn every_generated_key_is_different() {
         let (code, first, err) = run(&["keys", "generate"]);
         assert_eq!((code, err.as_str()), (0, ""));
         assert_eq!(ids(&first), (1, vec![1]));
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_a_key_is_added_first_issues_later_and_goes_last_and_the_file_stays_private() {
+    fn a_key_is_added_then_issues_then_is_retired_and_the_file_stays_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server_keys.toml");
         let file = path.to_str().unwrap();
@@ -358,10 +362,10 @@ mod tests {
         for (step, expected, next) in [
             (&["add"][..], (1, vec![1, 2]), "keys issue 2"),
             (&["issue"], (2, vec![1, 2]), "keys retire 1"),
-            (&["issue", "2"], (2, vec![1, 2]), "issues already"),
+            (&["issue", "2"], (2, vec![1, 2]), "already the issuing key"),
             (&["issue", "1"], (1, vec![1, 2]), "keys retire 2"),
             (&["issue", "newest"], (2, vec![1, 2]), "keys retire 1"),
-            (&["retire", "1", "--yes"], (2, vec![2]), "is gone"),
+            (&["retire", "1", "--yes"], (2, vec![2]), "removed"),
         ] {
             let (code, out, err) = run(&[&["keys"], step, &["--file", file]].concat());
             assert_eq!((code, err.as_str()), (0, ""), "{step:?}");
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_01_the_list_shows_everything_but_secrets() {
+    fn the_list_shows_no_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server_keys.toml");
         let file = path.to_str().unwrap();
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_the_configuration_says_which_file_it_is_whatever_else_is_wrong_in_it() {
+    fn the_keys_file_is_found_even_if_other_settings_are_wrong() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).display().to_string();
         let config = file("token-broker.toml");
@@ -408,7 +412,7 @@ mod tests {
         let (_, out, _) = run(&["keys", "issue", "2", "--config", &config]);
         assert!(out.contains(&format!("token-broker keys retire 1 --config {config}\n")), "{out}");
         assert_eq!(ids(&read(&folder.path().join("ring.toml"))), (2, vec![1, 2]));
-        // A file that is named wins.
+        // --file overrides --config.
         assert_eq!(run(&["keys", "add", "--config", &config, "--file", &file("other.toml")]).0, 0);
         assert_eq!(ids(&read(&folder.path().join("other.toml"))), (1, vec![1, 2]));
 
@@ -422,15 +426,15 @@ mod tests {
     }
 
     #[test]
-    fn every_command_names_its_exit_codes() {
+    fn the_help_of_every_command_lists_the_exit_codes() {
         for command in [&[][..], &["generate"], &["list"], &["add"], &["issue"], &["retire"]] {
             let (code, out, _) = run(&[&["keys"], command, &["--help"]].concat());
-            assert!(code == 0 && out.contains("Exit codes: 0 done, 1 failed"), "{command:?}: {out}");
+            assert!(code == 0 && out.contains("Exit codes: 0 success, 1 failed"), "{command:?}: {out}");
         }
     }
 
     #[test]
-    fn another_file_is_left_alone() {
+    fn a_file_that_is_not_a_keys_file_is_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token-broker.toml");
         let file = path.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! `migrate`: the database's schema.
+//! `migrate`: creates and updates the database schema.
 
 use std::io::Write;
 
@@ -8,19 +8,18 @@ use clap::Args;
 use super::serve::runtime;
 use super::{ConfigFile, Failure};
 use crate::config::Config;
-use crate::server;
 use crate::storage::Storage;
 
-/// Bring the database's schema up to date
+/// Create or update the database schema
 ///
-/// Applying is safe while brokers are running and when several instances do it at once. Needs a database role that may
-/// change the schema; `serve` does not.
+/// Safe while brokers are running, and when several instances run it at once. Requires a database role that can change
+/// the schema; `serve` does not.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(flatten)]
     config: ConfigFile,
-    /// Undo every migration instead: deletes all users, sessions, tokens, resource servers and the audit trail. Stop
-    /// the brokers first.
+    /// Revert all migrations instead. This deletes all users, sessions, tokens, resource servers and the audit trail.
+    /// Stop the brokers first.
     #[arg(long, requires = "yes")]
     revert: bool,
     /// Confirm --revert.
@@ -34,7 +33,7 @@ impl Migrate {
         System::new().block_on(async {
             if self.revert && self.yes {
                 storage(&config)?.revert_all_migrations().await.map_err(runtime)?;
-                writeln!(out, "every migration is undone")?;
+                writeln!(out, "all migrations reverted")?;
                 return Ok(());
             }
             let applied = apply(&config).await?;
@@ -47,13 +46,13 @@ impl Migrate {
     }
 }
 
-/// Applies what is missing; gives the names.
+/// Applies the missing migrations and returns their names.
 pub(super) async fn apply(config: &Config) -> Result<Vec<String>, Failure> {
     storage(config)?.migrate().await.map_err(runtime)
 }
 
 fn storage(config: &Config) -> Result<Storage, Failure> {
-    Storage::new(&server::storage_settings(config)).map_err(|error| Failure::Configuration(error.to_string()))
+    Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))
 }
 
 #[cfg(test)]
@@ -61,7 +60,7 @@ mod tests {
     use super::super::tests::run;
 
     #[test]
-    fn the_schema_is_made_once_and_can_be_undone() {
+    fn the_schema_is_created_once_and_can_be_reverted() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let keys = path("server_keys.toml").display().to_string();
@@ -80,7 +79,7 @@ mod tests {
         assert_eq!((code, err.as_str()), (0, ""));
         assert!(first.starts_with("applied "), "{first}");
         assert_eq!(migrate(&[]).1, "the schema is up to date\n");
-        assert_eq!(migrate(&["--revert"]).0, 2, "not by accident");
+        assert_eq!(migrate(&["--revert"]).0, 2, "--revert alone is refused");
         assert_eq!(migrate(&["--revert", "--yes"]).0, 0);
         assert_eq!(migrate(&[]).1, first);
     }

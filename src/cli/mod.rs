@@ -1,14 +1,17 @@
-//! The command line: a file per command.
+//! The command line, with one file per command.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not confirmed), 3 not
+//! Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, not confirmed), 3 not
 //! found.
 
 mod administration;
 mod audit;
 mod check_config;
+#[cfg(feature = "demo")]
 mod demo;
 mod keys;
 mod migrate;
+#[cfg(not(feature = "demo"))]
+mod no_demo;
 mod openapi;
 mod operator;
 mod output;
@@ -29,18 +32,19 @@ use clap::{Args, Parser, Subcommand};
 
 use self::output::Console;
 use crate::config::{self, Loaded, Mode, Problems};
-use crate::domain::{api_token, one_time_key, resource_server};
+use crate::domain::token_kind::TokenKind;
+use crate::domain::{one_time_key, resource_server};
 
 /// Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them bearer tokens over a
 /// one-time key.
 #[derive(Debug, Parser)]
 #[command(name = "token-broker", version, max_term_width = 100)]
 #[command(after_help = "To try it out: token-broker demo\n\n\
-    In production: make keys (keys generate), write token-broker.toml (see \
-    token-broker.example.toml), check it (check-config), make the tables (migrate), and run it (serve).\n\n\
-    To administer it: users, sessions, tokens, resource-servers, audit, purge; on the live database, \
-    while brokers are running. To replace the server keys: keys.\n\n\
-    Exit codes: 0 done, 1 failed while running, 2 refused (command line, configuration, not \
+    In production: generate server keys (keys generate), write token-broker.toml (see \
+    token-broker.example.toml), check it (check-config), create the tables (migrate), and run it (serve).\n\n\
+    To administer it: users, sessions, tokens, resource-servers, audit and purge. They work on the live \
+    database while brokers are running. To rotate the server keys: keys.\n\n\
+    Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, not \
     confirmed), 3 not found.")]
 struct Cli {
     #[command(subcommand)]
@@ -49,7 +53,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
+    #[cfg(not(feature = "demo"))]
+    #[command(hide = true)]
+    Demo(no_demo::Demo),
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Migrate(migrate::Migrate),
@@ -64,28 +72,28 @@ enum Command {
     Purge(purge::Purge),
 }
 
-/// The option that every command with a configuration has.
+/// The option of every command that reads the configuration.
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// The configuration file (TOML). Settings from the environment (TOKEN_BROKER__SERVER__LISTEN) override it.
+    /// The configuration file (TOML). Environment variables such as TOKEN_BROKER__SERVER__LISTEN override it.
     #[arg(long = "config", value_name = "FILE", env = "TOKEN_BROKER_CONFIG")]
     path: PathBuf,
 }
 
 impl ConfigFile {
-    /// Loads the configuration by the rules of production.
+    /// Loads the configuration with the checks for production.
     fn load(&self) -> Result<Loaded, Problems> {
         config::load(&self.path, config::environment(), Mode::Production)
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// Something to mend before trying again.
+    /// The command line or the configuration must be fixed before a retry.
     #[error("{0}")]
     Configuration(String),
-    /// Something that went wrong on the way.
+    /// The command failed while running; a retry can succeed.
     #[error("{0}")]
     Runtime(String),
     /// What the command names does not exist.
@@ -115,20 +123,20 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command line and returns the exit code of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     run_with(arguments, &mut io::stdout(), &mut io::stderr()).into()
 }
 
-/// The same, writing to `out` and complaining to `err`; gives the exit code.
+/// As [`run`], with standard output and standard error passed in. Returns the exit code.
 fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.iter().any(is_credential) {
-        // The usual complaint about a wrong argument would repeat it.
+        // The usual error message about a wrong argument would repeat the secret.
         let _ = writeln!(
             err,
-            "token-broker: a token, key or secret stands on the command line, where other users can read it: \
-             treat it as leaked, and hand it over on standard input or in a file"
+            "token-broker: the command line contains a token, key or secret, and other users of this machine can read \
+             it: treat it as leaked, and pass it on standard input or in a file"
         );
         return 2;
     }
@@ -136,12 +144,12 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Ok(cli) => cli,
         Err(error) => {
             let page = error.render();
-            // Help and version were asked for; everything else is a complaint.
+            // Help and version go to standard output, errors to standard error.
             let _ = if error.use_stderr() { write!(err, "{page}") } else { write!(out, "{page}") };
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Demo(command) => command.run(out),
         Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
@@ -155,7 +163,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Audit(command) => command.run(&mut Console::new(out, err)),
         Command::Purge(command) => command.run(&mut Console::new(out, err)),
     };
-    match done {
+    match result {
         Ok(()) => 0,
         Err(failure) => {
             let _ = writeln!(err, "token-broker: {failure}");
@@ -164,12 +172,13 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
     }
 }
 
-/// Whether an argument looks like something that this broker issues.
+/// Whether an argument looks like a credential that this broker issues.
 fn is_credential(argument: &OsString) -> bool {
     let text = argument.to_string_lossy();
     let value = text.rsplit('=').next().unwrap_or_default();
-    [api_token::PREFIX, one_time_key::PREFIX, resource_server::PREFIX]
-        .iter()
+    let kinds = TokenKind::ALL.iter().map(|kind| kind.prefix());
+    kinds
+        .chain([one_time_key::PREFIX, resource_server::PREFIX])
         .any(|prefix| value.strip_prefix(prefix).is_some_and(|body| body.len() >= 50))
 }
 
@@ -179,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs a command line; gives the exit code and what was written to standard output and error.
+    /// Runs a command line; returns the exit code and what was written to standard output and standard error.
     pub(super) fn run(arguments: &[&str]) -> (u8, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let arguments = ["token-broker"].iter().chain(arguments).map(OsString::from);
@@ -188,22 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent_and_explained() {
+    fn every_command_and_argument_has_help() {
         let command = Cli::command();
         command.clone().debug_assert();
-        command.get_subcommands().for_each(is_explained);
+        command.get_subcommands().for_each(has_help);
     }
 
-    fn is_explained(command: &clap::Command) {
+    fn has_help(command: &clap::Command) {
         assert!(command.get_about().is_some(), "{}", command.get_name());
         for argument in command.get_arguments() {
             assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
         }
-        command.get_subcommands().for_each(is_explained);
+        command.get_subcommands().for_each(has_help);
     }
 
     #[test]
-    fn ad_01_a_credential_on_the_command_line_is_refused_and_not_repeated() {
+    fn a_credential_on_the_command_line_is_refused_and_not_repeated() {
         let token = format!("tbk_{}", "a1".repeat(36));
         let secret = format!("tbs_{}", "b2".repeat(25));
         for arguments in [

@@ -1,4 +1,4 @@
-//! `openapi`: the description of the HTTP API.
+//! `openapi`: prints the OpenAPI document of the HTTP API.
 
 use std::io::Write;
 

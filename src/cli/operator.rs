@@ -1,8 +1,9 @@
-//! Who is at the command line, for the audit trail.
+//! The name of the user who runs the command, for the audit trail.
 
 use crate::domain::audit::Actor;
 
-/// The operating system's name of the user who runs this command; behind `sudo`, with the name of whoever used it.
+/// The operating system's name of the user who runs this command. Under `sudo` it includes the name of the user who
+/// called `sudo`.
 pub(super) fn name() -> Option<Actor> {
     let name = account()?;
     match std::env::var("SUDO_USER") {
@@ -11,7 +12,7 @@ pub(super) fn name() -> Option<Actor> {
     }
 }
 
-/// The account of the process. A container may run as a user that no account belongs to.
+/// The account name of the process, or its numeric user id: a container can run as a user without an account.
 #[cfg(unix)]
 fn account() -> Option<String> {
     use nix::unistd::{User, getuid};
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_06_the_operator_is_known_by_name() {
+    fn the_operator_has_a_name() {
         let name = name().unwrap();
         assert!(!name.as_str().is_empty());
         assert!(name.as_str().starts_with(&account().unwrap()), "{name:?}");

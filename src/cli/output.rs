@@ -1,7 +1,7 @@
-//! What commands say: tables and sentences for people, JSON for scripts, questions on a terminal.
+//! The output of commands: tables and sentences for people, JSON for scripts, and confirmation prompts.
 //!
-//! Nothing of the database reaches the terminal as it is: control characters, and those that turn text around,
-//! are shown by their number.
+//! Text from the database never reaches the terminal unescaped: control characters, and characters that change the
+//! direction of text, are written as escapes.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -11,20 +11,21 @@ use serde::Serialize;
 
 use super::Failure;
 use crate::domain::clock::Timestamp;
+use crate::domain::display::is_unsafe;
 
-/// Tables are at most so many characters wide, in a terminal and in a file.
+/// The maximum width of tables in characters, on a terminal and in a file.
 const WIDTH: u16 = 100;
 
-/// Where a command writes, and whom it may ask.
+/// Where a command writes, and the terminal on which it can ask for confirmation.
 pub(super) struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
-    /// What is typed on the terminal, where there is one.
+    /// The input of the terminal, if there is one.
     terminal: Option<Box<dyn BufRead>>,
 }
 
 impl<'a> Console<'a> {
-    /// Writes to these, and asks on the terminal, if standard input and error are one.
+    /// A console on these outputs. It asks for confirmation only if standard input and standard error are a terminal.
     pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
         let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         let terminal = is_terminal.then(|| Box::new(io::stdin().lock()) as Box<dyn BufRead>);
@@ -36,33 +37,33 @@ impl<'a> Console<'a> {
         self.out
     }
 
-    /// A sentence on standard output.
-    pub(super) fn say(&mut self, text: &str) -> Result<(), Failure> {
+    /// Writes a sentence to standard output.
+    pub(super) fn print(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.out, "{}", clean(text))?)
     }
 
-    /// A remark beside the answer, on standard error.
-    pub(super) fn remark(&mut self, text: &str) -> Result<(), Failure> {
+    /// Writes a notice, which is not part of the result, to standard error.
+    pub(super) fn notice(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.err, "{}", clean(text))?)
     }
 
-    /// The answer for scripts, or else the one for people.
-    pub(super) fn answer(
+    /// Writes the result: JSON for scripts, otherwise a sentence for people.
+    pub(super) fn result(
         &mut self,
         json: bool,
         value: &impl Serialize,
         sentence: impl FnOnce() -> String,
     ) -> Result<(), Failure> {
-        if json { self.json(value) } else { self.say(&sentence()) }
+        if json { self.json(value) } else { self.print(&sentence()) }
     }
 
-    /// One JSON value.
+    /// Writes one JSON value to standard output.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
         Ok(writeln!(self.out, "{}", clean_json(&text))?)
     }
 
-    /// A list: JSON for scripts, a table for people.
+    /// Writes a list: JSON for scripts, otherwise a table for people.
     pub(super) fn list<T: Serialize>(
         &mut self,
         json: bool,
@@ -73,11 +74,11 @@ impl<'a> Console<'a> {
         if json { self.json(&found) } else { self.table(titles, found.iter().map(row).collect()) }
     }
 
-    /// Aligned columns; the first one, and those whose titles begin with `!`, are never broken into lines.
-    /// Without rows there is nothing but a remark.
+    /// Writes aligned columns. The first column, and columns whose title starts with `!`, are never wrapped.
+    /// Without rows, it writes only a notice.
     pub(super) fn table(&mut self, titles: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
         if rows.is_empty() {
-            return self.remark("there is none");
+            return self.notice("No results.");
         }
         let mut table = Table::new();
         table
@@ -98,7 +99,7 @@ impl<'a> Console<'a> {
         Ok(())
     }
 
-    /// Names and values below each other; those without a value are left out.
+    /// Writes one line per name and value; entries without a value are left out.
     pub(super) fn facts(&mut self, facts: &[(&str, Option<String>)]) -> Result<(), Failure> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         for (name, value) in facts {
@@ -109,56 +110,58 @@ impl<'a> Console<'a> {
         Ok(())
     }
 
-    /// Goes on only if the answer is yes: given with `--yes`, or typed on a terminal.
+    /// Asks for confirmation, unless `--yes` was given. Fails if the user does not type "yes" or there is no terminal.
     pub(super) fn confirm(&mut self, yes: bool, question: &str) -> Result<(), Failure> {
         if yes {
             return Ok(());
         }
         let refused = |text: &str| Err(Failure::Configuration(text.to_owned()));
         let Some(terminal) = &mut self.terminal else {
-            return refused("this needs a yes and there is no terminal to ask: add --yes; nothing was done");
+            return refused(
+                "confirmation required but standard input is not a terminal; pass --yes. No changes made.",
+            );
         };
-        write!(self.err, "{} Type yes to go on: ", clean(question))?;
+        write!(self.err, "{} Type \"yes\" to continue: ", clean(question))?;
         self.err.flush()?;
         let mut answer = String::new();
         terminal.read_line(&mut answer)?;
-        if answer.trim() == "yes" { Ok(()) } else { refused("nothing was done") }
+        if answer.trim() == "yes" { Ok(()) } else { refused("not confirmed. No changes made.") }
     }
 }
 
-/// A time as tables show it, in UTC.
+/// A time to the minute, in UTC, for tables.
 pub(super) fn minute(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// A time to the second, in UTC.
+/// A time to the second, in UTC, for sentences and details.
 pub(super) fn second(time: Timestamp) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// `1 session`, `2 sessions`.
-pub(super) fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+/// A number with its noun, in the plural if needed: `1 session`, `2 sessions`.
+pub(super) fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A text without the characters that a terminal obeys, or that hide or turn around what stands beside them; each
-/// is shown by its number.
+/// Escapes control characters, which a terminal interprets, and invisible characters, which hide or reorder the text
+/// beside them.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for letter in text.chars() {
-        if obeyed(letter) { cleaned.extend(letter.escape_unicode()) } else { cleaned.push(letter) }
+        if is_unsafe(letter) { cleaned.extend(letter.escape_unicode()) } else { cleaned.push(letter) }
     }
     cleaned
 }
 
-/// JSON whose strings hold none of these characters either: the same value, written differently. JSON itself has
-/// none of them but line feeds between its parts.
+/// Escapes the same characters in JSON, as `\u` escapes, so that the value stays the same. Outside of strings, JSON
+/// contains only one of them, the line feed, which is kept.
 pub(super) fn clean_json(json: &str) -> String {
     let mut cleaned = String::with_capacity(json.len());
     for letter in json.chars() {
-        if obeyed(letter) && letter != '\n' {
+        if is_unsafe(letter) && letter != '\n' {
             for unit in letter.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(cleaned, "\\u{unit:04x}");
             }
         } else {
@@ -168,17 +171,11 @@ pub(super) fn clean_json(json: &str) -> String {
     cleaned
 }
 
-fn obeyed(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E007F}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Runs `work` with a console on which `typed` is typed, if it is a terminal.
+    /// Runs `work` with a console. With `typed`, the console has a terminal on which that text is typed.
     fn console(
         typed: Option<&'static str>,
         work: impl FnOnce(&mut Console<'_>) -> Result<(), Failure>,
@@ -190,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn what_destroys_is_asked_for_on_a_terminal_and_refused_without_one() {
-        for (yes, typed, goes_on) in [
+    fn confirmation_is_asked_for_on_a_terminal_and_refused_without_one() {
+        for (yes, typed, confirmed) in [
             (true, None, true),
             (false, Some("yes\n"), true),
             (false, Some("y\n"), false),
@@ -200,24 +197,27 @@ mod tests {
             (false, None, false),
         ] {
             let (done, out, err) = console(typed, |console| console.confirm(yes, "Delete \u{1b}[2Jalice?"));
-            assert_eq!(done.is_ok(), goes_on, "{yes} {typed:?}");
-            assert_eq!(done.map_or_else(|failure| failure.exit_code(), |()| 0), if goes_on { 0 } else { 2 });
+            assert_eq!(done.is_ok(), confirmed, "{yes} {typed:?}");
+            assert_eq!(
+                done.map_or_else(|failure| failure.exit_code(), |()| 0),
+                if confirmed { 0 } else { 2 }
+            );
             assert_eq!(err.contains("Delete \\u{1b}[2Jalice?"), !yes && typed.is_some(), "{err}");
             assert_eq!(out, "");
         }
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_written() {
+    fn control_characters_are_never_written() {
         let hostile = "a\u{1b}[2J\u{7}\r\n\u{9b}31m\u{7f}\u{202e}b\u{2066}\u{e0041}ü漢";
         let (done, out, _) = console(None, |console| {
             console.table(&["NAME"], vec![vec![hostile.to_owned()]])?;
             console.facts(&[("name", Some(hostile.to_owned())), ("none", None)])?;
-            console.say(hostile)?;
+            console.print(hostile)?;
             console.json(&serde_json::json!({ "name": hostile }))
         });
         done.unwrap();
-        assert!(!out.chars().any(|letter| obeyed(letter) && letter != '\n'), "{out:?}");
+        assert!(!out.chars().any(|letter| is_unsafe(letter) && letter != '\n'), "{out:?}");
         assert!(out.contains("\\u{1b}[2J") && out.contains("ü漢"), "{out}");
         let json: serde_json::Value = serde_json::from_str(&out[out.find("{\n").unwrap()..]).unwrap();
         assert_eq!(json["name"], hostile, "the value is the same");

@@ -1,4 +1,4 @@
-//! `purge`: what is dead, deleted now instead of on schedule.
+//! `purge`: deletes expired rows now instead of on schedule.
 
 use clap::Args;
 
@@ -9,7 +9,7 @@ use crate::flow::administration::purge;
 
 /// Delete tokens and sessions that ended more than a day ago, and audit events older than [purge] audit_days
 ///
-/// Running brokers do the same on schedule; while one does, nothing is deleted here.
+/// Running brokers do the same on schedule. If one of them is purging at this moment, this command deletes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Purge {
@@ -29,10 +29,10 @@ impl Purge {
                 purge::purge(administration).await?
             })
         })?;
-        console.answer(self.common.json, &purged, || {
-            let done = if self.dry_run { "would be deleted" } else { "deleted" };
+        console.result(self.common.json, &purged, || {
+            let verb = if self.dry_run { "would be deleted" } else { "deleted" };
             format!(
-                "{}, {}, {} {done}",
+                "{}, {}, {} {verb}",
                 counted(purged.tokens, "token"),
                 counted(purged.sessions, "session"),
                 counted(purged.audit_events, "audit event")

@@ -1,4 +1,4 @@
-//! `resource-servers`: the APIs that may ask the broker about tokens, and their secrets.
+//! `resource-servers`: registers the APIs that verify tokens at the broker, and rotates their secrets.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -7,16 +7,17 @@ use serde_json::json;
 use super::Failure;
 use super::administration::{Common, HELP, READ_HELP};
 use super::output::{Console, minute};
+use crate::domain::audience::Audience;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::key_ring::KeyRing;
-use crate::domain::resource_server::{Audience, ResourceServer, ResourceServerSecret};
+use crate::domain::resource_server::{ResourceServer, ResourceServerSecret};
 use crate::flow::administration::resource_servers;
 
-/// Register the APIs that ask about tokens, and replace their secrets
+/// Register the APIs that verify tokens at the broker, and rotate their secrets
 ///
-/// A secret is shown once, alone on standard output; only a keyed digest is stored. Two secrets work at a time:
-/// rotate-secret, give the new one to the API, remove-old-secret.
+/// A secret is shown once, alone on standard output; only a keyed digest is stored. Two secrets can be valid at a time.
+/// To rotate: run rotate-secret, configure the new secret in the API, then run remove-old-secret.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ResourceServers {
@@ -28,20 +29,20 @@ pub(super) struct ResourceServers {
 enum Command {
     List(List),
     Add(Add),
-    /// Make a new secret beside the one in use, and print it; both work
+    /// Create a second secret and print it; the old one stays valid
     #[command(after_help = HELP)]
-    RotateSecret(One),
+    RotateSecret(OneServer),
     RemoveOldSecret(Confirmed),
-    /// Refuse a resource server's secrets
+    /// Disable a resource server: its secrets are refused
     #[command(after_help = HELP)]
-    Disable(One),
-    /// Accept a disabled resource server's secrets again
+    Disable(OneServer),
+    /// Enable a disabled resource server: its secrets are accepted again
     #[command(after_help = HELP)]
-    Enable(One),
+    Enable(OneServer),
     Remove(Removed),
 }
 
-/// List the resource servers with the ages of their secrets
+/// List the resource servers and when their secrets were created
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
@@ -49,31 +50,32 @@ struct List {
     common: Common,
 }
 
-/// Register a resource server, and print its secret
+/// Register a resource server and print its secret
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Add {
     #[command(flatten)]
     server: Name,
-    /// The audience whose tokens it may ask about, as in https://api.example.com.
+    /// The audience whose tokens it may verify, such as https://api.example.com.
     #[arg(long, value_name = "AUDIENCE")]
     audience: Audience,
-    /// Tell it who the person is, beyond the local id.
+    /// Let it see the user's profile, not only the local id.
     #[arg(long)]
     personal_data: bool,
     #[command(flatten)]
     common: Common,
 }
 
+/// The arguments of a command on one resource server.
 #[derive(Debug, Args)]
-struct One {
+struct OneServer {
     #[command(flatten)]
     server: Name,
     #[command(flatten)]
     common: Common,
 }
 
-/// Remove the older of two secrets; only the newest works from then on
+/// Remove the older of two secrets; only the newest stays valid
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Confirmed {
@@ -86,7 +88,7 @@ struct Confirmed {
     common: Common,
 }
 
-/// Remove a resource server with its secrets
+/// Remove a resource server and its secrets
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Removed {
@@ -97,12 +99,12 @@ struct Removed {
 /// The argument that names a resource server.
 #[derive(Debug, Args)]
 struct Name {
-    /// Its name: 1 to 32 characters of a-z, 0-9, '-' and '_'.
+    /// The name of the resource server: 1 to 32 characters of a-z, 0-9, '-' and '_'.
     #[arg(value_name = "ID")]
     id: ResourceServerId,
 }
 
-/// A resource server as it is shown.
+/// A resource server as it is printed.
 #[derive(Debug, Serialize)]
 struct View<'a> {
     id: &'a str,
@@ -113,18 +115,18 @@ struct View<'a> {
     secrets: Vec<SecretView>,
 }
 
-/// What may be known of a secret.
+/// A secret as it is printed: everything but the secret itself.
 #[derive(Debug, Serialize)]
 struct SecretView {
     created_at: Timestamp,
-    /// The server key that it needs.
+    /// The server key that the stored digest is made with.
     server_key: u32,
-    /// Whether that key is there.
+    /// Whether that server key is still in the ring. Without it the secret is refused.
     works: bool,
 }
 
 impl<'a> View<'a> {
-    fn of(server: &'a ResourceServer, keys: &KeyRing) -> Self {
+    fn new(server: &'a ResourceServer, keys: &KeyRing) -> Self {
         let secrets = server.secrets.iter().map(|secret| SecretView {
             created_at: secret.created_at,
             server_key: secret.digest.key_id.0,
@@ -140,7 +142,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A row for each secret.
+    /// One table row per secret; the server's own columns are filled in the first row only.
     fn rows(&self) -> Vec<Vec<String>> {
         let described = [
             self.id.to_owned(),
@@ -150,8 +152,8 @@ impl<'a> View<'a> {
         ];
         let secrets = self.secrets.iter().enumerate().map(|(index, secret)| {
             let mut row = if index == 0 { described.to_vec() } else { vec![String::new(); described.len()] };
-            let gone = if secret.works { "" } else { " (gone)" };
-            row.extend([minute(secret.created_at), format!("{}{gone}", secret.server_key)]);
+            let missing = if secret.works { "" } else { " (removed)" };
+            row.extend([minute(secret.created_at), format!("{}{missing}", secret.server_key)]);
             row
         });
         secrets.collect()
@@ -169,25 +171,25 @@ impl ResourceServers {
                 })?;
                 show_once(&common, &id, &secret, console)
             }
-            Command::RotateSecret(One { server: Name { id }, common }) => {
+            Command::RotateSecret(OneServer { server: Name { id }, common }) => {
                 let secret = common.run(async |administration| {
                     Ok(resource_servers::add_secret(administration, &id).await?)
                 })?;
                 show_once(&common, &id, &secret, console)?;
-                console.remark(&format!(
-                    "The old one works, too, until: resource-servers remove-old-secret {id}"
+                console.notice(&format!(
+                    "The old secret stays valid until you run: resource-servers remove-old-secret {id}"
                 ))
             }
             Command::RemoveOldSecret(command) => command.remove_old_secret(console),
-            Command::Disable(One { server: Name { id }, common }) => {
+            Command::Disable(OneServer { server: Name { id }, common }) => {
                 let changed = common
                     .run(async |administration| Ok(resource_servers::disable(administration, &id).await?))?;
-                changed_to(&common, &id, changed, "disabled", console)
+                report_state(&common, &id, changed, "disabled", console)
             }
-            Command::Enable(One { server: Name { id }, common }) => {
+            Command::Enable(OneServer { server: Name { id }, common }) => {
                 let changed = common
                     .run(async |administration| Ok(resource_servers::enable(administration, &id).await?))?;
-                changed_to(&common, &id, changed, "enabled", console)
+                report_state(&common, &id, changed, "enabled", console)
             }
             Command::Remove(Removed { confirmed }) => confirmed.remove(console),
         }
@@ -199,11 +201,11 @@ impl List {
         let (servers, keys) = self.common.run(async |administration| {
             Ok((resource_servers::list(administration).await?, administration.keys.clone()))
         })?;
-        let views: Vec<View<'_>> = servers.iter().map(|server| View::of(server, &keys)).collect();
+        let views: Vec<View<'_>> = servers.iter().map(|server| View::new(server, &keys)).collect();
         if self.common.json {
             return console.json(&views);
         }
-        let titles = ["ID", "AUDIENCE", "PERSONAL DATA", "STATE", "!SECRET OF (UTC)", "!SERVER KEY"];
+        let titles = ["ID", "AUDIENCE", "PERSONAL DATA", "STATE", "!SECRET CREATED (UTC)", "!SERVER KEY"];
         console.table(&titles, views.iter().flat_map(View::rows).collect())
     }
 }
@@ -213,13 +215,15 @@ impl Confirmed {
         let id = &self.server.id;
         let removed = self.common.run(async |administration| {
             resource_servers::find(administration, id).await?;
-            console
-                .confirm(self.yes, &format!("Remove the old secret of {id}: whoever uses it is refused?"))?;
+            console.confirm(
+                self.yes,
+                &format!("Remove the old secret of {id}? Requests that use it will be refused."),
+            )?;
             Ok(resource_servers::remove_old_secret(administration, id).await?)
         })?;
-        console.answer(self.common.json, &json!({ "resource_server": id, "removed": removed }), || {
-            let was = if removed { "the old one is removed" } else { "there was no old one" };
-            format!("{id} has one secret; {was}")
+        console.result(self.common.json, &json!({ "resource_server": id, "removed": removed }), || {
+            let was = if removed { "old secret removed" } else { "there was no old secret" };
+            format!("{id}: {was}; one secret is valid")
         })
     }
 
@@ -227,16 +231,16 @@ impl Confirmed {
         let id = &self.server.id;
         self.common.run(async |administration| {
             resource_servers::find(administration, id).await?;
-            console.confirm(self.yes, &format!("Remove the resource server {id} with its secrets?"))?;
+            console.confirm(self.yes, &format!("Remove the resource server {id} and its secrets?"))?;
             Ok(resource_servers::remove(administration, id).await?)
         })?;
-        console.answer(self.common.json, &json!({ "resource_server": id, "removed": true }), || {
-            format!("{id} is removed")
+        console.result(self.common.json, &json!({ "resource_server": id, "removed": true }), || {
+            format!("{id} removed")
         })
     }
 }
 
-/// The only time that a secret can be seen: alone on standard output.
+/// Prints a new secret, alone on standard output. It cannot be shown again.
 fn show_once(
     common: &Common,
     id: &ResourceServerId,
@@ -247,18 +251,19 @@ fn show_once(
     if common.json {
         return console.json(&json!({ "resource_server": id, "secret": secret.as_str() }));
     }
-    console.remark(&format!("The new secret of {id}, which cannot be shown again:"))?;
-    console.say(&secret)
+    console.notice(&format!("New secret of {id}. It cannot be shown again:"))?;
+    console.print(&secret)
 }
 
-fn changed_to(
+/// Reports the new state of a resource server.
+fn report_state(
     common: &Common,
     id: &ResourceServerId,
     changed: bool,
     state: &str,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
-    console.answer(common.json, &json!({ "resource_server": id, "changed": changed }), || {
+    console.result(common.json, &json!({ "resource_server": id, "changed": changed }), || {
         let already = if changed { "is" } else { "was already" };
         format!("{id} {already} {state}")
     })

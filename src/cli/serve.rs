@@ -1,4 +1,4 @@
-//! `serve`: the broker in production.
+//! `serve`: runs the broker in production.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use actix_web::rt::System;
 use clap::Args;
 
 use super::{ConfigFile, Failure};
-use crate::config::{Loaded, LogConfig};
+use crate::config::Loaded;
 use crate::domain::clock::SystemClock;
 use crate::server::{self, Environment};
-use crate::telemetry;
+use crate::telemetry::{self, LogSettings};
 
 /// Run the broker in production
 ///
-/// Refuses to start on anything that is for trying out: a public URL without https, sample keys, secrets that
-/// other users can read, the development provider, plain http addresses. Logs one JSON line an event to standard
-/// error. SIGTERM stops it: readiness turns false, requests in flight finish.
+/// Refuses to start with settings that are only safe for development: a public URL without https, sample keys, secrets
+/// that other users can read, the development provider, plain http addresses. Logs one JSON line per event to standard
+/// error. On SIGTERM it reports that it is not ready, finishes the requests in progress, and exits.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -39,13 +39,13 @@ impl Serve {
 }
 
 /// Logs from here on, panics included.
-pub(super) fn start_log(log: &LogConfig) -> Result<(), Failure> {
-    telemetry::init(log.format, &log.filter, Arc::new(SystemClock)).map_err(runtime)?;
+pub(super) fn start_log(log: &LogSettings) -> Result<(), Failure> {
+    telemetry::init(log, Arc::new(SystemClock)).map_err(runtime)?;
     telemetry::install_panic_hook();
     Ok(())
 }
 
-/// An error with its causes, in one line.
+/// A runtime failure with the error and its causes in one line.
 pub(super) fn runtime(error: impl std::error::Error) -> Failure {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,4 +1,4 @@
-//! `sessions`: who is signed in where, and ending it.
+//! `sessions`: lists and ends sessions.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -7,11 +7,11 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
-use crate::flow::administration::sessions::{self, ListedSession, SessionState};
+use crate::flow::administration::sessions;
 use crate::flow::administration::users;
-use crate::storage::administration::records::SessionFilter;
+use crate::storage::sessions::SessionFilter;
 
-/// List sessions and end them
+/// List and end sessions
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Sessions {
@@ -32,7 +32,7 @@ enum Command {
 struct List {
     #[command(flatten)]
     owned: Owned,
-    /// Start after this session, the last one of the page before.
+    /// Start after this session, the last one of the previous page.
     #[arg(long, value_name = "SESSION")]
     after: Option<SessionId>,
     #[command(flatten)]
@@ -41,25 +41,25 @@ struct List {
     common: Common,
 }
 
-/// End one session, with its tokens
+/// End one session and its tokens
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct End {
-    /// The session's id.
+    /// The id of the session.
     #[arg(value_name = "SESSION")]
     session: SessionId,
     #[command(flatten)]
     common: Common,
 }
 
-/// End all sessions of one user, or of everyone
+/// End all sessions of one user or of everyone
 ///
-/// Everyone has to log in again. Whoever logs in while the command runs may stay signed in.
+/// The users have to log in again. Users who log in while the command runs may stay signed in.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct EndAll {
     #[command(flatten)]
-    whose: Whose,
+    selection: Selection,
     /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
@@ -67,13 +67,14 @@ struct EndAll {
     common: Common,
 }
 
+/// The options that say whose sessions are ended.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Whose {
-    /// Those of this user: id, provider/subject, or a username that only one user has.
+struct Selection {
+    /// End the sessions of this user: id, provider/subject, or a username that only one user has.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Those of everyone.
+    /// End the sessions of all users.
     #[arg(long)]
     everyone: bool,
 }
@@ -85,8 +86,8 @@ impl Sessions {
             Command::End(End { session, common }) => {
                 let ended =
                     common.run(async |administration| Ok(sessions::end(administration, session).await?))?;
-                console.answer(common.json, &json!({ "session": session, "ended": ended }), || {
-                    let was = if ended { "is ended" } else { "had ended already" };
+                console.result(common.json, &json!({ "session": session, "ended": ended }), || {
+                    let was = if ended { "ended" } else { "had already ended" };
                     format!("session {session} {was}")
                 })
             }
@@ -103,41 +104,35 @@ impl List {
             sessions::list(administration, filter, owned.all).await
         })?;
         let titles = ["SESSION", "USER", "PROVIDER", "!CREATED (UTC)", "!LAST USED", "STATE"];
-        console.list(common.json, &found, &titles, |ListedSession { state, session }| {
+        console.list(common.json, &found, &titles, |session| {
             vec![
                 session.id.to_string(),
                 session.username.clone().unwrap_or_else(|| session.user.to_string()),
-                session.provider.clone(),
+                session.provider.to_string(),
                 minute(session.created_at),
                 session.last_used_at.map(minute).unwrap_or_default(),
-                named(*state).to_owned(),
+                session.state.replace('_', " "),
             ]
         })?;
-        limit.remark_more(&found, |last| format!("--after {}", last.session.id), console)
-    }
-}
-
-fn named(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Live => "live",
-        SessionState::Ended => "ended",
-        SessionState::Expired => "expired",
-        SessionState::UserDisabled => "user disabled",
+        limit.notice_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 
 impl EndAll {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let ended = self.common.run(async |administration| {
-            let Some(name) = &self.whose.user else {
-                console.confirm(self.yes, "End every session: everyone has to log in again?")?;
+            let Some(name) = &self.selection.user else {
+                console.confirm(
+                    self.yes,
+                    "End all sessions of all users? Everyone will have to log in again.",
+                )?;
                 return Ok(sessions::end_everyone(administration).await?);
             };
             let user = users::find(administration, name).await?;
             console.confirm(self.yes, &format!("End all sessions of {name} ({})?", user.id))?;
             Ok(sessions::end_all_of(administration, user.id).await?)
         })?;
-        console.answer(self.common.json, &json!({ "sessions_ended": ended }), || {
+        console.result(self.common.json, &json!({ "sessions_ended": ended }), || {
             format!("{} ended", counted(ended, "session"))
         })
     }

@@ -1,4 +1,4 @@
-//! `tokens`: which API tokens there are, and revoking one. No token can be shown.
+//! `tokens`: lists and revokes API tokens. The tokens themselves are not stored and cannot be shown.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,13 +11,13 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
-use crate::flow::administration::tokens::{self, ListedToken, TokenState};
-use crate::storage::administration::records::TokenFilter;
+use crate::flow::administration::tokens::{self, ListedToken};
+use crate::storage::tokens::TokenFilter;
 
-/// No token is longer; what follows would not be looked at.
-const LONGEST: u64 = 1024;
+/// How many bytes of the input are read. No token is longer.
+const INPUT_LIMIT: u64 = 1024;
 
-/// List API tokens and revoke them
+/// List and revoke API tokens
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Tokens {
@@ -32,16 +32,16 @@ enum Command {
     RevokeId(RevokeId),
 }
 
-/// List API tokens, newest first, by what is known of them; the tokens themselves are not stored
+/// List API tokens, newest first; the tokens themselves are not stored and cannot be shown
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
     #[command(flatten)]
     owned: Owned,
-    /// Only this session's.
+    /// Only the tokens of this session.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
-    /// Start after this token, the last one of the page before.
+    /// Start after this token, the last one of the previous page.
     #[arg(long, value_name = "TOKEN")]
     after: Option<TokenId>,
     #[command(flatten)]
@@ -50,11 +50,11 @@ struct List {
     common: Common,
 }
 
-/// Revoke a leaked token, and say whose it was
+/// Revoke a leaked token and show whose it was
 ///
-/// Ends its session too: whoever has the token may have rotated it. The token comes on standard input or in a file,
-/// as in `token-broker tokens revoke --file leaked.txt`; never as an argument, which other users of this machine could
-/// read.
+/// Also ends its session, because an attacker may have exchanged the token for a new one. The token is read from
+/// standard input or from a file, as in `token-broker tokens revoke --file leaked.txt`, and never from an argument, which
+/// other users of this machine could read.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Revoke {
@@ -64,6 +64,7 @@ struct Revoke {
     common: Common,
 }
 
+/// The options that say where the token is read from.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Source {
@@ -75,11 +76,11 @@ struct Source {
     file: Option<PathBuf>,
 }
 
-/// Revoke one token by the id of its row, as `tokens list` shows it, and leave its session alone
+/// Revoke one token by its id, as shown by `tokens list`, without ending its session
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct RevokeId {
-    /// The id of the token's row.
+    /// The id of the token.
     #[arg(value_name = "ID")]
     id: TokenId,
     #[command(flatten)]
@@ -95,11 +96,11 @@ impl Tokens {
                 let was = common.run(async |administration| {
                     Ok(tokens::revoke_leaked(administration, text.trim()).await?)
                 })?;
-                revoked(&common, &was, "ended, too", console)
+                report(&common, &was, "also ended", console)
             }
             Command::RevokeId(RevokeId { id, common }) => {
                 let was = common.run(async |administration| Ok(tokens::revoke(administration, id).await?))?;
-                revoked(&common, &was, "goes on", console)
+                report(&common, &was, "still active", console)
             }
         }
     }
@@ -111,10 +112,14 @@ impl Source {
         match &self.file {
             Some(path) => {
                 let failed = |error| Failure::Runtime(format!("{}: {error}", path.display()));
-                File::open(path).map_err(failed)?.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+                File::open(path)
+                    .map_err(failed)?
+                    .take(INPUT_LIMIT)
+                    .read_to_string(&mut text)
+                    .map_err(failed)?;
             }
             None => {
-                io::stdin().take(LONGEST).read_to_string(&mut text)?;
+                io::stdin().take(INPUT_LIMIT).read_to_string(&mut text)?;
             }
         }
         Ok(text)
@@ -129,48 +134,44 @@ impl List {
             tokens::list(administration, filter, owned.all).await
         })?;
         let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
-        console.list(common.json, &found, &titles, |ListedToken { state, token }| {
+        console.list(common.json, &found, &titles, |token| {
             vec![
                 token.id.to_string(),
                 token.username.clone().unwrap_or_else(|| token.user.to_string()),
-                token.client.clone(),
+                token.client.to_string(),
                 minute(token.issued_at),
                 token.log_id.clone(),
-                named(*state).to_owned(),
+                state_name(token.state),
             ]
         })?;
-        limit.remark_more(&found, |last| format!("--after {}", last.token.id), console)
+        limit.notice_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 
-fn named(state: TokenState) -> &'static str {
+/// A state as people read it.
+fn state_name(state: &str) -> String {
     match state {
-        TokenState::Live => "live",
-        TokenState::Superseded => "superseded",
-        TokenState::Revoked => "revoked",
-        TokenState::SessionEnded => "session ended",
-        TokenState::Expired => "expired",
-        TokenState::UserDisabled => "user disabled",
+        "overlap" => "in overlap".to_owned(),
+        other => other.replace('_', " "),
     }
 }
 
-/// Says whose token it was and what it was worth.
-fn revoked(
+/// Reports whose token was revoked, its previous state, and what happened to its session.
+fn report(
     common: &Common,
-    was: &ListedToken,
+    token: &ListedToken,
     session: &str,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     if common.json {
-        return console.json(was);
+        return console.json(token);
     }
-    let token = &was.token;
     console.facts(&[
-        ("revoked", Some(format!("a token that was {} until now", named(was.state)))),
+        ("revoked", Some(format!("a token that was {}", state_name(token.state)))),
         ("username", token.username.clone()),
         ("user", Some(token.user.to_string())),
-        ("client", Some(token.client.clone())),
-        ("session", Some(format!("{} ({session})", token.session))),
+        ("client", Some(token.client.to_string())),
+        ("session", token.session.map(|id| format!("{id} ({session})"))),
         ("issued", Some(second(token.issued_at))),
         ("log id", Some(token.log_id.clone())),
     ])

@@ -1,4 +1,4 @@
-//! `users`: who signed in, and who may.
+//! `users`: lists, shows, disables, enables and deletes users.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -8,7 +8,7 @@ use super::administration::{Common, HELP, Limit, READ_HELP};
 use super::output::{Console, counted, minute, second};
 use crate::domain::ids::{ProviderId, UserId};
 use crate::flow::administration::users::{self, UserDetails};
-use crate::storage::administration::records::{UserFilter, UserRecord};
+use crate::storage::users::{UserFilter, UserRecord};
 
 /// List, show, disable, enable and delete users
 #[derive(Debug, Args)]
@@ -21,19 +21,19 @@ pub(super) struct Users {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(List),
-    /// Show one user with their identities and what they hold
+    /// Show one user with their identities and the number of live sessions and tokens
     #[command(after_help = READ_HELP)]
-    Show(One),
-    /// Refuse a user: their tokens from the next call on, and every login
+    Show(OneUser),
+    /// Disable a user: refuse their logins, and their tokens from the next request
     ///
-    /// Ends all their sessions too, so that enabling the user again revives none.
+    /// Also ends all their sessions, so that enabling the user later restores none of them.
     #[command(after_help = HELP)]
-    Disable(One),
-    /// Let a disabled user log in again
+    Disable(OneUser),
+    /// Enable a disabled user, who can then log in
     ///
-    /// The sessions that disabling ended stay ended.
+    /// The sessions that were ended when the user was disabled stay ended.
     #[command(after_help = HELP)]
-    Enable(One),
+    Enable(OneUser),
     Delete(Delete),
 }
 
@@ -41,16 +41,16 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
-    /// Only those with this text in username, display name, email or subject (upper and lower case alike).
+    /// Only those with this text in the username, display name, email or subject (case-insensitive).
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// Only those with an identity at this provider.
     #[arg(long, value_name = "ID")]
     provider: Option<ProviderId>,
-    /// Only disabled ones.
+    /// Only disabled users.
     #[arg(long)]
     disabled: bool,
-    /// Start after this user, the last one of the page before.
+    /// Start after this user, the last one of the previous page.
     #[arg(long, value_name = "ID")]
     after: Option<UserId>,
     #[command(flatten)]
@@ -59,8 +59,9 @@ struct List {
     common: Common,
 }
 
+/// The arguments of a command on one user.
 #[derive(Debug, Args)]
-struct One {
+struct OneUser {
     #[command(flatten)]
     user: UserName,
     #[command(flatten)]
@@ -69,8 +70,8 @@ struct One {
 
 /// Delete a user
 ///
-/// Profile, identities, sessions and tokens are gone at once. The audit trail keeps the local id, and no address of
-/// that user's. Should the person log in again, they are a new user: to keep somebody out, disable them.
+/// Deletes the profile, identities, sessions and tokens at once. The audit trail keeps the local id, but no IP address
+/// of that user. If the person logs in again, they become a new user: to lock them out, disable the user instead.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Delete {
@@ -86,7 +87,7 @@ struct Delete {
 /// The argument that names a user.
 #[derive(Debug, Args)]
 struct UserName {
-    /// The local id; or provider/subject; or the username, if only one user has it.
+    /// The local id, provider/subject, or the username if only one user has it.
     #[arg(value_name = "USER")]
     name: String,
 }
@@ -95,12 +96,12 @@ impl Users {
     pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         match self.command {
             Command::List(command) => command.run(console),
-            Command::Show(One { user, common }) => {
+            Command::Show(OneUser { user, common }) => {
                 let found =
                     common.run(async |administration| Ok(users::show(administration, &user.name).await?))?;
                 if common.json { console.json(&found) } else { show(&found, console) }
             }
-            Command::Disable(One { user, common }) => {
+            Command::Disable(OneUser { user, common }) => {
                 let (user, done) = common.run(async |administration| {
                     let user = users::find(administration, &user.name).await?;
                     let done = users::disable(administration, &user).await?;
@@ -108,19 +109,19 @@ impl Users {
                 })?;
                 let (changed, ended) = (done.changed, done.sessions_ended);
                 let answer = json!({ "user": user.id, "changed": changed, "sessions_ended": ended });
-                console.answer(common.json, &answer, || {
-                    let was = if changed { "is disabled now" } else { "was disabled already" };
+                console.result(common.json, &answer, || {
+                    let was = if changed { "is now disabled" } else { "was already disabled" };
                     format!("{} {was}; {} ended", label(&user), counted(ended, "session"))
                 })
             }
-            Command::Enable(One { user, common }) => {
+            Command::Enable(OneUser { user, common }) => {
                 let (user, changed) = common.run(async |administration| {
                     let user = users::find(administration, &user.name).await?;
                     let changed = users::enable(administration, &user).await?;
                     Ok((user, changed))
                 })?;
-                console.answer(common.json, &json!({ "user": user.id, "changed": changed }), || {
-                    let was = if changed { "may log in again" } else { "was not disabled" };
+                console.result(common.json, &json!({ "user": user.id, "changed": changed }), || {
+                    let was = if changed { "can log in again" } else { "was not disabled" };
                     format!("{} {was}", label(&user))
                 })
             }
@@ -149,7 +150,7 @@ impl List {
                 if user.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
             ]
         })?;
-        self.limit.remark_more(&found, |last| format!("--after {}", last.id), console)
+        self.limit.notice_more(&found, |last| format!("--after {}", last.id), console)
     }
 }
 
@@ -157,7 +158,8 @@ impl Delete {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let (user, done) = self.common.run(async |administration| {
             let user = users::find(administration, &self.user.name).await?;
-            let question = format!("Delete {} for good, with everything they have?", label(&user));
+            let question =
+                format!("Permanently delete {} with all identities, sessions and tokens?", label(&user));
             console.confirm(self.yes, &question)?;
             let done = users::delete(administration, &user).await?;
             Ok((user, done))
@@ -167,15 +169,16 @@ impl Delete {
             "sessions": done.sessions,
             "audit_events_anonymised": done.audit_events,
         });
-        console.answer(self.common.json, &answer, || {
+        console.result(self.common.json, &answer, || {
             let (sessions, events) =
                 (counted(done.sessions, "session"), counted(done.audit_events, "audit event"));
-            format!("{} is deleted, with {sessions}; {events} lost their address", label(&user))
+            let user = label(&user);
+            format!("{user} deleted, with {sessions}; the address was removed from {events}")
         })
     }
 }
 
-/// The name that people know, and the id.
+/// The username, if there is one, with the id.
 fn label(user: &UserRecord) -> String {
     match &user.username {
         Some(name) => format!("{name} ({})", user.id),
@@ -188,7 +191,10 @@ fn identities(user: &UserRecord) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn show(UserDetails { user, holdings }: &UserDetails, console: &mut Console<'_>) -> Result<(), Failure> {
+fn show(
+    UserDetails { user, live_sessions, live_tokens }: &UserDetails,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let verified = if user.email_verified { "verified by the provider" } else { "not verified" };
     console.facts(&[
         ("user", Some(user.id.to_string())),
@@ -199,7 +205,7 @@ fn show(UserDetails { user, holdings }: &UserDetails, console: &mut Console<'_>)
         ("first login", Some(second(user.created_at))),
         ("latest login", Some(second(user.profile_as_of))),
         ("disabled", user.disabled_at.map(second)),
-        ("live sessions", Some(holdings.live_sessions.to_string())),
-        ("live tokens", Some(holdings.live_tokens.to_string())),
+        ("live sessions", Some(live_sessions.to_string())),
+        ("live tokens", Some(live_tokens.to_string())),
     ])
 }

@@ -1,4 +1,4 @@
-//! Collects everything that is wrong with a configuration, so that it is mended in one go.
+//! Collects everything that is wrong with a configuration, so that it can be fixed in one go.
 //!
 //! A problem names the key and what to write there; it never repeats a value, because values may be secrets.
 
@@ -14,8 +14,9 @@ use url::Url;
 
 use super::Mode;
 use super::secret::{self, Secret};
+use crate::domain::loopback::is_loopback_url;
 
-/// One thing to mend.
+/// One thing to fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The path of the key, as in `clients[1].redirect_uris[0]`.
@@ -30,7 +31,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there is no configuration: everything that has to be mended first.
+/// Why there is no configuration: everything that has to be fixed first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -39,7 +40,7 @@ impl Problems {
         Self(vec![Problem { key: key.to_owned(), text: text.to_owned() }])
     }
 
-    /// The problems as a part of a log line.
+    /// The problems in one line, for the log.
     pub fn in_one_line(&self) -> String {
         let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
         lines.join("; ")
@@ -63,13 +64,13 @@ impl std::error::Error for Problems {}
 /// The running check of one configuration.
 #[derive(Debug)]
 pub(super) struct Check {
-    /// Which rules hold.
+    /// Which rules apply.
     pub(super) mode: Mode,
-    /// Relative paths begin here: the folder of the configuration file.
+    /// The folder of the configuration file, which relative paths start from.
     folder: PathBuf,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    /// Keys whose value could not be read: they are there, so nobody should be told that they are missing.
+    /// Keys whose value could not be read: they are set, so they must not be reported as missing.
     unreadable: Vec<String>,
 }
 
@@ -79,12 +80,12 @@ impl Check {
         Self { mode, folder, problems: Vec::new(), warnings: Vec::new(), unreadable: Vec::new() }
     }
 
-    /// Whether the rules of production hold.
+    /// Whether the rules of production apply.
     pub(super) fn production(&self) -> bool {
         self.mode == Mode::Production
     }
 
-    /// Notes something that must be mended.
+    /// Reports something that must be fixed.
     pub(super) fn problem(&mut self, key: impl Into<String>, text: impl fmt::Display) {
         let key = key.into();
         if !self.unreadable.iter().any(|known| known.starts_with(&key)) {
@@ -92,37 +93,40 @@ impl Check {
         }
     }
 
-    /// Notes a value that is there but has the wrong shape.
+    /// Reports a value that is set but has the wrong type.
     pub(super) fn unreadable(&mut self, key: impl Into<String>, text: impl fmt::Display) {
         let key = key.into();
         self.problem(key.clone(), text);
         self.unreadable.push(key);
     }
 
-    /// Notes something that works, and that an operator should know.
+    /// Reports something that works but that an operator should know.
     pub(super) fn warn(&mut self, key: impl Into<String>, text: impl fmt::Display) {
         self.warnings.push(Problem { key: key.into(), text: text.to_string() });
     }
 
-    /// Ends the check: the warnings, or everything that has to be mended.
+    /// Ends the check.
+    ///
+    /// # Errors
+    /// Everything that has to be fixed.
     pub(super) fn finish(self) -> Result<Vec<Problem>, Problems> {
         if self.problems.is_empty() { Ok(self.warnings) } else { Err(Problems(self.problems)) }
     }
 
-    /// A value that must be there; `mend` says what to write.
-    pub(super) fn required<T>(&mut self, key: &str, value: Option<T>, mend: &str) -> Option<T> {
+    /// A value that must be set; `fix` says what to write.
+    pub(super) fn required<T>(&mut self, key: &str, value: Option<T>, fix: &str) -> Option<T> {
         if value.is_none() {
-            self.problem(key, format_args!("is missing: {mend}"));
+            self.problem(key, format_args!("is missing: {fix}"));
         }
         value
     }
 
-    /// A text of one of the domain's types.
+    /// A string that is parsed into the type of the part that uses it.
     pub(super) fn parse<T: FromStr<Err: fmt::Display>>(&mut self, key: &str, text: &str) -> Option<T> {
         text.parse().map_err(|error| self.problem(key, error)).ok()
     }
 
-    /// A text that names one of a few choices, spelt as serde spells them.
+    /// A string that names one of a few choices, spelt as serde spells them.
     pub(super) fn choice<'de, T: Deserialize<'de>>(&mut self, key: &str, text: &'de str) -> Option<T> {
         let choice = T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(text));
         choice.map_err(|error| self.problem(key, expectation(&error.to_string()))).ok()
@@ -140,19 +144,19 @@ impl Check {
         None
     }
 
-    /// An address that the broker calls or is called at: https, or http on this machine in development.
+    /// An address of the broker or of a provider: https, or in development also http on this machine.
     pub(super) fn url(&mut self, key: &str, text: &str) -> Option<Url> {
         let Ok(url) = Url::parse(text) else {
             self.problem(key, "must be an absolute URL, as in https://login.example.com");
             return None;
         };
-        let loopback = crate::domain::client::is_loopback(&url);
+        let loopback = is_loopback_url(&url);
         let fault = if !url.username().is_empty() || url.password().is_some() {
             "must not contain a user name or password"
         } else if url.fragment().is_some() {
             "must not contain a fragment ('#')"
         } else if self.production() && loopback {
-            "must not be on this machine in production: name the public host"
+            "must not be on this machine in production: use the public host"
         } else if url.scheme() == "https" || (url.scheme() == "http" && loopback && !self.production()) {
             return Some(url);
         } else {
@@ -162,7 +166,7 @@ impl Check {
         None
     }
 
-    /// A secret from the environment or from a file, whichever is set.
+    /// A secret from the environment or from a file.
     pub(super) fn secret(
         &mut self,
         key: &str,
@@ -172,7 +176,7 @@ impl Check {
         let file_key = format!("{key}_file");
         match (literal, file) {
             (Some(_), Some(_)) => {
-                self.problem(key, format_args!("and {file_key} are both set: keep one"));
+                self.problem(key, format_args!("must not be set together with {file_key}: remove one"));
                 None
             }
             (Some(literal), None) => self.filled(key, literal.0),
@@ -196,12 +200,12 @@ impl Check {
         Some(secret)
     }
 
-    /// Where the file that a setting names is.
+    /// The path of a file that a setting names.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// The text of a file; a `private` one must not be readable by other users (AD-01).
+    /// The text of a file. A `private` file must not be readable by other users.
     pub(super) fn file(&mut self, key: &str, path: &Path, private: bool) -> Option<SecretString> {
         let path = self.path(path);
         match secret::read(&path) {
@@ -214,8 +218,8 @@ impl Check {
                 Some(text)
             }
             Err(error) => {
-                let mend = mend(key, &path, &error);
-                self.problem(key, format_args!("{} cannot be read: {error}: {mend}", path.display()));
+                let fix = fix(key, &path, &error);
+                self.problem(key, format_args!("{} cannot be read: {error}: {fix}", path.display()));
                 None
             }
         }
@@ -223,23 +227,23 @@ impl Check {
 }
 
 /// What to do about a file that cannot be read, by the setting that names it.
-fn mend(key: &str, path: &Path, error: &io::Error) -> String {
+fn fix(key: &str, path: &Path, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::NotFound {
         return "it must be readable by the user that runs this, mode 0400".to_owned();
     }
     match key.rsplit('.').next().unwrap_or_default() {
         "client_secret_file" => "write the client secret into this file, mode 0400".to_owned(),
         "url_file" => "write the URL into this file, mode 0400".to_owned(),
-        "ca_file" => "put the PEM certificates of the authority there, or leave the setting out".to_owned(),
-        _ => format!("make it with token-broker keys generate --output {}", path.display()),
+        "ca_file" => "put the PEM certificates of the authority there, or remove the setting".to_owned(),
+        _ => format!("create it with token-broker keys generate --output {}", path.display()),
     }
 }
 
-/// What a serde error expected, without the value that it got.
+/// What a serde error expected, without the value that it found.
 pub(super) fn expectation(message: &str) -> String {
     match message.rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("unknown field") => {
-            format!("is not a setting; here are {}", expected.trim_start_matches("one of "))
+            format!("is not a setting; the settings here are {}", expected.trim_start_matches("one of "))
         }
         Some((_, expected)) => format!("must be {expected}"),
         None => "cannot be read".to_owned(),

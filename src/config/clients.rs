@@ -1,14 +1,20 @@
-//! `[[clients]]`: the registered SPAs, and the addresses that keys may be delivered to.
+//! `[[clients]]`: the registered SPAs, and the addresses that one-time keys may be delivered to.
+
+use std::collections::HashSet;
+use std::str::FromStr;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::check::Check;
 use super::source::list;
 use super::tokens::seconds;
+use crate::domain::audience::{Audience, AudienceSet, MOST_AUDIENCES};
 use crate::domain::client::{Client, Origin, RedirectUri};
 use crate::domain::ids::ClientId;
 use crate::domain::lifetimes;
+use crate::domain::scope::{Scope, ScopeSet};
 
 /// The registered SPAs and other public clients. At least one.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -17,7 +23,7 @@ use crate::domain::lifetimes;
 pub(super) struct RawClient {
     /// The `client_id`: 1 to 32 characters of a-z, 0-9, `-` and `_`. Required.
     id: Option<String>,
-    /// What people call it; shown on the broker's pages. Default: the id.
+    /// The name on the broker's pages. Default: the id.
     display_name: Option<String>,
     /// The addresses that one-time keys may be delivered to, compared byte for byte. Required, https.
     #[serde(deserialize_with = "list")]
@@ -28,26 +34,30 @@ pub(super) struct RawClient {
     /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     origins: Vec<String>,
-    /// Where the key travels in the redirect: `query` or `fragment`.
+    /// Where the redirect carries the one-time key: `query` or `fragment`.
     key_delivery: String,
-    /// The name of the parameter that carries it: `one_time_key` or `code`.
+    /// The name of the parameter that carries the one-time key: `one_time_key` or `code`.
     key_parameter: String,
-    /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven
-    /// days, without the browser's session. Weaker: only while an old SPA needs it.
+    /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven days,
+    /// no browser session. Less secure: use it only as long as an old SPA needs it.
     legacy: bool,
     /// Whether logins are allowed; a disabled client is treated as unknown.
     enabled: bool,
-    /// The scopes of its tokens: `profile` opens `/api/me`, `permissions` opens `/api/permissions`, others are
-    /// for the APIs behind the broker.
+    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token for which it is
+    /// not named. At most eight. `resource` at `/login` chooses among them. Default: the broker itself.
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    audiences: Vec<String>,
+    /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for the
+    /// APIs behind the broker.
     #[serde(deserialize_with = "list")]
     scopes: Vec<String>,
     /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`. `prompt=none` needs no
-    /// permission as long as no provider is asked.
+    /// permission as long as the provider is not involved.
     #[serde(deserialize_with = "list")]
     login_parameters: Vec<String>,
-    /// Seconds without a call after which its tokens are refused and the person signs in again, 600 (ten
-    /// minutes) to 2592000 (thirty days). The last call is known to five minutes, so it ends up to five minutes
-    /// later, never earlier. Not together with `legacy`. Default: no limit.
+    /// Seconds without a call after which its tokens are refused and the user must sign in again, 600 (ten minutes) to
+    /// 2592000 (thirty days). Takes effect up to five minutes late, never early, because the last call is recorded only
+    /// that often. Cannot be combined with `legacy`. Default: no limit.
     inactivity_seconds: Option<u32>,
 }
 
@@ -64,6 +74,7 @@ impl Default for RawClient {
             key_parameter: "one_time_key".to_owned(),
             legacy: false,
             enabled: true,
+            audiences: Vec::new(),
             scopes: texts(&["profile", "permissions"]),
             login_parameters: texts(&["prompt", "login_hint", "max_age"]),
             inactivity_seconds: None,
@@ -71,15 +82,35 @@ impl Default for RawClient {
     }
 }
 
+/// The registered clients.
+pub(super) fn check(raw: Vec<RawClient>, public_url: Option<&Url>, check: &mut Check) -> Vec<Client> {
+    let mut ids = HashSet::new();
+    let mut checked = Vec::new();
+    let count = raw.len();
+    for (i, raw) in raw.into_iter().enumerate() {
+        let key = format!("clients[{i}]");
+        let Some(client) = raw.check(&key, public_url, check) else { continue };
+        if !ids.insert(client.id.clone()) {
+            check.problem(format!("{key}.id"), "is not unique: each client needs its own id");
+        }
+        checked.push(client);
+    }
+    if checked.len() == count && !checked.iter().any(|client| client.enabled) {
+        check.problem("clients", "has no enabled client: add a [[clients]] section with redirect_uris");
+    }
+    checked
+}
+
 impl RawClient {
-    /// Puts in what follows from other settings.
+    /// Fills in what follows from other settings.
     pub(super) fn resolve(&mut self, checked: &Client) {
         self.display_name = Some(checked.display_name.clone());
+        self.audiences = checked.audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
         self.origins = checked.origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     }
 
-    /// Checks the client that stands at `key`.
-    pub(super) fn check(self, key: &str, check: &mut Check) -> Option<Client> {
+    /// Checks the client at `key`.
+    fn check(self, key: &str, public_url: Option<&Url>, check: &mut Check) -> Option<Client> {
         let id_key = format!("{key}.id");
         let id = check.required(&id_key, self.id, "name the client");
         let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
@@ -94,7 +125,8 @@ impl RawClient {
         let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
-        let scope = scope(&format!("{key}.scopes"), &self.scopes, check);
+        let audiences = audiences(&format!("{key}.audiences"), &self.audiences, public_url, check);
+        let scopes = scopes(&format!("{key}.scopes"), &self.scopes, check);
         let parameters = self.login_parameters.iter().enumerate();
         let login_parameters = parameters
             .filter_map(|(i, name)| check.choice(&format!("{key}.login_parameters[{i}]"), name))
@@ -104,11 +136,10 @@ impl RawClient {
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
         if self.legacy {
-            let text =
-                "is on: no PKCE, and one token for all of a user's browsers; turn it off when the SPA allows";
+            let text = "is on: no PKCE, and one token for all browsers of a user; turn it off as soon as the SPA allows";
             check.warn(format!("{key}.legacy"), text);
             if inactivity.is_some() {
-                let text = "cannot be together with legacy: its token is handed out again, idle or not";
+                let text = "cannot be used together with legacy, which hands out the same token even after a long pause";
                 check.problem(format!("{key}.inactivity_seconds"), text);
             }
         }
@@ -123,14 +154,15 @@ impl RawClient {
             key_parameter: key_parameter?,
             legacy: self.legacy,
             enabled: self.enabled,
-            scope,
+            audiences: audiences?,
+            scopes: scopes?,
             login_parameters,
             inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
         })
     }
 }
 
-/// Addresses of the SPA that browsers are sent to.
+/// Addresses of the SPA that browsers are redirected to.
 fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
@@ -139,7 +171,7 @@ fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri>
         if uri.is_plain_http() && check.production() {
             check.problem(key, "must be https in production");
         } else if uris.contains(&uri) {
-            check.problem(key, "is there twice: keep one");
+            check.problem(key, "appears twice: remove one");
         } else {
             uris.push(uri);
         }
@@ -168,13 +200,43 @@ fn origin(key: &str, text: &str, check: &mut Check) -> Option<Origin> {
     Some(origin)
 }
 
-/// Scopes, joined as they travel (RFC 6749 section 3.3).
-pub(super) fn scope(key: &str, scopes: &[String], check: &mut Check) -> String {
-    let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
-    for (i, scope) in scopes.iter().enumerate() {
-        if scope.is_empty() || !scope.bytes().all(allowed) {
-            check.problem(format!("{key}[{i}]"), "must be visible ASCII without spaces, '\"' and '\\'");
-        }
+/// The audiences of a client's tokens; the broker itself if none is written.
+fn audiences(
+    key: &str,
+    texts: &[String],
+    public_url: Option<&Url>,
+    check: &mut Check,
+) -> Option<AudienceSet> {
+    if texts.is_empty() {
+        return public_url.map(|url| Audience::of_url(url).into());
     }
-    scopes.join(" ")
+    let named: Vec<Audience> = parse_each(key, texts, check)?;
+    let set = AudienceSet::new(named);
+    if set.is_err() {
+        check.problem(key, format!("has more than {MOST_AUDIENCES} audiences"));
+    }
+    set.ok()
+}
+
+/// The scopes of a provider, in the order in which they are written.
+pub(super) fn scope(key: &str, texts: &[String], check: &mut Check) -> String {
+    let _: Option<Vec<Scope>> = parse_each(key, texts, check);
+    texts.join(" ")
+}
+
+/// Scopes (RFC 6749 section 3.3).
+fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
+    let scopes: Vec<Scope> = parse_each(key, texts, check)?;
+    Some(scopes.into_iter().collect())
+}
+
+/// Parses every text, so that one run finds every problem.
+fn parse_each<T: FromStr<Err: std::fmt::Display>>(
+    key: &str,
+    texts: &[String],
+    check: &mut Check,
+) -> Option<Vec<T>> {
+    let parsed: Vec<Option<T>> =
+        texts.iter().enumerate().map(|(i, text)| check.parse(&format!("{key}[{i}]"), text)).collect();
+    parsed.into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! The configuration of `demo` and of tests: everything on this machine, nothing to write.
+//! The configuration of `demo` and of tests: everything on this machine, without a file.
 
 use std::fmt;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::check::Check;
-use super::{Loaded, Mode, Problems, validate};
+use super::{Loaded, Mode, Problems, RawConfig, validate};
 use crate::domain::client::RedirectUri;
 
 /// What differs from one demo to the next.
@@ -20,11 +20,11 @@ pub struct DevelopmentSetup<'a> {
     pub server_keys: &'a Path,
     /// The development provider's own address, as in `http://127.0.0.1:9000`.
     pub provider_url: &'a str,
-    /// The broker's `client_id` at both of its kinds.
+    /// The broker's `client_id` at both of its providers.
     pub provider_client_id: &'a str,
-    /// The broker's secret there.
+    /// The broker's secret at both of its providers.
     pub provider_client_secret: &'a str,
-    /// Where a developer's own SPA is shown: the addresses of the client `app`, which is left out without any.
+    /// The addresses of a developer's own SPA, the client `app`; without any there is no such client.
     pub apps: &'a [RedirectUri],
     /// Which events are logged.
     pub log_filter: &'a str,
@@ -40,11 +40,11 @@ impl fmt::Debug for DevelopmentSetup<'_> {
 const VITE_ADDRESS: &str = "http://localhost:5173/";
 
 /// The configuration of a demo: provider `dev` (OpenID Connect) and `ops` (plain OAuth 2); clients `sample`,
-/// `vite-react` (on another origin) and `legacy`, and `app` where an own SPA is to be tried.
+/// `vite-react` (on another origin), `legacy`, and `app` for a developer's own SPA.
 ///
 /// # Errors
 ///
-/// The server keys cannot be read, or `setup` holds something that cannot work.
+/// The server keys cannot be read, or a value of `setup` is not valid.
 pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
     let broker = format!("http://localhost:{}", setup.port);
     let provider = |path: &str| format!("{}{path}", setup.provider_url);
@@ -88,12 +88,14 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
         }],
         "clients": clients(&broker, setup.apps),
     });
-    let raw = serde_json::from_value(raw)
+    let tree = serde_json::from_value(raw)
         .map_err(|_| Problems::one("the demo", "has an unreadable configuration"))?;
-    validate(Some(raw), Check::new(Mode::Development, Path::new("")))
+    let mut check = Check::new(Mode::Development, Path::new(""));
+    let raw = RawConfig::read(tree, &mut check);
+    validate(raw, check)
 }
 
-/// One of this origin, one of another, one with the contract of the replaced service, and the developer's own.
+/// A client of this origin, one of another, one with the contract of the replaced service, and the developer's own.
 fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
     let mut clients = vec![
         json!({
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_03_the_client_secret_is_not_printed() {
+    fn the_client_secret_is_not_printed() {
         let setup = DevelopmentSetup {
             port: 8080,
             database: Path::new("broker.sqlite"),

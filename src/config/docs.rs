@@ -1,12 +1,12 @@
-//! `[docs]`: who may read the API documents.
+//! `[docs]`: whether the API documents are public. [`super::server`] turns it into a setting of the listeners.
 
 use serde::{Deserialize, Serialize};
 
-/// Who may read the API documents.
+/// Access to the API documents.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
-pub struct DocsConfig {
-    /// Whether `/docs` and `/openapi.json` are on the public listener too; on the admin listener they always are.
-    pub public: bool,
+pub(super) struct RawDocs {
+    /// Whether the public listener also serves `/docs` and `/openapi.json`; the admin listener always does.
+    pub(super) public: bool,
 }

@@ -1,56 +1,53 @@
-//! `[key_store]`: where one-time keys wait to be redeemed.
+//! `[key_store]`: the store of one-time keys.
 
 use std::path::PathBuf;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use super::secret::{Secret, masked_url};
-use super::store_url::{is_local, scheme};
+use super::secret::Secret;
+use super::store_url::{is_local, masked_url, scheme};
+use crate::key_store::{KeyStoreSettings, KeyStoreUrl};
 
-/// `[key_store]`, validated.
-#[derive(Debug, Clone)]
-pub struct KeyStoreConfig {
-    /// `memory:` or one of Redis.
-    pub url: SecretString,
-    /// What the names of all entries in Redis begin with.
-    pub key_prefix: String,
-    /// Entries that `memory:` holds at most.
-    pub capacity: usize,
-}
+const KEY: &str = "key_store.url";
 
-/// Where one-time keys wait to be redeemed.
+/// The store of one-time keys.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawKeyStore {
     /// `rediss://host:6380/0` (TLS), `redis://…`, `redis+sentinel://host1,host2/service`,
     /// `redis+cluster://host1,host2` (both also with `rediss+`), or `memory:` for a single process.
-    /// With a password only from the environment. Required, here or as `url_file`.
+    /// A URL with a password is accepted from the environment only. Required, here or as `url_file`.
     #[serde(serialize_with = "masked_url")]
     url: Option<Secret>,
-    /// The file that holds the URL.
+    /// A file that contains the URL.
     url_file: Option<PathBuf>,
-    /// What the names of all entries in Redis begin with: 1 to 64 characters of A-Z, a-z, 0-9, `:`, `_`, `-`.
+    /// The prefix of all names in Redis: 1 to 64 characters of A-Z, a-z, 0-9, `:`, `_`, `-`.
     key_prefix: String,
-    /// Entries that `memory:` holds at most, 100 to 10000000.
+    /// The maximum number of entries of `memory:`, 100 to 10000000.
     capacity: usize,
 }
 
 impl Default for RawKeyStore {
     fn default() -> Self {
-        Self { url: None, url_file: None, key_prefix: "token-broker:".to_owned(), capacity: 100_000 }
+        Self {
+            url: None,
+            url_file: None,
+            key_prefix: KeyStoreSettings::KEY_PREFIX.to_owned(),
+            capacity: KeyStoreSettings::CAPACITY,
+        }
     }
 }
 
 impl RawKeyStore {
-    /// Puts in what follows from files.
-    pub(super) fn resolve(&mut self, checked: &KeyStoreConfig) {
-        self.url = Some(Secret(checked.url.clone()));
+    /// Fills in what was read from files.
+    pub(super) fn resolve(&mut self, checked: &KeyStoreSettings) {
+        self.url = Some(Secret(checked.url.expose_secret().into()));
     }
 
-    pub(super) fn check(self, check: &mut Check) -> Option<KeyStoreConfig> {
+    pub(super) fn check(self, check: &mut Check) -> Option<KeyStoreSettings> {
         let capacity = check.within("key_store.capacity", self.capacity, 100..=10_000_000);
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'-');
         if !(1..=64).contains(&self.key_prefix.len()) || !self.key_prefix.bytes().all(allowed) {
@@ -59,28 +56,22 @@ impl RawKeyStore {
                 "must be 1 to 64 characters of A-Z, a-z, 0-9, ':', '_' and '-'",
             );
         }
-        let url = check.secret("key_store.url", self.url, self.url_file.as_deref())?;
-        check_url(url.expose_secret(), check);
-        Some(KeyStoreConfig { url, key_prefix: self.key_prefix, capacity: capacity? })
+        let text = check.secret(KEY, self.url, self.url_file.as_deref())?;
+        let url: KeyStoreUrl = check.parse(KEY, text.expose_secret())?;
+        warn(text.expose_secret(), check);
+        let (key_prefix, capacity) = (self.key_prefix, capacity?);
+        Some(KeyStoreSettings { key_prefix, capacity, ..KeyStoreSettings::new(url) })
     }
 }
 
-fn check_url(url: &str, check: &mut Check) {
-    let key = "key_store.url";
-    match scheme(url) {
-        "memory" if check.production() => {
-            check.warn(key, "is memory:, which suits a single process; use Redis for several");
+/// Warns about a URL that works, but not well.
+fn warn(url: &str, check: &mut Check) {
+    let scheme = scheme(url).to_ascii_lowercase();
+    if scheme == "memory" {
+        if check.production() {
+            check.warn(KEY, "is memory:, which is for a single process; use Redis for several");
         }
-        "memory" | "rediss" | "rediss+sentinel" | "rediss+cluster" => {}
-        "redis" | "redis+sentinel" | "redis+cluster" => {
-            if !is_local(url) {
-                check.warn(key, "goes to another machine without TLS: use rediss://");
-            }
-        }
-        _ => check.problem(
-            key,
-            "must begin with memory:, redis://, rediss://, redis+sentinel://, rediss+sentinel://, \
-             redis+cluster:// or rediss+cluster://",
-        ),
+    } else if !scheme.starts_with("rediss") && !is_local(url) {
+        check.warn(KEY, "connects to another machine without TLS: use rediss://");
     }
 }

@@ -1,7 +1,7 @@
-//! The file that holds the server keys: `issuing` and `[[keys]]`, as `token-broker keys` writes it.
+//! The file that contains the server keys: `issuing` and `[[keys]]`, as `token-broker keys` writes it.
 //!
-//! A key is added, issues later, and is retired when everything it made is dead. An id is never used again for
-//! another secret, not even after its key is gone: the file remembers the highest.
+//! A key is added, issues later, and is retired when everything it issued has expired. An id is never reused for
+//! another secret, not even after its key was removed: the file remembers the highest.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -23,7 +23,7 @@ pub(super) struct RawKeysFile {
     pub(super) keys: Vec<RawFileKey>,
 }
 
-/// A key as it may be written; the times are there for `keys list` and `keys retire`.
+/// A key as it may be written; the times are for `keys list` and `keys retire`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawFileKey {
@@ -39,7 +39,7 @@ impl RawKeysFile {
     }
 }
 
-/// A complete keys file, to be changed.
+/// A complete keys file.
 #[derive(Debug)]
 pub struct KeysFile {
     issuing: u32,
@@ -60,34 +60,34 @@ struct FileKey {
 pub struct KeyEntry {
     /// Its id.
     pub id: u32,
-    /// Whether it makes everything new.
+    /// Whether it is the key that issues.
     pub issues: bool,
-    /// When it was added, where the file says so.
+    /// When it was added, if the file says so.
     pub added_at: Option<Timestamp>,
-    /// When another key took over, where the file says so.
+    /// When another key took over, if the file says so.
     pub stopped_issuing_at: Option<Timestamp>,
-    /// Until when something that it made can live, where that is known.
+    /// Until when something that it issued can be valid, if that is known.
     pub needed_until: Option<Timestamp>,
 }
 
 impl KeyEntry {
-    /// Whether everything that the key has made is surely dead.
+    /// Whether everything that the key issued has certainly expired.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.needed_until.is_some_and(|until| now >= until)
     }
 }
 
-/// Why a keys file is not changed.
+/// Why a keys file cannot be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeysFileError {
-    /// The text is something else.
+    /// The text is not a keys file.
     #[error("the file is not a keys file as token-broker keys writes it")]
     NotAKeysFile,
     /// There is no key of this id.
-    #[error("there is no key {0} in the file: token-broker keys list shows which there are")]
+    #[error("there is no key {0} in the file; token-broker keys list shows the keys")]
     NoSuchKey(u32),
-    /// The key that issues cannot go.
-    #[error("key {0} issues: let another one issue first, with token-broker keys issue")]
+    /// The key that issues cannot be removed.
+    #[error("key {0} issues: make another key issue first, with token-broker keys issue")]
     Issuing(u32),
 }
 
@@ -100,7 +100,7 @@ impl KeysFile {
     /// The file from its text.
     ///
     /// # Errors
-    /// It is no keys file, or not a complete one.
+    /// The text is not a complete keys file.
     pub fn parse(text: &SecretString) -> Result<Self, KeysFileError> {
         let complete = |raw: RawKeysFile| {
             let key = |raw: RawFileKey| {
@@ -119,8 +119,8 @@ impl KeysFile {
         RawKeysFile::parse(text).and_then(complete).ok_or(KeysFileError::NotAKeysFile)
     }
 
-    /// Adds a fresh key and gives its id. It only verifies: what it made would be refused by every broker that does
-    /// not know it yet.
+    /// Adds a fresh key and returns its id. It only verifies: brokers that do not know it yet would refuse what it
+    /// issues.
     ///
     /// # Errors
     /// There is no id left.
@@ -131,7 +131,7 @@ impl KeysFile {
         Ok(id)
     }
 
-    /// Lets this key make everything new from now on; gives the id of the one that did so far.
+    /// Makes this key the one that issues; returns the id of the one that did before.
     ///
     /// # Errors
     /// There is no such key.
@@ -144,7 +144,7 @@ impl KeysFile {
         Ok(before)
     }
 
-    /// Removes a key: from then on everything that it made is refused.
+    /// Removes a key: from then on everything that it issued is refused.
     ///
     /// # Errors
     /// There is no such key, or it is the one that issues.
@@ -177,7 +177,7 @@ impl KeysFile {
             issues: key.id == self.issuing,
             added_at: key.added_at,
             stopped_issuing_at: key.stopped_issuing_at,
-            // What lives longest of what a key makes is the cookie of a browser's session.
+            // The session cookie is valid longest of everything that a key issues.
             needed_until: key.stopped_issuing_at.map(|at| at + lifetimes::SESSION),
         })
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_11_a_key_is_added_and_the_old_ones_stay_and_issue() {
+    fn a_key_is_added_and_the_old_ones_stay_and_issue() {
         let first = KeysFile::fresh(&entropy(1), noon());
         let mut second = again(&first);
         assert_eq!(second.add(&entropy(2), noon()), Ok(2));
@@ -254,7 +254,7 @@ mod tests {
 
     /// Two brokers during a rotation: one still has the file of the step before.
     #[test]
-    fn tk_06_ad_11_at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
+    fn at_every_step_of_a_rotation_each_broker_knows_the_other_ones_key() {
         let first = KeysFile::fresh(&entropy(1), noon());
         let mut added = again(&first);
         added.add(&entropy(2), noon()).unwrap();
@@ -270,11 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_the_file_knows_until_when_a_key_is_needed() {
+    fn the_file_knows_until_when_a_key_is_needed() {
         let mut file = KeysFile::fresh(&entropy(1), noon());
         assert_eq!(file.retire(1), Err(KeysFileError::Issuing(1)));
         file.add(&entropy(2), noon()).unwrap();
-        assert!(!file.entry(2).unwrap().is_over(noon() + TimeDelta::days(100)), "nobody knows what it made");
+        assert!(
+            !file.entry(2).unwrap().is_over(noon() + TimeDelta::days(100)),
+            "it may still have issued something"
+        );
         let switched = noon() + TimeDelta::hours(1);
         file.issue(2, switched).unwrap();
         file.issue(2, switched + TimeDelta::hours(1)).unwrap();
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_06_an_id_is_never_used_again() {
+    fn an_id_is_never_used_again() {
         let mut file = KeysFile::fresh(&entropy(1), noon());
         file.add(&entropy(2), noon()).unwrap();
         file.retire(2).unwrap();

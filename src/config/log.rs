@@ -3,26 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
-use crate::telemetry;
-
-/// `[log]`, validated.
-#[derive(Debug, Clone)]
-pub struct LogConfig {
-    /// The form of a line.
-    pub format: LogFormat,
-    /// Which events are written, as `tracing` directives.
-    pub filter: String,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line, for machines.
-    Json,
-    /// For people.
-    Pretty,
-}
+use crate::telemetry::LogSettings;
 
 /// What is written to standard error.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -43,14 +24,9 @@ impl Default for RawLog {
 }
 
 impl RawLog {
-    pub(super) fn check(self, check: &mut Check) -> Option<LogConfig> {
+    pub(super) fn check(self, check: &mut Check) -> Option<LogSettings> {
         let format = check.choice("log.format", &self.format);
-        if !telemetry::is_filter(&self.filter) {
-            check.problem(
-                "log.filter",
-                "must be a level or a list of module=level, as in info,token_broker=debug",
-            );
-        }
-        Some(LogConfig { format: format?, filter: self.filter })
+        let filter = check.parse("log.filter", &self.filter);
+        Some(LogSettings { format: format?, filter: filter? })
     }
 }

@@ -1,14 +1,15 @@
-//! The configuration: a TOML file, over it the environment, secrets from files; validated whole before anything
-//! starts.
+//! The configuration: a TOML file, overridden by the environment, with secrets from files. All of it is checked
+//! before anything starts.
 //!
-//! Each section is a file with a raw form (what may be written, with its documentation and defaults) and a
-//! checked one (what the program uses). Unknown keys are refused, and everything that is wrong is reported at
-//! once, by key, with what to write instead. `docs/configuration.md` is generated from the raw forms.
+//! Each section is a file with the written form: its keys, their documentation and defaults. Its `check` returns the
+//! settings type of the part that uses them, so that a setting is parsed once and checked once. Unknown keys are
+//! refused, and everything that is wrong is reported in one run, by key, with what to write instead.
+//! `docs/configuration.md` is generated from the written forms.
 
 mod check;
-mod claims;
 mod clients;
 mod database;
+#[cfg(feature = "demo")]
 mod development;
 mod docs;
 mod key_store;
@@ -29,83 +30,87 @@ mod store_url;
 mod tests;
 mod tokens;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use ::config::Value;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use self::check::Check;
 pub use self::check::{Problem, Problems};
-pub use self::database::DatabaseConfig;
+#[cfg(feature = "demo")]
 pub use self::development::{DevelopmentSetup, development};
-pub use self::docs::DocsConfig;
-pub use self::key_store::KeyStoreConfig;
 pub use self::keys_file::{KeyEntry, KeysFile, KeysFileError};
-pub use self::limits::LimitsConfig;
-pub use self::log::{LogConfig, LogFormat};
-pub use self::purge::PurgeConfig;
-pub use self::sample::SampleConfig;
-pub use self::server::ServerConfig;
+pub use self::purge::PurgeSettings;
+pub use self::sample::SampleSettings;
+pub use self::server::ServerSettings;
 pub use self::server_keys::{ServerKeysConfig, ServerKeysFile};
-pub use self::tokens::TokensConfig;
 use crate::domain::client::Client;
+use crate::http::HttpSettings;
+use crate::key_store::KeyStoreSettings;
 use crate::provider::settings::ProviderSettings;
+use crate::state::Lifetimes;
+use crate::state::limits::LimitSettings;
+use crate::storage::StorageSettings;
+use crate::telemetry::LogSettings;
 
-/// Which rules hold. The command decides, never a key.
+/// Which rules apply. The command decides, never a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `serve`: anything that is for trying out stops the start.
+    /// `serve`: development settings are refused.
     Production,
     /// `demo` and tests: plain http on this machine is allowed.
     Development,
 }
 
-/// Everything a broker must know to start, checked.
+/// The checked settings of every part of a broker.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which rules hold.
+    /// Which rules apply.
     pub mode: Mode,
     /// Where browsers reach the broker: scheme, host and port; the path is `/`.
     pub public_url: Url,
-    /// Where it listens.
-    pub server: ServerConfig,
-    /// Users, sessions and tokens.
-    pub database: DatabaseConfig,
-    /// Where one-time keys wait.
-    pub key_store: KeyStoreConfig,
+    /// The listeners.
+    pub server: ServerSettings,
+    /// What every request is judged by; its `sample` is built at the start from [`Config::sample`].
+    pub http: HttpSettings,
+    /// The database.
+    pub database: StorageSettings,
+    /// The store of one-time keys.
+    pub key_store: KeyStoreSettings,
     /// The server's own keys, and the file that they came from.
     pub server_keys: ServerKeysConfig,
     /// The identity providers, in the order of the chooser page; at least one.
     pub providers: Vec<ProviderSettings>,
     /// The registered clients; at least one is enabled.
     pub clients: Vec<Client>,
-    /// How long things live.
-    pub tokens: TokensConfig,
-    /// How often one address may ask.
-    pub limits: LimitsConfig,
+    /// The lifetimes of one-time keys, tokens and sessions.
+    pub lifetimes: Lifetimes,
+    /// The maximum number of live tokens of one user; the oldest are revoked beyond it.
+    pub live_tokens_per_user: usize,
+    /// The rate limits per address.
+    pub limits: LimitSettings,
     /// What is logged.
-    pub log: LogConfig,
-    /// Who may read the API documents.
-    pub docs: DocsConfig,
-    /// When rows that are over are deleted.
-    pub purge: PurgeConfig,
-    /// Whether the sample app is at `/`.
-    pub sample: SampleConfig,
+    pub log: LogSettings,
+    /// When expired rows are deleted.
+    pub purge: PurgeSettings,
+    /// Whether the sample app is served at `/`.
+    pub sample: SampleSettings,
 }
 
-/// A configuration that can be used, and what an operator should know about it.
+/// A usable configuration, and what an operator should know about it.
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What works, but should be known; to be logged at start.
+    /// What works but should be known; logged at the start.
     pub warnings: Vec<Problem>,
-    /// The configuration in effect as TOML: defaults and what follows from other settings included, secrets masked.
+    /// The configuration in effect as TOML: with defaults and derived settings, secrets masked.
     pub effective: String,
 }
 
-/// What stands outside of any section.
+/// Top-level settings.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -119,41 +124,60 @@ struct RawConfig {
     tokens: tokens::RawTokens,
     limits: limits::RawLimits,
     log: log::RawLog,
-    docs: DocsConfig,
+    docs: docs::RawDocs,
     purge: purge::RawPurge,
     sample: sample::RawSample,
+    /// Read on its own, because the keys of a provider depend on its kind.
+    #[serde(deserialize_with = "ignored")]
+    #[cfg_attr(test, schemars(skip))]
     providers: Vec<providers::RawProvider>,
     clients: Vec<clients::RawClient>,
 }
 
-/// Reads the file at `path`, lays `environment` over it and checks everything by the rules of `mode`.
+/// Names the key, so that it is known, but reads nothing: see [`providers::take`].
+fn ignored<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<providers::RawProvider>, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| Vec::new())
+}
+
+/// Reads the file at `path`, overrides it with `environment` and checks everything by the rules of `mode`.
 ///
 /// # Errors
 ///
-/// Everything that has to be mended, by key.
+/// Everything that has to be fixed, by key.
 pub fn load(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
     mode: Mode,
 ) -> Result<Loaded, Problems> {
+    let (raw, check) = read(path, environment, mode)?;
+    validate(raw, check)
+}
+
+/// The written form of the file at `path` and the environment, with the check that knows what was not readable.
+fn read(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+    mode: Mode,
+) -> Result<(Option<RawConfig>, Check), Problems> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Problems::one(&path.display().to_string(), &unreadable(&error)))?;
     let mut check = Check::new(mode, path.parent().unwrap_or(Path::new("")));
-    let raw = source::read(&text, environment, &mut check);
-    validate(raw, check)
+    let tree = source::read(&text, environment, &mut check);
+    let raw = tree.and_then(|tree| RawConfig::read(tree, &mut check));
+    Ok((raw, check))
 }
 
 /// Why the configuration file cannot be read, and what to do.
 fn unreadable(error: &std::io::Error) -> String {
-    let mend = match error.kind() {
+    let fix = match error.kind() {
         std::io::ErrorKind::NotFound => "start from token-broker.example.toml",
         _ => "it must be readable by the user that runs this",
     };
-    format!("cannot be read: {error}: {mend}")
+    format!("cannot be read: {error}: {fix}")
 }
 
-/// Where the keys file is that the configuration at `path` names: of the other settings none is checked, since keys
-/// may have to be replaced in a hurry.
+/// The path of the keys file that the configuration at `path` names. No other setting is checked, because keys may
+/// have to be replaced in a hurry.
 ///
 /// # Errors
 /// The configuration cannot be read, or names no keys file.
@@ -161,11 +185,9 @@ pub fn server_keys_file(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<PathBuf, Problems> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Problems::one(&path.display().to_string(), &unreadable(&error)))?;
-    // The rules of production would refuse what is none of this command's business.
-    let mut check = Check::new(Mode::Development, path.parent().unwrap_or(Path::new("")));
-    match source::read(&text, environment, &mut check) {
+    // The rules of production would refuse settings that do not matter to this command.
+    let (raw, check) = read(path, environment, Mode::Development)?;
+    match raw {
         Some(raw) => raw.server_keys.file.map(|file| check.path(&file)).ok_or_else(|| {
             Problems::one("server_keys.file", "is missing: name the keys file there, or with --file")
         }),
@@ -176,16 +198,16 @@ pub fn server_keys_file(
     }
 }
 
-/// The process's environment, as [`load`] takes it.
+/// The environment of the process, as [`load`] takes it.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Checks what was read, if anything was; whatever `check` knows already counts too.
+/// Checks what was read; problems that `check` already knows count too.
 fn validate(raw: Option<RawConfig>, mut check: Check) -> Result<Loaded, Problems> {
     let written = raw.clone();
-    let config = raw.and_then(|raw| sections(raw, &mut check));
+    let config = raw.and_then(|raw| raw.check(&mut check));
     let warnings = check.finish()?;
     let incomplete = || Problems::one("the configuration", "is incomplete");
     let config = config.ok_or_else(incomplete)?;
@@ -194,7 +216,13 @@ fn validate(raw: Option<RawConfig>, mut check: Check) -> Result<Loaded, Problems
 }
 
 impl RawConfig {
-    /// What is in effect, as TOML: what was written, and for what was not, what holds instead.
+    /// The written form of a tree of settings. Values that do not fit are reported in `check` and left out.
+    fn read(mut tree: Value, check: &mut Check) -> Option<Self> {
+        let providers = providers::take(&mut tree, check);
+        Some(Self { providers, ..source::section(tree, "", check)? })
+    }
+
+    /// The settings in effect, as TOML: what was written, completed by defaults and derived settings.
     fn effective(mut self, config: &Config) -> String {
         self.database.resolve(&config.database);
         self.key_store.resolve(&config.key_store);
@@ -203,38 +231,41 @@ impl RawConfig {
         self.clients.iter_mut().zip(&config.clients).for_each(|(raw, checked)| raw.resolve(checked));
         toml::to_string(&self).unwrap_or_default()
     }
-}
 
-/// Checks every section, so that one run finds every problem; only then is the whole put together.
-fn sections(raw: RawConfig, check: &mut Check) -> Option<Config> {
-    let public_url = public_url(raw.public_url, check);
-    let server = raw.server.check(check);
-    let database = raw.database.check(check);
-    let key_store = raw.key_store.check(check);
-    let server_keys = raw.server_keys.check(check);
-    let tokens = raw.tokens.check(check);
-    let limits = raw.limits.check(check);
-    let log = raw.log.check(check);
-    let purge = raw.purge.check(check);
-    let providers = providers(raw.providers, public_url.as_ref(), check);
-    let clients = clients(raw.clients, check);
-    let sample = raw.sample.check(public_url.as_ref(), &clients, check);
-    Some(Config {
-        mode: check.mode,
-        public_url: public_url?,
-        server: server?,
-        database: database?,
-        key_store: key_store?,
-        server_keys: server_keys?,
-        providers,
-        clients,
-        tokens: tokens?,
-        limits: limits?,
-        log: log?,
-        docs: raw.docs,
-        purge: purge?,
-        sample,
-    })
+    /// Checks every section before any is used, so that one run finds every problem.
+    fn check(self, check: &mut Check) -> Option<Config> {
+        let public_url = public_url(self.public_url, check);
+        let server = self.server.check(self.docs.public, check);
+        let database = self.database.check(check);
+        let key_store = self.key_store.check(check);
+        let server_keys = self.server_keys.check(check);
+        let tokens = self.tokens.check(check);
+        let limits = self.limits.check(check);
+        let log = self.log.check(check);
+        let purge = self.purge.check(check);
+        let providers = providers::check(self.providers, public_url.as_ref(), check);
+        let clients = clients::check(self.clients, public_url.as_ref(), check);
+        let sample = self.sample.check(public_url.as_ref(), &clients, check);
+        let (server, http) = server?;
+        let (lifetimes, live_tokens_per_user) = tokens?;
+        Some(Config {
+            mode: check.mode,
+            public_url: public_url?,
+            server,
+            http,
+            database: database?,
+            key_store: key_store?,
+            server_keys: server_keys?,
+            providers,
+            clients,
+            lifetimes,
+            live_tokens_per_user,
+            limits: limits?,
+            log: log?,
+            purge: purge?,
+            sample,
+        })
+    }
 }
 
 /// The broker's cookies and routes need a host of its own, so the URL has no path.
@@ -247,49 +278,4 @@ fn public_url(text: Option<String>, check: &mut Check) -> Option<Url> {
         check.problem(key, "must be scheme, host and port alone, as in https://auth.example.com");
     }
     Some(url)
-}
-
-fn providers(
-    raw: Vec<providers::RawProvider>,
-    public_url: Option<&Url>,
-    check: &mut Check,
-) -> Vec<ProviderSettings> {
-    if raw.is_empty() {
-        check.problem("providers", "is empty: add a [[providers]] section, or nobody can sign in");
-    }
-    let mut ids = HashSet::new();
-    let mut paths = HashSet::new();
-    let mut checked = Vec::new();
-    for (i, raw) in raw.into_iter().enumerate() {
-        let key = format!("providers[{i}]");
-        let Some(provider) = raw.check(&key, public_url, check) else { continue };
-        if !ids.insert(provider.id.clone()) {
-            check.problem(format!("{key}.id"), "is there twice: give every provider its own");
-        } else if !paths.insert(provider.redirect_uri.path().trim_end_matches('/').to_owned()) {
-            check.problem(
-                format!("{key}.callback_path"),
-                "is another provider's too: use /oauth2_callback/{id}",
-            );
-        }
-        checked.push(provider);
-    }
-    checked
-}
-
-fn clients(raw: Vec<clients::RawClient>, check: &mut Check) -> Vec<Client> {
-    let mut ids = HashSet::new();
-    let mut checked = Vec::new();
-    let count = raw.len();
-    for (i, raw) in raw.into_iter().enumerate() {
-        let key = format!("clients[{i}]");
-        let Some(client) = raw.check(&key, check) else { continue };
-        if !ids.insert(client.id.clone()) {
-            check.problem(format!("{key}.id"), "is there twice: give every client its own");
-        }
-        checked.push(client);
-    }
-    if checked.len() == count && !checked.iter().any(|client| client.enabled) {
-        check.problem("clients", "has no enabled client: add a [[clients]] section with redirect_uris");
-    }
-    checked
 }

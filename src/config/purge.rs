@@ -1,19 +1,22 @@
-//! `[purge]`: when rows that are over are deleted.
+//! `[purge]`: when expired rows are deleted.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 
-/// `[purge]`, validated.
+/// When expired rows are deleted.
 #[derive(Debug, Clone)]
-pub struct PurgeConfig {
-    /// Between two runs, in seconds.
-    pub interval_seconds: u32,
-    /// How long audit events are kept, in days.
-    pub audit_days: u32,
+pub struct PurgeSettings {
+    /// The time between two runs.
+    pub interval: Duration,
+    /// How long audit events are kept.
+    pub audit_kept: TimeDelta,
 }
 
-/// When rows that are over are deleted.
+/// When expired rows are deleted.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -31,9 +34,12 @@ impl Default for RawPurge {
 }
 
 impl RawPurge {
-    pub(super) fn check(self, check: &mut Check) -> Option<PurgeConfig> {
+    pub(super) fn check(self, check: &mut Check) -> Option<PurgeSettings> {
         let interval = check.within("purge.interval_seconds", self.interval_seconds, 60..=86_400);
         let days = check.within("purge.audit_days", self.audit_days, 1..=3650);
-        Some(PurgeConfig { interval_seconds: interval?, audit_days: days? })
+        Some(PurgeSettings {
+            interval: Duration::from_secs(interval?.into()),
+            audit_kept: TimeDelta::days(days?.into()),
+        })
     }
 }

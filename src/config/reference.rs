@@ -1,31 +1,37 @@
-//! Holds `docs/configuration.md` and `token-broker.example.toml` to the raw forms of the sections.
+//! Generates `docs/configuration.md` from the written forms, and keeps `token-broker.example.toml` in line with them.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
 use super::RawConfig;
+use super::check::Check;
+use super::providers::{KINDS, RawCommon};
+use super::{Mode, source};
 
 const INTRODUCTION: &str = "\
 # Configuration
 
 `token-broker serve --config token-broker.toml` reads a TOML file; `token-broker.example.toml` shows every setting.
-`token-broker check-config` says what is wrong and prints what is in effect, secrets masked.
+`token-broker check-config` reports what is wrong and prints the settings in effect, secrets masked.
 
-- Every setting can come from the environment, which wins over the file: `[server] listen` is
-  `TOKEN_BROKER__SERVER__LISTEN`. Lists are written with commas. A variable that is empty is not set.
+- Every setting can come from the environment, which overrides the file: `[server] listen` is
+  `TOKEN_BROKER__SERVER__LISTEN`. Lists are written with commas. An empty variable counts as not set.
 - An entry of `providers`, `clients` and `server_keys.keys` is named by its id, with `_` for `-`:
-  `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`. An id that is not in the file begins a new entry.
-- Secrets come from files or the environment. In production a secret in the configuration file, or in a file that
-  other users can read, stops the start.
-- Files that a setting names are looked for in the folder of the configuration file, unless the name begins with `/`.
+  `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`. An id that is not in the file adds a new entry.
+- Secrets come from files or the environment. In production the broker does not start with a secret in the
+  configuration file, or in a file that other users can read.
+- Relative paths start from the folder of the configuration file.
 
 <!-- Generated from src/config: UPDATE_DOCS=1 cargo test --lib config::reference -->
 ";
 
-/// A section as documented: the path of its keys, its text, and its keys.
+/// A section as documented.
 struct Section {
+    /// The path of its keys; `[]` marks a list.
     path: String,
+    /// The kind of provider that has these keys, if not all have them.
+    kind: Option<&'static str>,
     text: String,
     keys: Vec<Key>,
 }
@@ -36,18 +42,39 @@ struct Key {
     default: Option<Value>,
 }
 
-/// The sections, in the order in which the raw forms name them.
+/// The sections in alphabetical order.
 fn sections() -> Vec<Section> {
     let schema: Value = schemars::schema_for!(RawConfig).into();
     let mut sections = Vec::new();
     add_section("", &schema, &schema, &mut sections);
+    let providers = provider_sections();
+    let at = sections.iter().position(|section| *section.path > *"providers").unwrap_or(sections.len());
+    sections.splice(at..at, providers);
+    sections
+}
+
+/// The keys of all providers, then those of each kind. A section that several kinds have is there once.
+fn provider_sections() -> Vec<Section> {
+    let schema: Value = schemars::schema_for!(RawCommon).into();
+    let mut sections = Vec::new();
+    add_section("providers[]", &schema, &schema, &mut sections);
+    for kind in KINDS {
+        let schema: Value = (kind.schema)().into();
+        let mut own = Vec::new();
+        add_section("providers[]", &schema, &schema, &mut own);
+        own[0].kind = Some(kind.name);
+        own.retain(|section| {
+            section.kind.is_some() || sections.iter().all(|known| known.path != section.path)
+        });
+        sections.append(&mut own);
+    }
     sections
 }
 
 fn add_section(path: &str, object: &Value, schema: &Value, sections: &mut Vec<Section>) {
     let text = |object: &Value| object["description"].as_str().unwrap_or_default().replace('\n', " ");
     let at = sections.len();
-    sections.push(Section { path: path.to_owned(), text: text(object), keys: Vec::new() });
+    sections.push(Section { path: path.to_owned(), kind: None, text: text(object), keys: Vec::new() });
     for (name, property) in object["properties"].as_object().unwrap() {
         let (list, inner) = match property["items"].as_object() {
             Some(_) => ("[]", &property["items"]),
@@ -72,11 +99,14 @@ fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     for section in sections() {
         let path = section.path.replace("[]", "");
-        let title = match section.path.as_str() {
+        let mut title = match section.path.as_str() {
             "" => "Top level".to_owned(),
             list if list.ends_with("[]") => format!("`[[{path}]]`"),
             _ => format!("`[{path}]`"),
         };
+        if let Some(kind) = section.kind {
+            title.push_str(&format!(" with `kind = \"{kind}\"`"));
+        }
         writeln!(page, "\n## {title}\n\n{}\n\n| key | default | meaning |\n|---|---|---|", section.text)
             .unwrap();
         for key in section.keys {
@@ -124,7 +154,10 @@ fn example_with_every_key() -> toml::Table {
 #[test]
 fn the_example_shows_every_key_and_no_other() {
     let example = toml::Value::Table(example_with_every_key());
-    serde_path_to_error::deserialize::<_, RawConfig>(example.clone()).unwrap();
+    let mut check = Check::new(Mode::Development, std::path::Path::new(""));
+    let tree = source::read(&toml::to_string(&example).unwrap(), [], &mut check).unwrap();
+    assert!(RawConfig::read(tree, &mut check).is_some());
+    check.finish().unwrap();
     for section in sections() {
         let mut tables = vec![&example];
         for part in section.path.split('.').filter(|part| !part.is_empty()) {
@@ -132,6 +165,9 @@ fn the_example_shows_every_key_and_no_other() {
             if part.ends_with("[]") {
                 tables = tables.iter().flat_map(|list| list.as_array().unwrap()).collect();
             }
+        }
+        if let Some(kind) = section.kind {
+            tables.retain(|table| table.get("kind").and_then(toml::Value::as_str) == Some(kind));
         }
         for key in section.keys {
             let shown: Vec<_> = tables.iter().filter_map(|table| table.get(&key.name)).collect();

@@ -1,4 +1,4 @@
-//! `[sample]`: whether the sample app is at `/`.
+//! `[sample]`: whether the sample app is served at `/`.
 
 use std::path::PathBuf;
 
@@ -9,35 +9,35 @@ use super::check::Check;
 use crate::domain::client::Client;
 use crate::domain::ids::ClientId;
 
-/// `[sample]`, validated.
+/// The sample app.
 #[derive(Debug, Clone, Default)]
-pub struct SampleConfig {
-    /// The client that the sample signs in as; without one there is no sample.
+pub struct SampleSettings {
+    /// The client that the sample signs in as; `None` if there is no sample.
     pub client_id: Option<ClientId>,
-    /// Where its files are read from instead of from the program; `demo --sample-from` sets it, no key does.
+    /// The folder to read its files from instead of from the program; only `demo --sample-from` sets it.
     pub folder: Option<PathBuf>,
 }
 
-/// The sample app, which shows what the broker can do. `demo` has it at `/`.
+/// The sample app, which shows what the broker can do. `demo` serves it at `/`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSample {
-    /// The client that the sample signs in as; its `redirect_uris` must hold the `public_url` with a `/` at the end.
-    /// Without it the front page is a plain one.
+    /// The client that the sample signs in as; its `redirect_uris` must contain the `public_url` with a `/` at the end.
+    /// If it is not set, `/` is a plain page.
     client_id: Option<String>,
 }
 
 impl RawSample {
-    /// Checks it against the clients that there are.
+    /// Checks it against the registered clients.
     pub(super) fn check(
         self,
         public_url: Option<&Url>,
         clients: &[Client],
         check: &mut Check,
-    ) -> SampleConfig {
+    ) -> SampleSettings {
         let key = "sample.client_id";
-        let Some(id) = self.client_id else { return SampleConfig::default() };
+        let Some(id) = self.client_id else { return SampleSettings::default() };
         let client =
             clients.iter().find(|client| client.id.as_str() == id && client.enabled && !client.legacy);
         match (client, public_url) {
@@ -48,9 +48,11 @@ impl RawSample {
                     "needs the public_url with a / at its end among that client's redirect_uris",
                 );
             }
-            _ if check.production() => check.warn(key, "puts the sample app at /: it is for trying out"),
+            _ if check.production() => {
+                check.warn(key, "serves the sample app at /, which is meant for trials")
+            }
             _ => {}
         }
-        SampleConfig { client_id: client.map(|client| client.id.clone()), folder: None }
+        SampleSettings { client_id: client.map(|client| client.id.clone()), folder: None }
     }
 }

@@ -4,19 +4,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
-
-use super::store_url;
 
 /// No secret is longer; a wrong path must not fill the memory.
 const LONGEST: u64 = 64 * 1024;
 
-/// Stands where a secret would.
+/// Is shown in place of a secret.
 pub(super) const MASK: &str = "(secret)";
 
-/// A secret as it stands in the configuration. Written out it is a placeholder.
+/// A secret of the configuration. Serialised, it is a placeholder.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Secret(pub(super) SecretString);
@@ -25,11 +23,6 @@ impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(MASK)
     }
-}
-
-/// Writes a store's URL out, without what may be a secret in it.
-pub(super) fn masked_url<S: Serializer>(url: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    url.as_ref().map(|url| store_url::masked(url.0.expose_secret())).serialize(serializer)
 }
 
 #[cfg(test)]
@@ -47,7 +40,7 @@ impl schemars::JsonSchema for Secret {
     }
 }
 
-/// The text of a file without the line end that editors add, and whether other users may read it.
+/// The text of a file without the line end that editors add, and whether other users can read it.
 pub(super) fn read(path: &Path) -> io::Result<(SecretString, bool)> {
     let file = File::open(path)?;
     let exposed = readable_by_others(&file)?;

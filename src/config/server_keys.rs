@@ -1,7 +1,7 @@
-//! `[server_keys]`: the secrets that everything the broker issues is proved with.
+//! `[server_keys]`: the secrets that authenticate everything the broker issues.
 //!
 //! `token-broker keys` writes them into a file, which a running broker reads again when it changes: see
-//! `docs/keys.md`. Keys of the environment change with the next start only.
+//! `docs/keys.md`. Keys from the environment only change at the next start.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,24 +22,24 @@ use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 /// The setting that names the file.
 const FILE: &str = "server_keys.file";
 
-/// The key of the documentation, which everybody knows.
+/// The key of the documentation, which is public.
 const SAMPLE: &[u8] = b"token-broker-example-key-do-not-use";
 
-/// Fewer different bytes than this among 32 do not come from a generator (by chance: less than once in 10^15).
+/// A random key of 32 bytes has at least this many different ones (the probability of fewer is below 10^-15).
 const FEWEST_DIFFERENT_BYTES: usize = 16;
 
-/// The secrets that everything the broker issues is proved with. All brokers share them.
+/// The secrets that authenticate everything the broker issues. All brokers share them.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServerKeys {
-    /// The file that holds `issuing` and `keys`, as `token-broker keys` writes it. A running broker reads it again
-    /// when it changes. Required, unless the environment has the keys.
+    /// The file that contains `issuing` and `keys`, as `token-broker keys` writes it. A running broker reads it again
+    /// when it changes. Required, unless the keys come from the environment.
     pub(super) file: Option<PathBuf>,
-    /// The id of the key that makes everything new; the others still verify. From the environment only.
+    /// The id of the key that issues; the others still verify. From the environment only.
     issuing: Option<u32>,
-    /// The keys. From the environment only: `TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET`. They change with the next
-    /// start only.
+    /// The keys. From the environment only: `TOKEN_BROKER__SERVER_KEYS__KEYS__1__SECRET`. They only
+    /// change at the next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<RawKey>,
 }
@@ -49,7 +49,7 @@ pub(super) struct RawServerKeys {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 struct RawKey {
-    /// Its number, never used again for another secret.
+    /// Its number, never reused for another secret.
     id: Option<u32>,
     /// 32 or more random bytes, as base64url.
     secret: Option<Secret>,
@@ -64,14 +64,14 @@ impl From<RawFileKey> for RawKey {
 /// The server keys, checked.
 #[derive(Debug, Clone)]
 pub struct ServerKeysConfig {
-    /// The ring as it was at the start.
+    /// The keys as they were at the start.
     pub ring: Arc<KeyRing>,
-    /// Where it came from, unless from the environment.
+    /// The file that they came from; `None` if they came from the environment.
     pub file: Option<ServerKeysFile>,
 }
 
 impl From<KeyRing> for ServerKeysConfig {
-    /// Keys that no file holds.
+    /// Keys that no file contains.
     fn from(ring: KeyRing) -> Self {
         Self { ring: Arc::new(ring), file: None }
     }
@@ -89,7 +89,7 @@ impl ServerKeysFile {
     /// The text of the file.
     ///
     /// # Errors
-    /// It cannot be read, or others can read it, too.
+    /// It cannot be read, or other users can read it.
     pub fn read(&self) -> Result<SecretString, Problems> {
         let mut check = Check::new(self.mode, Path::new(""));
         let text = check.file(FILE, &self.path, true);
@@ -99,7 +99,7 @@ impl ServerKeysFile {
     /// The ring that the text of the file describes.
     ///
     /// # Errors
-    /// Everything that has to be mended first.
+    /// Everything that has to be fixed first.
     pub fn ring(&self, text: &SecretString) -> Result<Arc<KeyRing>, Problems> {
         let mut check = Check::new(self.mode, Path::new(""));
         let ring = ring_of_file(text, &mut check);
@@ -113,7 +113,7 @@ fn finish<T>(check: Check, value: Option<T>) -> Result<T, Problems> {
 }
 
 impl RawServerKeys {
-    /// Puts in which keys there are, wherever they came from; of a secret only that there is one.
+    /// Fills in the ids of the keys; secrets are masked.
     pub(super) fn resolve(&mut self, ring: &KeyRing) {
         let secret = || Some(Secret(SecretString::default()));
         self.issuing = Some(ring.issuing().id().0);
@@ -124,7 +124,7 @@ impl RawServerKeys {
         let inline = self.issuing.is_some() || !self.keys.is_empty();
         match self.file {
             Some(_) if inline => {
-                check.problem(FILE, "and server_keys.keys are both set: keep one");
+                check.problem(FILE, "must not be set together with server_keys.keys: remove one");
                 None
             }
             Some(file) => {
@@ -138,9 +138,9 @@ impl RawServerKeys {
                 Some(ServerKeysConfig { ring, file: None })
             }
             None => {
-                let mend =
-                    "is missing: make one with token-broker keys generate --output FILE and name it here";
-                check.problem(FILE, mend);
+                let fix =
+                    "is missing: create one with token-broker keys generate --output FILE and name it here";
+                check.problem(FILE, fix);
                 None
             }
         }
@@ -149,7 +149,10 @@ impl RawServerKeys {
 
 fn ring_of_file(text: &SecretString, check: &mut Check) -> Option<Arc<KeyRing>> {
     let Some(file) = RawKeysFile::parse(text) else {
-        check.problem(FILE, "names a file that is not as token-broker keys writes it");
+        check.problem(
+            FILE,
+            "names a file that is not a keys file: create one with token-broker keys generate",
+        );
         return None;
     };
     let keys = file.keys.into_iter().map(RawKey::from).collect();
@@ -177,15 +180,17 @@ impl RawKey {
         let secret = check.required(key, self.secret, "give every key a secret")?;
         let text = secret.0.expose_secret().trim_end_matches('=');
         let Ok(bytes) = BASE64_URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new) else {
-            check
-                .problem(key, "has a secret that is not base64url: make one with token-broker keys generate");
+            check.problem(
+                key,
+                "has a secret that is not base64url: create one with token-broker keys generate",
+            );
             return None;
         };
         let different = bytes.iter().collect::<HashSet<_>>().len();
         if check.production() && (bytes.as_slice() == SAMPLE || different < FEWEST_DIFFERENT_BYTES) {
             check.problem(
                 key,
-                "has a secret that is a sample, not random: make one with token-broker keys generate",
+                "has a secret that is a sample, not random: create one with token-broker keys generate",
             );
             return None;
         }

@@ -1,35 +1,34 @@
-//! Where settings come from: the TOML file, and over it the environment.
+//! The sources of settings: the TOML file, overridden by the environment.
 //!
 //! `TOKEN_BROKER__SERVER__LISTEN` is the key `server.listen`. In the lists `providers`, `clients` and
 //! `server_keys.keys` the next part is the entry's id, in capitals and with `_` for `-`, so that a secret never
-//! goes to another entry because somebody changed their order: `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`.
-//! An id that is not in the file begins a new entry. A variable that is empty is not set.
+//! ends up in another entry when their order changes: `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`.
+//! An id that is not in the file adds a new entry. An empty variable counts as not set.
 
 use std::collections::HashMap;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde_path_to_error::{Path, Segment};
 
-use super::RawConfig;
 use super::check::{Check, expectation};
 
 const PREFIX: &str = "TOKEN_BROKER__";
 
-/// Lists whose entries the environment addresses by id.
+/// Lists whose entries the environment names by id.
 const LISTS_WITH_IDS: [&str; 3] = ["providers", "clients", "server_keys.keys"];
 
-/// Keys that must not stand in a file that is not itself a secret. URLs count where they hold a password.
+/// Keys that must not appear in a file that is not itself a secret. So must URLs with a password.
 const SECRETS: [&str; 2] = ["client_secret", "secret"];
 
-/// Reads both sources. What cannot be read is noted in `check` and left out; nothing is left of a file that is
-/// not TOML.
+/// Reads both sources into one tree of settings. What cannot be read is reported in `check` and left out; a file that is
+/// not TOML returns `None`.
 pub(super) fn read(
     text: &str,
     environment: impl IntoIterator<Item = (String, String)>,
     check: &mut Check,
-) -> Option<RawConfig> {
+) -> Option<Value> {
     if let Err(error) = text.parse::<toml::Table>() {
         check.problem(place(text, error.span()), format_args!("is not TOML: {}", error.message()));
         return None;
@@ -61,16 +60,11 @@ pub(super) fn read(
             }
         }
     }
-    match builder.build().and_then(config::Config::try_deserialize::<Value>) {
-        Ok(tree) => deserialize(tree, check),
-        Err(error) => {
-            check.problem("the configuration", explain(&error));
-            None
-        }
-    }
+    let tree = builder.build().and_then(config::Config::try_deserialize);
+    tree.map_err(|error| check.problem("the configuration", explain(&error))).ok()
 }
 
-/// An id of a list's entry, as the environment spells it.
+/// The id of an entry of a list, as the environment spells it.
 struct ListedId {
     text: String,
     in_file: bool,
@@ -95,7 +89,7 @@ fn ids_in(file: &Map<String, Value>) -> HashMap<&'static str, Vec<ListedId>> {
     LISTS_WITH_IDS.into_iter().map(|path| (path, list(path).unwrap_or_default())).collect()
 }
 
-/// The key that a variable's name stands for.
+/// The key that the name of a variable means.
 fn key_path(name: &str, ids: &mut HashMap<&'static str, Vec<ListedId>>) -> String {
     let mut path = String::new();
     for part in name.to_lowercase().split("__") {
@@ -116,21 +110,23 @@ fn key_path(name: &str, ids: &mut HashMap<&'static str, Vec<ListedId>>) -> Strin
     path
 }
 
-/// Deserializes until nothing is left to complain about: each value that does not fit is noted and taken out.
-fn deserialize(mut tree: Value, check: &mut Check) -> Option<RawConfig> {
+/// The section at `key` in its written form. Every value that does not fit is reported in `check` and taken out, until
+/// the rest can be read.
+pub(super) fn section<T: DeserializeOwned>(mut tree: Value, key: &str, check: &mut Check) -> Option<T> {
     loop {
         let error = match serde_path_to_error::deserialize(tree.clone()) {
-            Ok(raw) => return Some(raw),
+            Ok(section) => return Some(section),
             Err(error) => error,
         };
-        check.unreadable(error.path().to_string(), explain(error.inner()));
+        let dot = if key.is_empty() { "" } else { "." };
+        check.unreadable(format!("{key}{dot}{}", error.path()), explain(error.inner()));
         if !remove(&mut tree, error.path()) {
             return None;
         }
     }
 }
 
-/// Takes the value at `path` out; of a list, the whole list, so that the other entries keep their numbers.
+/// Takes the value at `path` out; if it is in a list, the whole list, so that no other entry changes its number.
 fn remove(tree: &mut Value, path: &Path) -> bool {
     let keys: Vec<&Segment> = path.iter().collect();
     let last = keys.iter().rposition(|key| matches!(key, Segment::Map { .. }));
@@ -170,7 +166,7 @@ fn place(text: &str, span: Option<std::ops::Range<usize>>) -> String {
     format!("line {line}, column {column}")
 }
 
-/// The configuration file is copied, shown and committed: in production it may name secrets, not hold them.
+/// The configuration file is copied, shown and committed: in production it may name secrets but not contain them.
 fn refuse_literal_secrets(path: &str, table: &Map<String, Value>, check: &mut Check) {
     for (key, value) in table {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -184,21 +180,22 @@ fn refuse_literal_secrets(path: &str, table: &Map<String, Value>, check: &mut Ch
                 }
             }
             ValueKind::String(url) if key == "url" && super::store_url::has_password(url) => {
-                check.problem(path, "has a password: put the URL into a file and name it in url_file");
+                check.problem(path, "contains a password: put the URL into a file and name that in url_file");
             }
             _ if SECRETS.contains(&key.as_str()) => {
-                let mend =
-                    format!("stands in the configuration file: put it into a file and name it in {key}_file");
-                let keys = "stands in the configuration file: put the keys into a file and name it in server_keys.file";
-                let text = if key == "secret" { keys } else { mend.as_str() };
-                check.problem(path, text);
+                let (what, file) = match key.as_str() {
+                    "secret" => ("the keys", "server_keys.file".to_owned()),
+                    _ => ("it", format!("{key}_file")),
+                };
+                let text = "must not be in the configuration file";
+                check.problem(path, format_args!("{text}: put {what} into a file and name that in {file}"));
             }
             _ => {}
         }
     }
 }
 
-/// A list of texts: a TOML array, or one text with commas, as the environment has it.
+/// A list of strings: a TOML array, or one string with commas, as in the environment.
 pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct TextOrList;
 
@@ -206,7 +203,7 @@ pub(super) fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
         type Value = Vec<String>;
 
         fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            out.write_str("a list of texts, or one text with commas between")
+            out.write_str("a list of strings, or one string with commas")
         }
 
         fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {

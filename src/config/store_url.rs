@@ -1,36 +1,45 @@
-//! What can be told of a store's URL without connecting.
+//! The URL of a store as the configuration shows and judges it: passwords masked, local or not.
 //!
-//! Read by hand, because lists of hosts (`redis+sentinel://a:1,b:2/…`) are not URLs to a URL parser.
+//! Parsed by hand, because URL parsers do not support lists of hosts (`redis+sentinel://a:1,b:2/…`).
 
-use super::secret::MASK;
+use secrecy::ExposeSecret;
+use serde::{Serialize, Serializer};
+
+use super::secret::{MASK, Secret};
+use crate::domain::loopback::is_loopback;
+
+/// Serialises the URL of a store with its secrets masked.
+pub(super) fn masked_url<S: Serializer>(url: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(|url| masked(url.0.expose_secret())).serialize(serializer)
+}
 
 /// The scheme.
 pub(super) fn scheme(url: &str) -> &str {
     url.split(':').next().unwrap_or_default()
 }
 
-/// What stands between `://` and the path or query.
+/// The part between `://` and the path or query.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or_default()
 }
 
-/// Whether the URL holds a password.
+/// Whether the URL contains a password.
 pub(super) fn has_password(url: &str) -> bool {
     let user_info = authority(url).rsplit_once('@').map_or("", |(user_info, _)| user_info);
     let named = ["password", "sentinel_password"];
     user_info.contains(':') || named.iter().any(|name| parameter(url, name).is_some())
 }
 
-/// The URL with a mask where a password stands, or may stand: what is not understood is masked, too.
-pub(super) fn masked(url: &str) -> String {
+/// The URL with passwords masked. What may be a password, or is not understood, is masked too.
+fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         let is_plain = matches!(scheme(url), "sqlite" | "memory");
         return if is_plain { masked_parameters(url) } else { MASK.to_owned() };
     };
-    // To the last '@', since a password may stand here with '@', '/' or '?' in it.
+    // Up to the last '@', because a password may contain '@', '/' or '?'.
     let rest = match rest.rsplit_once('@') {
-        // Behind a '?' it may be a parameter's value that has the '@' in it: which side is secret, nobody can tell.
+        // Behind a '?' the '@' may belong to the value of a parameter: either side may be the secret.
         Some((user_info, _)) if user_info.contains('?') => return format!("{scheme}://{MASK}"),
         Some((user_info, hosts)) => match user_info.split_once(':') {
             Some((user, _)) => format!("{user}:{MASK}@{hosts}"),
@@ -41,7 +50,7 @@ pub(super) fn masked(url: &str) -> String {
     masked_parameters(&format!("{scheme}://{rest}"))
 }
 
-/// Masks the values of the parameters that may be secrets by their name.
+/// Masks the values of parameters whose name suggests a secret.
 fn masked_parameters(url: &str) -> String {
     let Some((url, query)) = url.split_once('?') else { return url.to_owned() };
     let may_be_secret = |name: &str| {
@@ -59,13 +68,13 @@ fn masked_parameters(url: &str) -> String {
     format!("{url}?{}", pairs.join("&"))
 }
 
-/// Whether every host that the URL names is this machine; a URL without host names a local socket or file.
+/// Whether every host of the URL is this machine. A URL without a host names a local socket or file.
 pub(super) fn is_local(url: &str) -> bool {
     let authority = authority(url);
     let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
     hosts.split(',').filter(|host| !host.is_empty()).all(|host| {
-        let name = host.split(':').next().unwrap_or_default();
-        name == "localhost" || name.starts_with("127.") || host.starts_with("[::1]")
+        let end = host.find(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1));
+        is_loopback(&host[..end.unwrap_or(host.len())])
     })
 }
 
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ad_01_a_url_is_shown_without_its_password() {
+    fn a_url_is_shown_without_its_password() {
         for (url, shown) in [
             ("redis+sentinel://a:1,b:2/x?sentinel_password=hid@den", "redis+sentinel://(secret)"),
             ("postgres://user@h:5432/db?password=hid@den", "postgres://(secret)"),

@@ -72,11 +72,11 @@ fn the_example_is_a_production_configuration() {
     assert_eq!(config.mode, Mode::Production);
     assert_eq!(config.public_url.as_str(), "https://auth.example.com/");
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.http.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(config.database.url.expose_secret(), "sqlite:/var/lib/token-broker/broker.sqlite");
     assert_eq!(config.server_keys.ring.issuing().id(), KeyId(1));
-    assert_eq!(config.tokens.api_token_seconds, 604_800);
-    assert_eq!(config.limits.failed_redemptions_per_minute.get(), 30);
+    assert_eq!(config.lifetimes.api_token.num_seconds(), 604_800);
+    assert_eq!(config.limits.failed_redemptions.get(), 30);
 
     let [corp, ops] = &config.providers[..] else { panic!("{:?}", config.providers) };
     assert_eq!(corp.redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/corp");
@@ -92,27 +92,27 @@ fn the_example_is_a_production_configuration() {
 
     let [web] = &config.clients[..] else { panic!("{:?}", config.clients) };
     assert_eq!(web.origins, ["https://app.example.com".parse().unwrap()]);
-    assert_eq!((web.scope.as_str(), web.login_parameters.len()), ("profile permissions", 3));
+    assert_eq!((web.scopes.to_string(), web.login_parameters.len()), ("permissions profile".to_owned(), 3));
     assert_eq!(warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>(), ["database.url"]);
 }
 
 #[test]
-fn ad_02_a_file_that_is_not_there_is_named_with_what_to_put_there() {
+fn a_file_that_is_not_there_is_named_with_what_to_put_there() {
     let text = EXAMPLE
         .replace("url = \"rediss://redis.internal:6380/0\"", "url_file = \"absent/key_store\"")
         .replace("#ca_file = \"/etc/ssl/corp.pem\"", "ca_file = \"absent/ca\"")
         .replace("/run/secrets/", "absent/");
     let problems = load(&text, &[]).unwrap_err();
-    for (key, file, mend) in [
+    for (key, file, fix) in [
         ("database.url_file", "database_url", "write the URL into this file, mode 0400"),
         ("key_store.url_file", "key_store", "write the URL into this file, mode 0400"),
-        ("server_keys.file", "server_keys.toml", "make it with token-broker keys generate --output /"),
+        ("server_keys.file", "server_keys.toml", "create it with token-broker keys generate --output /"),
         ("providers[0].client_secret_file", "corp", "write the client secret into this file, mode 0400"),
         ("providers[0].ca_file", "ca", "put the PEM certificates"),
     ] {
         let problem = problems.iter().find(|problem| problem.key == key).unwrap();
         assert!(problem.text.contains(&format!("/absent/{file} cannot be read: ")), "{problem}");
-        assert!(problem.text.contains(mend), "{problem}");
+        assert!(problem.text.contains(fix), "{problem}");
     }
 }
 
@@ -142,6 +142,8 @@ fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
             ("TOKEN_BROKER__PROVIDERS__OPS__CLIENT_SECRET", "007"),
             ("TOKEN_BROKER__PROVIDERS__OPS__CLAIMS__SUBJECT", "$.id"),
             ("TOKEN_BROKER__PROVIDERS__OPS__PROFILE__1__INTO", "rights"),
+            ("TOKEN_BROKER__PROVIDERS__CORP__USERINFO", "false"),
+            ("TOKEN_BROKER__PROVIDERS__CORP__ALGORITHMS", "RS256, ES256"),
             ("TOKEN_BROKER__CLIENTS__SECOND_APP__REDIRECT_URIS", "https://b.example/x,https://b.example/y"),
             ("TOKEN_BROKER__CLIENTS__WEB__KEY_DELIVERY", "fragment"),
             ("TOKEN_BROKER_CONFIG", "not a setting"),
@@ -150,9 +152,11 @@ fn the_environment_wins_over_the_file_and_texts_stay_as_they_are() {
     let config = loaded.unwrap().config;
     assert_eq!(config.server.listen.to_string(), "[::]:80");
     assert_eq!(config.server.admin_listen.unwrap().port(), 9090);
-    assert_eq!((config.server.workers, config.server.trusted_proxies.len()), (Some(3), 2));
-    assert!(config.docs.public);
-    let ops = &config.providers[1];
+    assert_eq!((config.server.workers, config.http.trusted_proxies.len()), (Some(3), 2));
+    assert!(config.http.docs_public);
+    let [corp, ops] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    let KindSettings::Oidc(oidc) = &corp.kind else { panic!() };
+    assert_eq!((oidc.userinfo, oidc.algorithms.len()), (false, 2));
     assert_eq!(ops.client_secret.expose_secret(), "007");
     let KindSettings::OAuth2(oauth2) = &ops.kind else { panic!() };
     assert_eq!(oauth2.profile[1].into.as_deref(), Some("rights"));
@@ -170,6 +174,8 @@ fn a_variable_that_names_no_setting_stops_the_start() {
         ("TOKEN_BROKER__SERVER____LISTEN", "TOKEN_BROKER__SERVER____LISTEN"),
         ("TOKEN_BROKER__SERVER", "server"),
         ("TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRT", "providers[0].client_secrt"),
+        ("TOKEN_BROKER__PROVIDERS__CORP__TOKEN_URL", "providers[0].token_url"),
+        ("TOKEN_BROKER__PROVIDERS__OPS__PROFILE__1__IN", "providers[1].profile[1].in"),
     ] {
         let problems = load(EXAMPLE, &[(name, "x")]).unwrap_err();
         assert_eq!(keys(&problems), [key], "{problems}");
@@ -203,13 +209,13 @@ fn server_keys_can_come_from_the_environment() {
 }
 
 #[test]
-fn ad_02_weak_and_sample_server_keys_stop_the_start() {
+fn weak_and_sample_server_keys_stop_the_start() {
     let folder = Folder::new();
     let sample = "dG9rZW4tYnJva2VyLWV4YW1wbGUta2V5LWRvLW5vdC11c2U";
     assert!(EXAMPLE.contains(sample), "the example shows the sample that is refused");
     let key = |id: u32, secret: &str| format!("issuing = 1\n[[keys]]\nid = {id}\nsecret = \"{secret}\"\n");
     let random = "jcB-BQeCqC-rbIOsZV5Hd8hA5y7MZw3nXfTt5kUGkQE";
-    for (text, named, mend) in [
+    for (text, named, fix) in [
         (key(1, sample), "server_keys.file.keys[0]", "sample"),
         (key(1, &"A".repeat(43)), "server_keys.file.keys[0]", "sample"),
         (key(1, &random[..42]), "server_keys.file.keys[0]", "32 bytes"),
@@ -224,13 +230,13 @@ fn ad_02_weak_and_sample_server_keys_stop_the_start() {
         let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();
         assert_eq!(keys(&problems), [named], "{problems}");
         let shown = problems.to_string();
-        assert!(shown.contains(mend), "{shown}");
+        assert!(shown.contains(fix), "{shown}");
         assert!(!shown.contains(random) && !shown.contains(sample), "{shown}");
     }
 }
 
 #[test]
-fn ad_01_secret_files_that_others_can_read_stop_a_production_start() {
+fn secret_files_that_others_can_read_stop_a_production_start() {
     for (name, key) in [
         ("server_keys.toml", "server_keys.file"),
         ("database_url", "database.url_file"),
@@ -249,7 +255,7 @@ fn ad_01_secret_files_that_others_can_read_stop_a_production_start() {
 }
 
 #[test]
-fn ad_01_no_secret_is_ever_shown() {
+fn no_secret_is_ever_shown() {
     let secrets = ["hidden-one", "hidden-two", "hidden-three"];
     let environment = [
         ("TOKEN_BROKER__PROVIDERS__WEB__CLIENT_SECRET", secrets[0]),
@@ -288,7 +294,7 @@ fn ad_01_no_secret_is_ever_shown() {
 }
 
 #[test]
-fn ad_08_plain_connections_to_other_machines_are_warned_about() {
+fn plain_connections_to_other_machines_are_warned_about() {
     let warned = |key: &str, url: &str| {
         let text = EXAMPLE
             .replace("url_file = \"/run/secrets/database_url\"", "url = \"postgres://127.0.0.1/d\"")
@@ -309,7 +315,7 @@ fn ad_08_plain_connections_to_other_machines_are_warned_about() {
 }
 
 #[test]
-fn ls_05_a_legacy_client_is_warned_about() {
+fn a_legacy_client_is_warned_about() {
     let loaded = load(&EXAMPLE.replace("#legacy = false", "legacy = true"), &[]).unwrap();
     assert!(loaded.config.clients[0].legacy);
     assert!(
@@ -320,7 +326,7 @@ fn ls_05_a_legacy_client_is_warned_about() {
 }
 
 #[test]
-fn cb_05_the_callback_path_can_be_the_bare_one_for_one_provider_only() {
+fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
     let bare = "callback_path = \"/oauth2_callback/\"";
     let one = EXAMPLE.replace("kind = \"oauth2\"", &format!("kind = \"oauth2\"\n{bare}"));
     let config = load(&one, &[]).unwrap().config;
@@ -389,7 +395,7 @@ fn the_demo_has_a_client_for_an_app_of_ones_own() {
 }
 
 #[test]
-fn ad_10_the_sample_is_off_in_production_unless_a_client_of_this_address_is_named() {
+fn the_sample_is_off_in_production_unless_a_client_of_this_address_is_named() {
     assert_eq!(load(EXAMPLE, &[]).unwrap().config.sample.client_id, None);
     let on = EXAMPLE.replace("#client_id = \"sample\"", "client_id = \"web\"");
     let problems = load(&on, &[]).unwrap_err();
@@ -405,4 +411,52 @@ fn ad_10_the_sample_is_off_in_production_unless_a_client_of_this_address_is_name
     }
     let unknown = here.replace("client_id = \"web\"", "client_id = \"nobody\"");
     assert_eq!(keys(&load(&unknown, &[]).unwrap_err()), ["sample.client_id"]);
+}
+
+#[test]
+fn a_provider_can_come_from_the_environment_alone() {
+    let entry = |name: &str, value: &str| (format!("TOKEN_BROKER__PROVIDERS__OWN__{name}"), value.to_owned());
+    let environment = [
+        entry("KIND", "oidc"),
+        entry("ISSUER", "https://own.example"),
+        entry("CLIENT_ID", "1"),
+        entry("CLIENT_SECRET", "2"),
+        entry("ID_TOKEN_HINT", "true"),
+        entry("CLAIMS__GROUPS", "$.groups[*]"),
+    ];
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let config = load(EXAMPLE, &environment).unwrap().config;
+    let [_, _, own] = &config.providers[..] else { panic!("{:?}", config.providers) };
+    let KindSettings::Oidc(oidc) = &own.kind else { panic!() };
+    assert_eq!(
+        (own.id.as_str(), own.client_id.as_str(), own.client_secret.expose_secret()),
+        ("own", "1", "2")
+    );
+    assert!(oidc.id_token_hint && oidc.claims.groups.is_some());
+    assert_eq!(keys(&load(EXAMPLE, &environment[1..]).unwrap_err()), ["providers[2].kind"]);
+}
+
+#[test]
+fn providers_that_are_no_tables_are_reported_alone() {
+    let (before, _) = EXAMPLE.split_once("[[providers]]").unwrap();
+    let (_, clients) = EXAMPLE.split_once("[[clients]]").unwrap();
+    for (value, key) in [("1", "providers"), ("[1]", "providers[0]")] {
+        let text = format!("providers = {value}\n{before}\n[[clients]]{clients}");
+        assert_eq!(keys(&load(&text, &[]).unwrap_err()), [key]);
+    }
+}
+
+#[test]
+fn what_serve_would_refuse_is_refused_by_the_check() {
+    let folder = Folder::new();
+    folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+    let file = folder.path().join("broken.pem").display().to_string();
+    for (from, to, key) in [
+        ("#ca_file = \"/etc/ssl/corp.pem\"", format!("ca_file = \"{file}\""), "providers[0].ca_file"),
+        ("6380/0\"", format!("6380/0?ca_file={file}\""), "key_store.url"),
+    ] {
+        let problems = folder.load(&EXAMPLE.replace(from, &to), &[], Mode::Production).unwrap_err();
+        assert_eq!(keys(&problems), [key], "{problems}");
+    }
 }

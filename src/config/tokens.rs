@@ -1,33 +1,22 @@
-//! `[tokens]`: how long things live.
+//! `[tokens]`: the lifetimes of one-time keys, tokens and sessions.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use crate::domain::lifetimes;
+use crate::state::Lifetimes;
 
-/// `[tokens]`, validated.
-#[derive(Debug, Clone)]
-pub struct TokensConfig {
-    /// A one-time key, in seconds.
-    pub one_time_key_seconds: u32,
-    /// An API token, in seconds.
-    pub api_token_seconds: u32,
-    /// A session, in seconds.
-    pub session_seconds: u32,
-    /// Live tokens of one user; the oldest are revoked beyond it.
-    pub live_tokens_per_user: usize,
-}
-
-/// How long things live. Shorter than the defaults is possible, longer is not.
+/// Lifetimes. They can be shorter than the defaults, never longer.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawTokens {
     /// Seconds until a one-time key must be redeemed, 10 to 120.
     one_time_key_seconds: u32,
-    /// Seconds that an API token lives, 60 to 604800 (seven days).
+    /// Seconds until an API token expires, 60 to 604800 (seven days).
     api_token_seconds: u32,
-    /// Seconds until a person must sign in again, 60 to 2592000 (thirty days). Tokens end with their session.
+    /// Seconds until a user must sign in again, 60 to 2592000 (thirty days). Tokens end with their session.
     session_seconds: u32,
     /// Live tokens of one user, 1 to 1000; the oldest are revoked beyond it, and in one browser those of one client
     /// beyond twenty.
@@ -46,12 +35,13 @@ impl Default for RawTokens {
 }
 
 /// Whole seconds, as settings are written.
-pub(super) fn seconds(time: chrono::TimeDelta) -> u32 {
+pub(super) fn seconds(time: TimeDelta) -> u32 {
     u32::try_from(time.num_seconds()).unwrap_or(u32::MAX)
 }
 
 impl RawTokens {
-    pub(super) fn check(self, check: &mut Check) -> Option<TokensConfig> {
+    /// The lifetimes, and the maximum number of live tokens of one user.
+    pub(super) fn check(self, check: &mut Check) -> Option<(Lifetimes, usize)> {
         let key_range = seconds(lifetimes::ONE_TIME_KEY_MIN)..=seconds(lifetimes::ONE_TIME_KEY);
         let key = check.within("tokens.one_time_key_seconds", self.one_time_key_seconds, key_range);
         let token_range = 60..=seconds(lifetimes::API_TOKEN);
@@ -62,11 +52,11 @@ impl RawTokens {
         if session < token && session.is_some() {
             check.problem("tokens.session_seconds", "must not be less than tokens.api_token_seconds");
         }
-        Some(TokensConfig {
-            one_time_key_seconds: key?,
-            api_token_seconds: token?,
-            session_seconds: session?,
-            live_tokens_per_user: live?,
-        })
+        let lifetimes = Lifetimes {
+            one_time_key: TimeDelta::seconds(key?.into()),
+            api_token: TimeDelta::seconds(token?.into()),
+            session: TimeDelta::seconds(session?.into()),
+        };
+        Some((lifetimes, live?))
     }
 }

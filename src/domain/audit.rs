@@ -1,33 +1,35 @@
-//! What is worth remembering about security: one list of events, for the log, the database and the counters.
+//! Security events: one list for the log, the audit trail in the database and the metrics.
 //!
-//! An event names ids, never a credential; a token appears under its short one-way id only.
+//! An event contains ids and never a credential. A token is identified only by its short one-way id.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::api_token::HandleDigest;
 use super::clock::Timestamp;
 use super::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
 use super::profile::ProfileText;
+use super::request_id::RequestId;
+use super::token::HandleDigest;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuditKind {
     /// `/login` sent a browser to a provider.
     LoginStarted,
-    /// A callback ended in a one-time key.
+    /// A callback succeeded and issued a one-time key.
     LoginSucceeded,
     /// A callback failed, or `/login` could not continue a session.
     LoginFailed,
-    /// `/login` continued the browser's session: one more token, without the provider.
+    /// `/login` continued the session of the browser and issued another token, without the provider.
     SessionContinued,
     /// A one-time key was exchanged for its token.
     KeyRedeemed,
-    /// A redemption was refused.
+    /// The redemption of a one-time key was refused.
     KeyRefused,
-    /// A used key was presented again by the same browser within seconds, or by a `legacy` client: harmless.
+    /// A used one-time key was presented again by the same browser within seconds, or by a `legacy` client. This is
+    /// harmless.
     KeyRepeated,
-    /// A used key was presented again by somebody else: its session is ended.
+    /// A used one-time key was presented again by a different browser: its session is ended.
     KeyReplayed,
     /// A token was issued.
     TokenIssued,
@@ -35,53 +37,53 @@ pub enum AuditKind {
     TokenRotated,
     /// A token was refused.
     TokenRefused,
-    /// A token was used after it had been rotated away: its session was ended.
+    /// A rotated token was used after its overlap time: its session was ended.
     TokenReused,
-    /// A token was refused because its session had been idle for longer than its client allows: it is revoked.
+    /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
-    /// A session was ended: by its owner, by its provider, by another login in its browser, or because somebody
-    /// else has a copy of its token.
+    /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token was
+    /// copied.
     SessionEnded,
-    /// A provider's back-channel logout was carried out; each session that it ended has an event of its own.
+    /// A back-channel logout of a provider succeeded. Each session that it ended has its own event.
     BackchannelLogout,
-    /// A back-channel logout was refused, or could not be carried out.
+    /// A back-channel logout was refused or failed.
     BackchannelLogoutFailed,
-    /// A caller was slowed down.
+    /// A request was refused by a rate limit.
     RateLimited,
-    /// A running broker took a new ring of server keys from their file.
+    /// A running broker loaded new server keys from the keys file.
     ServerKeysReplaced,
-    /// A running broker refused the file of the server keys, and went on with those it had.
+    /// A running broker could not use the keys file and kept its previous keys.
     ServerKeysRefused,
     /// An administrator disabled a user and ended their sessions.
     AdminUserDisabled,
-    /// An administrator enabled a user again.
+    /// An administrator enabled a disabled user.
     AdminUserEnabled,
     /// An administrator deleted a user.
     AdminUserDeleted,
     /// An administrator ended a session.
     AdminSessionEnded,
-    /// An administrator ended all sessions of a user, or, without a user, of everyone.
+    /// An administrator ended all sessions of a user or, if the event has no user, of everyone.
     AdminSessionsEnded,
     /// An administrator revoked a token.
     AdminTokenRevoked,
     /// An administrator registered a resource server.
     AdminResourceServerAdded,
-    /// An administrator gave a resource server a new secret, beside the one it had.
+    /// An administrator created a second secret for a resource server.
     AdminResourceServerSecretAdded,
-    /// An administrator removed a resource server's older secret.
+    /// An administrator removed the older secret of a resource server.
     AdminResourceServerSecretRemoved,
     /// An administrator disabled a resource server.
     AdminResourceServerDisabled,
-    /// An administrator enabled a resource server again.
+    /// An administrator enabled a disabled resource server.
     AdminResourceServerEnabled,
     /// An administrator removed a resource server.
     AdminResourceServerRemoved,
-    /// An administrator deleted what is dead.
+    /// An administrator deleted expired rows.
     AdminPurged,
 }
 
 impl AuditKind {
-    /// The stable name in logs, metrics and the database.
+    /// The stable name of the kind in logs, metrics and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LoginStarted => "login_started",
@@ -120,42 +122,42 @@ impl AuditKind {
     }
 }
 
-/// One event.
+/// A security event.
 #[derive(Debug, Clone)]
 pub struct AuditEvent {
-    /// What happened.
+    /// The kind of the event.
     pub kind: AuditKind,
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
-    /// The request that caused it, or the run of a command, or the moment of a broker's own.
-    pub request_id: String,
-    /// From where.
+    /// The id of the request or of the command that caused the event; for an event of the broker itself, a random id.
+    pub request_id: RequestId,
+    /// The IP address of the caller.
     pub address: Option<IpAddr>,
-    /// For which client.
+    /// The client of the request.
     pub client: Option<ClientId>,
-    /// At which provider.
+    /// The provider of the login or logout.
     pub provider: Option<ProviderId>,
-    /// About whom.
+    /// The user the event is about.
     pub user: Option<UserId>,
-    /// In which session.
+    /// The session the event is about.
     pub session: Option<SessionId>,
-    /// About which token.
+    /// The token the event is about.
     pub token: Option<HandleDigest>,
-    /// The error code, where it failed; of the server keys, which there are, or what is wrong with their file.
+    /// The error code of a failure; for changes of the server keys, the known keys or the problem with their file.
     pub reason: Option<Cow<'static, str>>,
-    /// Who did it, where it was an administrator.
+    /// The administrator who ran the command, if it was one.
     pub actor: Option<Actor>,
-    /// To which resource server.
+    /// The resource server the event is about.
     pub resource_server: Option<ResourceServerId>,
 }
 
 impl AuditEvent {
-    /// Something that happened in a request; what else is known about it is added.
-    pub fn new(kind: AuditKind, at: Timestamp, request_id: &str) -> Self {
+    /// An event of a request or command. All other fields are `None`.
+    pub fn new(kind: AuditKind, at: Timestamp, request_id: &RequestId) -> Self {
         Self {
             kind,
             at,
-            request_id: request_id.to_owned(),
+            request_id: request_id.clone(),
             address: None,
             client: None,
             provider: None,
@@ -169,12 +171,12 @@ impl AuditEvent {
     }
 }
 
-/// An administrator, by the name that the operating system has for them.
+/// An administrator, identified by their user name in the operating system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor(ProfileText);
 
 impl Actor {
-    /// The name, cleaned of control characters; of an empty one nothing is left.
+    /// Creates an actor from a name, from which control characters are removed. Returns `None` if nothing is left.
     pub fn new(name: &str) -> Option<Self> {
         ProfileText::clean(name).map(Self)
     }

@@ -1,33 +1,31 @@
-//! What a browser keeps of its session: a cookie that gets it a new token from `/login`, and nothing else.
+//! The session cookie of a browser. It can only be used to get a new token from `/login`.
 //!
-//! The cookie holds 256 random bits and says which session and user they are for, sealed under a server key. The
-//! database holds a digest of the random bits. So a made-up cookie is refused without a query, a reader of the
-//! database has nothing to present, a writer cannot move a session to another user or plant one, and a server
-//! key that is removed from the ring takes its cookies with it.
+//! The cookie contains 256 random bits and the ids of the session and of the user, sealed with a server key. The
+//! database stores a digest of the random bits. So a forged cookie is refused without a query. An attacker who can read
+//! the database cannot create a valid cookie, and one who can write to it cannot move a session to another user or add
+//! one. When a server key is removed from the ring, the cookies sealed with it become invalid.
 
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::entropy::{self, Entropy};
 use super::ids::{SessionId, UserId};
 use super::key_ring::{KeyRing, Purpose};
+use super::sealed::{Sealable, Sealed};
 
-/// The random part of a session cookie: 256 bits, new with each login at the provider.
+/// The random part of a session cookie: 256 bits, generated at each login at the provider.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SessionSecret([u8; 32]);
 
 impl SessionSecret {
-    /// Draws a secret.
+    /// Generates a random secret.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(entropy::bytes(entropy))
     }
 
-    /// What the database keeps of it.
+    /// The digest that the database stores.
     pub fn digest(&self) -> SessionDigest {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, &self.0).as_ref());
@@ -41,41 +39,42 @@ impl fmt::Debug for SessionSecret {
     }
 }
 
-/// SHA-256 of a session's secret: how its row is found.
+/// The SHA-256 digest of a session secret, by which the row of the session is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionDigest([u8; 32]);
 
 impl SessionDigest {
-    /// The digest as it stands in the database.
+    /// The digest as it is stored in the database.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// What the cookie says once it is opened: whose session, and the proof that it is this browser's.
+/// The opened content of the cookie: the session, its user, and the secret that proves possession.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BrowserSession {
-    /// Proves that the browser is the one that signed in.
+    /// The secret, which proves that this is the browser that signed in.
     pub secret: SessionSecret,
-    /// Which session it is.
+    /// The id of the session.
     pub session_id: SessionId,
-    /// Whose session it is.
+    /// The id of the session's user.
     pub user_id: UserId,
 }
 
+impl Sealable for BrowserSession {
+    const PURPOSE: Purpose = Purpose::BrowserSession;
+}
+
 impl BrowserSession {
-    /// Seals it into the value of the cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
+    /// Seals the session into the value of the cookie.
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the session serialises"));
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::BrowserSession, &[], &plain, entropy))
+        Sealed::new(self, &[], ring, entropy).into()
     }
 
-    /// Opens the value of the cookie; nothing where anybody else made it, or the key that sealed it is gone.
+    /// Opens the value of the cookie. Returns `None` if it was not sealed by this broker, or if the key that sealed it was
+    /// removed.
     pub fn open(value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let plain = ring.open(Purpose::BrowserSession, &[], &sealed)?;
-        postcard::from_bytes(&plain).ok()
+        Sealed::from_text(value).open(&[], ring)
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn se_08_a_cookie_opens_under_the_key_that_sealed_it_and_no_other() {
+    fn a_cookie_opens_only_with_the_key_that_sealed_it() {
         let entropy = SeededEntropy::new(1);
         let session = session(&entropy);
         let value = session.seal(&ring(1, &[1]), &entropy);
@@ -107,14 +106,14 @@ mod tests {
         let opened = BrowserSession::open(&value, &ring(2, &[1, 2])).unwrap();
         assert_eq!(opened.secret.digest(), session.secret.digest());
         assert_eq!((opened.session_id, opened.user_id), (session.session_id, session.user_id));
-        assert!(BrowserSession::open(&value, &ring(2, &[2])).is_none(), "its key is gone from the ring");
+        assert!(BrowserSession::open(&value, &ring(2, &[2])).is_none(), "its key was removed from the ring");
         for other in ["", "x", &value[1..], &format!("{value}A"), &value.to_lowercase()] {
             assert!(BrowserSession::open(other, &ring(1, &[1])).is_none(), "{other}");
         }
     }
 
     #[test]
-    fn er_03_the_secret_is_not_printed() {
+    fn the_secret_is_not_printed() {
         let printed = format!("{:?}", session(&SeededEntropy::new(2)));
         assert!(printed.contains("SessionSecret(…)"), "{printed}");
     }

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::one_time_key::BrowserPrint;
+use super::request_id::RequestId;
 use super::session::Browser;
 
 /// Who is asking, as far as a request tells.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Links answers, log lines and audit events.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// The peer, or the first untrusted hop behind the trusted proxies.
     pub address: IpAddr,
     /// The `User-Agent` header.

@@ -1,4 +1,4 @@
-//! Clients: the registered SPAs, and the addresses that keys may be delivered to.
+//! Clients: the registered SPAs, and the addresses to which one-time keys can be delivered.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,47 +6,52 @@ use std::str::FromStr;
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
+use super::audience::AudienceSet;
 use super::clock::Timestamp;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
+use super::loopback::is_loopback_url;
+use super::scope::ScopeSet;
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Its `client_id`.
+    /// The `client_id`.
     pub id: ClientId,
-    /// What people call it; shown on the broker's pages.
+    /// The name that is shown on the broker's pages.
     pub display_name: String,
-    /// The addresses that one-time keys may be delivered to, compared byte for byte.
+    /// The addresses to which one-time keys can be delivered. They are compared byte for byte.
     pub redirect_uris: Vec<RedirectUri>,
-    /// The addresses that the browser may return to after a logout, compared byte for byte.
+    /// The addresses to which the browser can return after a logout. They are compared byte for byte.
     pub post_logout_redirect_uris: Vec<RedirectUri>,
-    /// The origins that may call the API from a browser.
+    /// The origins that can call the API from a browser.
     pub origins: Vec<Origin>,
-    /// Where in the redirect the key travels.
+    /// Which part of the redirect URI carries the one-time key.
     pub key_delivery: KeyDelivery,
-    /// The name of the redirect's parameter that carries the key.
+    /// The name of the parameter that carries the one-time key.
     pub key_parameter: KeyParameter,
-    /// Whether it keeps the contract of the service that this broker replaces.
+    /// Whether this client uses the API of the home-grown service that this broker replaces.
     pub legacy: bool,
-    /// Whether logins are allowed; a disabled client is treated as unknown.
+    /// Whether the client is enabled. A disabled client is treated as unknown.
     pub enabled: bool,
-    /// The scopes of its tokens, space-separated.
-    pub scope: String,
-    /// Which optional parameters of `/login` it may use.
+    /// The APIs that its tokens are for (RFC 8707).
+    pub audiences: AudienceSet,
+    /// What its tokens may be used for.
+    pub scopes: ScopeSet,
+    /// The optional parameters of `/login` that the client can use.
     pub login_parameters: Vec<LoginParameter>,
-    /// After how long without a call its tokens are refused, where it says so.
+    /// After how long without a request the client's tokens are refused. `None` means no limit.
     pub inactivity: Option<TimeDelta>,
 }
 
 impl Client {
-    /// Whether a session that was last used at `last_used` has been idle for too long (NIST SP 800-63B section
+    /// Whether a session that was last used at `last_used` has been inactive for too long (NIST SP 800-63B section
     /// 5.2).
     ///
-    /// The last use is written down at most every [`LAST_USE_GRAIN`], so it may have been that much later than
-    /// is known: nobody is signed out too early, and at most that much too late.
+    /// The last use is stored at most once every [`LAST_USE_GRAIN`], so the actual last use can be that much later. That
+    /// is added to the limit: a session is never ended too early, and at most that much too late.
     pub fn is_idle(&self, last_used: Timestamp, now: Timestamp) -> bool {
         self.inactivity.is_some_and(|limit| now - last_used >= limit + LAST_USE_GRAIN)
     }
@@ -61,18 +66,30 @@ impl Client {
         self.redirect_uris.iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
     }
 
-    /// The address that is registered for returning to after a logout and equals `presented`, byte for byte.
+    /// The registered post-logout address equal to `presented`, byte for byte.
     pub fn post_logout_redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
         self.post_logout_redirect_uris.iter().find(|registered| registered.as_str() == presented)
     }
 
-    /// The address for returning to after a logout that has this digest.
+    /// Those of the client's audiences that have these digests, all of them if there is no digest; `None` if one of
+    /// the digests belongs to none of them.
+    pub fn audiences_by_digests(&self, digests: &[ShortDigest]) -> Option<AudienceSet> {
+        if digests.is_empty() {
+            return Some(self.audiences.clone());
+        }
+        let with_digest = |digest: &ShortDigest| {
+            self.audiences.iter().find(|audience| ShortDigest::of(audience.as_str()) == *digest).cloned()
+        };
+        AudienceSet::new(digests.iter().map(with_digest).collect::<Option<Vec<_>>>()?).ok()
+    }
+
+    /// The registered post-logout address with this digest.
     pub fn post_logout_redirect_uri_by_digest(&self, digest: ShortDigest) -> Option<&RedirectUri> {
         let registered = self.post_logout_redirect_uris.iter();
         registered.into_iter().find(|registered| ShortDigest::of(registered.as_str()) == digest)
     }
 
-    /// The only address for returning to after a logout, where there is just one.
+    /// The post-logout address, if exactly one is registered.
     pub fn only_post_logout_redirect_uri(&self) -> Option<&RedirectUri> {
         match self.post_logout_redirect_uris.as_slice() {
             [only] => Some(only),
@@ -80,36 +97,58 @@ impl Client {
         }
     }
 
-    /// Whether `origin` is one of the client's own.
+    /// Whether `origin` is registered for this client.
     pub fn has_origin(&self, origin: &str) -> bool {
-        self.origins.iter().any(|own| own.as_str() == origin)
+        self.origins.iter().any(|registered| registered.as_str() == origin)
     }
 }
 
-/// Where the one-time key travels in the redirect to the SPA.
+#[cfg(test)]
+impl Client {
+    /// The client `web` of tests.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: "web".parse().unwrap(),
+            display_name: "Web".to_owned(),
+            redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
+            post_logout_redirect_uris: Vec::new(),
+            origins: Vec::new(),
+            key_delivery: KeyDelivery::Query,
+            key_parameter: KeyParameter::OneTimeKey,
+            legacy: false,
+            enabled: true,
+            audiences: "https://api.example.com".parse().unwrap(),
+            scopes: "profile".parse().unwrap(),
+            login_parameters: Vec::new(),
+            inactivity: None,
+        }
+    }
+}
+
+/// Which part of the redirect to the SPA carries the one-time key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyDelivery {
-    /// In the query: works with every router.
+    /// The query, which works with every SPA router.
     #[default]
     Query,
-    /// In the fragment: stays out of the SPA's server log.
+    /// The fragment, which the browser does not send to the server of the SPA, so that it is not logged there.
     Fragment,
 }
 
-/// The name under which the SPA finds the key.
+/// The name of the parameter that carries the one-time key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyParameter {
     /// `one_time_key`.
     #[default]
     OneTimeKey,
-    /// `code`: OAuth's own name (RFC 6749 section 4.1.2), and what older SPAs of the replaced service read.
+    /// `code`: the OAuth name (RFC 6749 section 4.1.2), which SPAs of the replaced service expect.
     Code,
 }
 
 impl KeyParameter {
-    /// The parameter's name.
+    /// The name of the parameter.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OneTimeKey => "one_time_key",
@@ -118,7 +157,7 @@ impl KeyParameter {
     }
 }
 
-/// A parameter of `/login` that goes on to the provider, where the client may use it.
+/// An optional parameter of `/login` that is passed on to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoginParameter {
@@ -126,11 +165,11 @@ pub enum LoginParameter {
     Prompt,
     /// `login_hint`.
     LoginHint,
-    /// `max_age`; checked in the ID token.
+    /// `max_age`, which is checked against the ID token.
     MaxAge,
 }
 
-/// An address that a key may be delivered to (RFC 6749 section 3.1.2).
+/// An address to which a one-time key can be delivered (RFC 6749 section 3.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectUri {
     text: String,
@@ -140,32 +179,32 @@ pub struct RedirectUri {
 /// Why an address or origin cannot be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
-    /// It does not parse as an absolute URL.
+    /// It is not an absolute URL.
     #[error("is not an absolute URL")]
     NotAbsolute,
-    /// Neither https nor http on a loopback name.
+    /// It is neither https nor http on a loopback name.
     #[error("must be https (http only for localhost, 127.0.0.1 and [::1] in development)")]
     Scheme,
-    /// Its host has a wildcard.
+    /// Its host contains a wildcard.
     #[error("must name one host, without '*'")]
     Wildcard,
-    /// It names a user or password.
+    /// It contains a user name or password.
     #[error("must not contain a user name or password")]
     UserInfo,
     /// It has a fragment.
     #[error("must not contain a fragment ('#')")]
     Fragment,
-    /// It has a backslash, a control character, a space or a non-ASCII character.
+    /// It contains a backslash, a control character, a space or a non-ASCII character.
     #[error("must be visible ASCII without backslashes")]
     Characters,
-    /// Its query has a name that the broker's own answer uses.
+    /// Its query contains a parameter name that the broker uses in its response.
     #[error(
         "its query must not contain key, one_time_key, code, state, iss, error, error_description or token"
     )]
     ReservedQueryName,
-    /// It is not scheme, host and port alone.
+    /// It is more than scheme, host and port.
     #[error(
-        "must be an origin: scheme, host and port, nothing else, in lower case, as in https://app.example.com"
+        "must be an origin: scheme, host and port, nothing else, in lower case, such as https://app.example.com"
     )]
     NotAnOrigin,
 }
@@ -174,36 +213,36 @@ const RESERVED_QUERY_NAMES: [&str; 8] =
     ["key", "one_time_key", "code", "state", "iss", "error", "error_description", "token"];
 
 impl RedirectUri {
-    /// The address as registered.
+    /// The address exactly as registered.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is plain http, which only development allows.
+    /// Whether the address is plain http, which is only allowed in development.
     pub fn is_plain_http(&self) -> bool {
         self.url.scheme() == "http"
     }
 
-    /// The origin of the page behind it.
+    /// The origin of the address.
     pub fn origin(&self) -> Origin {
         Origin(self.url.origin().ascii_serialization())
     }
 
-    /// The address with `pairs` added where `delivery` says.
+    /// The address with `pairs` added to the query or to the fragment.
     ///
-    /// Always with an explicit fragment, even an empty one, so that the browser does not carry an older
-    /// fragment over (RFC 9110 section 10.2.2).
+    /// The result always has a fragment, even if it is empty, so that the browser does not keep the fragment of the
+    /// previous address (RFC 9110 section 10.2.2).
     pub fn with(&self, delivery: KeyDelivery, pairs: &[(&str, &str)]) -> String {
         let encoded = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         match delivery {
             KeyDelivery::Fragment => format!("{}#{encoded}", self.text),
             KeyDelivery::Query => {
-                let joint = match self.url.query() {
+                let separator = match self.url.query() {
                     None => "?",
                     Some("") => "",
                     Some(_) => "&",
                 };
-                format!("{}{joint}{encoded}#", self.text)
+                format!("{}{separator}{encoded}#", self.text)
             }
         }
     }
@@ -227,7 +266,7 @@ impl fmt::Display for RedirectUri {
     }
 }
 
-/// An origin in the browser's own spelling (RFC 6454 section 6.2): compared byte for byte.
+/// An origin as a browser writes it (RFC 6454 section 6.2). Origins are compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin(String);
 
@@ -254,7 +293,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The checks that redirect addresses and origins share.
+/// The checks that are common to redirect URIs and origins.
 fn checked_url(text: &str) -> Result<Url, InvalidUri> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
         return Err(InvalidUri::Characters);
@@ -263,14 +302,14 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
         return Err(InvalidUri::Fragment);
     }
     let url = Url::parse(text).map_err(|_| InvalidUri::NotAbsolute)?;
-    // `https:app.example.com` parses, but a browser would read it as relative to our own address.
+    // `https:app.example.com` parses, but a browser would resolve it relative to the broker's address.
     if !text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) && !url.cannot_be_a_base()
     {
         return Err(InvalidUri::NotAbsolute);
     }
     match url.scheme() {
         "https" => {}
-        "http" if is_loopback(&url) => {}
+        "http" if is_loopback_url(&url) => {}
         _ => return Err(InvalidUri::Scheme),
     }
     if url.host_str().is_some_and(|host| host.contains('*')) {
@@ -282,17 +321,7 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
     Ok(url)
 }
 
-/// Whether the URL's host is this machine: `localhost`, 127.0.0.0/8 or [::1].
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// The first 64 bits of a SHA-256: names one of a few configured texts in little room.
+/// The first 64 bits of a SHA-256 digest: a short reference to one of a few configured texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortDigest([u8; 8]);
 
@@ -310,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ls_02_only_safe_addresses_can_be_registered() {
+    fn only_safe_redirect_uris_can_be_registered() {
         for good in [
             "https://app.example.com/signed-in",
             "https://app.example.com",
@@ -346,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_exact() {
+    fn only_exact_origins_are_accepted() {
         for good in ["https://app.example.com", "http://localhost:5173", "https://app.example.com:8443"] {
             assert!(good.parse::<Origin>().is_ok(), "{good}");
         }
@@ -364,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn cb_11_the_redirect_always_has_a_fragment_of_its_own() {
+    fn the_redirect_always_has_its_own_fragment() {
         let plain: RedirectUri = "https://a.example/x".parse().unwrap();
         let query: RedirectUri = "https://a.example/x?tab=1".parse().unwrap();
         let pairs = [("one_time_key", "tbo_1"), ("state", "a-b")];

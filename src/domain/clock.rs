@@ -1,7 +1,6 @@
-//! The one place where the time is read.
+//! The only module that reads the time.
 //!
-//! Everything that asks "is it still valid?" is given a [`Clock`], so that a test moves the time instead of
-//! sleeping.
+//! Code that checks whether something has expired gets a [`Clock`], so that tests can move the clock instead of sleeping.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,26 +8,26 @@ use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// A point in time, UTC, in whole microseconds: the finest grain that both databases keep.
+/// A point in time in UTC, in whole microseconds, which is the resolution of both databases.
 pub type Timestamp = DateTime<Utc>;
 
-/// Where the current time comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, truncated to microseconds.
     fn now(&self) -> Timestamp;
 }
 
-/// A point of the monotonic time.
+/// A point in monotonic time.
 pub type Moment = Instant;
 
-/// The monotonic time, which no step of a clock touches: for how long work may take or took, never for the life
-/// of anything that is kept.
+/// The current monotonic time, which is not affected when the system clock is set. Used to measure and limit durations,
+/// never for the expiry of stored data.
 #[expect(clippy::disallowed_methods, reason = "this is the module that reads the time")]
 pub fn monotonic() -> Moment {
     Instant::now()
 }
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -39,25 +38,25 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that can be moved and stopped: for tests of expiry.
+/// A clock that can be moved and stopped, for tests of expiry.
 #[derive(Debug, Default)]
-pub struct MovableClock(Mutex<Hands>);
+pub struct MovableClock(Mutex<Mode>);
 
 #[derive(Debug)]
-enum Hands {
-    /// So far ahead of the machine's clock.
+enum Mode {
+    /// Ahead of the system clock by this much.
     Running(TimeDelta),
-    Standing(Timestamp),
+    Stopped(Timestamp),
 }
 
-impl Default for Hands {
+impl Default for Mode {
     fn default() -> Self {
         Self::Running(TimeDelta::zero())
     }
 }
 
 impl MovableClock {
-    /// A clock that shows the machine's time until it is moved.
+    /// A clock that shows the system time until it is moved.
     pub fn new() -> Self {
         Self::default()
     }
@@ -65,35 +64,34 @@ impl MovableClock {
     /// Moves the clock; a negative step moves it back.
     pub fn advance(&self, by: TimeDelta) {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Hands::Running(ahead) => *ahead += by,
-            Hands::Standing(at) => *at += by,
+            Mode::Running(ahead) => *ahead += by,
+            Mode::Stopped(at) => *at += by,
         }
     }
 
-    /// Sets the clock to `moment`, where it stands still until it is moved: what a test then does takes no time,
-    /// however slow the machine is.
+    /// Stops the clock at `moment`. It shows that time until it is moved, however long the test takes.
     pub fn stand_at(&self, moment: Timestamp) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Hands::Standing(moment.trunc_subsecs(6));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Mode::Stopped(moment.trunc_subsecs(6));
     }
 }
 
 impl Clock for MovableClock {
     fn now(&self) -> Timestamp {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Hands::Running(ahead) => SystemClock.now() + ahead,
-            Hands::Standing(at) => at,
+            Mode::Running(ahead) => SystemClock.now() + ahead,
+            Mode::Stopped(at) => at,
         }
     }
 }
 
-/// A clock that stands still until it is moved: for tests that must hit a second exactly.
+/// A clock that is stopped and changes only when it is moved, for tests that depend on exact times.
 #[derive(Debug)]
 pub struct StoppedClock {
     micros: AtomicI64,
 }
 
 impl StoppedClock {
-    /// A clock that stands at `at`.
+    /// A clock that is stopped at this time.
     pub fn at(at: Timestamp) -> Self {
         Self { micros: AtomicI64::new(at.timestamp_micros()) }
     }

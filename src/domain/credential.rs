@@ -1,22 +1,23 @@
-//! The text form of every credential that this broker issues: type prefix, fixed-length base62 body, checksum.
+//! The text format of all credentials that this broker issues: type prefix, base62 body of fixed length, checksum.
 //!
-//! `tbk_` API token, `tbo_` one-time key, `tbs_` resource server secret. The prefix tells secret scanners and
-//! people what was leaked; the checksum (CRC-32 of prefix and body, six base62 characters) refuses typing
-//! errors without asking a store. Neither adds security: that is in the random bytes of the body.
+//! The prefixes are `tbk_` for API tokens, `tbo_` for one-time keys and `tbs_` for resource server secrets. The prefix
+//! tells secret scanners and people what kind of credential was leaked. The checksum (CRC-32 of prefix and body, six
+//! base62 characters) detects typing errors without using a store. Neither adds security, which comes from the random
+//! bytes of the body.
 
 use zeroize::Zeroizing;
 
-/// 16 bytes are the 22 base62 characters that can hold any 128-bit number.
+/// A chunk of 16 bytes is written as 22 base62 characters, enough for any 128-bit number.
 const CHUNK_BYTES: usize = 16;
 const CHUNK_CHARS: usize = 22;
 const CHECKSUM_CHARS: usize = 6;
 
-/// Why a text is not a credential of the wanted kind. Deliberately says no more.
+/// The text is not a credential of the expected kind. The error deliberately does not say why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed credential")]
 pub struct Malformed;
 
-/// Writes `body` as `prefix`, base62 and checksum. `body` is a whole number of 16-byte chunks.
+/// Encodes `body` as prefix, base62 text and checksum. The length of `body` must be a multiple of 16 bytes.
 pub fn encode(prefix: &str, body: &[u8]) -> Zeroizing<String> {
     debug_assert!(body.len().is_multiple_of(CHUNK_BYTES));
     let chunks = body.len() / CHUNK_BYTES;
@@ -32,21 +33,24 @@ pub fn encode(prefix: &str, body: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// Reads the `N` bytes that [`encode`] wrote; every other text, however close, is [`Malformed`].
+/// Decodes the `N` bytes of a text that [`encode`] wrote.
+///
+/// # Errors
+/// [`Malformed`] for any other text.
 pub fn decode<const N: usize>(prefix: &str, text: &str) -> Result<Zeroizing<[u8; N]>, Malformed> {
     let chars = N / CHUNK_BYTES * CHUNK_CHARS;
     let body = text.strip_prefix(prefix).ok_or(Malformed)?;
     if body.len() != chars + CHECKSUM_CHARS || !body.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Malformed);
     }
-    let (signed, check) = text.split_at(prefix.len() + chars);
-    if checksum(signed) != check {
+    let (checked, check) = text.split_at(prefix.len() + chars);
+    if checksum(checked) != check {
         return Err(Malformed);
     }
     let mut bytes = Zeroizing::new([0u8; N]);
     let texts = body.as_bytes().chunks_exact(CHUNK_CHARS);
     for (target, text) in bytes.chunks_exact_mut(CHUNK_BYTES).zip(texts) {
-        // A chunk above 2^128 overflows and is refused, so that every credential has exactly one text.
+        // A chunk of 2^128 or more is refused, so that every credential has exactly one text.
         let number = base62::decode(text).map_err(|_| Malformed)?;
         target.copy_from_slice(&number.to_be_bytes());
     }
@@ -66,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_body_has_one_text(body: [u8; 32]) {
+        fn every_body_can_be_encoded_and_decoded(body: [u8; 32]) {
             let text = encode("tbx_", &body);
             prop_assert_eq!(text.len(), 4 + 44 + 6);
             prop_assert_eq!(*decode::<32>("tbx_", &text).unwrap(), body);

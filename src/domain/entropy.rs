@@ -1,4 +1,4 @@
-//! The one place where random bytes are drawn.
+//! The only module that generates random bytes.
 
 use std::sync::Mutex;
 
@@ -6,44 +6,44 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng, TryRng};
 use uuid::Uuid;
 
-/// Where random bytes come from.
+/// A source of random bytes.
 pub trait Entropy: Send + Sync + 'static {
     /// Fills `target` with random bytes.
     fn fill(&self, target: &mut [u8]);
 }
 
-/// Draws `N` random bytes.
+/// Generates `N` random bytes.
 pub fn bytes<const N: usize>(entropy: &dyn Entropy) -> [u8; N] {
     let mut drawn = [0; N];
     entropy.fill(&mut drawn);
     drawn
 }
 
-/// Draws a random identifier (UUID version 4: 122 random bits, so that ids cannot be guessed).
+/// Generates a random identifier (UUID version 4). Its 122 random bits make ids unguessable.
 pub fn uuid(entropy: &dyn Entropy) -> Uuid {
     uuid::Builder::from_random_bytes(bytes(entropy)).into_uuid()
 }
 
-/// The operating system's generator: the only source in a running broker.
+/// The random generator of the operating system, the only source that a running broker uses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     #[expect(
         clippy::expect_used,
-        reason = "without the system's generator nothing this program issues is safe"
+        reason = "without the random generator of the system, nothing that this program issues is secure"
     )]
     fn fill(&self, target: &mut [u8]) {
-        SysRng.try_fill_bytes(target).expect("the operating system's random generator answers");
+        SysRng.try_fill_bytes(target).expect("the random generator of the operating system works");
     }
 }
 
-/// A repeatable generator, so that a failing test run can be run again.
+/// A deterministic generator, so that a failing test can be reproduced.
 #[derive(Debug)]
 pub struct SeededEntropy(Mutex<StdRng>);
 
 impl SeededEntropy {
-    /// The generator that always starts the same way for the same `seed`.
+    /// A generator that produces the same bytes for the same `seed`.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))
     }

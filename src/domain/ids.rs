@@ -1,4 +1,4 @@
-//! Identifiers, a type each, so that an id of one table cannot be passed for another's.
+//! Identifiers. Each kind has its own type, so that ids of different tables cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Draws a new id.
+            /// Generates a random id.
             pub fn random(entropy: &dyn Entropy) -> Self {
                 Self(entropy::uuid(entropy))
             }
@@ -50,38 +50,38 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// The stable local id of a user: what resource servers see as `sub`.
+    /// The stable local id of a user, which resource servers see as `sub`.
     UserId
 );
 uuid_id!(
-    /// One (provider, subject) pair that belongs to a user.
+    /// The id of an identity: a (provider, subject) pair that belongs to a user.
     IdentityId
 );
 uuid_id!(
-    /// One browser's sign-in.
+    /// The id of a session: one sign-in in one browser.
     SessionId
 );
 uuid_id!(
-    /// The row of an API token; says nothing about the token itself.
+    /// The id of an API token's row. The token cannot be computed from it.
     TokenId
 );
 
-/// Why a name was refused.
+/// The text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be 1 to 32 characters of a-z, 0-9, '-' and '_' and begin with a letter or digit")]
+#[error("must be 1 to 32 characters of a-z, 0-9, '-' and '_' and start with a letter or digit")]
 pub struct InvalidName;
 
 fn check_name(text: &str) -> Result<(), InvalidName> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if begins && text.len() <= 32 && text.chars().all(allowed) { Ok(()) } else { Err(InvalidName) }
+    let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts_well && text.len() <= 32 && text.chars().all(allowed) { Ok(()) } else { Err(InvalidName) }
 }
 
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// 1 to 32 characters of `a-z`, `0-9`, `-` and `_`: safe in a path, a header and a cookie.
+        /// 1 to 32 characters of `a-z`, `0-9`, `-` and `_`, which are safe in a path, a header and a cookie.
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
@@ -124,15 +124,15 @@ macro_rules! name_id {
 }
 
 name_id!(
-    /// A configured client (RFC 6749 section 2.2).
+    /// The id of a configured client (RFC 6749 section 2.2).
     ClientId
 );
 name_id!(
-    /// A configured identity provider.
+    /// The id of a configured identity provider.
     ProviderId
 );
 name_id!(
-    /// A registered resource server: an API that asks the broker about tokens.
+    /// The id of a registered resource server: an API that verifies tokens at the broker.
     ResourceServerId
 );
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::entropy::{self, Entropy};
+use super::token_kind::TokenKind;
 
 /// Names a server key. Written into tokens and sealed values; never reused for another secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,8 +29,8 @@ impl fmt::Display for KeyId {
 /// What a derived key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Proves that an API token was issued here.
-    ApiToken,
+    /// Proves that a token of this kind was issued here.
+    Token(TokenKind),
     /// Ties the columns of a token's row together.
     TokenRow,
     /// Seals the grant, the receipt and the mark of a one-time key.
@@ -51,7 +52,8 @@ pub enum Purpose {
 impl Purpose {
     fn label(self) -> &'static [u8] {
         match self {
-            Self::ApiToken => b"token-broker/v1/api-token",
+            Self::Token(TokenKind::Session) => b"token-broker/v1/token/session",
+            Self::Token(TokenKind::Personal) => b"token-broker/v1/token/personal",
             Self::TokenRow => b"token-broker/v1/token-row",
             Self::OneTimeKey => b"token-broker/v1/one-time-key",
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
@@ -251,8 +253,10 @@ mod tests {
     fn macs_differ_by_purpose_and_by_the_cut_between_parts() {
         let ring = ring(1, &[1]);
         let key = ring.issuing();
-        assert_ne!(key.mac(Purpose::ApiToken, &[b"a"]), key.mac(Purpose::TokenRow, &[b"a"]));
-        assert_ne!(key.mac(Purpose::ApiToken, &[b"ab", b"c"]), key.mac(Purpose::ApiToken, &[b"a", b"bc"]));
+        let [session, personal] = [TokenKind::Session, TokenKind::Personal].map(Purpose::Token);
+        assert_ne!(key.mac(session, &[b"a"]), key.mac(Purpose::TokenRow, &[b"a"]));
+        assert_ne!(key.mac(session, &[b"a"]), key.mac(personal, &[b"a"]));
+        assert_ne!(key.mac(session, &[b"ab", b"c"]), key.mac(session, &[b"a", b"bc"]));
     }
 
     #[test]

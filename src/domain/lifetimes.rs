@@ -1,43 +1,43 @@
-//! How long each thing lives. Every bound is checked by the server's clock on every use.
+//! Lifetimes and limits. They are checked against the server's clock on every use.
 
 use chrono::TimeDelta;
 
-/// A login attempt, from `/login` to the callback.
+/// The lifetime of a login attempt, from `/login` to the callback.
 pub const LOGIN_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
 
-/// A one-time key, at most; configuration can only shorten it.
+/// The maximum lifetime of a one-time key. The configuration can only shorten it.
 pub const ONE_TIME_KEY: TimeDelta = TimeDelta::seconds(120);
 
-/// The shortest one-time key lifetime that configuration may set.
+/// The minimum lifetime of a one-time key that can be configured.
 pub const ONE_TIME_KEY_MIN: TimeDelta = TimeDelta::seconds(10);
 
-/// A second redemption within this time from the same browser is a double submit, not theft.
+/// A second redemption by the same browser within this time is treated as a double submit, not as theft.
 pub const DOUBLE_SUBMIT: TimeDelta = TimeDelta::seconds(10);
 
-/// An API token, at most: seven days.
+/// The maximum lifetime of an API token: seven days.
 pub const API_TOKEN: TimeDelta = TimeDelta::seconds(604_800);
 
-/// How long a rotated token still authenticates, so that parallel requests of the same SPA do not fail.
+/// How long a rotated token is still accepted, so that parallel requests of the same SPA do not fail.
 pub const ROTATION_OVERLAP: TimeDelta = TimeDelta::seconds(60);
 
-/// How many successors one token can have: the tabs that rotate it at the same moment.
+/// How many successors a token can have. Several tabs can rotate the same token at the same moment.
 pub const ROTATION_SIBLINGS: usize = 5;
 
-/// A session, at most: thirty days from the login.
+/// The maximum lifetime of a session: thirty days from the login.
 pub const SESSION: TimeDelta = TimeDelta::seconds(2_592_000);
 
-/// How fine it is known when a session was last used: so often its row is written at most.
+/// The resolution of the last-use time of a session. Its row is updated at most once in this time.
 pub const LAST_USE_GRAIN: TimeDelta = TimeDelta::minutes(5);
 
-/// The shortest inactivity limit that a client can have: what is known to five minutes cannot be judged finer.
+/// The minimum inactivity limit of a client, which must be longer than the five-minute resolution of the last use.
 pub const INACTIVITY_MIN: TimeDelta = TimeDelta::minutes(10);
 
-/// The live tokens a user can have; the oldest are revoked beyond it.
+/// The maximum number of live tokens per user. If there are more, the oldest are revoked.
 pub const LIVE_TOKENS_PER_USER: usize = 50;
 
-/// A logout that has gone on to the provider, until it comes back.
+/// The lifetime of a logout attempt: from the redirect to the provider until the browser comes back.
 pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
 
-/// How long a logout token is remembered as used: longer than the three minutes in which it can be fresh by any
-/// instance's clock.
+/// How long a logout token is remembered as used. Longer than the three minutes for which any instance can accept it,
+/// given the differences between their clocks.
 pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);

@@ -1,8 +1,8 @@
-//! A login attempt, from `/login` to the callback: sealed into a cookie of its own, stored nowhere.
+//! A login attempt, from `/login` to the callback. It is sealed into a cookie of its own and not stored on the server.
 //!
-//! The cookie binds the login to the browser that began it (RFC 9700 section 4.7.1), keeps parallel tabs apart
-//! and lets a flood of `/login` fill no store. Everything that the callback relies on is in the seal, so no
-//! later parameter can change it.
+//! The cookie binds the login to the browser that started it (RFC 9700 section 4.7.1) and separates parallel tabs.
+//! Because nothing is stored, a flood of `/login` requests cannot fill a store. Everything that the callback relies on
+//! is sealed, so that no later parameter can change it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,6 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use super::client::ShortDigest;
 use super::clock::Timestamp;
@@ -20,28 +19,29 @@ use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
 use super::pkce::{CodeChallenge, CodeVerifier};
+use super::sealed::{Sealable, Sealed};
 
 /// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
 #[derive(Clone, Serialize, Deserialize)]
 pub struct State([u8; 32]);
 
-/// The text is not a state of ours.
+/// The text is not a `state` of this broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a state of this broker")]
 pub struct InvalidState;
 
 impl State {
-    /// Draws a state.
+    /// Generates a random state.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(entropy::bytes(entropy))
     }
 
-    /// The parameter's text.
+    /// The text of the parameter.
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The part of the cookie's name that tells attempts apart: says nothing about the state.
+    /// The id of the attempt, which is a part of the name of its cookie. The state cannot be computed from it.
     pub fn attempt_id(&self) -> AttemptId {
         AttemptId(URL_SAFE_NO_PAD.encode(&self.digest().as_ref()[..9]))
     }
@@ -77,7 +77,7 @@ impl fmt::Debug for State {
     }
 }
 
-/// Names the cookie of one attempt: twelve base64url characters.
+/// The id of an attempt in the name of its cookie: twelve base64url characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptId(String);
 
@@ -106,17 +106,17 @@ impl FromStr for AttemptId {
 pub struct OidcNonce([u8; 32]);
 
 impl OidcNonce {
-    /// Draws a nonce.
+    /// Generates a random nonce.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(entropy::bytes(entropy))
     }
 
-    /// The parameter's text.
+    /// The text of the parameter.
     pub fn expose(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Compares with the claim of an ID token, in constant time.
+    /// Compares the nonce with the claim of an ID token, in constant time.
     pub fn matches(&self, claim: &str) -> bool {
         verify_slices_are_equal(self.expose().as_bytes(), claim.as_bytes()).is_ok()
     }
@@ -128,11 +128,11 @@ impl fmt::Debug for OidcNonce {
     }
 }
 
-/// The SPA's own `state`: handed back unchanged, never interpreted. At most 512 base64url characters.
+/// The `state` of the SPA. The broker returns it unchanged and never interprets it. At most 512 base64url characters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientState(String);
 
-/// The SPA's state is too long or has other characters.
+/// The state of the SPA is empty, too long or contains other characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")]
 pub struct InvalidClientState;
@@ -160,7 +160,7 @@ impl fmt::Debug for ClientState {
     }
 }
 
-/// Six bits a character instead of eight: with the longest state the cookie stays below 1 KiB.
+/// Stores six bits per character instead of eight, so that the cookie stays below 1 KiB with the longest state.
 impl Serialize for ClientState {
     fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         let padding = (4 - self.0.len() % 4) % 4;
@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for ClientState {
     }
 }
 
-/// Everything about a login that `/login` fixes and the callback relies on. Not printable: it holds secrets.
+/// Everything that `/login` decides and the callback relies on. It has no `Debug` because it contains secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LoginAttempt {
     /// The `state` of the authorization request.
@@ -187,53 +187,54 @@ pub struct LoginAttempt {
     /// When `/login` was called.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub started_at: Timestamp,
-    /// The provider that was chosen.
+    /// The provider that the browser was sent to.
     pub provider: ProviderId,
-    /// The provider's issuer or authorization endpoint at that time, so that a change of configuration in
-    /// between fails the attempt.
+    /// The issuer or authorization endpoint of the provider at that time, so that the attempt fails if the configuration
+    /// has changed since.
     pub provider_identity: ShortDigest,
-    /// The client that asked.
+    /// The client that started the login.
     pub client: ClientId,
-    /// Which of the client's registered addresses the key goes to.
+    /// The registered redirect URI of the client to which the one-time key is delivered.
     pub redirect_uri: ShortDigest,
-    /// The SPA's S256 challenge; absent for `legacy` clients only.
+    /// The S256 challenge of the SPA; `None` only for `legacy` clients.
     pub challenge: Option<CodeChallenge>,
-    /// The SPA's own state.
+    /// The `state` of the SPA.
     pub client_state: Option<ClientState>,
     /// The nonce of the authorization request.
     pub nonce: OidcNonce,
-    /// The seed of the verifier that the broker proves to the provider.
+    /// The seed of the code verifier that the broker sends to the provider.
     pub verifier_seed: [u8; 32],
-    /// The `max_age` that was asked for, in seconds, to be checked in the ID token.
+    /// The requested `max_age` in seconds, which is checked against the ID token.
     pub max_age: Option<u32>,
+    /// The audiences that `resource` named (RFC 8707); empty for all of the client's.
+    pub audiences: Vec<ShortDigest>,
+}
+
+impl Sealable for LoginAttempt {
+    const PURPOSE: Purpose = Purpose::LoginAttempt;
 }
 
 impl LoginAttempt {
-    /// The verifier that the broker proves to the provider.
+    /// The code verifier that the broker sends to the provider.
     pub fn verifier(&self) -> CodeVerifier {
         CodeVerifier::from_seed(&self.verifier_seed)
     }
 
-    /// Whether the attempt is neither too old nor from the future (a clock that was set back by less than the
-    /// lifetime is forgiven).
+    /// Whether the attempt has not expired and does not start too far in the future. A clock that was set back by less
+    /// than the lifetime is tolerated.
     pub fn is_live(&self, now: Timestamp) -> bool {
         let age = now - self.started_at;
         -lifetimes::LOGIN_ATTEMPT < age && age < lifetimes::LOGIN_ATTEMPT
     }
 
     /// Seals the attempt into the value of its cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the attempt serialises"));
-        let id = self.state.attempt_id();
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::LoginAttempt, id.as_str().as_bytes(), &plain, entropy))
+        Sealed::new(self, self.state.attempt_id().as_str().as_bytes(), ring, entropy).into()
     }
 
-    /// Opens the value of the cookie named by `id`; nothing where anybody else made or moved it.
+    /// Opens the value of the cookie with this id. Returns `None` if it was not sealed by this broker for this cookie.
     pub fn open(id: &AttemptId, value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let plain = ring.open(Purpose::LoginAttempt, id.as_str().as_bytes(), &sealed)?;
-        let attempt: Self = postcard::from_bytes(&plain).ok()?;
+        let attempt: Self = Sealed::from_text(value).open(id.as_str().as_bytes(), ring)?;
         (attempt.state.attempt_id() == *id).then_some(attempt)
     }
 }
@@ -242,6 +243,7 @@ impl LoginAttempt {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::audience::MOST_AUDIENCES;
     use super::super::clock::{Clock, SystemClock};
     use super::super::entropy::SeededEntropy;
     use super::super::key_ring::{KeyId, ServerKey};
@@ -264,12 +266,13 @@ mod tests {
             nonce: OidcNonce::random(entropy),
             verifier_seed: entropy::bytes(entropy),
             max_age: Some(u32::MAX),
+            audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
         }
     }
 
     proptest! {
         #[test]
-        fn ls_15_every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
+        fn every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
             let entropy = SeededEntropy::new(seed);
             let attempt = attempt(&entropy, Some(text.parse().unwrap()));
             let value = attempt.seal(&ring(), &entropy);
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_the_longest_cookie_stays_below_one_kibibyte() {
+    fn the_longest_cookie_stays_below_one_kibibyte() {
         let entropy = SeededEntropy::new(1);
         let attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
         let value = attempt.seal(&ring(), &entropy);

@@ -1,8 +1,6 @@
-//! A logout that has gone on to the provider: sealed into a cookie, stored nowhere, until the provider sends the
-//! browser back.
+//! A logout that was redirected to the provider. Until the provider sends the browser back, it is kept in a sealed
+//! cookie and not stored on the server.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +11,9 @@ use super::ids::{ClientId, SessionId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
 use super::login_attempt::{ClientState, State};
+use super::sealed::{Sealable, Sealed};
 
-/// Everything about a logout that `/logout` fixes and the way back relies on.
+/// Everything that `/logout` decides and `/logout/callback` relies on.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LogoutAttempt {
     /// The `state` of the logout request (RP-Initiated Logout 1.0 section 2).
@@ -22,37 +21,38 @@ pub struct LogoutAttempt {
     /// When the browser was sent to the provider.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub started_at: Timestamp,
-    /// Where the browser goes in the end: a client and one of its registered addresses. None for the broker's own
-    /// page.
+    /// Where the browser is finally redirected: a client and one of its registered addresses. `None` for the broker's
+    /// own page.
     pub target: Option<(ClientId, ShortDigest)>,
-    /// The SPA's own state.
+    /// The `state` of the SPA.
     pub client_state: Option<ClientState>,
 }
 
+impl Sealable for LogoutAttempt {
+    const PURPOSE: Purpose = Purpose::LogoutAttempt;
+}
+
 impl LogoutAttempt {
-    /// Whether it is neither too old nor from the future.
+    /// Whether the attempt has not expired and does not start too far in the future.
     pub fn is_live(&self, now: Timestamp) -> bool {
         (now - self.started_at).abs() < lifetimes::LOGOUT_ATTEMPT
     }
 
     /// Seals the attempt into the value of its cookie.
-    #[expect(clippy::expect_used, reason = "this plain struct always serialises")]
     pub fn seal(&self, ring: &KeyRing, entropy: &dyn Entropy) -> String {
-        let plain = postcard::to_allocvec(self).expect("the attempt serialises");
-        URL_SAFE_NO_PAD.encode(ring.seal(Purpose::LogoutAttempt, &[], &plain, entropy))
+        Sealed::new(self, &[], ring, entropy).into()
     }
 
-    /// Opens the value of the cookie; nothing where anybody else made it.
+    /// Opens the value of the cookie. Returns `None` if it was not sealed by this broker.
     pub fn open(value: &str, ring: &KeyRing) -> Option<Self> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        postcard::from_bytes(&ring.open(Purpose::LogoutAttempt, &[], &sealed)?).ok()
+        Sealed::from_text(value).open(&[], ring)
     }
 }
 
-/// The longest ID token that is kept, in bytes: it comes back as a parameter of an address.
+/// The maximum length of a stored ID token in bytes. It is limited because the token is sent in a URL.
 const ID_TOKEN_LIMIT: usize = 4096;
 
-/// Seals an ID token for the row of its session; nothing is kept of a longer one.
+/// Seals an ID token for the row of its session. Returns `None` if the token is too long.
 pub fn seal_id_token(
     token: &SecretString,
     session: SessionId,
@@ -64,7 +64,7 @@ pub fn seal_id_token(
     fits.then(|| ring.seal(Purpose::IdToken, session.as_uuid().as_bytes(), token, entropy))
 }
 
-/// Opens an ID token that was kept with this session; nothing where it is another's.
+/// Opens the ID token of a session. Returns `None` if it was sealed for another session.
 pub fn open_id_token(sealed: &[u8], session: SessionId, ring: &KeyRing) -> Option<SecretString> {
     let opened = ring.open(Purpose::IdToken, session.as_uuid().as_bytes(), sealed)?;
     Some(std::str::from_utf8(&opened).ok()?.into())
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn se_03_a_logout_comes_back_within_ten_minutes_and_under_our_seal() {
+    fn a_logout_attempt_is_valid_for_ten_minutes_and_only_if_we_sealed_it() {
         let (entropy, now) = (SeededEntropy::new(1), SystemClock.now());
         let attempt = attempt(&entropy, now);
         let value = attempt.seal(&ring(1), &entropy);
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_the_longest_cookie_stays_below_one_kibibyte() {
+    fn the_longest_cookie_stays_below_one_kibibyte() {
         let entropy = SeededEntropy::new(2);
         let value = attempt(&entropy, SystemClock.now()).seal(&ring(1), &entropy);
         assert!("__Host-Http-tb_logout=".len() + value.len() < 1024, "{}", value.len());
     }
 
     #[test]
-    fn pr_19_an_id_token_opens_for_its_own_session_only_and_a_long_one_is_not_kept() {
+    fn an_id_token_opens_for_its_own_session_only_and_a_long_one_is_not_stored() {
         let (entropy, ring) = (SeededEntropy::new(3), ring(1));
         let [one, other] = [SessionId::random(&entropy), SessionId::random(&entropy)];
         let sealed = seal_id_token(&"a.b.c".into(), one, &ring, &entropy).unwrap();

@@ -1,9 +1,10 @@
 //! Types and rules of the token broker, without any I/O.
 //!
-//! Raw input becomes one of these types at the edge, through a function that can refuse it; everything behind
-//! the edge trusts the type. Time and randomness are passed in ([`clock`], [`entropy`]).
+//! Input is parsed into these types at the boundary of the program, by functions that can refuse it; all other code
+//! relies on the types. Time and randomness are passed in ([`clock`], [`entropy`]).
 
-pub mod api_token;
+pub mod address_prefix;
+pub mod audience;
 pub mod audit;
 pub mod browser_session;
 pub mod caller;
@@ -11,16 +12,25 @@ pub mod client;
 pub mod clock;
 pub mod credential;
 pub mod device;
+pub mod display;
 pub mod entropy;
+pub mod expiring;
 pub mod ids;
 pub mod key_ring;
 pub mod lifetimes;
 pub mod login_attempt;
 pub mod logout_attempt;
+pub mod loopback;
 pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
 pub mod provider_logout;
+pub mod request_id;
 pub mod resource_server;
+pub mod scope;
+pub mod sealed;
 pub mod session;
+pub mod standing;
+pub mod token;
+pub mod token_kind;
 pub mod user;

@@ -1,9 +1,10 @@
 //! The one-time key: the broker's authorization code (RFC 6749 section 1.3.1).
 //!
-//! `tbo_` + 44 base62 characters + 6 of checksum; 256 random bits. The key store's entry is named by a digest
-//! over the key and the S256 challenge of its login, so a key without its verifier finds nothing and a wrong
-//! guess spends nothing. The entry's value is sealed and bound to that name: a reader of the store learns
-//! nothing that works, and a writer cannot plant a login.
+//! A one-time key has the prefix `tbo_`, 44 base62 characters with 256 random bits, and 6 characters of checksum. The
+//! name of its entry in the key store is a digest of the key and of the S256 challenge of its login. So a key without
+//! its verifier finds no entry, and a wrong guess does not use up the entry. The value of the entry is sealed and bound
+//! to that name: an attacker who can read the store gets no usable credential, and one who can write to it cannot forge
+//! a login.
 
 use std::fmt;
 
@@ -14,40 +15,42 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::api_token::TokenHandle;
 use super::clock::Timestamp;
 use super::credential::{self, Malformed};
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, SessionId, UserId};
 use super::key_ring::{KeyId, KeyRing, Purpose};
 use super::pkce::CodeChallenge;
+use super::scope::ScopeSet;
+use super::token::TokenHandle;
 
 /// The type prefix, for secret scanners.
 pub const PREFIX: &str = "tbo_";
 
-/// A one-time key as the SPA holds it.
+/// A one-time key, as the SPA receives it.
 #[derive(Clone)]
 pub struct OneTimeKey(Zeroizing<[u8; 32]>);
 
 impl OneTimeKey {
-    /// Draws a key.
+    /// Generates a random key.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self(Zeroizing::new(entropy::bytes(entropy)))
     }
 
-    /// Reads a presented key; asks no store.
+    /// Parses a presented key and checks its checksum, without using a store.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         credential::decode::<32>(PREFIX, text).map(Self)
     }
 
-    /// The key's text, for the one redirect that carries it.
+    /// The text of the key, for the redirect that delivers it.
     pub fn expose(&self) -> Zeroizing<String> {
         credential::encode(PREFIX, self.0.as_ref())
     }
 
-    /// The name of the entry for a login with this challenge, or without one.
+    /// The name of the entry for a login with this challenge, or without a challenge.
     ///
-    /// A login without challenge has a name that no verifier leads to (RFC 9700 section 4.8.2: no downgrade).
+    /// The name for a login without a challenge cannot be reached with any verifier, which prevents a PKCE downgrade
+    /// (RFC 9700 section 4.8.2).
     pub fn entry_name(&self, challenge: Option<&CodeChallenge>) -> EntryName {
         let mut context = Context::new(&SHA256);
         context.update(b"token-broker/v1/entry-name");
@@ -69,7 +72,7 @@ impl fmt::Debug for OneTimeKey {
     }
 }
 
-/// The name of a key's entry in the key store. One-way: the key cannot be computed from it.
+/// The name of the entry of a one-time key in the key store. The key cannot be computed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EntryName(String);
 
@@ -80,58 +83,59 @@ impl EntryName {
     }
 }
 
-/// What a one-time key is exchanged for. The token's row exists already; the token itself is computed only
-/// by the redemption, from the handle and the server key.
+/// What a one-time key is exchanged for. The row of the token already exists; the token itself is computed only at
+/// redemption, from the handle and the server key.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Grant {
-    #[serde(with = "handle_bytes")]
     /// The handle of the token.
+    #[serde(with = "handle_bytes")]
     pub handle: TokenHandle,
-    /// The server key that issues it: the one its row is bound by.
+    /// The server key that issues the token and to which its row is bound.
     pub key_id: KeyId,
-    /// The user it acts for.
+    /// The user the token is for.
     pub user_id: UserId,
-    /// The session it belongs to.
+    /// The session the token belongs to.
     pub session_id: SessionId,
     /// The client that may redeem the key.
     pub client_id: ClientId,
-    /// Space-separated scopes of the token.
-    pub scope: String,
-    /// When the token dies, at the latest.
+    /// What the token may be used for.
+    pub scopes: ScopeSet,
+    /// When the token expires, at the latest.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub token_expires_at: Timestamp,
-    /// When the key dies, whatever the store's own clock says.
+    /// When the one-time key expires. Checked in addition to the expiry of the store.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub key_expires_at: Timestamp,
 }
 
-/// What stays of a grant after the redemption, to act on a replay.
+/// What remains of a grant after the redemption, so that the broker can react to a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The user whose login it was.
+    /// The user who logged in.
     pub user_id: UserId,
-    /// The session that a replay ends.
+    /// The session that is ended after a replay.
     pub session_id: SessionId,
-    /// The client that redeemed.
+    /// The client that redeemed the key.
     pub client_id: ClientId,
 }
 
 /// When and by whom the key was redeemed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redemption {
-    /// When.
+    /// The time of the redemption.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub at: Timestamp,
-    /// Which browser, as far as one can tell.
+    /// A digest that recognises the browser that redeemed the key.
     pub browser: BrowserPrint,
 }
 
-/// A one-way digest over address and user agent: tells a double submit from a foreign replay, names nobody.
+/// A one-way digest of the address and the user agent of a browser. It distinguishes a double submit from a replay by
+/// another browser, without storing personal data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowserPrint([u8; 16]);
 
 impl BrowserPrint {
-    /// The digest of one address and user agent.
+    /// The digest of this address and user agent.
     pub fn of(address: &str, user_agent: &str) -> Self {
         let full = digest(&SHA256, format!("{address}\n{user_agent}").as_bytes());
         let mut cut = [0; 16];
@@ -140,19 +144,20 @@ impl BrowserPrint {
     }
 }
 
-/// A part of a key's entry, each sealed for itself so that none passes for another.
+/// A part of an entry. Each part is sealed separately, under its own label, so that one cannot be mistaken for another.
 pub trait EntryPart: Serialize + DeserializeOwned {
-    /// Which part it is.
+    /// The label under which the part is sealed.
     const LABEL: &'static str;
 
-    /// Seals the part for the entry called `name`.
+    /// Seals the part for the entry with this name.
     #[expect(clippy::expect_used, reason = "these plain structs always serialise")]
     fn seal(&self, name: &EntryName, ring: &KeyRing, entropy: &dyn Entropy) -> Vec<u8> {
         let plain = Zeroizing::new(postcard::to_allocvec(self).expect("the part serialises"));
         ring.seal(Purpose::OneTimeKey, &part_context(Self::LABEL, name), &plain, entropy)
     }
 
-    /// Opens the part of the entry called `name`; nothing where anybody else made or moved it.
+    /// Opens the part of the entry with this name. Returns `None` if the part was not sealed by this broker for this
+    /// entry.
     fn open(sealed: &[u8], name: &EntryName, ring: &KeyRing) -> Option<Self> {
         let plain = ring.open(Purpose::OneTimeKey, &part_context(Self::LABEL, name), sealed)?;
         postcard::from_bytes(&plain).ok()
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ok_01_the_key_has_the_documented_form() {
+    fn the_key_has_the_documented_format() {
         let key = OneTimeKey::random(&SeededEntropy::new(1));
         let text = key.expose();
         assert_eq!(text.len(), 54);
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_02_the_name_depends_on_key_and_challenge() {
+    fn the_name_depends_on_key_and_challenge() {
         let entropy = SeededEntropy::new(2);
         let key = OneTimeKey::random(&entropy);
         let challenge = CodeVerifier::random(&entropy).challenge();
@@ -225,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_02_a_part_opens_only_under_its_own_name_and_label() {
+    fn a_part_opens_only_under_its_own_name_and_label() {
         let entropy = SeededEntropy::new(3);
         let key = ServerKey::new(KeyId(1), vec![9; 32]).unwrap();
         let ring = KeyRing::new(KeyId(1), vec![key]).unwrap();

@@ -1,7 +1,7 @@
 //! Proof Key for Code Exchange (RFC 7636), method S256 only.
 //!
-//! Used towards both faces: the SPA proves to the broker that it began the login, and the broker proves the
-//! same to the provider.
+//! It is used on both sides: the SPA proves to the broker that it started the login, and the broker proves the same to
+//! the provider.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entropy::{self, Entropy};
 
-/// `BASE64URL(SHA-256(code_verifier))`, 43 characters (RFC 7636 section 4.2). Public by nature.
+/// `BASE64URL(SHA-256(code_verifier))`, 43 characters (RFC 7636 section 4.2). It is not secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeChallenge([u8; 32]);
 
@@ -55,24 +55,24 @@ pub struct CodeVerifier(SecretString);
 pub struct InvalidVerifier;
 
 impl CodeVerifier {
-    /// Draws a verifier of 256 random bits.
+    /// Generates a verifier of 256 random bits.
     pub fn random(entropy: &dyn Entropy) -> Self {
         Self::from_seed(&entropy::bytes(entropy))
     }
 
-    /// The verifier whose text is the base64url form of 256 random bits.
+    /// The verifier whose text is the base64url encoding of these 256 random bits.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(seed).into())
     }
 
-    /// The challenge that this verifier proves.
+    /// The challenge of this verifier.
     pub fn challenge(&self) -> CodeChallenge {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, self.0.expose_secret().as_bytes()).as_ref());
         CodeChallenge(bytes)
     }
 
-    /// The text, for the token request.
+    /// The text of the verifier, for the token request.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -93,14 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_of_rfc_7636_appendix_b_holds() {
+    fn the_example_of_rfc_7636_appendix_b_is_correct() {
         let verifier: CodeVerifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".parse().unwrap();
         assert_eq!(verifier.challenge().to_string(), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
         assert!("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".parse::<CodeChallenge>().is_ok());
     }
 
     #[test]
-    fn other_lengths_and_alphabets_are_refused() {
+    fn wrong_lengths_and_characters_are_refused() {
         let good = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         for bad in ["", &good[1..], &format!("{good}A"), &format!("{good}="), &good.replace('-', "+")] {
             assert_eq!(bad.parse::<CodeChallenge>(), Err(InvalidChallenge), "{bad}");

@@ -1,25 +1,26 @@
-//! What a provider says about a person, cleaned, in the broker's own words.
+//! The profile of a user as reported by a provider, cleaned and in the broker's own format.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::display::is_unsafe;
 use super::ids::ProviderId;
 
-/// The longest profile text that is kept, in characters.
+/// The maximum length of a profile text in characters. Longer texts are cut.
 const TEXT_LIMIT: usize = 255;
 
-/// The most permissions or groups that are kept.
+/// The maximum number of permissions or groups. The rest are dropped.
 const LIST_LIMIT: usize = 1000;
 
-/// The provider's own, unchanging name for a person (OpenID Connect `sub`): 1 to 255 bytes, case-sensitive.
+/// The provider's stable identifier of a user (OpenID Connect `sub`): 1 to 255 bytes, case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(String);
 
-/// The subject is missing, empty, too long or has a control character.
+/// The subject is empty, too long or contains a control character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the subject is not 1 to 255 bytes of text without control characters")]
+#[error("the subject must be 1 to 255 bytes of text without control characters")]
 pub struct InvalidSubject;
 
 impl Subject {
@@ -41,58 +42,52 @@ impl FromStr for Subject {
 /// The mapped profile of one identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// Who said it.
+    /// The provider that reported the profile.
     pub provider: ProviderId,
-    /// About whom.
+    /// The user's identifier at that provider.
     pub subject: Subject,
-    /// The login name, for people.
+    /// The login name, for display.
     pub username: Option<ProfileText>,
-    /// The full name, for people.
+    /// The full name, for display.
     pub display_name: Option<ProfileText>,
-    /// The email address, for people: never selects a user.
+    /// The email address, for display. It is never used to find a user.
     pub email: Option<ProfileText>,
-    /// Whether the provider vouches for the address: a boolean `true` and nothing else.
+    /// Whether the provider has verified the address: only if it sent the boolean `true`.
     pub email_verified: bool,
-    /// What the person may do, as the provider names it.
+    /// The permissions of the user, as named by the provider.
     pub permissions: NameList,
-    /// The groups the person is in.
+    /// The groups of the user.
     pub groups: NameList,
-    /// The provider's own session id (`sid`), for back-channel logout.
+    /// The session id of the provider (`sid`), for back-channel logout.
     pub provider_session: Option<ProfileText>,
 }
 
-/// A text of a profile: at most 255 characters, control characters removed.
+/// A text of a profile: at most 255 characters, without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProfileText(String);
 
 impl ProfileText {
-    /// Cleans a text; nothing is left of an empty one.
+    /// Cleans a text. Returns `None` if nothing is left.
     pub fn clean(text: &str) -> Option<Self> {
         let cleaned: String = text.chars().filter(|c| !is_unsafe(*c)).take(TEXT_LIMIT).collect();
         let trimmed = cleaned.trim();
         (!trimmed.is_empty()).then(|| Self(trimmed.to_owned()))
     }
 
-    /// The text.
+    /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Control characters, and the invisible ones that turn text around or hide it.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-}
-
-/// Permissions or groups: cleaned, without repetition, in the provider's order, at most 1000.
+/// Permissions or groups: cleaned, without duplicates, in the order of the provider, at most 1000.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NameList(Vec<ProfileText>);
 
 impl NameList {
-    /// Cleans the names.
+    /// Cleans the names and removes duplicates.
     pub fn clean<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut seen = std::collections::HashSet::new();
         let names = names.into_iter().filter_map(ProfileText::clean);
@@ -110,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pr_14_a_subject_is_checked() {
+    fn a_subject_is_checked() {
         assert!("Ümit".parse::<Subject>().is_ok());
         assert!("x".repeat(255).parse::<Subject>().is_ok());
         for bad in ["", "a\0b", "a\nb", &"x".repeat(256)] {
@@ -119,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_18_texts_are_cleaned_and_capped() {
+    fn texts_are_cleaned_and_capped() {
         assert_eq!(ProfileText::clean(" A\u{0}li\u{202E}ce\r\n ").unwrap().as_str(), "Alice");
         assert_eq!(ProfileText::clean(&"ü".repeat(300)).unwrap().as_str().chars().count(), 255);
         assert_eq!(ProfileText::clean("\n\t "), None);

@@ -1,30 +1,31 @@
-//! What a provider says is over: one of its sessions, or everything of one person (OpenID Connect Back-Channel
+//! A logout that a provider reports: of one of its sessions, or of all sessions of a user (OpenID Connect Back-Channel
 //! Logout 1.0).
 
 use super::ids::ProviderId;
 use super::profile::{ProfileText, Subject};
 
-/// A verified logout token's content.
+/// The content of a verified logout token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderLogout {
-    /// At which of the configured providers: several where one issuer is configured twice for one client.
+    /// The configured providers that the token is for. There are several if the same issuer and client id are configured
+    /// more than once.
     pub providers: Vec<ProviderId>,
-    /// What is over.
+    /// Which sessions are to be ended.
     pub scope: LogoutScope,
-    /// The name under which the token is marked as used: a digest of issuer and `jti`.
+    /// The name under which the token is marked as used in the key store: a digest of issuer and `jti`.
     pub used_name: String,
 }
 
-/// What is over. There is no third kind: a token that names neither is refused.
+/// Which sessions a logout ends. A token that names neither a session nor a user is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogoutScope {
-    /// One session of the provider (`sid`); with a `sub` beside it, only if it is that person's.
+    /// One session of the provider (`sid`). If the token also has a `sub`, only if the session belongs to that user.
     Session {
-        /// The provider's own session id.
+        /// The session id of the provider.
         id: ProfileText,
-        /// Whose it must be.
+        /// The user the session must belong to, if the token names one.
         subject: Option<Subject>,
     },
-    /// Every session of this person at that provider (`sub` alone).
+    /// All sessions of this user at the provider (`sub` without `sid`).
     Person(Subject),
 }

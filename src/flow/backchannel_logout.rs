@@ -1,5 +1,5 @@
-//! Back-channel logout: the provider itself, not the browser, says that a person has signed out there (OpenID
-//! Connect Back-Channel Logout 1.0). What it names is over at once and everywhere.
+//! Back-channel logout: the provider itself, not the browser, reports that a person has signed out there (OpenID
+//! Connect Back-Channel Logout 1.0). The sessions it names end immediately, on every instance.
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
@@ -12,21 +12,21 @@ use crate::state::Broker;
 use crate::state::audit_trail::Event;
 use crate::state::limits::{Counted, count};
 use crate::storage::StorageError;
-use crate::storage::records::EndedSession;
+use crate::storage::sessions::EndedSession;
 
-/// Carries a logout out; that there was nothing to end is a success, too.
+/// Carries out a logout. Succeeds even if there was nothing to end.
 ///
 /// # Errors
 /// `invalid_request` for a token that is not a fresh, unused logout token of a configured provider;
-/// `rate_limited` once an address has sent too many of those; `temporarily_unavailable` while a store or the
-/// provider's keys are away: then the same token may be sent again.
+/// `rate_limited` once an address has sent too many of those; `temporarily_unavailable` if a store or the
+/// provider's keys are unreachable: then the same token may be sent again.
 pub async fn backchannel_logout(broker: &Broker, caller: &Caller, token: &str) -> Result<()> {
     let outcome = match broker.providers.verify_logout_token(token).await {
         Ok(logout) => end(broker, caller, logout).await,
         Err(error) => Err(refusal(error)),
     };
     let Err(error) = outcome else { return Ok(()) };
-    // Outages count, too: each failure is remembered, and anybody can cause one while a provider is away.
+    // Outages also count: each failure is recorded, and anyone can cause one while a provider is unreachable.
     count(broker, caller, Counted::FailedLogoutToken)?;
     let cause = error.cause_chain();
     tracing::info!(code = error.code().as_str(), cause, "a back-channel logout was not carried out");
@@ -34,7 +34,7 @@ pub async fn backchannel_logout(broker: &Broker, caller: &Caller, token: &str) -
     Err(error)
 }
 
-/// What cannot be verified now is not invalid.
+/// A token that cannot be verified now is not invalid.
 fn refusal(error: ProviderError) -> Error {
     match error {
         ProviderError::InvalidLogoutToken(_) => {
@@ -44,11 +44,11 @@ fn refusal(error: ProviderError) -> Error {
     }
 }
 
-/// Finds, looks whether the token was used, ends, and marks it as used, so that whatever is interrupted, here or in
-/// between, can be begun again with the same token: ending twice is ending once.
+/// Finds the sessions, checks whether the token was used, ends them, and only then marks the token as used. A logout that
+/// is interrupted at any point can be repeated with the same token; ending a session twice changes nothing.
 ///
-/// A copy of the token that comes at the same moment may pass the look, too, and ends no more than was there
-/// before it: what begins once the token was carried out is safe. Of such copies the first to mark is answered 200.
+/// A copy of the token that arrives at the same moment may also pass the check, but ends only sessions that existed
+/// before: sessions that start after the logout are safe. The first copy to mark the token as used is answered 200.
 async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result<()> {
     let used_name = format!("logout:{}", logout.used_name);
     let found = broker.storage.find_provider_sessions(logout.clone()).await?;
@@ -61,7 +61,7 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     };
     let ended = match end_found(broker, &found).await {
         Ok(ended) => ended,
-        // At the latest when the database is back: no provider need try again.
+        // They end when the database is back: the provider need not try again.
         Err(error) => {
             found.iter().for_each(|found| event(found).end_later(found.session));
             return Err(error.into());
@@ -77,7 +77,7 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     Ok(())
 }
 
-/// Ends these sessions; gives those that were not ended meanwhile.
+/// Ends these sessions, and returns those that had not been ended meanwhile.
 async fn end_found(
     broker: &Broker,
     found: &[EndedSession],

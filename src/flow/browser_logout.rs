@@ -1,8 +1,8 @@
-//! Signing out in the browser: `/logout`, on to the provider's own logout, and back to the SPA (OpenID Connect
+//! Signing out in the browser: `/logout`, then the provider's own logout, then back to the SPA (OpenID Connect
 //! RP-Initiated Logout 1.0).
 //!
-//! Opening the page ends nothing, whoever caused it: with a live session it asks, and the answer is a form that
-//! only this page can send. Without one there is nothing to ask, and the browser goes straight on.
+//! Opening the page ends no session, so that no other site can cause a logout: the page asks, and the answer is a form
+//! that only this page can send. Without a live session there is nothing to ask, and the browser is sent on at once.
 
 use std::time::Duration;
 
@@ -14,22 +14,23 @@ use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri, ShortDigest};
 use crate::domain::login_attempt::{ClientState, State};
 use crate::domain::logout_attempt::{LogoutAttempt, open_id_token};
+use crate::domain::session::SessionRecord;
+use crate::domain::standing::{SessionStanding, session_standing};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::browser_session::{find, is_live};
+use crate::flow::browser_session::find;
 use crate::provider::{EndSessionRequest, Provider};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::storage::records::BrowserSessionRecord;
 
-/// How long a browser waits for a provider that has not said yet where its logout is.
+/// How long a browser waits for a provider whose logout endpoint is not known yet.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the browser asks for; each parameter at most once, as it was sent.
 #[derive(Default)]
 pub struct LogoutRequest {
-    /// The client; may be omitted where there is only one, and where the browser need not return anywhere.
+    /// The client; may be omitted if there is only one, or if the browser need not return anywhere.
     pub client_id: Option<String>,
-    /// Where the browser returns to; may be omitted where the client has registered only one address for it.
+    /// Where the browser returns to; may be omitted if the client has registered only one address.
     pub post_logout_redirect_uri: Option<String>,
     /// Handed back unchanged.
     pub state: Option<String>,
@@ -41,25 +42,25 @@ pub struct LogoutRequest {
 pub enum LogoutStep {
     /// The browser has a live session: the person is asked.
     Ask(Question),
-    /// Nothing is live here: the browser goes on.
+    /// There is no live session: the browser is sent on.
     GoOn(Onward),
 }
 
 /// Whose session would end.
 pub struct Question {
-    /// The client's name, where there is one.
+    /// The client's name, if a client is known.
     pub client: Option<String>,
-    /// The person's name, as far as the provider told.
+    /// The person's name, if the provider told it.
     pub person: Option<String>,
-    /// The provider's name, where it is still configured.
+    /// The provider's name, if it is still configured.
     pub provider: Option<String>,
-    /// Where the browser goes if the person says no: the SPA, where there is one.
+    /// Where the browser is sent if the person declines: to the SPA, if a client is known.
     pub stay: Option<String>,
 }
 
-/// Where the browser goes once nothing is live here.
+/// Where the browser is sent once no session is live here.
 pub enum Onward {
-    /// To the provider, to sign out there, too.
+    /// To the provider, to sign out there as well.
     Provider {
         /// The logout request.
         location: Url,
@@ -74,12 +75,12 @@ pub enum Onward {
     Stay {
         /// The provider that could not be reached: the person may still be signed in there.
         unreachable: Option<String>,
-        /// The SPA's address, where there is one.
+        /// The SPA's address, if one is known.
         back: Option<String>,
     },
 }
 
-/// Where a logout ends, checked.
+/// Where a logout leads, validated.
 struct Destination<'a> {
     client: Option<&'a Client>,
     target: Option<&'a RedirectUri>,
@@ -90,12 +91,12 @@ struct Destination<'a> {
 ///
 /// # Errors
 /// `invalid_client` and `invalid_request` for a client or address that is not registered;
-/// `temporarily_unavailable` while the database is away: nobody knows then whether a session lives.
+/// `temporarily_unavailable` if the database is unreachable: then it is unknown whether a session is live.
 pub async fn open(broker: &Broker, request: LogoutRequest) -> Result<LogoutStep> {
     let destination = Destination::of(broker, &request)?;
     let session = session(broker, &request).await?;
     match &session {
-        Some(session) if is_live(session, broker.clock.now()) => {
+        Some(session) if session_standing(session, broker.clock.now()) == SessionStanding::Live => {
             Ok(LogoutStep::Ask(question(broker, &destination, session)))
         }
         _ => Ok(LogoutStep::GoOn(go_on(broker, destination, session.as_deref()).await)),
@@ -110,12 +111,12 @@ pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Re
     let destination = Destination::of(broker, &request)?;
     let session = session(broker, &request).await?;
     if let Some(found) = &session
-        && broker.storage.end_session(found.session.id, broker.clock.now()).await?
+        && broker.storage.end_session(found.state.session.id, broker.clock.now()).await?
     {
         let event = Event::new(broker, caller, AuditKind::SessionEnded)
             .provider(&found.user.provider)
             .user(found.user.id)
-            .session(found.session.id);
+            .session(found.state.session.id);
         match destination.client {
             Some(client) => event.client(&client.id).record(),
             None => event.record(),
@@ -124,7 +125,7 @@ pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Re
     Ok(go_on(broker, destination, session.as_deref()).await)
 }
 
-/// `GET /logout/callback`: where the SPA waits, if this is the way back of a logout that this browser began.
+/// `GET /logout/callback`: the SPA's address, if this browser started the logout that now returns.
 pub fn return_to_client(broker: &Broker, state: Option<&str>, cookie: Option<&str>) -> Option<Onward> {
     let state: State = state?.parse().ok()?;
     let attempt = LogoutAttempt::open(cookie?, &broker.keys.current())?;
@@ -139,7 +140,7 @@ pub fn return_to_client(broker: &Broker, state: Option<&str>, cookie: Option<&st
     Some(Onward::Client(address(target, attempt.client_state.as_ref())))
 }
 
-async fn session(broker: &Broker, request: &LogoutRequest) -> Result<Option<Box<BrowserSessionRecord>>> {
+async fn session(broker: &Broker, request: &LogoutRequest) -> Result<Option<Box<SessionRecord>>> {
     match &request.session_cookie {
         Some(cookie) => find(broker, cookie).await,
         None => Ok(None),
@@ -174,7 +175,7 @@ impl<'a> Destination<'a> {
         Ok(Self { client, target, client_state })
     }
 
-    /// The address with the SPA's state, where there is one.
+    /// The address with the SPA's state, if it sent one.
     fn address(&self) -> Option<String> {
         self.target.map(|target| address(target, self.client_state.as_ref()))
     }
@@ -194,7 +195,7 @@ fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
     }
 }
 
-fn question(broker: &Broker, destination: &Destination<'_>, record: &BrowserSessionRecord) -> Question {
+fn question(broker: &Broker, destination: &Destination<'_>, record: &SessionRecord) -> Question {
     let user = &record.user;
     let name = user.display_name.as_ref().or(user.username.as_ref()).or(user.email.as_ref());
     let home = destination.client.and_then(|client| client.redirect_uris.first());
@@ -206,13 +207,9 @@ fn question(broker: &Broker, destination: &Destination<'_>, record: &BrowserSess
     }
 }
 
-/// On to the provider, where the session's provider has a logout; otherwise to the end. A provider that is away
-/// is not waited for: here the person is signed out already.
-async fn go_on(
-    broker: &Broker,
-    destination: Destination<'_>,
-    session: Option<&BrowserSessionRecord>,
-) -> Onward {
+/// To the provider if it has a logout endpoint, otherwise straight back. An unreachable provider is not waited for: the
+/// person is already signed out here.
+async fn go_on(broker: &Broker, destination: Destination<'_>, session: Option<&SessionRecord>) -> Onward {
     let Some((provider, session)) = session
         .and_then(|session| broker.providers.get(&session.user.provider).map(|provider| (provider, session)))
     else {
@@ -233,7 +230,7 @@ async fn to_provider(
     broker: &Broker,
     destination: &Destination<'_>,
     provider: &Provider,
-    session: &BrowserSessionRecord,
+    session: &SessionRecord,
     endpoint: &Url,
 ) -> Onward {
     let Ok(return_to) = broker.public_url.join("/logout/callback") else { return destination.end() };
@@ -256,18 +253,18 @@ async fn to_provider(
     }
 }
 
-/// The ID token of the session, where it is kept. Without it the provider may ask the person: no reason to fail.
+/// The ID token of the session, if it is kept. Without it the provider may ask the person, which is no reason to fail.
 async fn id_token_hint(
     broker: &Broker,
     provider: &Provider,
-    session: &BrowserSessionRecord,
+    session: &SessionRecord,
 ) -> Option<SecretString> {
     if !provider.keeps_id_tokens() {
         return None;
     }
-    let sealed = broker.storage.take_id_token(session.session.id).await.unwrap_or_else(|error| {
+    let sealed = broker.storage.take_id_token(session.state.session.id).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the ID token of a session could not be read");
         None
     });
-    open_id_token(&sealed?, session.session.id, &broker.keys.current())
+    open_id_token(&sealed?, session.state.session.id, &broker.keys.current())
 }

@@ -1,44 +1,45 @@
-//! The end of every sign-in, whether a provider was asked or a session continued: the key is parked, and the
-//! browser goes back to its SPA, with the key or with an error.
+//! The end of every sign-in, whether at a provider or in a continued session: the key is parked, and the browser is sent
+//! back to its SPA with the key or with an error.
 
 use chrono::TimeDelta;
 
-use crate::domain::api_token::TokenHandle;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::{Client, RedirectUri};
+use crate::domain::ids::SessionId;
 use crate::domain::login_attempt::ClientState;
 use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
 use crate::domain::pkce::CodeChallenge;
+use crate::domain::token::{StoredToken, TokenHandle};
 use crate::error::{Error, Result};
 use crate::key_store::NewEntry;
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::storage::records::StoredToken;
 
-/// The key that the SPA will redeem is in the key store.
+/// A key in the key store, ready to be redeemed by the SPA.
 pub(super) struct ParkedKey(OneTimeKey);
 
-/// Parks the sealed grant of a token under a name that only key and verifier together lead to.
+/// Parks the sealed grant of a session's token under a name that only key and verifier together lead to.
 pub(super) async fn park_key(
     broker: &Broker,
     token: &StoredToken,
+    session_id: SessionId,
     handle: TokenHandle,
     challenge: Option<&CodeChallenge>,
 ) -> Result<ParkedKey> {
     let facts = token.facts.clone();
+    let user_id = facts.owner.user_id;
     let life: TimeDelta = broker.lifetimes.one_time_key;
     let key = OneTimeKey::random(&*broker.entropy);
     let name = key.entry_name(challenge);
-    let receipt =
-        Receipt { user_id: facts.user_id, session_id: facts.session_id, client_id: facts.client_id.clone() };
+    let receipt = Receipt { user_id, session_id, client_id: facts.client_id.clone() };
     let grant = Grant {
         handle,
         key_id: facts.key_id,
-        user_id: facts.user_id,
-        session_id: facts.session_id,
+        user_id,
+        session_id,
         client_id: facts.client_id,
-        scope: facts.scope,
+        scopes: facts.scopes,
         token_expires_at: facts.expires_at,
         key_expires_at: broker.clock.now() + life,
     };

@@ -1,63 +1,64 @@
-//! Makes the row of a new API token, and the answer that hands the token out.
+//! Makes the row of a new token, and the answer that hands the token out.
 
 use std::sync::Arc;
 
-use crate::domain::api_token::{ApiToken, TokenFacts, TokenHandle};
+use crate::domain::audience::AudienceSet;
 use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
 use crate::domain::entropy::Entropy;
-use crate::domain::ids::{ClientId, SessionId, TokenId, UserId};
-use crate::domain::key_ring::{KeyRing, Purpose};
+use crate::domain::ids::{ClientId, TokenId};
+use crate::domain::key_ring::{KeyId, KeyRing, Purpose};
+use crate::domain::scope::ScopeSet;
+use crate::domain::token::{AccessToken, StoredToken, TokenFacts, TokenHandle, TokenOwner};
+use crate::domain::token_kind::TokenKind;
 use crate::state::Broker;
-use crate::storage::records::StoredToken;
 
 /// A token on its way to its owner: the only shape in which a token leaves the broker.
 #[derive(Debug)]
 pub struct IssuedToken {
     /// The token.
-    pub token: ApiToken,
-    /// Seconds until it dies, at the latest.
+    pub token: AccessToken,
+    /// Seconds until it expires, at the latest.
     pub expires_in: i64,
-    /// When it dies, at the latest.
+    /// When it expires, at the latest.
     pub expires_at: Timestamp,
-    /// Its scopes, space-separated.
-    pub scope: String,
+    /// What it may be used for.
+    pub scopes: ScopeSet,
 }
 
-/// One token to be: everything but the user and session, which the database transaction decides.
+/// A session's token to be: everything but the owner, which the database transaction decides.
 pub(super) struct Issue {
     keys: Arc<KeyRing>,
     entropy: Arc<dyn Entropy>,
     handle: TokenHandle,
     client_id: ClientId,
     seal_handle: bool,
-    audience: String,
-    scope: String,
+    audiences: AudienceSet,
+    scopes: ScopeSet,
     now: Timestamp,
     expires_at: Timestamp,
 }
 
 impl Issue {
-    /// A new token of `client` that begins `now`.
-    pub(super) fn new(broker: &Broker, client: &Client, now: Timestamp) -> Self {
+    /// A new token of `client` for these of its audiences, issued `now`.
+    pub(super) fn new(broker: &Broker, client: &Client, audiences: AudienceSet, now: Timestamp) -> Self {
         Self {
             keys: broker.keys.current(),
             entropy: broker.entropy.clone(),
             handle: TokenHandle::random(&*broker.entropy),
             client_id: client.id.clone(),
             seal_handle: client.legacy,
-            audience: broker.public_url.to_string(),
-            scope: client.scope.clone(),
+            audiences,
+            scopes: client.scopes.clone(),
             now,
             expires_at: now + broker.lifetimes.api_token,
         }
     }
 
-    /// The same, with the audience and scope that an older token was bound to.
-    pub(super) fn with_binding_of(mut self, facts: &TokenFacts) -> Self {
-        self.audience.clone_from(&facts.audience);
-        self.scope.clone_from(&facts.scope);
-        self
+    /// The successor of a token: for the same APIs and scopes, whatever the client may have now.
+    pub(super) fn successor_of(facts: &TokenFacts, broker: &Broker, client: &Client, now: Timestamp) -> Self {
+        let fresh = Self::new(broker, client, facts.audiences.clone(), now);
+        Self { scopes: facts.scopes.clone(), ..fresh }
     }
 
     /// The server keys that the token is made with.
@@ -70,20 +71,21 @@ impl Issue {
         &self.handle
     }
 
-    /// The row, once user and session are known. A token never outlives its session.
-    pub(super) fn row(&self, user_id: UserId, session_id: SessionId, session_ends: Timestamp) -> StoredToken {
+    /// The row, once the owner is known. A token never outlives its session.
+    pub(super) fn row(&self, owner: TokenOwner, session_ends: Option<Timestamp>) -> StoredToken {
         let key = self.keys.issuing();
         let facts = TokenFacts {
             id: TokenId::random(&*self.entropy),
+            kind: TokenKind::Session,
             handle: self.handle.digest(),
             key_id: key.id(),
-            session_id,
-            user_id,
+            owner,
+            name: None,
             client_id: self.client_id.clone(),
-            audience: self.audience.clone(),
-            scope: self.scope.clone(),
+            audiences: self.audiences.clone(),
+            scopes: self.scopes.clone(),
             issued_at: self.now,
-            expires_at: self.expires_at.min(session_ends),
+            expires_at: session_ends.map_or(self.expires_at, |ends| ends.min(self.expires_at)),
         };
         let binding = facts.binding(key).to_vec();
         let sealed_handle =
@@ -96,32 +98,37 @@ fn seal_handle(keys: &KeyRing, entropy: &dyn Entropy, facts: &TokenFacts, handle
     keys.seal(Purpose::LegacyHandle, facts.id.as_uuid().as_bytes(), handle.expose(), entropy)
 }
 
-/// The handle of a `legacy` token that lives already; nothing unless row and seal are ours.
-pub(super) fn reopen_handle(keys: &KeyRing, stored: &StoredToken) -> Option<TokenHandle> {
+/// The handle of an existing `legacy` token; `None` unless this broker sealed it for this row.
+pub(super) fn open_handle(keys: &KeyRing, stored: &StoredToken) -> Option<TokenHandle> {
     let sealed = stored.sealed_handle.as_deref()?;
     let opened = keys.open(Purpose::LegacyHandle, stored.facts.id.as_uuid().as_bytes(), sealed)?;
     let handle = TokenHandle::from_bytes(opened.as_slice().try_into().ok()?);
-    let genuine = handle.digest() == stored.facts.handle && stored.facts.is_bound_by(&stored.binding, keys);
-    genuine.then_some(handle)
+    (handle.digest() == stored.facts.handle).then_some(handle)
 }
 
-impl IssuedToken {
-    /// Writes the token down, unless the key that issued it is gone from the ring.
-    pub(super) fn of(keys: &KeyRing, token: TokenParts<'_>, now: Timestamp) -> Option<Self> {
-        let key = keys.get(token.key_id)?;
-        Some(Self {
-            token: ApiToken::issue(key, token.handle),
-            expires_in: (token.expires_at - now).num_seconds(),
-            expires_at: token.expires_at,
-            scope: token.scope.to_owned(),
-        })
+/// What it takes to write a token's text.
+pub(super) struct TokenParts<'a> {
+    pub(super) key_id: KeyId,
+    pub(super) handle: &'a TokenHandle,
+    pub(super) expires_at: Timestamp,
+    pub(super) scopes: &'a ScopeSet,
+}
+
+impl<'a> TokenParts<'a> {
+    pub(super) fn of(facts: &'a TokenFacts, handle: &'a TokenHandle) -> Self {
+        Self { key_id: facts.key_id, handle, expires_at: facts.expires_at, scopes: &facts.scopes }
     }
 }
 
-/// What writing a token down needs.
-pub(super) struct TokenParts<'a> {
-    pub(super) key_id: crate::domain::key_ring::KeyId,
-    pub(super) handle: &'a TokenHandle,
-    pub(super) expires_at: Timestamp,
-    pub(super) scope: &'a str,
+impl IssuedToken {
+    /// Writes the text of a session's token; `None` if the key that issued it is no longer in the ring.
+    pub(super) fn new(keys: &KeyRing, parts: TokenParts<'_>, now: Timestamp) -> Option<Self> {
+        let key = keys.get(parts.key_id)?;
+        Some(Self {
+            token: AccessToken::issue(TokenKind::Session, key, parts.handle),
+            expires_in: (parts.expires_at - now).num_seconds(),
+            expires_at: parts.expires_at,
+            scopes: parts.scopes.clone(),
+        })
+    }
 }

@@ -6,22 +6,23 @@ use url::Url;
 
 use crate::domain::caller::Caller;
 use crate::error::Result;
-use crate::flow::authenticate::Authenticated;
+use crate::flow::authenticate::SignedIn;
 use crate::flow::sessions::record_ended;
 use crate::state::Broker;
 
-/// How long the answer waits for a provider that has not said yet where its logout is.
+/// How long the answer waits for a provider whose logout endpoint is not known yet.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Ends this session, or `everywhere` all sessions of the user. Other instances see it with their next query.
-/// Where the session's provider can end its own, too, it says where the browser goes for it.
+/// If the session's provider
+/// can end its own session, the URL for that is returned.
 ///
 /// # Errors
-/// `temporarily_unavailable` while the database is away: then nothing was ended.
+/// `temporarily_unavailable` if the database is unreachable: then nothing was ended.
 pub async fn logout(
     broker: &Broker,
     caller: &Caller,
-    signed_in: &Authenticated,
+    signed_in: &SignedIn,
     everywhere: bool,
 ) -> Result<Option<Url>> {
     let (user, session, now) = (signed_in.user.id, signed_in.session.id, broker.clock.now());
@@ -34,9 +35,9 @@ pub async fn logout(
     Ok(provider_logout_url(broker, signed_in).await)
 }
 
-/// The broker's own `/logout`, which goes on to the provider. A provider that does not answer now has none: the
-/// person is signed out here, and that is what was asked for.
-async fn provider_logout_url(broker: &Broker, signed_in: &Authenticated) -> Option<Url> {
+/// The broker's own `/logout`, which continues to the provider. `None` if the provider does not answer now: the person
+/// is signed out here, as requested.
+async fn provider_logout_url(broker: &Broker, signed_in: &SignedIn) -> Option<Url> {
     let client = broker.clients.get(&signed_in.token.client_id).filter(|client| !client.legacy)?;
     let provider = broker.providers.get(&signed_in.user.provider)?;
     provider.end_session_endpoint(PATIENCE).await.ok()??;

@@ -1,19 +1,19 @@
-//! What happens, in order: the product. One file per step; whoever reads them knows the broker.
+//! What happens, in order: the product. One file per step; reading them tells what the broker does.
 //!
-//! 1. [`login`] sends the browser to its provider; where the browser is signed in already, `continue_session` goes
-//!    on without one.
+//! 1. [`login`] validates what the SPA asks for and sends the browser to its provider; a browser that is already signed
+//!    in continues its session (`continue_session`) without one.
 //! 2. [`callback`] verifies what the provider answered, signs the user in, `issue`s a token and parks it under a
 //!    one-time key, with which `hand_over` sends the browser back to the SPA.
 //! 3. [`redeem`] exchanges the key for the token, once.
-//! 4. [`authenticate`] is asked with every call of a protected endpoint, such as [`permissions`]; [`rotate`] gives
-//!    the token a successor.
-//! 5. [`logout`] ends it, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
+//! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
+//!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
+//! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //!
 //! [`administration`] does the same from the command line, beside running instances.
 //!
-//! A step takes the [`Broker`](crate::state::Broker), the [`Caller`](crate::domain::caller::Caller) and a request in
-//! plain words, and gives an answer in plain words. It knows no HTTP framework; the transport beside it has a file
-//! of the same name.
+//! A step takes the [`Broker`](crate::state::Broker), the [`Caller`](crate::domain::caller::Caller) and a plain request
+//! type, and returns a plain answer type. It knows no HTTP framework; the transport in `http` has a file of the same
+//! name.
 
 pub mod administration;
 pub mod authenticate;
@@ -22,11 +22,14 @@ pub mod browser_logout;
 pub mod browser_session;
 pub mod callback;
 mod continue_session;
+pub mod decide;
 mod hand_over;
 mod issue;
 pub mod login;
+mod login_request;
 pub mod logout;
 pub mod permissions;
+pub mod react;
 pub mod redeem;
 pub mod rotate;
 pub mod sessions;

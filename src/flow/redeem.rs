@@ -1,7 +1,7 @@
 //! Step 3, `/api/get_token`: exchanges a one-time key for its API token, once.
 //!
-//! No database is asked: the row was written at the callback, and the token is computed from the grant and the
-//! server key. Whatever is wrong, the answer is the same `invalid_grant`.
+//! No database is needed: the row was written at the callback, and the token is computed from the grant and the server
+//! key. Whatever is wrong, the answer is the same `invalid_grant`.
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
@@ -23,22 +23,23 @@ pub struct RedeemRequest {
     pub one_time_key: String,
     /// The verifier behind the challenge of `/login`.
     pub code_verifier: Option<String>,
-    /// Which client it is; compared where given.
+    /// The client that redeems; compared with the key's if it is sent.
     pub client_id: Option<String>,
 }
 
 /// Redeems a key.
 ///
 /// # Errors
-/// `invalid_grant`, the same for everything that is wrong with key or proof; `rate_limited` once an address has
-/// failed too often; `origin_not_allowed`; `temporarily_unavailable` while the key store is away.
+/// `invalid_grant`, the same for everything that is wrong with the key or its proof; `rate_limited` once an address has
+/// failed too often; `origin_not_allowed`; `temporarily_unavailable` if the key store is unreachable.
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
     count(broker, caller, Counted::Redemption)?;
     let refusal = match try_redeem(broker, caller, &request).await? {
         Outcome::Issued(issued) => return Ok(issued),
         Outcome::Refused(refusal) => refusal,
     };
-    // Not held back by the limit: else whoever fails often enough from the victim's address keeps what was stolen.
+    // The rate limit must not prevent this: otherwise a thief who fails often enough from the victim's address keeps the
+    // stolen session.
     let ends = match &refusal.about {
         Some(about) if refusal.kind == AuditKind::KeyReplayed => {
             end_session(broker, caller, &refusal, about).await
@@ -67,13 +68,13 @@ pub async fn redeem_legacy(broker: &Broker, caller: &Caller, key: &str) -> Resul
     }
 }
 
-/// What a redemption came to, unless a store kept it from being decided.
+/// The outcome of a redemption that a store did not prevent.
 enum Outcome {
     Issued(IssuedToken),
     Refused(Refusal),
 }
 
-/// Why a key was refused: said to the log and the audit trail, not to the caller.
+/// Why a key was refused: for the log and the audit trail, not for the caller.
 struct Refusal {
     kind: AuditKind,
     code: ErrorCode,
@@ -118,7 +119,7 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
     match broker.key_store.take(&name, &mark).await? {
         Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
             Some(grant) => Ok(hand_out(broker, caller, request, &keys, &grant)),
-            // A grant that does not open was planted by somebody who can write to the store.
+            // A grant that does not open was planted by someone who can write to the store.
             None => unknown(),
         },
         Taken::Again { receipt, redemption: first } => {
@@ -126,7 +127,7 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
             let first = Redemption::open(&first, &name, &keys);
             Ok(receipt.zip(first).map_or_else(
                 || Refusal::invalid(AuditKind::KeyRefused, None),
-                |(receipt, first)| again(broker, receipt, &first, &redemption),
+                |(receipt, first)| repeated(broker, receipt, &first, &redemption),
             ))
         }
         Taken::Nothing => unknown(),
@@ -154,9 +155,9 @@ fn hand_out(
         key_id: grant.key_id,
         handle: &grant.handle,
         expires_at: grant.token_expires_at,
-        scope: &grant.scope,
+        scopes: &grant.scopes,
     };
-    let Some(issued) = IssuedToken::of(keys, parts, now) else {
+    let Some(issued) = IssuedToken::new(keys, parts, now) else {
         return Refusal::invalid(AuditKind::KeyRefused, Some(about));
     };
     Event::new(broker, caller, AuditKind::KeyRedeemed)
@@ -176,11 +177,11 @@ fn foreign_origin(caller: &Caller, client: &Client, about: Option<&Receipt>) -> 
     })
 }
 
-/// A used key came again, with the right proof: a double submit of the same browser within seconds is only
-/// refused, anything else means that key and proof are in foreign hands (RFC 6749 section 4.1.2).
+/// A used key was presented again with the right proof. A double submit of the same browser within seconds is only
+/// refused; anything else means that key and proof were stolen (RFC 6749 section 4.1.2).
 ///
-/// Not so for a `legacy` client: its browsers share one token, and one reload would sign all of them out.
-fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redemption) -> Outcome {
+/// A `legacy` client is exempt: its browsers share one token, and one reload would sign all of them out.
+fn repeated(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redemption) -> Outcome {
     let legacy = broker.clients.get(&receipt.client_id).is_some_and(|client| client.legacy);
     let soon = (second.at - first.at).abs() <= lifetimes::DOUBLE_SUBMIT;
     let harmless = legacy || (soon && second.browser == first.browser);
@@ -188,8 +189,8 @@ fn again(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Redempt
     Refusal::invalid(kind, Some(receipt))
 }
 
-/// Ends the session that a replayed key had opened; later, where the database cannot do it now. Records that and
-/// why, and says whether there was anything to end: a replay that comes again is a refusal like any other.
+/// Ends the session that a replayed key had opened, later if the database is unreachable now. Records it with the reason,
+/// and returns whether there was anything to end: a repeated replay is a refusal like any other.
 async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about: &Receipt) -> bool {
     let ended = broker.storage.end_session(about.session_id, broker.clock.now()).await;
     if matches!(ended, Ok(false)) {

@@ -1,67 +1,58 @@
 //! Step 5, `/api/token/rotate`: exchanges a live token for its successor, inside the same session.
 //!
-//! The old token works 60 seconds more, so that requests under way do not fail; in that time another tab may
-//! rotate it too and gets a sibling. Nobody is thrown out by rotating twice.
+//! The old token works 60 seconds more, so that requests in flight do not fail; in that time another tab may rotate it
+//! too and gets a sibling. Rotating twice signs no one out.
 
-use crate::domain::api_token::{TokenFacts, TokenHandle};
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
-use crate::domain::clock::Timestamp;
-use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
+use crate::domain::standing::{TokenRecord, standing};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::authenticate::{LiveToken, Liveness, live_token, liveness, refused};
+use crate::flow::authenticate::authenticate;
+use crate::flow::decide::{Access, Denial, Need, Reason};
 use crate::flow::issue::{Issue, IssuedToken, TokenParts};
+use crate::flow::react::{Asker, concerning, refuse};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::storage::records::{Rotation, RotationLimits, TokenRecord};
+use crate::storage::tokens::{Rotation, RotationLimits};
 
 /// Rotates the presented token.
 ///
 /// # Errors
-/// `invalid_token` as for every call; `invalid_request` for `legacy` clients; `rate_limited` when it already has its
-/// siblings: the old token still works until its overlap ends.
+/// `invalid_token` as for every call; `insufficient_scope` for a token that is in no session; `invalid_request` for
+/// `legacy` clients; `rate_limited` if the token already has its siblings: it still works until its overlap ends.
 pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result<IssuedToken> {
-    let LiveToken { keys, genuine, record, client } = live_token(broker, caller, presented).await?;
+    let Access { record, keys } = authenticate(broker, caller, presented, &Need::session(None)).await?;
+    let facts = &record.token.facts;
+    let client = broker.clients.get(&facts.client_id).ok_or(ErrorCode::InvalidToken)?;
     if client.legacy {
-        // Every browser of the person shares the token: rotating it in one would sign the others out.
+        // All browsers of the person share the token: rotating it in one would sign the others out.
         return Err(Error::invalid_request("Tokens of a legacy client are not rotated: sign in again."));
     }
     let now = broker.clock.now();
-    let issue = Issue::new(broker, client, now).with_binding_of(&record.token.facts);
-    let handle = issue.handle().clone();
-    let issuing = issue.keys();
-    let digest = genuine.handle.digest();
-    // Judged again on the locked row: between reading and locking the session may have ended.
-    let judge = move |locked: &TokenRecord| liveness(&keys, locked, genuine.key_id, now) == Liveness::Usable;
+    let issue = Issue::successor_of(facts, broker, client, now);
+    let (handle, issuing) = (issue.handle().clone(), issue.keys());
+    let judged_by = client.clone();
+    // Judged again on the locked row: between reading and locking it, the session may have ended.
+    let usable =
+        move |locked: &TokenRecord| standing(locked, Some(&judged_by), Some(now), &keys, now).is_usable();
     let row = move |locked: &TokenRecord| {
-        let facts = &locked.token.facts;
-        issue.row(facts.user_id, facts.session_id, locked.session.expires_at)
+        let session = locked.session.as_ref().map(|state| &state.session);
+        issue.row(locked.token.facts.owner, session.map(|session| session.expires_at))
     };
     let limits =
         RotationLimits { siblings: lifetimes::ROTATION_SIBLINGS, live_tokens: broker.live_tokens_per_user };
-    match broker.storage.rotate(digest, now, limits, judge, row).await? {
-        Rotation::Rotated(successor) => hand_out(broker, caller, &issuing, &successor.facts, &handle, now),
-        Rotation::Refused => Err(refused(broker, caller, Some(&record))),
+    match broker.storage.rotate(facts.handle, now, limits, usable, row).await? {
+        Rotation::Rotated(successor) => {
+            let event = Event::new(broker, caller, AuditKind::TokenRotated);
+            concerning(event, &successor.facts).record();
+            let parts = TokenParts::of(&successor.facts, &handle);
+            IssuedToken::new(&issuing, parts, now).ok_or_else(|| ErrorCode::ServerError.into())
+        }
+        Rotation::Refused => {
+            let denial = Denial { reason: Reason::NotFound, record: Some(record) };
+            Err(refuse(broker, Asker::Holder(caller), &denial).await)
+        }
         Rotation::TooManySiblings => Err(Error::new(ErrorCode::RateLimited).retry_after(1)),
     }
-}
-
-fn hand_out(
-    broker: &Broker,
-    caller: &Caller,
-    keys: &KeyRing,
-    facts: &TokenFacts,
-    handle: &TokenHandle,
-    now: Timestamp,
-) -> Result<IssuedToken> {
-    Event::new(broker, caller, AuditKind::TokenRotated)
-        .client(&facts.client_id)
-        .user(facts.user_id)
-        .session(facts.session_id)
-        .token(facts.handle)
-        .record();
-    let parts =
-        TokenParts { key_id: facts.key_id, handle, expires_at: facts.expires_at, scope: &facts.scope };
-    IssuedToken::of(keys, parts, now).ok_or_else(|| ErrorCode::ServerError.into())
 }

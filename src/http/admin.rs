@@ -6,19 +6,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::health::Ready;
-use super::openapi::errors;
 use crate::state::Broker;
 use crate::state::health::{Part, health};
 use crate::state::server_keys::KnownKeys;
-
-errors!(AdminErrors, Problem, []);
 
 /// Metrics
 ///
 /// In the text format of Prometheus.
 #[utoipa::path(
     tag = "Admin",
-    responses((status = 200, description = "All metrics.", content_type = "text/plain; version=0.0.4", body = String), AdminErrors),
+    responses((status = 200, description = "All metrics.", content_type = "text/plain; version=0.0.4", body = String)),
 )]
 #[get("/metrics")]
 pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
@@ -62,7 +59,7 @@ struct HealthPart {
     /// Whether it works.
     works: bool,
     /// What is wrong with it.
-    #[schema(required, example = "the key store does not answer")]
+    #[schema(required, example = "the key store is unavailable")]
     problem: Option<String>,
 }
 
@@ -82,7 +79,6 @@ impl From<&Part> for HealthPart {
     responses(
         (status = 200, description = "Everything works.", body = DetailedHealth),
         (status = 503, description = "A part does not work at the moment.", body = DetailedHealth),
-        AdminErrors,
     ),
 )]
 #[route("/healthz", method = "GET", method = "HEAD")]

@@ -1,28 +1,28 @@
-//! `POST /oauth2/backchannel_logout`: a provider tells that a person has signed out there.
+//! `POST /oauth2/backchannel_logout`: a provider reports that a person has signed out there.
 
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use utoipa::ToSchema;
 
+use super::errors::errors;
 use super::extract::body::{self, MediaType};
-use super::extract::parameters::{self, parameter};
-use super::openapi::errors;
+use super::extract::parameters::{self, Parameters, parameters};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow;
 use crate::state::Broker;
 
-/// What a provider sends (Back-Channel Logout 1.0 section 2.5).
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form that is read parameter by parameter")]
-pub struct BackchannelLogoutForm {
-    /// A signed JWT that names the session (`sid`) or the person (`sub`) that is signed out.
-    #[schema(example = "eyJ…")]
-    logout_token: String,
+parameters! {
+    /// What a provider sends (Back-Channel Logout 1.0 section 2.5).
+    #[derive(ToSchema)]
+    pub struct BackchannelLogoutForm {
+        /// A signed JWT that names the session (`sid`) or the person (`sub`) that is signed out.
+        #[schema(value_type = String, required, example = "eyJ…")]
+        logout_token,
+    }
 }
 
 errors!(
     BackchannelLogoutErrors,
-    OAuth,
     [
         InvalidRequest,
         OriginNotAllowed,
@@ -69,7 +69,6 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<String> {
     if MediaType::of(request)? != MediaType::Form {
         return Err(ErrorCode::UnsupportedMediaType.into());
     }
-    let bytes = body::read(payload).await?;
-    let [token] = parameters::read(&bytes, [parameter!("logout_token")])?;
-    token.ok_or_else(|| Error::invalid_request("The parameter 'logout_token' is missing."))
+    let form = BackchannelLogoutForm::read(&body::read(payload).await?)?;
+    form.logout_token.ok_or_else(|| Error::invalid_request("The parameter 'logout_token' is missing."))
 }

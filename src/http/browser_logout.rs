@@ -5,29 +5,56 @@ use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use utoipa::ToSchema;
 
+use super::errors::errors;
 use super::extract::body::{self, MediaType};
 use super::extract::logout_cookie::{self, LogoutCookie};
 use super::extract::navigation::Navigation;
 use super::extract::own_page::OwnPage;
-use super::extract::parameters::{self, Parameter, parameter};
+use super::extract::parameters::{Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
-use super::openapi::errors;
 use super::{logout_pages, pages};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::browser_logout::{self as flow, LogoutRequest, LogoutStep, Onward};
 use crate::state::Broker;
 
-const PARAMETERS: [Parameter; 3] =
-    [parameter!("client_id"), parameter!("post_logout_redirect_uri"), parameter!("state")];
+parameters! {
+    /// What a logout request says; the logout page's form repeats it.
+    #[derive(Clone, utoipa::IntoParams, ToSchema)]
+    #[into_params(parameter_in = Query)]
+    pub struct LogoutForm {
+        /// The registered client. May be omitted where there is only one, and where the browser need not return anywhere.
+        #[schema(example = "web")]
+        #[param(example = "web")]
+        client_id,
+        /// Where the browser returns to: one of the addresses registered for it, byte for byte. May be omitted where the client has only one; without any the end is a page here.
+        #[schema(example = "https://app.example.com/signed-out")]
+        #[param(example = "https://app.example.com/signed-out")]
+        post_logout_redirect_uri,
+        /// Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.
+        #[schema(example = "af0ifjsldkj")]
+        #[param(example = "af0ifjsldkj")]
+        state,
+    }
+}
 
-/// Takes what pages of this origin have stored with it. Not `"cookies"`: that would take those of every
-/// subdomain, too, which are other services' business; ours are expired by name. Not `"cache"`: nothing of ours is
-/// ever cached.
+parameters! {
+    /// The query of the way back from the provider.
+    #[derive(utoipa::IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct ReturnParameters {
+        /// The state of the logout request.
+        #[param(example = "gkVZ2mXj7GQy1bT0pHc9Dw")]
+        state,
+    }
+}
+
+/// Clears what pages of this origin have stored. Not `"cookies"`: that would also clear the cookies of every
+/// subdomain, which belong to other services; ours are expired by name. Not `"cache"`: no answer of ours is cached.
 const CLEAR_SITE_DATA: (HeaderName, HeaderValue) =
     (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"storage\""));
 
-errors!(OpenErrors, SignOutPage, [InvalidRequest, InvalidClient, NotANavigation, TemporarilyUnavailable]);
+errors!(OpenErrors, [InvalidRequest, InvalidClient, NotANavigation, TemporarilyUnavailable]);
 
 /// Open the logout page
 ///
@@ -37,11 +64,7 @@ errors!(OpenErrors, SignOutPage, [InvalidRequest, InvalidClient, NotANavigation,
 /// there to `post_logout_redirect_uri`.
 #[utoipa::path(
     tag = "Sign-out",
-    params(
-        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one, and where the browser need not return anywhere.", example = "web"),
-        ("post_logout_redirect_uri" = Option<String>, Query, description = "Where the browser returns to: one of the addresses registered for it, byte for byte. May be omitted where the client has only one; without any the end is a page here.", example = "https://app.example.com/signed-out"),
-        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.", example = "af0ifjsldkj"),
-    ),
+    params(LogoutForm),
     responses(
         (status = 200, description = "The page that asks, or the page that says that the person is signed out.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign out of Web? …"),
         (status = 303, description = "On to the provider's logout, or back to the SPA.", headers(
@@ -58,22 +81,15 @@ pub async fn logout_page(
     cookie: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let values = parameters::read(request.query_string().as_bytes(), PARAMETERS)?;
-    open(&broker, cookie, values).await
+    open(&broker, cookie, LogoutForm::read(request.query_string().as_bytes())?).await
 }
 
-async fn open(
-    broker: &Broker,
-    cookie: SessionCookie,
-    values: [Option<String>; PARAMETERS.len()],
-) -> Result<HttpResponse> {
+async fn open(broker: &Broker, cookie: SessionCookie, mut form: LogoutForm) -> Result<HttpResponse> {
     let presented = cookie != SessionCookie::Absent;
-    let onward = match flow::open(broker, logout_request(values.clone(), cookie)).await? {
+    let onward = match flow::open(broker, logout_request(form.clone(), cookie)).await? {
         LogoutStep::Ask(question) => {
-            let given = PARAMETERS.iter().zip(&values);
-            let fields: Vec<(&str, &str)> =
-                given.filter_map(|(known, value)| Some((known.name, value.as_deref()?))).collect();
-            return Ok(pages::answer(logout_pages::ask(&question, &fields), &logout_pages::OWN_FORM));
+            let page = logout_pages::ask(&question, &form.present());
+            return Ok(pages::answer(page, &logout_pages::OWN_FORM));
         }
         LogoutStep::GoOn(onward) => onward,
     };
@@ -88,24 +104,8 @@ async fn open(
     Ok(response)
 }
 
-/// What the page's form sends.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a form that is read parameter by parameter")]
-pub struct LogoutForm {
-    /// As in `GET /logout`.
-    #[schema(example = "web")]
-    client_id: Option<String>,
-    /// As in `GET /logout`.
-    #[schema(example = "https://app.example.com/signed-out")]
-    post_logout_redirect_uri: Option<String>,
-    /// As in `GET /logout`.
-    #[schema(example = "af0ifjsldkj")]
-    state: Option<String>,
-}
-
 errors!(
     EndErrors,
-    SignOutPage,
     [
         InvalidRequest,
         InvalidClient,
@@ -149,8 +149,8 @@ pub async fn end_browser_session(
     if MediaType::of(&request)? != MediaType::Form {
         return Err(ErrorCode::UnsupportedMediaType.into());
     }
-    let values = parameters::read(&body::read(payload).await?, PARAMETERS)?;
-    let onward = flow::end(&broker, &caller, logout_request(values, cookie)).await?;
+    let form = LogoutForm::read(&body::read(payload).await?)?;
+    let onward = flow::end(&broker, &caller, logout_request(form, cookie)).await?;
     let secure = broker.secure_cookies();
     let (mut response, attempt) = match onward {
         Onward::Provider { location, attempt, provider } => {
@@ -166,7 +166,7 @@ pub async fn end_browser_session(
     Ok(response)
 }
 
-errors!(ReturnErrors, SignOutPage, [InvalidRequest, TemporarilyUnavailable]);
+errors!(ReturnErrors, [InvalidRequest, TemporarilyUnavailable]);
 
 /// Come back from the provider's logout
 ///
@@ -174,7 +174,7 @@ errors!(ReturnErrors, SignOutPage, [InvalidRequest, TemporarilyUnavailable]);
 /// on to the SPA; any other one gets the answer of `GET /logout`.
 #[utoipa::path(
     tag = "Sign-out",
-    params(("state" = Option<String>, Query, description = "The state of the logout request.", example = "gkVZ2mXj7GQy1bT0pHc9Dw")),
+    params(ReturnParameters),
     responses(
         (status = 200, description = "The page that says that the person is signed out, or asks whether they want to be.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… You are signed out …"),
         (status = 303, description = "Back to the SPA.", headers(
@@ -191,18 +191,18 @@ pub async fn logout_callback(
     session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let [state] = parameters::read(request.query_string().as_bytes(), [parameter!("state")])?;
+    let ReturnParameters { state } = ReturnParameters::read(request.query_string().as_bytes())?;
     let mut response = match flow::return_to_client(&broker, state.as_deref(), cookie.0.as_deref()) {
         Some(Onward::Client(location)) => see_other(&location),
         Some(_) => signed_out(None, None),
-        None => return open(&broker, session, [const { None }; PARAMETERS.len()]).await,
+        None => return open(&broker, session, LogoutForm::default()).await,
     };
     add(&mut response, Some(logout_cookie::forget(broker.secure_cookies())))?;
     Ok(response)
 }
 
-fn logout_request(values: [Option<String>; 3], cookie: SessionCookie) -> LogoutRequest {
-    let [client_id, post_logout_redirect_uri, state] = values;
+fn logout_request(form: LogoutForm, cookie: SessionCookie) -> LogoutRequest {
+    let LogoutForm { client_id, post_logout_redirect_uri, state } = form;
     LogoutRequest { client_id, post_logout_redirect_uri, state, session_cookie: cookie.value() }
 }
 

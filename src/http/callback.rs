@@ -1,22 +1,46 @@
-//! `GET /oauth2_callback`: the provider sends the browser back; the broker sends it on to the SPA.
+//! `GET /oauth2_callback`: the provider redirects the browser here, and the broker redirects it to the SPA.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
+use super::errors::errors;
 use super::extract::attempt_cookies::{self, AttemptCookies};
-use super::extract::parameters::{self, parameter};
+use super::extract::parameters::{Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
-use super::openapi::errors;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
 use crate::state::Broker;
 
-errors!(
-    CallbackErrors,
-    Page,
-    [InvalidRequest, InvalidState, IssuerMismatch, RateLimited, TemporarilyUnavailable,]
-);
+parameters! {
+    /// The parameter that finds the attempt.
+    #[derive(utoipa::IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct StateParameter {
+        /// The state of the attempt.
+        #[param(example = "gkVZ2mXj7GQy1bT0pHc9Dw")]
+        state,
+    }
+}
+
+parameters! {
+    /// The rest of the provider's answer.
+    #[derive(utoipa::IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct CallbackParameters {
+        /// The provider's authorization code.
+        #[param(example = "SplxlOBeZQQYbYS6WxSbIA")]
+        code,
+        /// The provider's issuer (RFC 9207).
+        #[param(example = "https://login.example.com")]
+        iss,
+        /// The provider's refusal (RFC 6749 section 4.1.2.1).
+        #[param(example = "access_denied")]
+        error,
+    }
+}
+
+errors!(CallbackErrors, [InvalidRequest, InvalidState, IssuerMismatch, RateLimited, TemporarilyUnavailable,]);
 
 /// Complete a login
 ///
@@ -26,12 +50,7 @@ errors!(
 /// page that says what happened.
 #[utoipa::path(
     tag = "Sign-in",
-    params(
-        ("code" = Option<String>, Query, description = "The provider's authorization code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
-        ("state" = Option<String>, Query, description = "The state of the attempt.", example = "gkVZ2mXj7GQy1bT0pHc9Dw"),
-        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207).", example = "https://login.example.com"),
-        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1).", example = "access_denied"),
-    ),
+    params(StateParameter, CallbackParameters),
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(
             ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
@@ -58,11 +77,8 @@ pub async fn oauth2_callback(
 #[utoipa::path(
     tag = "Sign-in",
     params(
+        StateParameter, CallbackParameters,
         ("provider" = String, Path, description = "The id of the provider.", example = "corp"),
-        ("code" = Option<String>, Query, description = "The provider's authorization code.", example = "SplxlOBeZQQYbYS6WxSbIA"),
-        ("state" = Option<String>, Query, description = "The state of the attempt.", example = "gkVZ2mXj7GQy1bT0pHc9Dw"),
-        ("iss" = Option<String>, Query, description = "The provider's issuer (RFC 9207).", example = "https://login.example.com"),
-        ("error" = Option<String>, Query, description = "The provider's refusal (RFC 6749 section 4.1.2.1).", example = "access_denied"),
     ),
     responses(
         (status = 303, description = "On to the SPA, in success or failure.", headers(
@@ -91,12 +107,11 @@ async fn complete(
     request: &HttpRequest,
 ) -> Result<HttpResponse> {
     let query = request.query_string().as_bytes();
-    // The state first: where it is readable, its attempt is used up whatever else is wrong.
-    let [state] = parameters::read(query, [parameter!("state")])?;
-    let others = [parameter!("code"), parameter!("iss"), parameter!("error")];
-    let ([code, iss, error], malformed) = match parameters::read(query, others) {
-        Ok(others) => (others, None),
-        Err(malformed) => ([const { None }; 3], Some(malformed)),
+    // The state is read first: if it is readable, its attempt is used up even if another parameter is malformed.
+    let StateParameter { state } = StateParameter::read(query)?;
+    let (CallbackParameters { code, iss, error }, malformed) = match CallbackParameters::read(query) {
+        Ok(parameters) => (parameters, None),
+        Err(malformed) => (CallbackParameters::default(), Some(malformed)),
     };
     let AttemptCookies { attempts, conflicting } = cookies;
     let path = request.path().to_owned();

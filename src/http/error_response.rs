@@ -1,44 +1,33 @@
-//! How a failed request is answered: one code and one fixed text, in the form that the address promises.
+//! How a failed request is answered: one code and one fixed text, in the [`Shape`] of its route.
 //!
-//! OAuth-shaped endpoints answer as RFC 6749 section 5.2 says, browser pages in plain words, everything else
-//! as problem details (RFC 9457). The framework's own refusals (404, 413, panics …) come out the same way.
+//! OAuth-shaped endpoints answer as RFC 6749 section 5.2 requires, browser pages in plain words, everything else
+//! with problem details (RFC 9457). The framework's own refusals (404, 413, panics) get the same treatment.
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::bearer::BearerRefused;
+use super::challenge::{BearerRefused, challenge};
 use super::pages;
 use crate::error::{Error, ErrorCode};
 
-/// The form of an error.
+/// The format of a route's errors; `routes.rs` names it for each route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// `{"error", "error_description", "request_id"}` (RFC 6749 section 5.2).
     OAuth,
     /// The broker's own page, for people who sign in.
     Page,
-    /// The same for people who sign out.
+    /// The same page, for people who sign out.
     SignOutPage,
     /// Problem details (RFC 9457).
     Problem,
 }
 
 impl Shape {
-    /// The form that errors at `path` have. Empty segments do not count: routing skips them too.
-    pub fn of(path: &str) -> Self {
-        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-        match segments.as_slice() {
-            ["api", "get_token"] | ["oauth2", _, ..] => Self::OAuth,
-            ["login"] | ["oauth2_callback", ..] => Self::Page,
-            ["logout", ..] => Self::SignOutPage,
-            _ => Self::Problem,
-        }
-    }
-
     /// The media type of an error.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -57,7 +46,7 @@ pub struct OAuthError {
     pub error: &'static str,
     /// What to do about it, in plain words.
     pub error_description: &'static str,
-    /// Leads to the request's lines in the log.
+    /// The id of the request in the log.
     #[schema(example = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b")]
     pub request_id: String,
 }
@@ -65,11 +54,11 @@ pub struct OAuthError {
 /// Problem details (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// Always `about:blank`: `code` says which problem it is.
+    /// Always `about:blank`: `code` identifies the problem.
     #[serde(rename = "type")]
     #[schema(example = "about:blank")]
     pub kind: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     #[schema(example = "Unauthorized")]
     pub title: &'static str,
     /// The HTTP status.
@@ -80,7 +69,7 @@ pub struct Problem {
     pub code: &'static str,
     /// What to do about it, in plain words.
     pub detail: &'static str,
-    /// Leads to the request's lines in the log.
+    /// The id of the request in the log.
     #[schema(example = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b")]
     pub request_id: String,
 }
@@ -131,25 +120,20 @@ impl ResponseError for Error {
     }
 }
 
-/// Adds the challenge of RFC 6750 section 3. Where no token was presented it has no error code.
-pub fn challenge(response: &mut HttpResponse, error: &Error) {
-    let code = match error.code() {
-        ErrorCode::MissingToken => None,
-        code @ (ErrorCode::InvalidToken | ErrorCode::InsufficientScope) => Some(code.as_str()),
-        _ => Some(ErrorCode::InvalidRequest.as_str()),
-    };
-    let mut challenge = r#"Bearer realm="token-broker""#.to_owned();
-    for (name, value) in [("error", code), ("scope", error.missing_scope())] {
-        if let Some(value) = value {
-            challenge.push_str(&format!(r#", {name}="{value}""#));
-        }
+/// The answer to the wrapped error, with a challenge in every case.
+impl ResponseError for BearerRefused {
+    fn status_code(&self) -> StatusCode {
+        self.0.status_code()
     }
-    if let Ok(challenge) = HeaderValue::try_from(challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.0.error_response();
+        challenge(&mut response, &self.0);
+        response
     }
 }
 
-/// What an answer says went wrong.
+/// Why a request failed.
 #[derive(Debug)]
 pub struct Failure {
     /// The stable code.
@@ -161,7 +145,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The failure behind an answer; nothing for a success and for a body that a handler wrote itself.
+    /// The failure behind an answer; `None` for a success and for a body that the handler wrote itself.
     pub fn of(response: &HttpResponse) -> Option<Self> {
         let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
@@ -174,7 +158,7 @@ impl Failure {
         let ours = error.as_error::<Error>().or_else(|| error.as_error().map(|BearerRefused(error)| error));
         Some(match ours {
             Some(error) => Self { code: error.code(), text: error.public_text(), cause: error.cause_chain() },
-            // The framework's texts can quote the request: only where they come from is kept.
+            // The framework's texts can quote the request, so they are dropped.
             None => Self::framework(status, Some("refused by the framework")),
         })
     }
@@ -190,8 +174,8 @@ impl Failure {
     }
 }
 
-/// Writes a failure into its answer; the headers that are there (`Allow`, CORS, challenges) stay. `start_again`
-/// is asked for a page only.
+/// Writes a failure into its answer and keeps the headers that are already set (`Allow`, CORS, challenges).
+/// `start_again` is called for pages only.
 pub fn render(
     response: HttpResponse,
     failure: &Failure,

@@ -1,37 +1,39 @@
-//! `GET /`: the sample app where it is switched on, otherwise a plain page.
+//! `GET /`: the sample app if it is enabled, otherwise a plain page.
 
-use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, route, web};
 
 use super::middleware::host;
-use super::{HttpSettings, pages};
+use super::pages;
+use super::sample::{Sample, to_public_address};
+use crate::domain::loopback::is_loopback;
 use crate::error::Result;
 use crate::state::Broker;
 
-/// The front page
+/// The front page without the sample app.
 #[utoipa::path(method(get, head), path = "/")]
 #[route("/", method = "GET", method = "HEAD")]
-pub async fn front_page(
+pub async fn front_page() -> HttpResponse {
+    pages::answer(pages::front(), &pages::NO_SCRIPT)
+}
+
+/// The sample app's page.
+#[utoipa::path(method(get, head), path = "/")]
+#[route("/", method = "GET", method = "HEAD")]
+pub async fn sample_page(
     request: HttpRequest,
     broker: web::Data<Broker>,
-    settings: web::Data<HttpSettings>,
+    sample: web::Data<Sample>,
 ) -> Result<HttpResponse> {
-    match &settings.sample {
-        Some(_) if is_astray(&request, &broker) => Ok(to_public_address(&broker)),
-        Some(sample) => sample.page(&request).await,
-        None => Ok(pages::answer(pages::front(), &pages::NO_SCRIPT)),
+    if is_other_loopback_name(&request, &broker) {
+        return Ok(to_public_address(&broker));
     }
+    sample.page(&request).await
 }
 
-/// Whether the browser came by another name of this machine than the public one, as in `127.0.0.1` for
-/// `localhost`: the sample would be shown, and every login refused, because its address is not the registered one.
-fn is_astray(request: &HttpRequest, broker: &Broker) -> bool {
+/// Whether the browser uses another loopback name than the public one, such as `127.0.0.1` for `localhost`: the
+/// sample would be shown, but every login would be refused, because that address is not registered.
+fn is_other_loopback_name(request: &HttpRequest, broker: &Broker) -> bool {
     let own = broker.public_url.host_str().unwrap_or_default();
-    let other = |host: &str| host::is_loopback(host) && !host.eq_ignore_ascii_case(own);
+    let other = |host: &str| is_loopback(host) && !host.eq_ignore_ascii_case(own);
     broker.development && host::authority(request).is_some_and(|authority| other(authority.host()))
-}
-
-/// Sends the browser to where the sample works. Nothing of the request goes along.
-pub(super) fn to_public_address(broker: &Broker) -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((LOCATION, broker.public_url.as_str())).finish()
 }

@@ -4,7 +4,6 @@ use actix_web::{HttpResponse, route, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::openapi::errors;
 use crate::state::Broker;
 use crate::state::health::{Readiness, readiness};
 
@@ -40,8 +39,6 @@ impl From<Readiness> for Ready {
     }
 }
 
-errors!(ServiceErrors, Problem, []);
-
 /// Whether the process runs
 ///
 /// Asks nothing of any store: for a supervisor that restarts a hung process.
@@ -49,7 +46,7 @@ errors!(ServiceErrors, Problem, []);
     method(get, head),
     path = "/healthz",
     tag = "Service",
-    responses((status = 200, description = "It runs.", body = Health), ServiceErrors),
+    responses((status = 200, description = "It runs.", body = Health)),
 )]
 #[route("/healthz", method = "GET", method = "HEAD")]
 pub async fn healthz() -> web::Json<Health> {
@@ -68,7 +65,6 @@ pub async fn healthz() -> web::Json<Health> {
     responses(
         (status = 200, description = "Something works; the body says what.", body = Ready),
         (status = 503, description = "Nothing works at the moment.", body = Ready),
-        ServiceErrors,
     ),
 )]
 #[route("/readyz", method = "GET", method = "HEAD")]

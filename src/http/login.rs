@@ -1,14 +1,14 @@
-//! `GET /login`: the SPA sends the browser here; the browser goes on to the provider.
+//! `GET /login`: the SPA sends the browser here, and the broker redirects it to the provider.
 
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use url::form_urlencoded;
 
+use super::errors::errors;
 use super::extract::attempt_cookies::{self, AttemptCookies};
 use super::extract::navigation::Navigation;
-use super::extract::parameters::{self, Parameter, parameter};
+use super::extract::parameters::{self, Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
-use super::openapi::errors;
 use super::pages;
 use crate::domain::caller::Caller;
 use crate::error::Result;
@@ -16,25 +16,47 @@ use crate::flow::login as flow;
 use crate::flow::login::{LoginAnswer, LoginRequest, LoginStep, ProviderChoice};
 use crate::state::Broker;
 
-/// In the order of the fields of [`LoginRequest`]; `provider` last, because the chooser adds it.
-const PARAMETERS: [Parameter; 9] = [
-    parameter!("client_id"),
-    parameter!("redirect_uri"),
-    parameter!("state"),
-    parameter!("code_challenge"),
-    parameter!("code_challenge_method"),
-    parameter!("prompt"),
-    parameter!("login_hint"),
-    parameter!("max_age"),
-    parameter!("provider"),
-];
+parameters! {
+    /// The query of a login.
+    #[derive(utoipa::IntoParams)]
+    #[into_params(parameter_in = Query)]
+    struct LoginParameters {
+        /// The registered client. May be omitted if there is only one.
+        #[param(example = "web")]
+        client_id,
+        /// Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted if the client has only one.
+        #[param(example = "https://app.example.com/signed-in")]
+        redirect_uri,
+        /// Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.
+        #[param(example = "af0ifjsldkj")]
+        state,
+        /// The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one.
+        #[param(example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")]
+        code_challenge,
+        /// Always `S256`.
+        #[param(example = "S256")]
+        code_challenge_method,
+        /// OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` are passed on to the provider, even if someone is signed in, if the client may use them. `none` shows no page: a live session is continued; without one, an OpenID provider is asked silently if the client may use it; otherwise the SPA gets `error=login_required`.
+        #[param(example = "login")]
+        prompt,
+        /// The person who is expected, if the client may use it: a session of someone else (by username or email address) is not continued, and the hint is passed on to the provider.
+        #[param(example = "alice@example.com")]
+        login_hint,
+        /// At most how many seconds ago the person may have authenticated at the provider, if the client may use it; checked in the session, otherwise in the ID token.
+        #[param(example = "3600")]
+        max_age,
+        /// The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses.
+        #[param(example = "corp")]
+        provider,
+    }
+}
 
 errors!(
     LoginErrors,
-    Page,
     [
         InvalidRequest,
         InvalidClient,
+        InvalidTarget,
         NotANavigation,
         RateLimited,
         ProviderError,
@@ -46,22 +68,15 @@ errors!(
 /// Start a login
 ///
 /// The SPA sends the browser's window here; it cannot be fetched, framed or prefetched. A browser with a live
-/// session goes straight back to the SPA with a one-time key for one more token of that session, unless the
-/// parameters ask for the provider. Any other is sent on to the provider with `state`, `nonce` and a PKCE challenge
+/// session is sent straight back to the SPA with a one-time key for one more token of that session, unless the
+/// parameters ask for the provider. Any other is sent to the provider with `state`, `nonce` and a PKCE challenge
 /// of the broker's own, and keeps the login attempt in a cookie for ten minutes. With several providers and none
 /// named, a page lets the person choose, or go back with `error=access_denied`. `legacy` clients always go to the provider.
 #[utoipa::path(
     tag = "Sign-in",
     params(
-        ("client_id" = Option<String>, Query, description = "The registered client. May be omitted where there is only one.", example = "web"),
-        ("redirect_uri" = Option<String>, Query, description = "Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted where the client has only one.", example = "https://app.example.com/signed-in"),
-        ("state" = Option<String>, Query, description = "Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.", example = "af0ifjsldkj"),
-        ("code_challenge" = Option<String>, Query, description = "The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one.", example = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
-        ("code_challenge_method" = Option<String>, Query, description = "Always `S256`.", example = "S256"),
-        ("prompt" = Option<String>, Query, description = "OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` go on to the provider, whoever is signed in, where the client may use them. `none` shows no page: a live session is continued; without one an OpenID provider is asked silently where the client may use it; otherwise the SPA gets `error=login_required`.", example = "login"),
-        ("login_hint" = Option<String>, Query, description = "Who is expected, where the client may use it: a session of somebody else (by username or email address) is not continued, and the hint goes on to the provider.", example = "alice@example.com"),
-        ("max_age" = Option<String>, Query, description = "Seconds since the person last proved who they are at the provider, at most, where the client may use it; checked in the session, else in the ID token.", example = "3600"),
-        ("provider" = Option<String>, Query, description = "The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses.", example = "corp"),
+        LoginParameters,
+        ("resource" = Option<Vec<String>>, Query, description = "RFC 8707: the APIs that the token shall be for, among the audiences of the client. May be given several times. Omitted: all of them.", example = json!(["https://orders.example.com"])),
     ),
     responses(
         (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),
@@ -81,37 +96,26 @@ pub async fn login(
     session: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let values = parameters::read(request.query_string().as_bytes(), PARAMETERS)?;
-    let same_login = SameLogin::new(&values);
-    let [
-        client_id,
-        redirect_uri,
-        state,
-        code_challenge,
-        code_challenge_method,
-        prompt,
-        login_hint,
-        max_age,
-        provider,
-    ] = values;
-    let LoginAnswer { step, session_cookie } = flow::login(
-        &broker,
-        &caller,
-        LoginRequest {
-            client_id,
-            redirect_uri,
-            state,
-            code_challenge,
-            code_challenge_method,
-            provider,
-            prompt,
-            login_hint,
-            max_age,
-            open_attempts: cookies.attempts,
-            session_cookie: session.value(),
-        },
-    )
-    .await?;
+    let query = request.query_string().as_bytes();
+    let mut parameters = LoginParameters::read(query)?;
+    let resources =
+        parameters::all(query, "resource", "The parameter 'resource' is not percent-encoded UTF-8.")?;
+    let same_login = SameLogin::new(&mut parameters, &resources);
+    let login = LoginRequest {
+        client_id: parameters.client_id,
+        redirect_uri: parameters.redirect_uri,
+        state: parameters.state,
+        code_challenge: parameters.code_challenge,
+        code_challenge_method: parameters.code_challenge_method,
+        provider: parameters.provider,
+        prompt: parameters.prompt,
+        login_hint: parameters.login_hint,
+        max_age: parameters.max_age,
+        resources,
+        open_attempts: cookies.attempts,
+        session_cookie: session.value(),
+    };
+    let LoginAnswer { step, session_cookie } = flow::login(&broker, &caller, login).await?;
     let mut response = answer(step, &same_login, broker.secure_cookies());
     session_cookie::change(&mut response, session_cookie, broker.secure_cookies())?;
     Ok(response)
@@ -140,15 +144,14 @@ fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse
     }
 }
 
-/// The query of a login without its provider: what each link of the chooser repeats.
+/// The query of a login without its provider, which each link of the chooser repeats.
 struct SameLogin(String);
 
 impl SameLogin {
-    fn new(values: &[Option<String>; PARAMETERS.len()]) -> Self {
-        let given = PARAMETERS.iter().zip(values).filter_map(|(parameter, value)| {
-            value.as_ref().filter(|_| parameter.name != "provider").map(|value| (parameter.name, value))
-        });
-        Self(form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish())
+    fn new(parameters: &mut LoginParameters, resources: &[String]) -> Self {
+        let repeated = parameters.present().into_iter().filter(|(name, _)| *name != "provider");
+        let resources = resources.iter().map(|resource| ("resource", resource.as_str()));
+        Self(form_urlencoded::Serializer::new(String::new()).extend_pairs(repeated.chain(resources)).finish())
     }
 
     fn at(&self, provider: &str) -> String {
@@ -166,7 +169,7 @@ mod tests {
     use crate::flow::AttemptCookie;
 
     #[test]
-    fn ls_13_a_login_goes_on_with_303_and_keeps_its_attempt() {
+    fn a_login_goes_on_with_303_and_keeps_its_attempt() {
         let response = answer(
             LoginStep::Redirect {
                 location: "https://login.example.com/authorize?state=a".parse().unwrap(),
@@ -192,8 +195,12 @@ mod tests {
     #[test]
     fn the_chooser_repeats_the_login() {
         let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
-        let same_login = SameLogin::new(&parameters::read(query, PARAMETERS).unwrap());
-        assert_eq!(same_login.at("corp"), "/login?client_id=web&state=a-b&login_hint=a%26b%22&provider=corp");
+        let same_login =
+            SameLogin::new(&mut LoginParameters::read(query).unwrap(), &["https://a.example".to_owned()]);
+        assert_eq!(
+            same_login.at("corp"),
+            "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp"
+        );
         assert_eq!(SameLogin(String::new()).at("corp"), "/login?provider=corp");
     }
 }

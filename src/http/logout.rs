@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-use super::extract::bearer::SignedIn;
+use super::errors::errors;
+use super::extract::access::{NoScope, SessionToken};
 use super::extract::body::{self, MediaType};
-use super::openapi::errors;
 use crate::domain::caller::Caller;
 use crate::error::{ErrorCode, Result};
 use crate::flow;
@@ -33,11 +33,11 @@ pub struct LogoutAnswer {
 
 errors!(
     LogoutErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,
         MissingToken,
+        InsufficientScope,
         OriginNotAllowed,
         RequestTimeout,
         ContentTooLarge,
@@ -65,7 +65,7 @@ errors!(
 pub async fn logout(
     broker: web::Data<Broker>,
     caller: Caller,
-    SignedIn(signed_in): SignedIn,
+    SessionToken { signed_in, .. }: SessionToken<NoScope>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse> {

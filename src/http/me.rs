@@ -6,21 +6,24 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::bearer::SignedIn;
-use super::openapi::errors;
+use super::errors::errors;
+use super::extract::access::{self, AnyToken, Profile};
 use crate::domain::clock::Timestamp;
 use crate::domain::profile::ProfileText;
+use crate::domain::token_kind::TokenKind;
 use crate::error::Result;
 use crate::flow;
-use crate::flow::authenticate::{Authenticated, require_scope};
+use crate::flow::authenticate::Authenticated;
 use crate::state::Broker;
 
-/// The signed-in person, the token that asked, and its session.
+/// The signed-in person, the presented token, and its session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Me {
     user: MeUser,
     token: MeToken,
-    session: MeSession,
+    /// The session that the token belongs to; null for a personal token.
+    #[schema(required)]
+    session: Option<MeSession>,
 }
 
 /// The person.
@@ -41,7 +44,7 @@ struct MeUser {
     /// The email address.
     #[schema(required, example = "alice@example.com")]
     email: Option<String>,
-    /// Whether the provider vouches for the address.
+    /// Whether the provider has verified the address.
     #[schema(example = true)]
     email_verified: bool,
 }
@@ -52,24 +55,48 @@ struct MeToken {
     /// When it was issued.
     #[schema(example = "2026-11-22T10:15:00Z")]
     issued_at: DateTime<Utc>,
-    /// When it dies.
+    /// When it expires.
     #[schema(example = "2026-11-29T10:15:00Z")]
     expires_at: DateTime<Utc>,
-    /// Seconds until it dies, counted from now.
+    /// Seconds until it expires, counted from now.
     #[schema(example = 604_800)]
     expires_in: i64,
+    /// The APIs it is for. An API that is not among them must refuse it.
+    #[schema(example = json!(["https://orders.example.com"]))]
+    audience: Vec<String>,
     /// Its scopes, space-separated.
-    #[schema(example = "profile")]
+    #[schema(example = "permissions profile")]
     scope: String,
     /// The client it was issued to.
     #[schema(example = "web")]
     client_id: String,
+    /// What kind of token it is.
+    kind: MeTokenKind,
+}
+
+/// A kind of token: `session` for a client's token inside a session, `personal` for one that a person made for
+/// scripts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(example = "session")]
+enum MeTokenKind {
+    Session,
+    Personal,
+}
+
+impl From<TokenKind> for MeTokenKind {
+    fn from(kind: TokenKind) -> Self {
+        match kind {
+            TokenKind::Session => Self::Session,
+            TokenKind::Personal => Self::Personal,
+        }
+    }
 }
 
 /// The session that the token belongs to.
 #[derive(Debug, Serialize, ToSchema)]
 struct MeSession {
-    /// Its id; opens nothing.
+    /// Its id; authenticates nothing.
     #[schema(example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")]
     id: Uuid,
     /// When the login was.
@@ -78,14 +105,14 @@ struct MeSession {
     /// When it ends, at the latest.
     #[schema(example = "2026-12-22T10:15:00Z")]
     expires_at: DateTime<Utc>,
-    /// When the person last proved who they are at the provider, where it says so.
+    /// When the person last authenticated at the provider, if it says so.
     #[schema(required, example = "2026-11-22T10:14:52Z")]
     auth_time: Option<DateTime<Utc>>,
 }
 
 impl Me {
-    fn new(signed_in: Authenticated, now: Timestamp) -> Self {
-        let Authenticated { user, session, token } = signed_in;
+    fn new(authenticated: Authenticated, now: Timestamp) -> Self {
+        let Authenticated { user, session, token } = authenticated;
         let text = |text: Option<ProfileText>| text.map(|text| text.as_str().to_owned());
         Self {
             user: MeUser {
@@ -100,15 +127,17 @@ impl Me {
                 issued_at: token.issued_at,
                 expires_at: token.expires_at,
                 expires_in: (token.expires_at - now).num_seconds().max(0),
-                scope: token.scope,
+                audience: token.audiences.iter().map(|audience| audience.as_str().to_owned()).collect(),
+                scope: token.scopes.to_string(),
                 client_id: token.client_id.into(),
+                kind: token.kind.into(),
             },
-            session: MeSession {
+            session: session.map(|session| MeSession {
                 id: session.id.as_uuid(),
                 created_at: session.created_at,
                 expires_at: session.expires_at,
                 auth_time: session.auth_time,
-            },
+            }),
         }
     }
 }
@@ -129,7 +158,6 @@ pub struct Permissions {
 
 errors!(
     BearerErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable,]
 );
 
@@ -143,9 +171,11 @@ errors!(
     responses((status = 200, description = "The signed-in person.", body = Me), BearerErrors),
 )]
 #[get("/me")]
-pub async fn me(broker: web::Data<Broker>, SignedIn(signed_in): SignedIn) -> Result<web::Json<Me>> {
-    require_scope(&signed_in, "profile")?;
-    Ok(web::Json(Me::new(signed_in, broker.clock.now())))
+pub async fn me(
+    broker: web::Data<Broker>,
+    AnyToken { authenticated, .. }: AnyToken<Profile>,
+) -> Result<web::Json<Me>> {
+    Ok(web::Json(Me::new(authenticated, broker.clock.now())))
 }
 
 /// What the signed-in person may do
@@ -159,10 +189,9 @@ pub async fn me(broker: web::Data<Broker>, SignedIn(signed_in): SignedIn) -> Res
 #[get("/permissions")]
 pub async fn permissions(
     broker: web::Data<Broker>,
-    SignedIn(signed_in): SignedIn,
+    AnyToken { authenticated, .. }: AnyToken<access::Permissions>,
 ) -> Result<web::Json<Permissions>> {
-    require_scope(&signed_in, "permissions")?;
-    let found = flow::permissions::permissions(&broker, &signed_in).await?;
+    let found = flow::permissions::permissions(&broker, &authenticated).await?;
     Ok(web::Json(Permissions {
         permissions: found.permissions.iter().map(str::to_owned).collect(),
         groups: found.groups.iter().map(str::to_owned).collect(),

@@ -1,15 +1,17 @@
-//! Transport only: reads requests, calls [`flow`](crate::flow), writes answers. The files have the names of the
-//! steps in `flow`.
+//! Transport only: reads requests, calls [`flow`](crate::flow), writes answers. Each file has the name of a step in
+//! `flow`.
 //!
-//! [`routes`] is the one list from which the served routes and the OpenAPI document come. [`public_app`] and
+//! [`routes`] is the one list of routes; [`openapi`] generates the document from it. [`public_app`] and
 //! [`admin_app`] are the applications of the two listeners.
 
 mod admin;
 mod backchannel_logout;
 mod browser_logout;
 mod callback;
+mod challenge;
 mod docs;
 mod error_response;
+mod errors;
 mod extract;
 mod front;
 mod health;
@@ -22,6 +24,7 @@ pub mod openapi;
 mod pages;
 mod redeem;
 mod rotate;
+mod route_table;
 mod routes;
 mod sample;
 mod sessions;
@@ -34,24 +37,24 @@ use actix_web::{App, Error, web};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_actix_web::AppExt;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::state::Broker;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors, slashes};
+use route_table::{RouteRegistrar, RouteTable, no_route};
 use routes::Offered;
 pub use sample::Sample;
 
 /// What the listeners need beyond the [`Broker`].
 #[derive(Debug, Clone, Default)]
 pub struct HttpSettings {
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Host names that the listeners answer for, besides their own.
+    /// Additional host names that the listeners answer for.
     pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
-    /// The sample app, where it is offered.
+    /// The sample app, if it is offered.
     pub sample: Option<Sample>,
 }
 
@@ -69,7 +72,12 @@ pub fn public_app(
         sample: settings.sample.is_some(),
     };
     let cors = cors::layer(broker.clone());
-    app(broker, settings, names, move |config| routes::public(config, cors, offered))
+    let sample = settings.sample.clone().map(web::Data::new);
+    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
+    match sample {
+        Some(sample) => app.app_data(sample),
+        None => app,
+    }
 }
 
 /// The application of the admin listener: metrics, health, and the API's description.
@@ -84,22 +92,26 @@ pub fn admin_app(
     app(broker, settings, names, routes::admin).app_data(metrics)
 }
 
-/// What both listeners have in common. The layer that is added last is the outermost.
+/// The common part of both listeners. The layer that is added last is the outermost.
 fn app(
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
     own_names: OwnNames,
-    configure: impl FnOnce(&mut ServiceConfig),
+    list: impl FnOnce(&mut RouteRegistrar<'_, '_>),
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
-    let (app, document) = App::new().into_utoipa_app().configure(configure).split_for_parts();
+    let mut table = RouteTable::default();
+    let app = App::new()
+        .into_utoipa_app()
+        .configure(|config| list(&mut RouteRegistrar::new(config, &mut table)))
+        .into_app();
     let own_names = web::Data::new(own_names);
     let (admitting, answering) = (broker.clone(), broker.clone());
     app.app_data(broker)
-        .app_data(settings.clone())
-        .app_data(routes::Methods::of(&document))
-        .default_service(web::to(routes::no_route))
+        .app_data(openapi::served())
+        .app_data(table)
+        .default_service(web::to(no_route))
         .wrap(from_fn(slashes::trim))
         .wrap(from_fn(move |request, next| {
             let (broker, names) = (admitting.clone(), own_names.clone());
@@ -107,6 +119,6 @@ fn app(
         }))
         .wrap(from_fn(move |request, next| {
             let (broker, settings) = (answering.clone(), settings.clone());
-            async move { answer::finish(request, next, &broker, &settings).await }
+            async move { answer::finish(request, next, &broker, &settings.trusted_proxies).await }
         }))
 }

@@ -1,30 +1,19 @@
-//! The OpenAPI 3.1 document, made from the same list as the routes.
+//! The OpenAPI 3.1 document, generated from the list of routes.
 
 mod examples;
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use actix_cors::Cors;
 use actix_web::{App, web};
-use serde_json::{Value, json};
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::example::ExampleBuilder;
-use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_actix_web::AppExt;
 
-use super::error_response::{OAuthError, Problem, Shape};
+use super::docs::ServedDocument;
+use super::error_response::{OAuthError, Problem};
+use super::route_table::{RouteRegistrar, RouteTable};
 use super::routes::{self, Offered};
-use crate::error::ErrorCode;
-
-/// What every operation can answer, whatever it does.
-const COMMON: &[ErrorCode] = &[ErrorCode::UriTooLong, ErrorCode::MisdirectedRequest, ErrorCode::ServerError];
-
-const EXAMPLE_REQUEST_ID: &str = "5f0c8a52d7e14f8b9b4f3f8a6f1d2c3b";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -66,15 +55,19 @@ impl Modify for BearerScheme {
     }
 }
 
-/// The document describes what a production broker offers at most.
+/// The document describes everything that a production broker can offer.
 const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
 
-/// The document of the public listener: the contract, without the pages that people look at.
+/// The document of the public listener: the contract, without the pages for people.
 pub fn document() -> utoipa::openapi::OpenApi {
     let app = App::new().into_utoipa_app().openapi(Base::openapi());
-    let (_, mut document) =
-        app.configure(|config| routes::contract(config, Cors::default(), DESCRIBED)).split_for_parts();
-    // HEAD is GET without the body (RFC 9110 section 9.3.2): there is no more to say about it.
+    let mut table = RouteTable::default();
+    let (_, mut document) = app
+        .configure(|config| {
+            routes::contract(&mut RouteRegistrar::new(config, &mut table), Cors::default(), DESCRIBED);
+        })
+        .split_for_parts();
+    // HEAD is GET without the body (RFC 9110 section 9.3.2): it needs no description of its own.
     document.paths.paths.values_mut().for_each(|item| item.head = None);
     examples::complete(&mut document);
     document
@@ -87,90 +80,16 @@ pub fn document_json() -> String {
     text
 }
 
-/// The bytes of [`document_json`], made once.
-pub(super) fn served() -> web::Bytes {
-    static SERVED: LazyLock<web::Bytes> = LazyLock::new(|| document_json().into());
-    SERVED.clone()
-}
-
-/// The error responses of one operation, by status: for `#[utoipa::path(responses(..))]`.
-macro_rules! errors {
-    ($name:ident, $shape:ident, [$($code:ident),* $(,)?]) => {
-        /// The errors of the operation below, for its description.
-        struct $name;
-
-        impl utoipa::IntoResponses for $name {
-            fn responses() -> std::collections::BTreeMap<
-                String,
-                utoipa::openapi::RefOr<utoipa::openapi::Response>,
-            > {
-                $crate::http::openapi::error_responses(
-                    $crate::http::error_response::Shape::$shape,
-                    &[$($crate::error::ErrorCode::$code),*],
-                )
-            }
-        }
-    };
-}
-pub(super) use errors;
-
-/// Describes `codes` and those that every operation has, a response for each status.
-pub(super) fn error_responses(shape: Shape, codes: &[ErrorCode]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();
-    for code in codes.iter().chain(COMMON) {
-        by_status.entry(code.status()).or_default().push(*code);
-    }
-    by_status
-        .into_iter()
-        .map(|(status, codes)| (status.to_string(), RefOr::T(error_response(shape, &codes))))
-        .collect()
-}
-
-fn error_response(shape: Shape, codes: &[ErrorCode]) -> Response {
-    let lines: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.public_text())).collect();
-    let mut content = ContentBuilder::new();
-    content = match shape {
-        Shape::Page | Shape::SignOutPage => content.schema(Some(Object::with_type(Type::String))),
-        Shape::OAuth => content.schema(Some(Ref::from_schema_name("OAuthError"))),
-        Shape::Problem => content.schema(Some(Ref::from_schema_name("Problem"))),
-    };
-    content = content.examples_from_iter(codes.iter().map(|code| {
-        let example = ExampleBuilder::new().summary(code.public_text()).value(Some(example(shape, *code)));
-        (code.as_str(), example.build())
-    }));
-    let mut response =
-        ResponseBuilder::new().description(lines.join("\n\n")).content(shape.media_type(), content.build());
-    for (name, description) in error_headers(codes) {
-        let text = Object::with_type(Type::String);
-        let header = HeaderBuilder::new().schema(Some(text)).description(Some(description)).build();
-        response = response.header(name, header);
-    }
-    response.build()
-}
-
-fn example(shape: Shape, code: ErrorCode) -> Value {
-    let text = code.public_text();
-    match shape {
-        Shape::Page | Shape::SignOutPage => Value::String(format!("<!DOCTYPE html>… {text} …")),
-        Shape::OAuth => json!(OAuthError::new(code, text, EXAMPLE_REQUEST_ID)),
-        Shape::Problem => json!(Problem::new(code, text, EXAMPLE_REQUEST_ID)),
-    }
-}
-
-fn error_headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
-    match codes.first() {
-        Some(ErrorCode::InvalidToken | ErrorCode::MissingToken | ErrorCode::InsufficientScope) => {
-            vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3.")]
-        }
-        Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout) => {
-            vec![("Retry-After", "Seconds after which another try makes sense.")]
-        }
-        _ => vec![],
-    }
+/// [`document_json`], generated once.
+pub(super) fn served() -> web::Data<ServedDocument> {
+    static SERVED: LazyLock<ServedDocument> = LazyLock::new(|| ServedDocument(document_json().into()));
+    web::Data::new(SERVED.clone())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/token-broker.json");
@@ -189,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_the_committed_document_is_current() {
+    fn the_committed_document_is_current() {
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(COMMITTED, document_json()).unwrap();
         }
@@ -200,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_the_document_has_every_operation_of_the_contract() {
+    fn the_document_has_every_operation_of_the_contract() {
         let mut names: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
         names.sort();
         assert_eq!(
@@ -302,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn ad_10_every_parameter_and_every_body_of_the_committed_document_has_an_example_that_conforms() {
+    fn every_parameter_and_every_body_of_the_committed_document_has_an_example_that_conforms() {
         let document: Value = serde_json::from_str(&std::fs::read_to_string(COMMITTED).unwrap()).unwrap();
         let mut bodies = 0;
         for (name, operation) in operations_of(&document) {

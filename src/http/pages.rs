@@ -1,7 +1,7 @@
 //! The broker's own pages: errors in plain words, the choice of a provider, the front page.
 //!
-//! Everything is escaped by the template. No page has an inline script; its one style sheet stands in the page
-//! and is named by its hash in the Content-Security-Policy.
+//! The template escapes everything. No page has an inline script; the inline style sheet is allowed by its hash in
+//! the Content-Security-Policy.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::extract::parameters::{self, parameter};
+use super::extract::parameters::{Parameters, parameters};
 use crate::error::ErrorCode;
 use crate::flow::login::ProviderChoice;
 use crate::state::Broker;
@@ -143,11 +143,16 @@ pub fn front() -> Markup {
     )
 }
 
-/// Where "Start again" leads: to the application that the query names, or to the only one there is. The address
-/// is the registered one, never one of the request.
+parameters! {
+    /// The client that a query names.
+    struct ClientParameter { client_id }
+}
+
+/// The target of "Start again": the application that the query names, or the only one. The address is the
+/// registered one, never one from the request.
 pub fn start_again(broker: &Broker, query: &str) -> Option<String> {
-    let [id] = parameters::read(query.as_bytes(), [parameter!("client_id")]).unwrap_or_default();
-    let named = id.and_then(|id| broker.clients.find(&id));
+    let ClientParameter { client_id } = ClientParameter::read(query.as_bytes()).unwrap_or_default();
+    let named = client_id.and_then(|id| broker.clients.find(&id));
     let client = named.or_else(|| broker.clients.only())?;
     Some(format!("{}/", client.redirect_uris.first()?.origin()))
 }

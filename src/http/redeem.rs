@@ -5,28 +5,30 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::errors::errors;
 use super::extract::body::{self, MediaType};
-use super::extract::parameters::{self, parameter};
-use super::openapi::errors;
+use super::extract::parameters::{self, Parameters, parameters};
 use crate::domain::caller::Caller;
 use crate::error::{Error, Result};
 use crate::flow::IssuedToken;
 use crate::flow::redeem::{self as flow, RedeemRequest};
 use crate::state::Broker;
 
-/// What the SPA sends to redeem its key.
-#[derive(Deserialize, ToSchema)]
-pub struct RedeemBody {
-    /// The key from the redirect.
-    #[schema(required, example = "tbo_…")]
-    one_time_key: Option<String>,
-    /// The secret behind the login's `code_challenge` (RFC 7636 section 4.1). Required unless the client is a
-    /// `legacy` one.
-    #[schema(example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
-    code_verifier: Option<String>,
-    /// The client; checked where given.
-    #[schema(example = "web")]
-    client_id: Option<String>,
+parameters! {
+    /// What the SPA sends to redeem its key.
+    #[derive(Deserialize, ToSchema)]
+    pub struct RedeemBody {
+        /// The key from the redirect.
+        #[schema(required, example = "tbo_…")]
+        one_time_key,
+        /// The secret behind the login's `code_challenge` (RFC 7636 section 4.1). Required unless the client is a
+        /// `legacy` one.
+        #[schema(example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
+        code_verifier,
+        /// The client; checked where given.
+        #[schema(example = "web")]
+        client_id,
+    }
 }
 
 /// A bearer token (RFC 6749 section 5.1).
@@ -46,7 +48,7 @@ pub struct TokenAnswer<'a> {
     expires_at: DateTime<Utc>,
     /// Its scopes, space-separated.
     #[schema(example = "profile")]
-    scope: &'a str,
+    scope: String,
 }
 
 impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
@@ -56,7 +58,7 @@ impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
             token_type: "Bearer",
             expires_in: issued.expires_in,
             expires_at: issued.expires_at,
-            scope: &issued.scope,
+            scope: issued.scopes.to_string(),
         }
     }
 }
@@ -71,7 +73,6 @@ pub struct LegacyTokenAnswer<'a> {
 
 errors!(
     RedeemErrors,
-    OAuth,
     [
         InvalidRequest,
         InvalidGrant,
@@ -119,18 +120,19 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<RedeemRequ
     let bytes = body::read(payload).await?;
     let body = match media_type {
         MediaType::Json => body::json(&bytes)?,
-        MediaType::Form => {
-            let known = [parameter!("one_time_key"), parameter!("code_verifier"), parameter!("client_id")];
-            let [one_time_key, code_verifier, client_id] = parameters::read(&bytes, known)?;
-            RedeemBody { one_time_key, code_verifier, client_id }
-        }
+        MediaType::Form => RedeemBody::read(&bytes)?,
     };
     let missing = || Error::invalid_request("The parameter 'one_time_key' is missing.");
     let one_time_key = body.one_time_key.filter(|key| !key.is_empty()).ok_or_else(missing)?;
     Ok(RedeemRequest { one_time_key, code_verifier: body.code_verifier, client_id: body.client_id })
 }
 
-errors!(LegacyErrors, OAuth, [InvalidRequest, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]);
+errors!(LegacyErrors, [InvalidRequest, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]);
+
+parameters! {
+    /// The query of a redemption for a legacy client.
+    struct LegacyParameters { one_time_key }
+}
 
 /// Redeem a one-time key of a legacy client
 ///
@@ -150,8 +152,7 @@ pub async fn get_token_legacy(
     caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    let known = [parameter!("one_time_key")];
-    let [one_time_key] = parameters::read(request.query_string().as_bytes(), known)?;
+    let LegacyParameters { one_time_key } = LegacyParameters::read(request.query_string().as_bytes())?;
     let issued = match one_time_key {
         Some(key) => flow::redeem_legacy(&broker, &caller, &key).await?,
         None => None,

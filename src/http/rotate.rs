@@ -2,8 +2,8 @@
 
 use actix_web::{HttpResponse, post, web};
 
+use super::errors::errors;
 use super::extract::bearer::Bearer;
-use super::openapi::errors;
 use super::redeem::TokenAnswer;
 use crate::domain::caller::Caller;
 use crate::error::Result;
@@ -12,8 +12,15 @@ use crate::state::Broker;
 
 errors!(
     RotateErrors,
-    Problem,
-    [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]
+    [
+        InvalidRequest,
+        InvalidToken,
+        MissingToken,
+        InsufficientScope,
+        OriginNotAllowed,
+        RateLimited,
+        TemporarilyUnavailable,
+    ]
 );
 
 /// Renew the token

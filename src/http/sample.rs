@@ -1,13 +1,13 @@
-//! The sample app: a few files that stand in the program, compressed when it was built.
+//! The sample app: a few files embedded in the program, compressed at build time.
 //!
-//! They hold nothing secret and change with the program only, so browsers may keep them and ask whether they are
-//! still the same. In development they can come from the folder instead, to see an edit with the next reload.
+//! They hold no secrets and change only with the program, so browsers may cache and revalidate them. In development
+//! they can be read from the folder instead, so that an edit is visible after a reload.
 
 use std::path::PathBuf;
 
 use actix_web::http::header::{
     AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ETAG, Encoding, EntityTag, Header, HeaderValue,
-    IfNoneMatch, VARY,
+    IfNoneMatch, LOCATION, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, route, web};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,12 +15,12 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::{HttpSettings, front, pages};
+use super::pages;
 use crate::domain::ids::ClientId;
 use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
 
-/// A file as `build.rs` found it.
+/// A file as `build.rs` embedded it.
 struct Embedded {
     name: &'static str,
     plain: &'static [u8],
@@ -29,7 +29,7 @@ struct Embedded {
 
 const FILES: &[Embedded] = include!(concat!(env!("OUT_DIR"), "/sample.rs"));
 
-/// The file that differs from one installation to the next: the broker writes it.
+/// The file that depends on the installation; the broker generates it.
 const CONFIG: &str = "config.js";
 
 /// Everything from this origin, and nothing written into the page.
@@ -72,7 +72,7 @@ impl Sample {
         if name == CONFIG {
             return Ok(answer(request, name, self.config.clone().into(), None));
         }
-        // A name that is not in the list is never looked for in the folder.
+        // Only listed names are looked up in the folder.
         let embedded = FILES.iter().find(|file| file.name == name).ok_or(ErrorCode::NotFound)?;
         let Some(folder) = &self.folder else {
             let [plain, gzip] = [embedded.plain, embedded.gzip].map(web::Bytes::from_static);
@@ -86,7 +86,7 @@ impl Sample {
     }
 }
 
-/// The file in a form that the browser takes, or 304 where it has that one already.
+/// The file in an encoding that the browser accepts, or 304 if it has that version already.
 fn answer(request: &HttpRequest, name: &str, plain: web::Bytes, gzip: Option<web::Bytes>) -> HttpResponse {
     let hash = BASE64_URL_SAFE_NO_PAD.encode(&digest(&SHA256, &plain).as_ref()[..15]);
     let gzip = gzip.filter(|_| takes_gzip(request));
@@ -106,7 +106,8 @@ fn answer(request: &HttpRequest, name: &str, plain: web::Bytes, gzip: Option<web
     }
 }
 
-fn takes_gzip(request: &HttpRequest) -> bool {
+/// Whether the client prefers gzip to the plain form.
+pub(super) fn takes_gzip(request: &HttpRequest) -> bool {
     let forms = [Encoding::gzip(), Encoding::identity()];
     AcceptEncoding::parse(request)
         .is_ok_and(|accepted| accepted.negotiate(forms.iter()) == Some(Encoding::gzip()))
@@ -130,11 +131,11 @@ fn media_type(name: &str) -> &'static str {
     }
 }
 
-/// Leads to the page, which is at `/`.
+/// Redirects to the page, which is at `/`.
 #[utoipa::path(method(get, head), path = "/sample")]
 #[route("/sample", method = "GET", method = "HEAD")]
 pub async fn sample_folder(broker: web::Data<Broker>) -> HttpResponse {
-    front::to_public_address(&broker)
+    to_public_address(&broker)
 }
 
 /// A file of the sample app.
@@ -143,9 +144,9 @@ pub async fn sample_folder(broker: web::Data<Broker>) -> HttpResponse {
 pub async fn sample_file(
     request: HttpRequest,
     name: web::Path<String>,
-    settings: web::Data<HttpSettings>,
+    sample: web::Data<Sample>,
 ) -> Result<HttpResponse> {
-    offered(&settings)?.file(&request, &name).await
+    sample.file(&request, &name).await
 }
 
 /// A file in a folder of the sample app.
@@ -154,14 +155,15 @@ pub async fn sample_file(
 pub async fn sample_file_in_folder(
     request: HttpRequest,
     name: web::Path<(String, String)>,
-    settings: web::Data<HttpSettings>,
+    sample: web::Data<Sample>,
 ) -> Result<HttpResponse> {
     let (folder, file) = name.into_inner();
-    offered(&settings)?.file(&request, &format!("{folder}/{file}")).await
+    sample.file(&request, &format!("{folder}/{file}")).await
 }
 
-fn offered(settings: &HttpSettings) -> Result<&Sample> {
-    settings.sample.as_ref().ok_or_else(|| ErrorCode::NotFound.into())
+/// Redirects the browser to the public address; nothing of the request is carried over.
+pub(super) fn to_public_address(broker: &Broker) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, broker.public_url.as_str())).finish()
 }
 
 #[cfg(test)]

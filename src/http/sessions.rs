@@ -1,4 +1,4 @@
-//! `/api/sessions`: where the person is signed in, and ending it there.
+//! `/api/sessions`: where the person is signed in, and signing out there.
 
 use actix_web::{HttpResponse, delete, get, web};
 use chrono::{DateTime, Utc};
@@ -6,13 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::extract::bearer::SignedIn;
-use super::openapi::errors;
+use super::errors::errors;
+use super::extract::access::{NoScope, Profile, SessionToken};
 use crate::domain::caller::Caller;
 use crate::domain::device::DeviceKind;
 use crate::error::Result;
 use crate::flow;
-use crate::flow::authenticate::require_scope;
 use crate::flow::sessions::ListedSession;
 use crate::state::Broker;
 
@@ -26,18 +25,18 @@ pub struct Sessions {
 /// One browser in which the person is signed in.
 #[derive(Debug, Serialize, ToSchema)]
 struct OneSession {
-    /// Its id; opens nothing.
+    /// Its id; authenticates nothing.
     #[schema(example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")]
     id: Uuid,
-    /// Whether it is the session of the token that asks.
+    /// Whether it is the session of the presented token.
     #[schema(example = true)]
     current: bool,
-    /// The browser and its machine, as far as it says.
+    /// The browser and its machine, as far as known.
     device: SessionDevice,
     /// When the login was.
     #[schema(example = "2026-11-22T10:15:00Z")]
     created_at: DateTime<Utc>,
-    /// When its token was last used, to within five minutes; null where it never was.
+    /// When its token was last used, accurate to five minutes; null before the first use.
     #[schema(required, example = "2026-11-22T11:40:00Z")]
     last_used_at: Option<DateTime<Utc>>,
     /// When it ends, at the latest.
@@ -93,24 +92,23 @@ impl From<ListedSession> for OneSession {
             last_used_at: listed.last_used_at,
             expires_at: listed.session.expires_at,
             provider: listed.provider.into(),
-            address_prefix: listed.address_prefix,
+            address_prefix: listed.address_prefix.to_string(),
         }
     }
 }
 
 errors!(
     ListErrors,
-    Problem,
     [InvalidRequest, InvalidToken, MissingToken, InsufficientScope, RateLimited, TemporarilyUnavailable]
 );
 
 errors!(
     EndErrors,
-    Problem,
     [
         InvalidRequest,
         InvalidToken,
         MissingToken,
+        InsufficientScope,
         OriginNotAllowed,
         NotFound,
         RateLimited,
@@ -120,8 +118,15 @@ errors!(
 
 errors!(
     EndOthersErrors,
-    Problem,
-    [InvalidRequest, InvalidToken, MissingToken, OriginNotAllowed, RateLimited, TemporarilyUnavailable]
+    [
+        InvalidRequest,
+        InvalidToken,
+        MissingToken,
+        InsufficientScope,
+        OriginNotAllowed,
+        RateLimited,
+        TemporarilyUnavailable
+    ]
 );
 
 /// Where the person is signed in
@@ -135,16 +140,16 @@ errors!(
 #[get("/sessions")]
 pub async fn sessions(
     broker: web::Data<Broker>,
-    SignedIn(signed_in): SignedIn,
+    SessionToken { signed_in, .. }: SessionToken<Profile>,
 ) -> Result<web::Json<Sessions>> {
-    require_scope(&signed_in, "profile")?;
     let listed = flow::sessions::list(&broker, &signed_in).await?;
     Ok(web::Json(Sessions { sessions: listed.into_iter().map(OneSession::from).collect() }))
 }
 
 /// End one session
 ///
-/// At once: no token of it works any more. It may be the current one. A session of somebody else is not found.
+/// Immediately: none of its tokens works any more. It may be the current session. Another person's session is not
+/// found.
 #[utoipa::path(
     tag = "Sessions",
     security(("bearer" = [])),
@@ -155,7 +160,7 @@ pub async fn sessions(
 pub async fn end_session(
     broker: web::Data<Broker>,
     caller: Caller,
-    SignedIn(signed_in): SignedIn,
+    SessionToken { signed_in, .. }: SessionToken<NoScope>,
     id: web::Path<String>,
 ) -> Result<HttpResponse> {
     flow::sessions::end(&broker, &caller, &signed_in, &id).await?;
@@ -164,7 +169,7 @@ pub async fn end_session(
 
 /// End all other sessions
 ///
-/// At once; the session of the token that asks goes on. To end that one too: `POST /api/logout` with
+/// Immediately; the session of the presented token stays. To end that one as well, use `POST /api/logout` with
 /// `{"everywhere": true}`.
 #[utoipa::path(
     tag = "Sessions",
@@ -175,7 +180,7 @@ pub async fn end_session(
 pub async fn end_other_sessions(
     broker: web::Data<Broker>,
     caller: Caller,
-    SignedIn(signed_in): SignedIn,
+    SessionToken { signed_in, .. }: SessionToken<NoScope>,
 ) -> Result<HttpResponse> {
     flow::sessions::end_others(&broker, &caller, &signed_in).await?;
     Ok(HttpResponse::NoContent().finish())

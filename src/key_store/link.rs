@@ -1,10 +1,11 @@
-//! The connection to the Redis servers: made when first needed, shared by all operations, replaced once lost.
+//! The connection to the Redis servers: opened on first use, shared by all operations, replaced when it is lost.
 //!
-//! The same for a single server, behind sentinels and for a cluster. Nothing is repeated that may have been
-//! carried out: a repeated `take` would give the first taker the answer for a replay.
+//! It works in the same way for a single server, for sentinels and for a cluster. A command that the server may have
+//! executed is never retried: a second `take` would return the answer for a replay to the first caller.
 //!
-//! A caller waits for a second; to connect can take longer, past a silent sentinel or over a slow network. So an
-//! attempt is a task with a time limit of its own: callers come and go, and its outcome serves all of them.
+//! A caller waits for about a second, but connecting can take longer, for example if a sentinel does not answer or the
+//! network is slow. So each attempt to connect is a task with its own time limit. It continues when a caller gives up,
+//! and all callers share its result.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,15 +27,16 @@ use super::address::{RedisAddress, Sentinels, Topology};
 use super::{KeyStoreError, KeyStoreSettingsError};
 use crate::domain::clock::monotonic;
 
-/// How long to wait before a command is repeated that the server has declined to carry out.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The delay before a retry of a command that the server declined to execute.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// How long an attempt to connect may take. Three silent sentinels cost two seconds, a silent primary as much again.
-const ATTEMPT: Duration = Duration::from_secs(5);
+/// The time limit of an attempt to connect. Three unresponsive sentinels cost two seconds, an unresponsive primary
+/// another two.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that mends itself.
+/// A connection that reconnects when it is lost.
 pub(super) struct Link {
-    /// Locked by the attempt under way.
+    /// Locked by the attempt in progress.
     servers: Arc<tokio::sync::Mutex<Servers>>,
     newest: Mutex<Attempt>,
     timeout: Duration,
@@ -42,7 +44,7 @@ pub(super) struct Link {
     passwords: Vec<SecretString>,
 }
 
-/// An attempt to connect: nothing while it is under way, then what came of it.
+/// An attempt to connect: `None` while it is in progress, then its result.
 type Attempt = watch::Receiver<Option<RedisResult<LiveConnection>>>;
 
 enum Servers {
@@ -64,91 +66,91 @@ enum Connection {
 }
 
 impl Link {
-    /// A link to these servers; connects when it is first used.
+    /// A link to these servers. It connects on first use.
     pub fn new(address: RedisAddress, timeout: Duration) -> Result<Self, KeyStoreSettingsError> {
         let passwords = address.passwords();
         let description = address.description.clone();
-        // What can fail without any connection are the certificates; the rest was checked with the URL.
+        // Only invalid certificates can cause an error here: the URL has already been checked.
         let servers = Servers::new(address, timeout).map_err(|_| KeyStoreSettingsError::Certificates)?;
         let servers = Arc::new(tokio::sync::Mutex::new(servers));
-        // As good as an attempt that was broken off.
+        // A channel without a sender counts as an attempt that was aborted, so the first command starts a new one.
         let newest = Mutex::new(watch::channel(None).1);
         Ok(Self { servers, newest, timeout, description, passwords })
     }
 
-    /// Which servers, without credentials.
+    /// A description of the servers without credentials.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// Sends a command and waits for its answer, at most the link's timeout, connecting included.
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
+    /// Sends a command and returns its answer. Waits at most for the timeout of the link, which includes connecting.
+    pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
         let deadline = Instant::from_std(monotonic()) + self.timeout;
         loop {
             let connection = match timeout_at(deadline, self.connection()).await {
                 Ok(connection) => connection.map_err(|error| self.failure(&error))?,
-                Err(_) => return Err(self.overdue("connecting took")),
+                Err(_) => return Err(self.timed_out("connecting took")),
             };
             let Ok(answer) = timeout_at(deadline, connection.send(command)).await else {
-                // The other end may be gone without a word: do not wait for it again.
-                connection.lose();
-                return Err(self.overdue("the answer took"));
+                // The server may have disappeared without closing the connection: do not wait for it again.
+                connection.mark_lost();
+                return Err(self.timed_out("the answer took"));
             };
             let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            connection.lose_after(&error);
-            if !is_declined(&error) || Instant::from_std(monotonic()) + PAUSE >= deadline {
+            connection.mark_lost_after(&error);
+            if !is_declined(&error) || Instant::from_std(monotonic()) + RETRY_DELAY >= deadline {
                 return Err(self.failure(&error));
             }
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
-    /// The live connection, or what comes of the attempt to make one. A caller that gives up does not stop it.
+    /// The live connection, or the result of the attempt to open one. The attempt continues when the caller gives up.
     async fn connection(&self) -> RedisResult<LiveConnection> {
         let mut attempt = self.attempt();
         let outcome = attempt.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        outcome.unwrap_or_else(|| Err((ErrorKind::Io, "the attempt to connect was broken off").into()))
+        outcome.unwrap_or_else(|| Err((ErrorKind::Io, "the attempt to connect was aborted").into()))
     }
 
-    /// The newest attempt while it is under way or its connection lives, otherwise a new one.
+    /// The newest attempt if it is in progress or its connection is live, otherwise a new one.
     fn attempt(&self) -> Attempt {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let serves = match &*newest.borrow() {
-            // Its task can have ended with the thread that it ran on.
+        let is_usable = match &*newest.borrow() {
+            // In progress, unless its task was dropped together with the thread that it ran on.
             None => newest.has_changed().is_ok(),
             Some(Ok(connection)) => !connection.is_lost(),
             Some(Err(_)) => false,
         };
-        if !serves {
-            *newest = self.begin_attempt();
+        if !is_usable {
+            *newest = self.start_attempt();
         }
         newest.clone()
     }
 
-    fn begin_attempt(&self) -> Attempt {
-        let (tell, attempt) = watch::channel(None);
+    fn start_attempt(&self) -> Attempt {
+        let (sender, attempt) = watch::channel(None);
         let (servers, description) = (Arc::clone(&self.servers), self.description.clone());
         tokio::spawn(async move {
             let connect = async { servers.lock().await.connect().await };
-            let outcome = timeout(ATTEMPT, connect)
+            let outcome = timeout(CONNECT_TIMEOUT, connect)
                 .await
                 .unwrap_or_else(|_| Err((ErrorKind::Io, "the servers do not answer").into()));
             if outcome.is_ok() {
-                tracing::info!(key_store = description, "connected");
+                tracing::info!(key_store = description, "connected to the key store");
             }
-            tell.send_replace(Some(outcome));
+            sender.send_replace(Some(outcome));
         });
         attempt
     }
 
-    fn overdue(&self, what: &str) -> KeyStoreError {
+    fn timed_out(&self, what: &str) -> KeyStoreError {
         unavailable(format!("{what} more than {:?}", self.timeout))
     }
 
-    /// The failure with the server's words for it, in which an old server may repeat what it was sent.
+    /// The error with the text of the server. Passwords are replaced, because old servers repeat the command in errors.
     fn failure(&self, error: &RedisError) -> KeyStoreError {
         let text = error.to_string();
         if text.contains("command not allowed when used memory") {
@@ -163,7 +165,7 @@ fn unavailable(cause: String) -> KeyStoreError {
     KeyStoreError::Unavailable(cause.into())
 }
 
-/// Whether the server says that it has not carried the command out, and that another try can end differently.
+/// Whether the server says that it has not executed the command and that a retry can succeed.
 fn is_declined(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
     matches!(
@@ -184,16 +186,16 @@ impl LiveConnection {
         self.lost.load(Ordering::Relaxed)
     }
 
-    fn lose(&self) {
+    fn mark_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    /// Gives the connection up after an error, unless it was only an answer: a cluster's client learns from a
-    /// declined command where the key is, and a full server stays full.
-    fn lose_after(&self, error: &RedisError) {
+    /// Marks the connection as lost after an error, unless the connection itself works: the client of a cluster learns
+    /// from a declined command where the key is, and errors such as "out of memory" are ordinary answers.
+    fn mark_lost_after(&self, error: &RedisError) {
         let learns = matches!(self.connection, Connection::Cluster(_)) && is_declined(error);
         if !learns && error.kind() != ErrorKind::Extension {
-            self.lose();
+            self.mark_lost();
         }
     }
 }
@@ -214,7 +216,8 @@ impl Servers {
                 Ok(Self::Sentinels(Box::new(sentinel_client(sentinels, &servers, certificates)?)))
             }
             Topology::Cluster => {
-                // Finding the cluster waits for silent nodes twice: when asking for its map and when joining it.
+                // Connecting to a cluster can wait for unresponsive nodes twice: for the cluster map and for the
+                // connections to its nodes.
                 let mut builder = ClusterClient::builder(servers)
                     .retries(0)
                     .connection_timeout(timeout / 3)
@@ -230,10 +233,10 @@ impl Servers {
     async fn connect(&mut self) -> RedisResult<LiveConnection> {
         let lost = Arc::new(AtomicBool::new(false));
         let config = AsyncConnectionConfig::new()
-            // The limits are those of the attempt and of the callers.
+            // The time limits are those of the attempt and of the callers.
             .set_connection_timeout(None)
             .set_response_timeout(None)
-            .set_push_sender(tells_loss(Arc::clone(&lost)));
+            .set_push_sender(mark_lost_on_disconnect(Arc::clone(&lost)));
         let connection = match self {
             Self::Single(client) => {
                 Connection::Node(client.get_multiplexed_async_connection_with_config(&config).await?)
@@ -280,8 +283,10 @@ fn sentinel_client(
     builder.build()
 }
 
-/// Notes the end of an idle connection, so that no command is sent into it.
-fn tells_loss(lost: Arc<AtomicBool>) -> impl Fn(PushInfo) -> Result<(), std::convert::Infallible> {
+/// Marks a connection as lost when the server closes it, so that no command is sent over it.
+fn mark_lost_on_disconnect(
+    lost: Arc<AtomicBool>,
+) -> impl Fn(PushInfo) -> Result<(), std::convert::Infallible> {
     move |push| {
         if push.kind == PushKind::Disconnection {
             lost.store(true, Ordering::Relaxed);

@@ -1,8 +1,7 @@
-//! The key store of a single process: bounded maps, one lock per operation.
+//! The key store of a single process: two bounded maps behind one lock.
 //!
-//! Expiry is decided by the clock that is passed in, at each operation; nothing runs in the background.
+//! Each operation first removes expired values, by the clock that is passed in. There is no background task.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +9,10 @@ use chrono::TimeDelta;
 
 use super::{KeyStoreError, NewEntry, Taken};
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::expiring::{ExpiringMap, Full};
 
-/// Entries and marks in memory, each kind with its own bound, so that neither pushes the other out.
+/// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
+/// other.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -19,8 +20,8 @@ pub(super) struct MemoryStore {
 }
 
 struct Maps {
-    entries: Expiring<Entry>,
-    used: Expiring<()>,
+    entries: ExpiringMap<Entry>,
+    used: ExpiringMap<()>,
 }
 
 enum Entry {
@@ -29,9 +30,9 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and as many live marks.
+    /// A store for at most `capacity` live entries and, separately, `capacity` live marks.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let maps = Maps { entries: Expiring::new(capacity), used: Expiring::new(capacity) };
+        let maps = Maps { entries: ExpiringMap::new(capacity), used: ExpiringMap::new(capacity) };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
@@ -39,7 +40,8 @@ impl MemoryStore {
         let now = self.clock.now();
         let mut maps = self.lock();
         maps.entries.remove(name);
-        maps.entries.insert(name, Entry::Waiting(entry), now, ttl).map(|_| ())
+        maps.entries.insert(name, Entry::Waiting(entry), now, expiry(now, ttl))?;
+        Ok(())
     }
 
     pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
@@ -60,7 +62,8 @@ impl MemoryStore {
     }
 
     pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.lock().used.insert(name, (), self.clock.now(), ttl)
+        let now = self.clock.now();
+        Ok(self.lock().used.insert(name, (), now, expiry(now, ttl))?)
     }
 
     pub fn is_used(&self, name: &str) -> bool {
@@ -71,59 +74,21 @@ impl MemoryStore {
         format!("memory (at most {} keys)", self.capacity)
     }
 
-    // A panic between two steps could at worst leave an expiry without its entry, which `purge` bears.
+    // A panic in the middle of an operation can at worst leave an expiry without its value, which `purge` tolerates.
     fn lock(&self) -> MutexGuard<'_, Maps> {
         self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A bounded map the values of which expire: beside the map, the names in the order of their expiry.
-struct Expiring<V> {
-    values: HashMap<Arc<str>, (Timestamp, V)>,
-    expiries: BTreeSet<(Timestamp, Arc<str>)>,
-    capacity: usize,
+/// When an entry expires that lives for `ttl` from `now` on.
+fn expiry(now: Timestamp, ttl: Duration) -> Timestamp {
+    let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX);
+    now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC)
 }
 
-impl<V> Expiring<V> {
-    fn new(capacity: usize) -> Self {
-        Self { values: HashMap::new(), expiries: BTreeSet::new(), capacity }
-    }
-
-    /// Adds a value and says `true`, unless the name is there already: then nothing changes.
-    fn insert(&mut self, name: &str, value: V, now: Timestamp, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.purge(now);
-        if self.values.contains_key(name) {
-            return Ok(false);
-        }
-        if self.values.len() >= self.capacity {
-            return Err(KeyStoreError::Full);
-        }
-        let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::MAX);
-        let expires_at = now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC);
-        let name: Arc<str> = name.into();
-        self.expiries.insert((expires_at, Arc::clone(&name)));
-        self.values.insert(name, (expires_at, value));
-        Ok(true)
-    }
-
-    fn get_mut(&mut self, name: &str, now: Timestamp) -> Option<&mut V> {
-        self.purge(now);
-        self.values.get_mut(name).map(|(_, value)| value)
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some((name, (expires_at, _))) = self.values.remove_entry(name) {
-            self.expiries.remove(&(expires_at, name));
-        }
-    }
-
-    /// Removes what has expired; each value is looked at once in its life.
-    fn purge(&mut self, now: Timestamp) {
-        while self.expiries.first().is_some_and(|(expires_at, _)| *expires_at <= now) {
-            if let Some((_, name)) = self.expiries.pop_first() {
-                self.values.remove(&name);
-            }
-        }
+impl From<Full> for KeyStoreError {
+    fn from(_: Full) -> Self {
+        Self::Full
     }
 }
 
@@ -144,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn ok_03_an_entry_lives_119_seconds_and_not_121() {
+    fn an_entry_is_valid_for_119_seconds_and_not_for_121() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         store.put("b", entry(), TTL).unwrap();
@@ -155,20 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn ok_09_the_tombstone_ends_with_the_key_not_later() {
+    fn the_receipt_expires_together_with_the_key() {
         let (store, clock) = store(10);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(100));
         store.take("a", b"first");
         clock.advance(TimeDelta::seconds(19));
-        let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"first".to_vec() };
-        assert_eq!(store.take("a", b"second"), again);
+        let replay = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"first".to_vec() };
+        assert_eq!(store.take("a", b"second"), replay);
         clock.advance(TimeDelta::seconds(1));
         assert_eq!(store.take("a", b"third"), Taken::Nothing);
     }
 
     #[test]
-    fn ds_07_a_full_store_refuses_and_takes_again_once_entries_have_expired() {
+    fn a_full_store_refuses_new_entries_until_old_ones_have_expired() {
         let (store, clock) = store(2);
         store.put("a", entry(), TTL).unwrap();
         clock.advance(TimeDelta::seconds(60));
@@ -181,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_11_marks_take_no_room_from_keys() {
+    fn marks_and_entries_have_separate_capacities() {
         let (store, _) = store(1);
         assert!(store.mark_used("a", TTL).unwrap());
         assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
@@ -196,12 +161,12 @@ mod tests {
         clock.advance(TimeDelta::seconds(60));
         assert!(!store.mark_used("a", TTL).unwrap() && store.is_used("a"));
         clock.advance(TimeDelta::seconds(60));
-        assert!(!store.is_used("a"), "and looking marks nothing");
+        assert!(!store.is_used("a"), "is_used does not mark the name");
         assert!(store.mark_used("a", TTL).unwrap());
     }
 
     #[test]
-    fn expired_values_leave_nothing_behind() {
+    fn expired_values_are_removed_from_both_maps() {
         let (store, clock) = store(1_000);
         for i in 0..1_000 {
             store.put(&i.to_string(), entry(), TTL).unwrap();
@@ -210,6 +175,6 @@ mod tests {
         clock.advance(TimeDelta::seconds(240));
         assert_eq!(store.take("0", b""), Taken::Nothing);
         let maps = store.lock();
-        assert_eq!((maps.entries.values.len(), maps.entries.expiries.len()), (0, 0));
+        assert_eq!(maps.entries.len(), 0);
     }
 }

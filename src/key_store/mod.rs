@@ -1,7 +1,8 @@
-//! Where one-time keys wait to be redeemed: in process memory for one machine, Redis for many.
+//! The store of one-time keys that wait to be redeemed: process memory for a single instance, Redis for several.
 //!
-//! A few raw operations; what the bytes mean is decided above. Taking is one atomic step in every store:
-//! of any number of parallel takers one gets the grant, and the rest of the entry's life recognises the others.
+//! The store offers a few operations on opaque bytes; the callers decide what the bytes mean. Taking an entry is atomic
+//! in every store: of any number of concurrent callers, exactly one gets the grant. All others, until the entry
+//! expires, get the receipt and the redemption of the first one, so that a replay can be recognised.
 
 mod address;
 mod link;
@@ -13,55 +14,53 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
-use self::address::Address;
+use self::address::{Address, RedisAddress};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
-pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError};
+pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
 use crate::domain::clock::Clock;
 use crate::domain::one_time_key::EntryName;
 
-/// A new entry, both parts sealed by the caller.
+/// A new entry. The caller has sealed both parts.
 #[derive(Debug)]
 pub struct NewEntry {
-    /// What the first taker gets.
+    /// Returned to the first caller that takes the entry.
     pub grant: Vec<u8>,
-    /// What every later one gets.
+    /// Returned to every later caller.
     pub receipt: Vec<u8>,
 }
 
-/// What taking an entry gave.
+/// The result of taking an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The caller is the first: the grant is gone from the store now.
+    /// The caller is the first. The store has deleted the grant.
     First {
         /// The sealed grant.
         grant: Vec<u8>,
     },
-    /// Somebody was first: what they left.
+    /// The entry was taken before.
     Again {
         /// The sealed receipt.
         receipt: Vec<u8>,
-        /// The sealed redemption of the first taker.
+        /// The sealed redemption that the first caller left.
         redemption: Vec<u8>,
     },
-    /// There is no such entry, or no more.
+    /// The entry does not exist or has expired.
     Nothing,
 }
 
-/// The store cannot answer. Says nothing about the entry.
+/// The store cannot answer. The error says nothing about the entry.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreError {
-    /// It cannot be reached, or not in time.
-    #[error("the key store does not answer")]
+    /// It is unavailable or did not answer in time.
+    #[error("the key store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It is full: every entry is live.
+    /// It is full, and no entry has expired.
     #[error("the key store is full")]
     Full,
 }
 
-/// Where one-time keys wait. Clones share one store.
+/// The store of one-time keys. Clones share one store.
 #[derive(Clone)]
 pub struct KeyStore(Backend);
 
@@ -72,7 +71,7 @@ enum Backend {
 }
 
 impl KeyStore {
-    /// The store that the settings name. Connects to nothing yet: a broker can start before its Redis.
+    /// The store that the settings name. It connects on first use, so that a broker can start before its Redis.
     pub fn new(settings: &KeyStoreSettings, clock: Arc<dyn Clock>) -> Result<Self, KeyStoreSettingsError> {
         if settings.command_timeout.is_zero() {
             return Err(KeyStoreSettingsError::Zero("command_timeout"));
@@ -80,18 +79,22 @@ impl KeyStore {
         if settings.capacity == 0 {
             return Err(KeyStoreSettingsError::Zero("capacity"));
         }
-        match Address::parse(settings.url.expose_secret())? {
+        match settings.url.address() {
             Address::Memory => {
                 Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
             }
             Address::Redis(address) => {
-                let store = RedisStore::new(*address, settings.key_prefix.clone(), settings.command_timeout)?;
+                let store = RedisStore::new(
+                    RedisAddress::clone(address),
+                    settings.key_prefix.clone(),
+                    settings.command_timeout,
+                )?;
                 Ok(Self(Backend::Redis(Arc::new(store))))
             }
         }
     }
 
-    /// Stores an entry for `ttl`.
+    /// Stores an entry that expires after `ttl`. Replaces an entry of the same name.
     pub async fn put(&self, name: &EntryName, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
         match &self.0 {
             Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
@@ -99,9 +102,9 @@ impl KeyStore {
         }
     }
 
-    /// Takes an entry: the first caller gets the grant and leaves `redemption` for the others, in one step.
+    /// Takes an entry. In one atomic step, the first caller gets the grant and stores `redemption` for later callers.
     ///
-    /// After an error the entry may have been taken; the call is never repeated here.
+    /// After an error, the entry may or may not have been taken. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
         match &self.0 {
             Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
@@ -109,9 +112,9 @@ impl KeyStore {
         }
     }
 
-    /// Marks a name as used for `ttl`: says `true` to the first caller within that time and `false` to every other.
+    /// Marks a name as used for `ttl`. Returns `true` to the first caller within that time and `false` to all others.
     ///
-    /// After an error the name may have been marked.
+    /// After an error, the name may or may not have been marked.
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         match &self.0 {
             Backend::Memory(store) => store.mark_used(name, ttl),
@@ -119,7 +122,7 @@ impl KeyStore {
         }
     }
 
-    /// Whether a name is marked as used. Changes nothing, whenever it is answered.
+    /// Whether a name is marked as used. Does not change the mark.
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
         match &self.0 {
             Backend::Memory(store) => Ok(store.is_used(name)),
@@ -127,7 +130,7 @@ impl KeyStore {
         }
     }
 
-    /// Whether the store answers.
+    /// Checks that the store answers.
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
         match &self.0 {
             Backend::Memory(_) => Ok(()),
@@ -135,7 +138,7 @@ impl KeyStore {
         }
     }
 
-    /// Which store this is, without secrets: for logs and health reports.
+    /// A description of the store without secrets, for logs and health reports.
     pub fn describe(&self) -> String {
         match &self.0 {
             Backend::Memory(store) => store.describe(),

@@ -1,10 +1,11 @@
-//! The key store that many brokers share: Redis 6.2 or later, or Valkey.
+//! The key store that several brokers share: Redis 6.2 or later, or Valkey.
 //!
-//! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`; the mark of a used name is one string.
-//! Every operation is one command on one key, so that it is atomic and works in a cluster. The Redis user needs
-//! `+eval +hset +hmget +hdel +pexpire +set +exists +ping` on the key prefix and nothing more.
+//! An entry is one hash with the fields `grant`, `receipt` and, once taken, `redemption`. The mark of a used name is one
+//! string. Every operation is one command on one key, so that it is atomic and works in a cluster. The Redis user needs
+//! only `+eval +hset +hmget +hdel +pexpire +set +exists +ping` on the key prefix.
 //!
-//! The server must never evict live keys (`maxmemory-policy noeviction`); losing it loses open logins only.
+//! The server must never evict live keys (`maxmemory-policy noeviction`). If its data is lost, only logins in progress
+//! are lost.
 
 use std::time::Duration;
 
@@ -20,10 +21,11 @@ redis.call('HSET', KEYS[1], 'grant', ARGV[1], 'receipt', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 ";
 
-/// KEYS: name. ARGV: redemption. Returns `{grant}` once, then `{receipt, redemption}`, and `{}` for nothing.
+/// KEYS: name. ARGV: redemption. Returns `{grant}` the first time, `{receipt, redemption}` later, and `{}` if there is
+/// no entry.
 ///
-/// The time to live stays as it is. HDEL comes before HSET because a server that is out of memory refuses a
-/// script whose first write could need more of it: redeeming must work then too.
+/// The time to live does not change. HDEL comes before HSET because a server that is out of memory refuses a script
+/// whose first write could need more memory, and redemption must also work on a full server.
 const TAKE: &str = r"
 local entry = redis.call('HMGET', KEYS[1], 'grant', 'receipt', 'redemption')
 if entry[1] then
@@ -37,14 +39,14 @@ end
 return {}
 ";
 
-/// Entries and marks on Redis servers.
+/// Entries and marks of used names on Redis servers.
 pub(super) struct RedisStore {
     link: Link,
     key_prefix: String,
 }
 
 impl RedisStore {
-    /// A store that connects when it is first used.
+    /// A store that connects on first use.
     pub fn new(
         address: RedisAddress,
         key_prefix: String,
@@ -56,13 +58,13 @@ impl RedisStore {
     pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
         let mut put = self.script(PUT, name);
         put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
-        self.link.ask(&put).await
+        self.link.send(&put).await
     }
 
     pub async fn take(&self, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
         let mut take = self.script(TAKE, name);
         take.arg(redemption);
-        let mut parts: Vec<Vec<u8>> = self.link.ask(&take).await?;
+        let mut parts: Vec<Vec<u8>> = self.link.send(&take).await?;
         match (parts.pop(), parts.pop()) {
             (None, _) => Ok(Taken::Nothing),
             (Some(grant), None) => Ok(Taken::First { grant }),
@@ -72,26 +74,26 @@ impl RedisStore {
 
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let mut set = cmd("SET");
-        set.arg(self.mark(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
-        let set: Option<String> = self.link.ask(&set).await?;
+        set.arg(self.mark_key(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        let set: Option<String> = self.link.send(&set).await?;
         Ok(set.is_some())
     }
 
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
         let mut exists = cmd("EXISTS");
-        exists.arg(self.mark(name));
-        self.link.ask(&exists).await
+        exists.arg(self.mark_key(name));
+        self.link.send(&exists).await
     }
 
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
-        self.link.ask(&cmd("PING")).await
+        self.link.send(&cmd("PING")).await
     }
 
     pub fn describe(&self) -> &str {
         self.link.description()
     }
 
-    fn mark(&self, name: &str) -> String {
+    fn mark_key(&self, name: &str) -> String {
         format!("{}used:{name}", self.key_prefix)
     }
 
@@ -102,7 +104,7 @@ impl RedisStore {
     }
 }
 
-/// Whole milliseconds; at least one, because Redis refuses zero.
+/// Whole milliseconds, at least one, because Redis refuses zero.
 fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -1,66 +1,114 @@
-//! The section `key_store` of the configuration, and what can be wrong with it.
+//! The settings of the key store, and what can be wrong with them.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-/// Where the key store is and how long to wait for it.
+use super::address::Address;
+
+/// The settings of the key store.
 #[derive(Debug, Clone)]
 pub struct KeyStoreSettings {
-    /// One of:
-    /// - `memory:`: in this process; for development and for one machine.
-    /// - `redis://[user:password@]host[:port][/database]`, with TLS `rediss://…`.
-    /// - `redis+sentinel://[user:password@]host[:port],…/service[/database]`, with TLS `rediss+sentinel://…`; the
-    ///   sentinels' own credentials as `?sentinel_user=…&sentinel_password=…`.
-    /// - `redis+cluster://[user:password@]host[:port],…`, with TLS `rediss+cluster://…`.
-    ///
-    /// With TLS, `?ca_file=…` names the certificates to trust instead of the system's, and `cert_file` with
-    /// `key_file` the certificate to present; all PEM.
-    pub url: SecretString,
+    /// Which store it is.
+    pub url: KeyStoreUrl,
     /// What every name in Redis begins with, so that several brokers can share a server.
     pub key_prefix: String,
-    /// How long one operation can take, connecting included.
+    /// How long one operation may take, connecting included.
     pub command_timeout: Duration,
     /// How many one-time keys the memory store holds at most; Redis has its own limit, `maxmemory`.
     pub capacity: usize,
 }
 
 impl KeyStoreSettings {
-    /// The defaults for a URL.
-    pub fn new(url: SecretString) -> Self {
+    /// What every name in Redis begins with, if the configuration says nothing.
+    pub const KEY_PREFIX: &str = "token-broker:";
+
+    /// How many one-time keys the memory store holds at most, if the configuration says nothing.
+    pub const CAPACITY: usize = 100_000;
+
+    /// The defaults for a URL: an operation may take one second.
+    pub fn new(url: KeyStoreUrl) -> Self {
         Self {
             url,
-            key_prefix: "token-broker:".to_owned(),
+            key_prefix: Self::KEY_PREFIX.to_owned(),
             command_timeout: Duration::from_secs(1),
-            capacity: 100_000,
+            capacity: Self::CAPACITY,
         }
     }
 }
 
-/// What is wrong with the settings. Repeats nothing of the URL.
+/// The URL of a key store, one of:
+/// - `memory:`: in this process; for development and for one machine.
+/// - `redis://[user:password@]host[:port][/database]`, with TLS `rediss://…`.
+/// - `redis+sentinel://[user:password@]host[:port],…/service[/database]`, with TLS `rediss+sentinel://…`; the
+///   sentinels' own credentials as `?sentinel_user=…&sentinel_password=…`.
+/// - `redis+cluster://[user:password@]host[:port],…`, with TLS `rediss+cluster://…`.
+///
+/// With TLS, `?ca_file=…` names the certificates to trust instead of the system's, and `cert_file` with `key_file` the
+/// certificate to present; all PEM. The files are read when the URL is parsed.
+#[derive(Clone)]
+pub struct KeyStoreUrl {
+    text: SecretString,
+    address: Address,
+}
+
+impl KeyStoreUrl {
+    /// The servers that the URL names.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl FromStr for KeyStoreUrl {
+    type Err = KeyStoreSettingsError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        Ok(Self { text: url.into(), address: Address::parse(url)? })
+    }
+}
+
+impl ExposeSecret<str> for KeyStoreUrl {
+    fn expose_secret(&self) -> &str {
+        self.text.expose_secret()
+    }
+}
+
+impl fmt::Debug for KeyStoreUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let description = match &self.address {
+            Address::Memory => "memory:",
+            Address::Redis(address) => &address.description,
+        };
+        write!(out, "KeyStoreUrl({description})")
+    }
+}
+
+/// What is wrong with the settings. Never repeats the URL: any part of a mistyped one can be a piece of the password.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreSettingsError {
-    /// The URL begins with nothing known.
+    /// The scheme is unknown.
     #[error(
-        "key_store.url has an unknown scheme; known are memory:, redis://, rediss://, redis+sentinel://, \
-         rediss+sentinel://, redis+cluster://, rediss+cluster://"
+        "must begin with memory:, redis://, rediss://, redis+sentinel://, rediss+sentinel://, redis+cluster:// or \
+         rediss+cluster://"
     )]
     UnknownScheme,
-    /// The URL cannot be read.
-    #[error("key_store.url is malformed: {0}")]
+    /// The URL cannot be parsed.
+    #[error("is malformed: {0}")]
     Malformed(&'static str),
     /// A file that the URL names cannot be read.
-    #[error("key_store.url: the file of its parameter {parameter} cannot be read: {cause}")]
+    #[error("the file of its parameter {parameter} cannot be read: {cause}")]
     File {
         /// Which one.
         parameter: &'static str,
         /// Why.
         cause: std::io::Error,
     },
-    /// The files that the URL names hold no certificates.
-    #[error("key_store.url: the files of its parameters hold no usable certificates (PEM)")]
+    /// The files that the URL names contain no certificates.
+    #[error("the files of its parameters contain no usable certificates (PEM)")]
     Certificates,
-    /// A limit that nothing could pass.
-    #[error("key_store.{0} must be greater than zero")]
+    /// A limit of zero.
+    #[error("{0} must be greater than zero")]
     Zero(&'static str),
 }

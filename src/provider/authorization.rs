@@ -1,11 +1,11 @@
-//! The authorization request: the address that the browser is sent to (RFC 6749 section 4.1.1, RFC 7636
+//! The authorization request: the URL to which the browser is redirected (RFC 6749 section 4.1.1, RFC 7636
 //! section 4.3, OpenID Connect Core section 3.1.2.1).
 
 use url::Url;
 
 use super::{AuthorizationRequest, Registration};
 
-/// Parameters that the broker sets itself; an endpoint whose own query holds one would send it twice.
+/// Parameters that the broker sets. If the URL of the endpoint already contained one, it would be sent twice.
 const OWN_PARAMETERS: [&str; 13] = [
     "response_type",
     "response_mode",
@@ -22,12 +22,12 @@ const OWN_PARAMETERS: [&str; 13] = [
     "acr_values",
 ];
 
-/// Whether the endpoint's own query holds a parameter of the request (RFC 6749 section 3.1).
-pub(super) fn has_own_parameter(endpoint: &Url) -> bool {
+/// Whether the query of the endpoint contains a parameter that the broker sets (RFC 6749 section 3.1).
+pub(crate) fn has_own_parameter(endpoint: &Url) -> bool {
     endpoint.query_pairs().any(|(name, _)| OWN_PARAMETERS.contains(&&*name))
 }
 
-/// The address for one login.
+/// The URL for one login.
 pub(super) fn authorization_url(
     registration: &Registration,
     endpoint: &Url,
@@ -47,7 +47,7 @@ pub(super) fn authorization_url(
         if !registration.scope.is_empty() {
             query.append_pair("scope", &registration.scope);
         }
-        if registration.asks_for_openid() {
+        if registration.requests_openid() {
             query.append_pair("nonce", &request.nonce.expose());
         }
         if let Some(prompt) = request.prompt {
@@ -73,7 +73,7 @@ mod tests {
     use super::super::fake::{Attempt, CLIENT_ID, registration, url};
     use super::*;
 
-    /// The parameters of a request; none may stand twice.
+    /// The parameters of a request. Panics if one of them appears twice.
     fn parameters(url: &Url) -> HashMap<String, String> {
         let mut parameters = HashMap::new();
         for (name, value) in url.query_pairs() {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_the_request_carries_what_the_standards_ask_for() {
+    fn the_request_has_the_parameters_of_the_standards() {
         let registration = registration(|settings| settings.scope = "openid email".to_owned());
         let attempt = Attempt::new();
         let endpoint = url("https://login.example.com/authorize?tenant=a%26b");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_without_openid_there_is_no_nonce_and_without_scopes_no_scope() {
+    fn without_openid_there_is_no_nonce_and_without_scopes_no_scope() {
         let attempt = Attempt::new();
         let endpoint = url("https://ops.example.com/o/authorize/");
         for (scope, has_scope) in [("", false), ("read openid2", true)] {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_16_what_was_asked_for_is_passed_on_and_cannot_add_parameters() {
+    fn optional_parameters_are_passed_on_and_cannot_inject_others() {
         let attempt = Attempt::new();
         let mut request = attempt.request();
         request.prompt = Some("login");

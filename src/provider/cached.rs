@@ -1,8 +1,8 @@
-//! A document of the provider that is fetched when first needed, shared and kept: metadata and key sets.
+//! A cache for a document of the provider (metadata or key set), which is fetched on first use.
 //!
-//! Whoever needs a document while it is being fetched waits for that fetch and shares its outcome, good or
-//! bad. A document that is too old is used on while the provider cannot give a new one: an outage must not
-//! make what is known unknown, nor use up the time of a login.
+//! Callers that need a document while it is being fetched wait for that fetch and share its result, even if it fails. An
+//! expired document is still used while the provider cannot deliver a new one: an outage must not fail logins that could
+//! succeed with the old document, or use up their time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,21 +16,21 @@ use super::ProviderError;
 use super::http_client::Deadline;
 use crate::domain::clock::{Clock, Timestamp};
 
-/// How long a document is used without asking again.
+/// How long a document is used before it is fetched again.
 const FRESH_FOR: TimeDelta = TimeDelta::hours(1);
 
-/// How long after a fetch the next one may begin: for a document that is too old, and again, on its own, for
-/// one that lacks something (a new signing key). Bounds what a flood of bad tokens costs the provider.
+/// The minimum time between two fetches, counted separately for documents that are too old and for documents that lack
+/// something (a new signing key). It limits the load that a flood of invalid tokens causes at the provider.
 const FETCH_INTERVAL: TimeDelta = TimeDelta::seconds(60);
 
-/// How long a new document is waited for where the old one would do.
-const REFRESH_TIME: Duration = Duration::from_secs(1);
+/// How long to wait for a new document if an old one is available.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A document and the fetch that it comes from.
+/// A document and the number of the fetch it comes from.
 pub(super) struct Entry<T> {
     /// The document.
     pub(super) document: Arc<T>,
-    /// Which fetch it comes from; compare with [`Cached::begun`].
+    /// The number of the fetch, to be compared with [`Cached::fetches_started`].
     pub(super) fetch: u64,
     fetched_at: Timestamp,
 }
@@ -41,42 +41,44 @@ impl<T> Clone for Entry<T> {
     }
 }
 
-/// The document, once fetched.
+/// A cached document.
 pub(super) struct Cached<T> {
     what: &'static str,
     clock: Arc<dyn Clock>,
     entry: RwLock<Option<Entry<T>>>,
     fetch: Mutex<LastFetch<T>>,
-    /// Counts the fetches that have begun: their numbers.
-    begun: AtomicU64,
-    /// Counts the fetches that are over, so that a waiter can tell whether one ended while it waited.
-    ended: AtomicU64,
+    /// The number of started fetches, from which the fetches are numbered.
+    started: AtomicU64,
+    /// The number of finished fetches, by which a waiting caller sees whether one finished while it waited.
+    finished: AtomicU64,
 }
 
-/// How the last fetch ended; locked while one is under way.
+/// The last fetch. Locked while a fetch is in progress.
 struct LastFetch<T> {
     outcome: Option<Result<Entry<T>, ProviderError>>,
-    began_at: Option<Timestamp>,
-    renewal_began_at: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    renewal_started_at: Option<Timestamp>,
 }
 
 /// Why a document is fetched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    Age,
-    Lack,
+    /// There is no document, or it is too old.
+    Expired,
+    /// The document lacks something.
+    Incomplete,
 }
 
 impl<T> Cached<T> {
-    /// An empty place for the document that `what` names in errors.
+    /// An empty cache. `what` names the document in errors.
     pub(super) fn new(what: &'static str, clock: Arc<dyn Clock>) -> Self {
-        let fetch = Mutex::new(LastFetch { outcome: None, began_at: None, renewal_began_at: None });
-        let (begun, ended) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { what, clock, entry: RwLock::new(None), fetch, begun, ended }
+        let fetch = Mutex::new(LastFetch { outcome: None, started_at: None, renewal_started_at: None });
+        let (started, finished) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { what, clock, entry: RwLock::new(None), fetch, started, finished }
     }
 
-    /// The document, fetched by `fetch` where it is missing or older than an hour. An old one is given out where
-    /// the fetch fails or takes too long.
+    /// Returns the document. Calls `fetch` if it is missing or older than an hour. If the fetch fails or takes too long,
+    /// returns the old document.
     pub(super) async fn get(
         &self,
         deadline: Deadline,
@@ -86,30 +88,30 @@ impl<T> Cached<T> {
         match entry {
             Some(entry) if is_recent(entry.fetched_at, self.clock.now(), FRESH_FOR) => Ok(entry),
             Some(stale) => {
-                let deadline = deadline.at_most(REFRESH_TIME);
-                Ok(self.fetched(Reason::Age, deadline, fetch).await.unwrap_or(stale))
+                let deadline = deadline.at_most(REFRESH_TIMEOUT);
+                Ok(self.fetched(Reason::Expired, deadline, fetch).await.unwrap_or(stale))
             }
-            None => self.fetched(Reason::Age, deadline, fetch).await,
+            None => self.fetched(Reason::Expired, deadline, fetch).await,
         }
     }
 
-    /// The document, fetched anew because it lacks something, but at most once a minute; within that minute
-    /// the outcome of the last fetch.
+    /// Fetches the document again because it lacks something, but at most once per minute. Within that minute it returns
+    /// the result of the last fetch.
     pub(super) async fn renew(
         &self,
         deadline: Deadline,
         fetch: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<Entry<T>, ProviderError> {
-        self.fetched(Reason::Lack, deadline, fetch).await
+        self.fetched(Reason::Incomplete, deadline, fetch).await
     }
 
-    /// How many fetches have begun: an entry with a higher number was fetched after this moment.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Acquire)
+    /// The number of fetches that have started. An entry with a higher number was fetched after this call.
+    pub(super) fn fetches_started(&self) -> u64 {
+        self.started.load(Ordering::Acquire)
     }
 
-    /// Whether there is a document, however old.
-    pub(super) fn is_there(&self) -> bool {
+    /// Whether a document is cached, however old it is.
+    pub(super) fn is_cached(&self) -> bool {
         self.entry().is_some()
     }
 
@@ -123,23 +125,23 @@ impl<T> Cached<T> {
         deadline: Deadline,
         fetch: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<Entry<T>, ProviderError> {
-        let ended = self.ended.load(Ordering::Acquire);
+        let finished = self.finished.load(Ordering::Acquire);
         let mut last = deadline.bound(self.what, self.fetch.lock()).await?;
         let now = self.clock.now();
-        let shared = self.ended.load(Ordering::Acquire) != ended;
+        let shared = self.finished.load(Ordering::Acquire) != finished;
         let throttled = match reason {
-            Reason::Age => self.entry().and(last.began_at),
-            Reason::Lack => last.renewal_began_at,
+            Reason::Expired => self.entry().and(last.started_at),
+            Reason::Incomplete => last.renewal_started_at,
         }
-        .is_some_and(|began_at| is_recent(began_at, now, FETCH_INTERVAL));
+        .is_some_and(|started_at| is_recent(started_at, now, FETCH_INTERVAL));
         if let Some(outcome) = last.outcome.as_ref().filter(|_| shared || throttled) {
             return outcome.clone();
         }
-        last.began_at = Some(now);
-        if reason == Reason::Lack {
-            last.renewal_began_at = Some(now);
+        last.started_at = Some(now);
+        if reason == Reason::Incomplete {
+            last.renewal_started_at = Some(now);
         }
-        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        let number = self.started.fetch_add(1, Ordering::AcqRel) + 1;
         let fetched = deadline.bound(self.what, fetch).await.flatten();
         let outcome =
             fetched.map(|document| Entry { document: Arc::new(document), fetch: number, fetched_at: now });
@@ -147,29 +149,29 @@ impl<T> Cached<T> {
             Ok(entry) => {
                 *self.entry.write().unwrap_or_else(PoisonError::into_inner) = Some(entry.clone());
             }
-            Err(error) => tracing::warn!(%error, what = self.what, "a fetch from the provider failed"),
+            Err(error) => tracing::warn!(%error, what = self.what, "cannot fetch from the provider"),
         }
         last.outcome = Some(outcome.clone());
-        self.ended.fetch_add(1, Ordering::Release);
+        self.finished.fetch_add(1, Ordering::Release);
         outcome
     }
 }
 
-/// Whether `then` is less than `span` ago. A time to come, left by a clock that was set back, is not recent: it
-/// would stay so for as long as the clock needs to come back to it.
+/// Whether `then` is less than `span` ago. A future time, which exists after the clock was set back, does not count as
+/// recent: otherwise it would stay recent until the clock reaches it.
 fn is_recent(then: Timestamp, now: Timestamp, span: TimeDelta) -> bool {
     (TimeDelta::zero()..span).contains(&(now - then))
 }
 
-/// Repeats a harmless GET twice, soon, where the provider could not be reached: a restart there must not fail a
-/// login here.
+/// Retries a GET request up to twice after short delays if the provider is unavailable, so that a restart of the provider
+/// does not fail a login.
 pub(super) async fn with_retries<T, F>(fetch: impl FnMut() -> F) -> Result<T, ProviderError>
 where
     F: Future<Output = Result<T, ProviderError>>,
 {
-    let soon = Duration::from_millis(100);
-    let twice = ExponentialBuilder::new().with_min_delay(soon).with_max_times(2);
-    fetch.retry(twice).when(|error| matches!(error, ProviderError::Unavailable(_))).await
+    let delay = Duration::from_millis(100);
+    let policy = ExponentialBuilder::new().with_min_delay(delay).with_max_times(2);
+    fetch.retry(policy).when(|error| matches!(error, ProviderError::Unavailable(_))).await
 }
 
 #[cfg(test)]
@@ -180,11 +182,11 @@ mod tests {
 
     use super::super::fake::{clock, kind};
     use super::super::http_client::HttpClient;
-    use super::super::settings::Timeouts;
+    use super::super::settings::{CaCertificates, Timeouts};
     use super::*;
     use crate::domain::clock::{StoppedClock, monotonic};
 
-    /// A document that counts how often it was fetched, or fails.
+    /// A source whose document is the number of fetches, or which fails.
     struct Source {
         clock: Arc<StoppedClock>,
         cached: Cached<usize>,
@@ -197,7 +199,7 @@ mod tests {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let clock = clock();
             let cached = Cached::new("test", Arc::<StoppedClock>::clone(&clock));
-            let http = HttpClient::new(Timeouts::default(), &[], &[]).unwrap();
+            let http = HttpClient::new(Timeouts::default(), &CaCertificates::default(), &[]).unwrap();
             Self { clock, cached, fetches: AtomicUsize::new(0), http }
         }
 
@@ -225,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_document_is_kept_for_an_hour() {
         let source = Source::new();
-        assert!(!source.cached.is_there());
+        assert!(!source.cached.is_cached());
         assert_eq!(source.get(true).await.unwrap(), 1);
         source.clock.advance(TimeDelta::seconds(3599));
         assert_eq!(source.get(true).await.unwrap(), 1);
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_concurrent_fetches_share_one_call_and_its_outcome() {
+    async fn concurrent_fetches_share_one_call_and_its_result() {
         let source = Source::new();
         let outcomes = join_all((0..50).map(|_| source.get(false))).await;
         assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "unavailable"));
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_renewal_happens_at_most_once_a_minute() {
+    async fn a_renewal_happens_at_most_once_a_minute() {
         let source = Source::new();
         source.get(true).await.unwrap();
         assert_eq!(source.renew(true).await.unwrap(), 2);
@@ -260,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_renewal_stays_an_outage_until_the_next() {
+    async fn a_failed_renewal_is_returned_until_the_next_one() {
         let source = Source::new();
         source.get(true).await.unwrap();
         assert_eq!(kind(source.renew(false).await), "unavailable");
@@ -272,35 +274,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_an_old_document_is_used_on_while_there_is_no_new_one() {
+    async fn an_old_document_is_used_while_there_is_no_new_one() {
         let source = Source::new();
         source.get(true).await.unwrap();
         source.clock.advance(TimeDelta::hours(2));
         for _ in 0..3 {
             assert_eq!(source.get(false).await.unwrap(), 1);
         }
-        assert_eq!(source.count(), 2, "one try a minute");
+        assert_eq!(source.count(), 2, "one retry per minute");
         source.clock.advance(TimeDelta::seconds(60));
         assert_eq!(source.get(true).await.unwrap(), 3);
     }
 
     #[tokio::test]
-    async fn pr_22_a_hanging_fetch_costs_little_where_an_old_document_would_do() {
+    async fn a_hanging_fetch_is_cut_short_if_an_old_document_exists() {
         let source = Source::new();
         source.get(true).await.unwrap();
         source.clock.advance(TimeDelta::hours(2));
-        let began = monotonic();
+        let start = monotonic();
         let hanging = source.cached.get(source.http.deadline(), std::future::pending());
         assert_eq!(*hanging.await.unwrap().document, 1);
-        assert!(began.elapsed() < 6 * REFRESH_TIME, "{:?}", began.elapsed());
+        assert!(start.elapsed() < 6 * REFRESH_TIMEOUT, "{:?}", start.elapsed());
         source.clock.advance(TimeDelta::seconds(59));
-        assert_eq!(source.get(true).await.unwrap(), 1, "no new try within a minute");
+        assert_eq!(source.get(true).await.unwrap(), 1, "no retry within a minute");
         source.clock.advance(TimeDelta::seconds(1));
         assert_eq!(source.get(true).await.unwrap(), 2);
     }
 
     #[tokio::test]
-    async fn a_clock_that_is_set_back_keeps_nothing_fresh_and_blocks_no_fetch() {
+    async fn a_clock_that_is_set_back_does_not_block_fetches() {
         let source = Source::new();
         source.get(true).await.unwrap();
         assert_eq!(source.renew(true).await.unwrap(), 2);
@@ -309,19 +311,19 @@ mod tests {
             let before = source.count();
             assert_eq!(source.get(true).await.unwrap(), before + 1, "{step}");
             assert_eq!(source.renew(true).await.unwrap(), before + 2, "{step}");
-            assert_eq!(source.get(true).await.unwrap(), before + 2, "{step}: and is fresh then");
+            assert_eq!(source.get(true).await.unwrap(), before + 2, "{step}: the renewed document is fresh");
         }
     }
 
     #[tokio::test]
-    async fn a_failed_first_fetch_is_tried_again_at_once() {
+    async fn a_failed_first_fetch_is_retried_at_once() {
         let source = Source::new();
         assert_eq!(kind(source.get(false).await), "unavailable");
         assert_eq!(source.get(true).await.unwrap(), 2);
     }
 
     #[tokio::test]
-    async fn a_fetch_that_is_abandoned_does_not_block_the_next() {
+    async fn an_abandoned_fetch_does_not_block_the_next_one() {
         let source = Source::new();
         let abandoned = source.cached.get(source.http.deadline(), std::future::pending());
         tokio::select! {
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_outages_are_tried_again() {
+    async fn only_outages_are_retried() {
         let tries = AtomicUsize::new(0);
         let failing = |error: fn(String) -> ProviderError| {
             tries.store(0, Ordering::SeqCst);

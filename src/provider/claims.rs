@@ -1,7 +1,7 @@
-//! From what the provider says about a person to the broker's own [`Profile`]: where each claim stands, and
-//! what is accepted there.
+//! Maps the documents of a provider about a user to the broker's [`Profile`]: where each claim is found, and which values
+//! are accepted.
 //!
-//! Nothing that a document names (picture, profile page, key address) is ever fetched.
+//! URLs in a document (picture, profile page, key URL) are never fetched.
 
 use serde_json::Value;
 use serde_json_path::JsonPath;
@@ -11,10 +11,10 @@ use super::settings::ClaimMapping;
 use super::{ProviderError, Registration};
 use crate::domain::profile::{NameList, Profile, ProfileText, Subject};
 
-/// The longest address there is (RFC 5321 section 4.5.3.1.3, less the angle brackets).
+/// The maximum length of an email address (RFC 5321 section 4.5.3.1.3, less the angle brackets).
 const EMAIL_LIMIT: usize = 254;
 
-/// The documents about a person, one on top of the other: at the top level the later one wins.
+/// The documents about a user, to be merged. If several have the same top-level member, the last one is used.
 #[derive(Default)]
 pub(super) struct Documents {
     parts: Vec<Value>,
@@ -22,49 +22,49 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// Lays another document on top.
+    /// Adds a document.
     pub(super) fn add(&mut self, document: Object) {
         self.merged.extend(document.clone());
         self.parts.push(Value::Object(document));
     }
 
-    /// All documents as one.
+    /// Merges the documents.
     pub(super) fn merged(self) -> Merged {
         Merged { whole: Value::Object(self.merged), parts: self.parts }
     }
 }
 
-/// The merged document, and what it was merged from.
+/// The merged document and the documents it was merged from.
 pub(super) struct Merged {
     whole: Value,
     parts: Vec<Value>,
 }
 
 impl Merged {
-    /// The subject, for a provider without ID tokens: exactly one text or whole number. Anything else, a list
-    /// with two names above all, could be one person today and another tomorrow.
+    /// The subject, for a provider without ID tokens: exactly one string or integer. Anything else, such as a list of
+    /// two names, could identify different users at different times.
     pub(super) fn subject(&self, path: &JsonPath) -> Result<Subject, ProviderError> {
         let text = match path.query(&self.whole).all().as_slice() {
             [Value::String(text)] => text.clone(),
             [Value::Number(number)] if number.is_i64() || number.is_u64() => number.to_string(),
-            _ => return Err(unusable("the subject is missing, or not one text or whole number")),
+            _ => return Err(unusable("the subject is missing, or not a single string or integer")),
         };
-        text.parse().map_err(|_| unusable("the subject is empty, too long or has control characters"))
+        text.parse().map_err(|_| unusable("the subject is empty, too long or contains control characters"))
     }
 }
 
-/// Where one claim stands.
+/// Where a claim is found.
 #[derive(Clone, Copy)]
-enum Place<'a> {
-    /// Where the configuration says.
+enum Location<'a> {
+    /// At the configured path.
     Path(&'a JsonPath),
-    /// In the member of its standard name.
+    /// In the member with its standard name.
     Member(&'static str),
-    /// Nowhere: the provider does not say.
+    /// Nowhere: the provider does not have this claim.
     Nowhere,
 }
 
-impl Place<'_> {
+impl Location<'_> {
     fn nodes(self, document: &Value) -> Vec<&Value> {
         match self {
             Self::Path(path) => path.query(document).all(),
@@ -73,17 +73,17 @@ impl Place<'_> {
         }
     }
 
-    /// The first scalar, as text.
+    /// The first string or number, as text.
     fn text(self, document: &Value) -> Option<String> {
         self.nodes(document).into_iter().find_map(scalar)
     }
 
-    /// Whether there stands a boolean `true` and nothing else.
+    /// Whether the value is exactly one boolean `true`.
     fn is_true(self, document: &Value) -> bool {
         matches!(self.nodes(document).as_slice(), [Value::Bool(true)])
     }
 
-    /// All scalars, also those in a list.
+    /// All strings and numbers, including those in lists.
     fn names(self, document: &Value) -> NameList {
         let mut names = Vec::new();
         let mut ignored = 0_usize;
@@ -97,7 +97,7 @@ impl Place<'_> {
             }
         }
         if ignored > 0 {
-            tracing::debug!(ignored, "permissions or groups that are neither text nor number were ignored");
+            tracing::debug!(ignored, "ignored permissions or groups that are neither strings nor numbers");
         }
         NameList::clean(names.iter().map(String::as_str))
     }
@@ -111,37 +111,38 @@ fn scalar(node: &Value) -> Option<String> {
     }
 }
 
-/// Where the claims of one provider stand.
-pub(super) struct Places<'a> {
-    username: Place<'a>,
-    display_name: Place<'a>,
-    email: Place<'a>,
-    email_verified: Place<'a>,
-    permissions: Place<'a>,
-    groups: Place<'a>,
-    /// Whether an address that the provider does not vouch for satisfies `allowed_email_domains`: only where
-    /// the provider has no way to vouch.
+/// Where the claims of a provider are found.
+pub(super) struct ClaimLocations<'a> {
+    username: Location<'a>,
+    display_name: Location<'a>,
+    email: Location<'a>,
+    email_verified: Location<'a>,
+    permissions: Location<'a>,
+    groups: Location<'a>,
+    /// Whether an unverified address satisfies `allowed_email_domains`: only if the provider cannot report whether an
+    /// address is verified.
     unverified_email_counts: bool,
 }
 
-impl<'a> Places<'a> {
+impl<'a> ClaimLocations<'a> {
     /// The standard claims (OpenID Connect Core section 5.1), unless configured otherwise.
     pub(super) fn oidc(mapping: &'a ClaimMapping) -> Self {
-        let or = |path: &'a Option<JsonPath>, name| path.as_ref().map_or(Place::Member(name), Place::Path);
+        let or =
+            |path: &'a Option<JsonPath>, name| path.as_ref().map_or(Location::Member(name), Location::Path);
         Self {
             username: or(&mapping.username, "preferred_username"),
             display_name: or(&mapping.display_name, "name"),
             email: or(&mapping.email, "email"),
             email_verified: or(&mapping.email_verified, "email_verified"),
-            permissions: mapping.permissions.as_ref().map_or(Place::Nowhere, Place::Path),
+            permissions: mapping.permissions.as_ref().map_or(Location::Nowhere, Location::Path),
             groups: or(&mapping.groups, "groups"),
             unverified_email_counts: false,
         }
     }
 
-    /// What is configured and nothing else.
+    /// Only the configured claims.
     pub(super) fn oauth2(mapping: &'a ClaimMapping) -> Self {
-        let at = |path: &'a Option<JsonPath>| path.as_ref().map_or(Place::Nowhere, Place::Path);
+        let at = |path: &'a Option<JsonPath>| path.as_ref().map_or(Location::Nowhere, Location::Path);
         Self {
             username: at(&mapping.username),
             display_name: at(&mapping.display_name),
@@ -157,7 +158,7 @@ impl<'a> Places<'a> {
     ///
     /// # Errors
     ///
-    /// AccessDenied where the email address is not in an allowed domain.
+    /// AccessDenied if the email address is missing, not verified or not in an allowed domain.
     pub(super) fn profile(
         &self,
         registration: &Registration,
@@ -167,14 +168,14 @@ impl<'a> Places<'a> {
     ) -> Result<Profile, ProviderError> {
         let whole = &documents.whole;
         let email = self.email.text(whole);
-        let email_verified = self.vouches_for(email.as_deref(), &documents.parts);
+        let email_verified = self.is_verified(email.as_deref(), &documents.parts);
         let allowed = &registration.allowed_email_domains;
         if !allowed.is_empty() {
             if !email.as_deref().is_some_and(|email| has_domain(email, allowed)) {
                 return Err(denied("the email address is missing or not in an allowed domain"));
             }
             if !email_verified && !self.unverified_email_counts {
-                return Err(denied("the provider does not vouch for the email address"));
+                return Err(denied("the provider has not verified the email address"));
             }
         }
         let clean = |text: Option<String>| text.as_deref().and_then(ProfileText::clean);
@@ -191,16 +192,16 @@ impl<'a> Places<'a> {
         })
     }
 
-    /// Whether the document that gave the address also vouches for it: one document must not vouch for the
+    /// Whether the document that contains the address also says that it is verified. One document must not verify the
     /// address of another.
-    fn vouches_for(&self, email: Option<&str>, parts: &[Value]) -> bool {
+    fn is_verified(&self, email: Option<&str>, parts: &[Value]) -> bool {
         let Some(email) = email else { return false };
         let source = parts.iter().rev().find(|part| self.email.text(part).as_deref() == Some(email));
         source.is_some_and(|part| self.email_verified.is_true(part))
     }
 }
 
-/// Whether the address is visible ASCII with exactly one `@`, and what stands behind it is one of `domains`,
+/// Whether the address is visible ASCII with exactly one `@`, and the part after it is one of `domains`, compared
 /// character by character.
 fn has_domain(email: &str, domains: &[String]) -> bool {
     let plain = email.len() <= EMAIL_LIMIT && email.bytes().all(|byte| byte.is_ascii_graphic());
@@ -231,16 +232,20 @@ mod tests {
         all.merged()
     }
 
-    /// The profile of an OpenID provider's documents, with these allowed domains.
+    /// The profile from the documents of an OpenID provider, with these allowed email domains.
     fn oidc(documents: &[Value], domains: &[&str]) -> Result<Profile, ProviderError> {
-        with(&Places::oidc(&ClaimMapping::default()), documents, domains)
+        with(&ClaimLocations::oidc(&ClaimMapping::default()), documents, domains)
     }
 
-    fn with(places: &Places<'_>, documents: &[Value], domains: &[&str]) -> Result<Profile, ProviderError> {
+    fn with(
+        locations: &ClaimLocations<'_>,
+        documents: &[Value],
+        domains: &[&str],
+    ) -> Result<Profile, ProviderError> {
         let registration = registration(|settings| {
             settings.allowed_email_domains = domains.iter().map(|&domain| domain.to_owned()).collect();
         });
-        places.profile(&registration, "1".parse().unwrap(), &merged(documents), Some("s\u{0}1"))
+        locations.profile(&registration, "1".parse().unwrap(), &merged(documents), Some("s\u{0}1"))
     }
 
     fn text(text: &Option<ProfileText>) -> &str {
@@ -273,24 +278,24 @@ mod tests {
             "name": "unused", "names": ["Alice", "Bob"], "preferred_username": "alice",
             "apps": [{"role": "read"}, {"role": "write"}, {"role": {"x": 1}}], "teams": ["a", "b"],
         });
-        let profile = with(&Places::oidc(&mapping), &[claims], &[]).unwrap();
+        let profile = with(&ClaimLocations::oidc(&mapping), &[claims], &[]).unwrap();
         assert_eq!((text(&profile.username), text(&profile.display_name)), ("alice", "Alice"));
         assert_eq!(profile.permissions.iter().collect::<Vec<_>>(), ["read", "write"]);
         assert_eq!(profile.groups.iter().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
-    fn plain_oauth2_reads_what_is_configured_and_nothing_else() {
+    fn plain_oauth2_reads_only_the_configured_claims() {
         let claims =
             json!({"name": "Alice", "email": "a@example.com", "email_verified": true, "login": "al"});
         let mapping = ClaimMapping { username: Some(path("$.login")), ..ClaimMapping::default() };
-        let profile = with(&Places::oauth2(&mapping), &[claims], &[]).unwrap();
+        let profile = with(&ClaimLocations::oauth2(&mapping), &[claims], &[]).unwrap();
         assert_eq!((text(&profile.username), text(&profile.display_name)), ("al", "-"));
         assert_eq!((text(&profile.email), profile.email_verified), ("-", false));
     }
 
     #[test]
-    fn pr_14_the_subject_is_exactly_one_text_or_whole_number() {
+    fn the_subject_is_a_single_string_or_integer() {
         let subject = |document: Value| merged(&[document]).subject(&path("$.id"));
         assert_eq!(subject(json!({"id": "Alice"})).unwrap().as_str(), "Alice");
         assert_eq!(subject(json!({"id": 42})).unwrap().as_str(), "42");
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_only_the_boolean_true_vouches_for_an_address() {
+    fn only_the_boolean_true_verifies_an_address() {
         for (value, expected) in
             [(json!(true), true), (json!("true"), false), (json!(1), false), (json!(false), false)]
         {
@@ -318,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_one_document_does_not_vouch_for_the_address_of_another() {
+    fn one_document_does_not_verify_the_address_of_another() {
         let verified = json!({"email": "a@example.com", "email_verified": true});
         let other = json!({"email": "admin@example.com"});
         let profile = oidc(&[verified.clone(), other.clone()], &[]).unwrap();
@@ -334,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_16_the_document_that_gave_the_address_is_found_behind_any_path() {
+    fn the_document_that_contains_the_address_is_found_with_any_path() {
         let mapping = ClaimMapping {
             email: Some(path("$..email")),
             email_verified: Some(path("$..verified")),
@@ -342,12 +347,12 @@ mod tests {
         };
         let first = json!({"a": {"email": "a@example.com", "verified": true}});
         let second = json!({"b": {"email": "b@example.com"}});
-        let profile = with(&Places::oauth2(&mapping), &[first, second], &[]).unwrap();
+        let profile = with(&ClaimLocations::oauth2(&mapping), &[first, second], &[]).unwrap();
         assert_eq!((text(&profile.email), profile.email_verified), ("a@example.com", true));
     }
 
     #[test]
-    fn pr_17_only_addresses_of_allowed_domains_sign_in() {
+    fn only_addresses_in_allowed_domains_can_sign_in() {
         let signs_in = |email: Value| {
             let claims = json!({"email": email, "email_verified": true});
             kind(oidc(&[claims], &["example.com", "example.org"]))
@@ -380,12 +385,12 @@ mod tests {
     }
 
     #[test]
-    fn pr_17_an_address_that_the_provider_could_vouch_for_must_be_verified() {
+    fn an_address_must_be_verified_if_the_provider_reports_verification() {
         let unverified = json!({"email": "a@example.com", "email_verified": false});
         assert_eq!(kind(oidc(std::slice::from_ref(&unverified), &["example.com"])), "access_denied");
         let mut mapping = ClaimMapping { email: Some(path("$.email")), ..ClaimMapping::default() };
         let signs_in = |mapping: &ClaimMapping| {
-            kind(with(&Places::oauth2(mapping), std::slice::from_ref(&unverified), &["example.com"]))
+            kind(with(&ClaimLocations::oauth2(mapping), std::slice::from_ref(&unverified), &["example.com"]))
         };
         assert_eq!(signs_in(&mapping), "ok");
         mapping.email_verified = Some(path("$.email_verified"));
@@ -393,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_18_what_a_provider_sends_is_capped() {
+    fn profile_texts_and_lists_are_limited() {
         let many: Vec<String> = (0..2000).map(|number| format!("group{number}")).collect();
         let claims = json!({"name": "x".repeat(5000), "groups": many});
         let profile = oidc(&[claims], &[]).unwrap();

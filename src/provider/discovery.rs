@@ -8,22 +8,22 @@ use super::authorization::has_own_parameter;
 use super::cached::with_retries;
 use super::http_client::{Deadline, HttpClient, METADATA_LIMIT};
 use super::json::Object;
-use crate::domain::client::is_loopback;
+use crate::domain::loopback::is_loopback_url;
 
-/// What the broker needs to know of it.
+/// The metadata that the broker needs.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    /// Where the browser is sent.
+    /// The authorization endpoint, to which the browser is redirected.
     pub(super) authorization_endpoint: Url,
-    /// Where the code is exchanged.
+    /// The token endpoint, at which the code is exchanged.
     pub(super) token_endpoint: Url,
-    /// Where the signing keys are.
+    /// The URL of the signing keys.
     pub(super) jwks_uri: Url,
-    /// Where more claims are.
+    /// The UserInfo endpoint, which returns more claims.
     pub(super) userinfo_endpoint: Option<Url>,
-    /// Where the person signs out (RP-Initiated Logout 1.0).
+    /// The endpoint at which the user signs out (RP-Initiated Logout 1.0).
     pub(super) end_session_endpoint: Option<Url>,
-    /// Whether every callback carries `iss` (RFC 9207 section 3).
+    /// Whether every callback contains `iss` (RFC 9207 section 3).
     pub(super) announces_iss: bool,
 }
 
@@ -40,11 +40,11 @@ impl Metadata {
         Self::read(&with_retries(fetch).await?.object()?, issuer)
     }
 
-    /// Reads the document; its `issuer` must be the configured one, character by character, so that nobody
-    /// can pass for somebody else (RFC 8414 section 3.3).
+    /// Parses the document. Its `issuer` must be identical to the configured one, which prevents impersonation
+    /// (RFC 8414 section 3.3).
     fn read(document: &Object, issuer: &str) -> Result<Self, ProviderError> {
         if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
-            return Err(unusable("issuer is not the configured one"));
+            return Err(unusable("issuer is not the configured issuer"));
         }
         let loopback = Url::parse(issuer).is_ok_and(|issuer| issuer.scheme() == "http");
         let optional = |name: &str, problem| match document.get(name) {
@@ -52,16 +52,18 @@ impl Metadata {
             Some(Value::String(text)) => endpoint(text, loopback).map(Some).ok_or_else(|| unusable(problem)),
             Some(_) => Err(unusable(problem)),
         };
-        let needed = |name: &str, problem| optional(name, problem)?.ok_or_else(|| unusable(problem));
+        let required = |name: &str, problem| optional(name, problem)?.ok_or_else(|| unusable(problem));
         let authorization_endpoint =
-            needed("authorization_endpoint", "authorization_endpoint is not a usable URL")?;
+            required("authorization_endpoint", "authorization_endpoint is not a usable URL")?;
         if has_own_parameter(&authorization_endpoint) {
-            return Err(unusable("authorization_endpoint has a query that the request needs itself"));
+            return Err(unusable(
+                "authorization_endpoint contains query parameters that the broker sets itself",
+            ));
         }
         Ok(Self {
             authorization_endpoint,
-            token_endpoint: needed("token_endpoint", "token_endpoint is not a usable URL")?,
-            jwks_uri: needed("jwks_uri", "jwks_uri is not a usable URL")?,
+            token_endpoint: required("token_endpoint", "token_endpoint is not a usable URL")?,
+            jwks_uri: required("jwks_uri", "jwks_uri is not a usable URL")?,
             userinfo_endpoint: optional("userinfo_endpoint", "userinfo_endpoint is not a usable URL")?,
             end_session_endpoint: optional(
                 "end_session_endpoint",
@@ -82,12 +84,12 @@ fn endpoint(text: &str, loopback_issuer: bool) -> Option<Url> {
     is_usable(&url, loopback_issuer).then_some(url)
 }
 
-/// Whether a provider's address may be called: https, or http on this machine where that is allowed, without
-/// credentials or a fragment (RFC 6749 sections 3.1 and 3.2).
+/// Whether a URL of a provider can be used: https, or http on this machine if that is allowed, without credentials or a
+/// fragment (RFC 6749 sections 3.1 and 3.2).
 pub(super) fn is_usable(url: &Url, loopback_allowed: bool) -> bool {
     let safe = match url.scheme() {
         "https" => true,
-        "http" => loopback_allowed && is_loopback(url),
+        "http" => loopback_allowed && is_loopback_url(url),
         _ => false,
     };
     safe && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_01_the_issuer_must_be_identical() {
+    fn the_issuer_must_be_identical() {
         assert_eq!(kind(read(ISSUER, json!({}))), "ok");
         let slash = format!("{ISSUER}/");
         for bad in [json!(null), json!(slash), json!("https://evil.example"), json!([ISSUER])] {
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_01_a_needed_endpoint_must_be_there() {
+    fn required_endpoints_must_be_present() {
         for name in ["authorization_endpoint", "token_endpoint", "jwks_uri"] {
             for bad in [json!(null), json!(1), json!(""), json!("/token")] {
                 assert_eq!(kind(read(ISSUER, json!({name: bad}))), "unusable", "{name}: {bad}");
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_02_endpoints_are_https() {
+    fn endpoints_are_https() {
         let bad = [
             "http://login.example.com/x",
             "http://127.0.0.1/x",
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_02_http_is_for_a_loopback_issuer_on_loopback_names_only() {
+    fn http_is_for_a_loopback_issuer_on_loopback_names_only() {
         let at = |endpoint: &str| kind(read("http://localhost:9000", json!({"token_endpoint": endpoint})));
         assert_eq!(at("http://localhost:9000/token"), "ok");
         assert_eq!(at("http://[::1]:9000/token"), "ok");
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn ls_07_an_endpoint_must_not_set_parameters_of_the_request() {
+    fn an_endpoint_must_not_set_parameters_of_the_request() {
         let at = |endpoint: &str| kind(read(ISSUER, json!({"authorization_endpoint": endpoint})));
         assert_eq!(at("https://login.example.com/authorize?tenant=1"), "ok");
         for name in ["state", "redirect_uri", "response_type", "scope", "code_challenge", "login_hint"] {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn cb_04_iss_is_announced_by_a_boolean_only() {
+    fn only_the_boolean_true_announces_iss() {
         let announced = |value| {
             read(ISSUER, json!({"authorization_response_iss_parameter_supported": value}))
                 .unwrap()

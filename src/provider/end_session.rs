@@ -1,4 +1,4 @@
-//! Sending the browser to the provider to sign out there, too (OpenID Connect RP-Initiated Logout 1.0).
+//! Sends the browser to the provider to sign out there as well (OpenID Connect RP-Initiated Logout 1.0).
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use url::Url;
 use super::{Kind, Provider, ProviderError};
 use crate::domain::login_attempt::State;
 
-/// What a logout request says.
+/// The parameters of a logout request.
 pub struct EndSessionRequest<'a> {
-    /// Ties the way back to this logout.
+    /// Ties the redirect back to this logout.
     pub state: &'a State,
     /// Where the provider sends the browser back to.
     pub return_to: &'a Url,
-    /// The ID token that the session began with, where it was kept.
+    /// The ID token from the sign-in, if it was stored.
     pub id_token_hint: Option<&'a SecretString>,
 }
 
@@ -25,28 +25,28 @@ impl std::fmt::Debug for EndSessionRequest<'_> {
 }
 
 impl Provider {
-    /// Whether ID tokens are kept for the logout here.
+    /// Whether ID tokens of this provider are stored for the logout.
     pub fn keeps_id_tokens(&self) -> bool {
         matches!(&self.kind, Kind::Oidc(oidc) if oidc.keeps_id_tokens())
     }
 
-    /// Where the person can sign out at the provider, where there is such a place; known within `patience`.
+    /// The address at which the user can sign out at the provider, if the provider has one. Waits at most for `timeout`.
     ///
     /// # Errors
-    /// Those of fetching the metadata.
-    pub async fn end_session_endpoint(&self, patience: Duration) -> Result<Option<Url>, ProviderError> {
+    /// Errors of fetching the metadata.
+    pub async fn end_session_endpoint(&self, timeout: Duration) -> Result<Option<Url>, ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => {
                 let deadline = self.registration.http.deadline();
                 let metadata = oidc.metadata(&self.registration, deadline);
-                let metadata = deadline.at_most(patience).bound("metadata", metadata).await??;
+                let metadata = deadline.at_most(timeout).bound("metadata", metadata).await??;
                 Ok(metadata.end_session_endpoint.clone())
             }
             Kind::OAuth2(oauth2) => Ok(oauth2.end_session_url().cloned()),
         }
     }
 
-    /// The logout request at that place (section 2). The hint travels in the address, as the standard wants it.
+    /// The URL of the logout request (section 2). The ID token is part of the URL, as the standard requires.
     pub fn end_session_url(&self, endpoint: &Url, request: &EndSessionRequest<'_>) -> Url {
         let mut url = endpoint.clone();
         let mut query = url.query_pairs_mut();
@@ -73,15 +73,15 @@ mod tests {
     use crate::domain::entropy::SeededEntropy;
     use serde_json::json;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn se_03_the_logout_request_goes_to_the_discovered_endpoint_with_all_it_needs() {
+    async fn the_logout_request_has_all_parameters_and_uses_the_discovered_endpoint() {
         let fake = FakeOidc::start(&RSA);
         let end_session = format!("{}/end?tenant=1", fake.issuer());
         fake.metadata(json!({"end_session_endpoint": end_session}));
         let provider = provider(fake.settings(|_| {}));
-        let endpoint = provider.end_session_endpoint(PATIENCE).await.unwrap().unwrap();
+        let endpoint = provider.end_session_endpoint(TIMEOUT).await.unwrap().unwrap();
         assert_eq!(endpoint.as_str(), end_session);
         let state = State::random(&SeededEntropy::new(1));
         let (return_to, hint) = (url("https://auth.example.com/logout/callback"), "a.b.c".into());
@@ -103,24 +103,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_provider_without_an_endpoint_has_none_and_one_that_hangs_is_not_waited_for() {
+    async fn the_endpoint_is_optional_and_waiting_for_it_is_limited() {
         let fake = FakeOidc::start(&RSA);
-        assert!(provider(fake.settings(|_| {})).end_session_endpoint(PATIENCE).await.unwrap().is_none());
+        assert!(provider(fake.settings(|_| {})).end_session_endpoint(TIMEOUT).await.unwrap().is_none());
         fake.reply(METADATA, Reply::Hang(Vec::new()));
-        let begun = monotonic();
+        let start = monotonic();
         let outcome = provider(fake.settings(|_| {})).end_session_endpoint(Duration::from_millis(300)).await;
         assert_eq!(kind(outcome), "timeout");
-        assert!(begun.elapsed() < Duration::from_secs(5), "less than the provider's own time limit");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "less than the time limit of the provider's HTTP client"
+        );
     }
 
     #[tokio::test]
-    async fn a_plain_provider_has_the_endpoint_that_is_configured() {
+    async fn a_plain_oauth2_provider_uses_the_configured_endpoint() {
         let mut plain = oauth2("https://ops.example.com", &[("/me", None)]);
         let without = provider(settings(KindSettings::OAuth2(plain.clone())));
-        assert!(without.end_session_endpoint(PATIENCE).await.unwrap().is_none());
+        assert!(without.end_session_endpoint(TIMEOUT).await.unwrap().is_none());
         plain.end_session_url = Some(url("https://ops.example.com/logout"));
         let with = provider(settings(KindSettings::OAuth2(plain)));
-        let endpoint = with.end_session_endpoint(PATIENCE).await.unwrap().unwrap();
+        let endpoint = with.end_session_endpoint(TIMEOUT).await.unwrap().unwrap();
         assert_eq!(endpoint.as_str(), "https://ops.example.com/logout");
         assert!(!with.keeps_id_tokens());
     }

@@ -1,8 +1,8 @@
-//! The one HTTP client for calls to a provider: bounded in time and size, never redirected, never repeated by
-//! itself. Nothing else in the program builds a `reqwest` client.
+//! The HTTP client for calls to a provider. Calls are limited in time and size, and the client never follows redirects
+//! or retries. No other module builds a `reqwest` client.
 //!
-//! All calls of one step (say, token request, keys and UserInfo of one callback) share a [`Deadline`], so that
-//! a login at a slow provider ends in time however many calls it needs.
+//! All calls of one step (for example token request, keys and UserInfo of one callback) share a [`Deadline`], so that a
+//! login at a slow provider ends in time, however many calls it needs.
 
 use std::error::Error as StdError;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, retry, tls};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, retry, tls};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -19,36 +19,36 @@ use zeroize::Zeroizing;
 
 use super::ProviderError;
 use super::json::{self, JsonError, Object};
-use super::settings::Timeouts;
+use super::settings::{CaCertificates, Timeouts};
 use crate::domain::clock::monotonic;
 
-/// The longest answer of a token, UserInfo or profile endpoint, in bytes.
-pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
+/// The maximum size of a response of a token, UserInfo or profile endpoint, in bytes.
+pub(super) const RESPONSE_LIMIT: usize = 64 * 1024;
 
-/// The longest metadata document or key set, in bytes.
+/// The maximum size of a metadata document or key set, in bytes.
 pub(super) const METADATA_LIMIT: usize = 256 * 1024;
 
-/// Calls to one provider that may be under way at a time.
+/// The maximum number of concurrent calls to one provider.
 const CALLS_IN_FLIGHT: usize = 64;
 
-/// Longer than one login's calls are apart, shorter than any server keeps an idle connection: a token request
-/// that is lost on a connection which the provider was just closing could not be repeated.
+/// How long idle connections are kept. Longer than the time between the calls of one login, and shorter than servers keep
+/// idle connections: a token request that is lost because the provider closes the connection cannot be retried.
 const IDLE_CONNECTION: Duration = Duration::from_secs(3);
 
-/// The longest text of a transport error that goes to the log, in characters.
+/// The maximum length of the logged text of a transport error, in characters.
 const ERROR_TEXT_LIMIT: usize = 200;
 
-/// When the calls of one step must be over.
+/// When all calls of one step must have finished.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
-    /// The same, but no later than `time` from now.
+    /// This deadline, but no later than `time` from now.
     pub(super) fn at_most(self, time: Duration) -> Self {
         Self(self.0.min(Instant::from_std(monotonic()) + time))
     }
 
-    /// Waits for `work`, but not beyond the deadline; `what` names it in the error.
+    /// Waits for `work` until the deadline. `what` names the work in the error.
     pub(super) async fn bound<T>(
         self,
         what: &str,
@@ -58,7 +58,7 @@ impl Deadline {
     }
 }
 
-/// The client of one provider.
+/// The HTTP client of one provider.
 pub(super) struct HttpClient {
     client: Client,
     total: Duration,
@@ -66,31 +66,35 @@ pub(super) struct HttpClient {
 }
 
 impl HttpClient {
-    /// A client for the configured `addresses`, without touching the network.
+    /// A client for the configured `addresses`. Does not use the network.
     ///
-    /// Certificates of the system are loaded only where an address is https, so that a broker whose provider
-    /// is on this machine runs without any; plain http is possible only where an address is http.
+    /// System certificates are loaded only if an address is https, so that a broker whose provider runs on the same
+    /// machine does not need them. Plain http is possible only if an address is http.
+    ///
+    /// # Errors
+    ///
+    /// The certificates cannot be used, and how to fix that.
     pub(super) fn new(
         timeouts: Timeouts,
-        ca_certificates: &[u8],
+        ca_certificates: &CaCertificates,
         addresses: &[&Url],
     ) -> Result<Self, &'static str> {
-        let own = Certificate::from_pem_bundle(ca_certificates)
-            .map_err(|_| "ca_certificates must be certificates in PEM form")?;
-        if own.is_empty() && !ca_certificates.is_empty() {
-            return Err("ca_certificates holds no certificate in PEM form");
-        }
+        let configured = ca_certificates.0.clone();
         let has = |scheme: &str| addresses.iter().any(|address| address.scheme() == scheme);
         let builder = builder(timeouts).https_only(!has("http"));
-        let builder = if has("https") { builder.tls_certs_merge(own) } else { builder.tls_certs_only(own) };
+        let builder = if has("https") {
+            builder.tls_certs_merge(configured)
+        } else {
+            builder.tls_certs_only(configured)
+        };
         let client = builder.build().map_err(|_| {
-            "no HTTPS client: this machine has no CA certificates (install ca-certificates or configure \
-             ca_certificates), or one of those configured is broken"
+            "cannot create an HTTPS client: this machine has no CA certificates. Install the package \
+             ca-certificates or set ca_file"
         })?;
         Ok(Self { client, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
     }
 
-    /// The deadline of a step that begins now.
+    /// The deadline of a step that starts now.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline(Instant::from_std(monotonic()) + self.total)
     }
@@ -105,19 +109,19 @@ impl HttpClient {
         self.client.post(url.clone())
     }
 
-    /// Sends a request once and reads at most `limit` bytes of the answer. `what` names the call in errors.
+    /// Sends a request once and reads at most `limit` bytes of the response. `what` names the call in errors.
     ///
     /// # Errors
     ///
-    /// Unavailable for a provider that cannot be reached, breaks off, answers 5xx or 429; Timeout after the
-    /// deadline; Unusable for a longer answer.
+    /// Unavailable if the provider cannot be reached, closes the connection, or responds with 5xx or 429; Timeout after
+    /// the deadline; Unusable if the response is longer than `limit`.
     pub(super) async fn send(
         &self,
         what: &'static str,
         request: RequestBuilder,
         limit: usize,
         deadline: Deadline,
-    ) -> Result<Answer, ProviderError> {
+    ) -> Result<CompleteResponse, ProviderError> {
         let call = async {
             let _permit = self.calls.acquire().await;
             let request = request.header(ACCEPT, "application/json");
@@ -127,13 +131,13 @@ impl HttpClient {
                 return Err(ProviderError::Unavailable(format!("{what}: status {}", status.as_u16())));
             }
             let is_json = has_json_media_type(response.headers());
-            Ok(Answer { what, status, is_json, body: body(what, response, limit).await? })
+            Ok(CompleteResponse { what, status, is_json, body: body(what, response, limit).await? })
         };
         deadline.bound(what, call).await?
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that builds HTTP clients")]
+#[expect(clippy::disallowed_methods, reason = "this is the only place that builds HTTP clients")]
 fn builder(timeouts: Timeouts) -> reqwest::ClientBuilder {
     Client::builder()
         .user_agent("token-broker")
@@ -151,14 +155,16 @@ async fn body(what: &str, mut response: Response, limit: usize) -> Result<Zeroiz
     let mut body = Zeroizing::new(Vec::new());
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(what, error))? {
         if body.len() + chunk.len() > limit {
-            return Err(ProviderError::Unusable(format!("{what}: longer than {limit} bytes")));
+            return Err(ProviderError::Unusable(format!(
+                "{what}: the response is longer than {limit} bytes"
+            )));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-/// `application/json` or another JSON type (RFC 6839), with any parameters.
+/// Whether the media type is `application/json` or another JSON type (RFC 6839), with any parameters.
 fn has_json_media_type(headers: &HeaderMap) -> bool {
     let Some(Ok(value)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
     let media_type = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -166,7 +172,7 @@ fn has_json_media_type(headers: &HeaderMap) -> bool {
         || (media_type.starts_with("application/") && media_type.ends_with("+json"))
 }
 
-/// Names a transport error by its causes, without the URL, which may hold what nobody may read.
+/// Converts a transport error. The text contains the causes but not the URL, which can contain secrets.
 fn failure(what: &str, error: reqwest::Error) -> ProviderError {
     let error = error.without_url();
     let mut text = format!("{what}: {error}");
@@ -183,34 +189,34 @@ fn failure(what: &str, error: reqwest::Error) -> ProviderError {
     }
 }
 
-/// An answer that arrived whole. Never printed: it may hold tokens.
-pub(super) struct Answer {
+/// A response that was received completely. It has no `Debug`, because it can contain tokens.
+pub(super) struct CompleteResponse {
     what: &'static str,
     status: StatusCode,
     is_json: bool,
     body: Zeroizing<Vec<u8>>,
 }
 
-impl Answer {
-    /// The JSON object of a successful answer.
+impl CompleteResponse {
+    /// The JSON object of a successful response.
     pub(super) fn object(&self) -> Result<Object, ProviderError> {
         self.check_success()?;
         json::object(&self.body).map_err(|error| self.unusable(error))
     }
 
-    /// The JSON value of a successful answer.
+    /// The JSON value of a successful response.
     pub(super) fn value(&self) -> Result<Value, ProviderError> {
         self.check_success()?;
         json::value(&self.body).map_err(|error| self.unusable(error))
     }
 
-    /// The status, and the JSON object where there is one, whatever the status.
+    /// The status, and the JSON object if the response contains one, whatever the status is.
     pub(super) fn into_parts(self) -> (StatusCode, Option<Object>) {
         let object = if self.is_json { json::object(&self.body).ok() } else { None };
         (self.status, object)
     }
 
-    /// Status 200 with a JSON media type: nothing else is success, a redirect least of all.
+    /// Only status 200 with a JSON media type is a success. In particular, a redirect is not.
     fn check_success(&self) -> Result<(), ProviderError> {
         let problem = match self.status {
             StatusCode::OK if self.is_json => return Ok(()),
@@ -221,7 +227,7 @@ impl Answer {
     }
 
     fn unusable(&self, error: JsonError) -> ProviderError {
-        ProviderError::Unusable(format!("{}: the answer {error}", self.what))
+        ProviderError::Unusable(format!("{}: the response {error}", self.what))
     }
 }
 

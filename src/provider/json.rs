@@ -1,5 +1,5 @@
-//! Strict JSON: a name that stands twice in one object is refused, so that no two readers of the same answer
-//! can disagree about what it says (RFC 8259 section 4).
+//! Strict JSON: an object with repeated member names is refused, because parsers disagree about its meaning (RFC 8259
+//! section 4).
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use serde_json::{Map, Value};
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
 
-/// Why a text was refused. Says nothing of what is in it.
+/// Why a text was refused. The error contains no part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum JsonError {
-    /// Not JSON, or nested too deeply.
+    /// The text is not JSON, or it is nested too deeply.
     #[error("is not JSON")]
     Syntax,
-    /// An object names a member twice.
-    #[error("names a member twice")]
+    /// An object has a repeated member name.
+    #[error("contains a repeated member name")]
     Repeated,
-    /// JSON, but not an object.
+    /// The text is JSON, but not an object.
     #[error("is not a JSON object")]
     NotAnObject,
 }
 
-/// Reads any JSON value; serde_json bounds the nesting.
+/// Parses any JSON value. serde_json limits the nesting depth.
 pub(super) fn value(text: &[u8]) -> Result<Value, JsonError> {
     match serde_json::from_slice::<Strict>(text) {
         Ok(Strict(value)) => Ok(value),
@@ -33,7 +33,7 @@ pub(super) fn value(text: &[u8]) -> Result<Value, JsonError> {
     }
 }
 
-/// Reads a JSON object.
+/// Parses a JSON object.
 pub(super) fn object(text: &[u8]) -> Result<Object, JsonError> {
     match value(text)? {
         Value::Object(object) => Ok(object),
@@ -41,7 +41,7 @@ pub(super) fn object(text: &[u8]) -> Result<Object, JsonError> {
     }
 }
 
-/// A value that only strict reading makes.
+/// A value that was parsed strictly.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pr_05_a_repeated_name_is_refused_at_any_depth() {
+    fn a_repeated_name_is_refused_at_any_depth() {
         for bad in [
             r#"{"access_token":"a","access_token":"b"}"#,
             r#"{"a":[{"b":{"c":1,"d":2,"c":1}}]}"#,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_05_what_is_not_an_object_is_refused() {
+    fn other_values_than_objects_are_refused() {
         for bad in ["[]", "1", "null", "\"{}\""] {
             assert_eq!(object(bad.as_bytes()), Err(JsonError::NotAnObject), "{bad}");
         }
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn everything_else_reads_as_serde_json_reads_it(document in any_json()) {
+        fn other_documents_are_parsed_like_serde_json(document in any_json()) {
             let text = document.to_string();
             prop_assert_eq!(value(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(&text).unwrap());
         }

@@ -13,20 +13,20 @@ use super::json::Object;
 /// The smallest RSA modulus, in bits (RFC 7518 section 3.3).
 const RSA_BITS: usize = 2048;
 
-/// The keys of one set that can verify signatures; whatever else is in the set is skipped.
+/// The keys of a set that can verify signatures. All other entries are skipped.
 pub(super) struct KeySet(Vec<VerificationKey>);
 
 struct VerificationKey {
     key_id: Option<String>,
-    /// The one algorithm that the provider binds the key to, where it does (RFC 7517 section 4.4).
-    bound_to: Option<KeyAlgorithm>,
-    shape: KeyShape,
+    /// The algorithm that the provider restricts the key to, if any (RFC 7517 section 4.4).
+    restricted_to: Option<KeyAlgorithm>,
+    key_type: KeyType,
     key: DecodingKey,
 }
 
-/// Which algorithms a key can serve.
+/// The type of a key, which decides the algorithms it can be used with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum KeyShape {
+enum KeyType {
     Rsa,
     P256,
     P384,
@@ -44,18 +44,18 @@ impl KeySet {
         Self::read(&with_retries(fetch).await?.object()?)
     }
 
-    /// Reads the set: keys that are broken, weak, of another use or of an unknown kind are skipped, since a
-    /// set may hold keys for other purposes and from a later time (RFC 7517 section 5).
+    /// Parses the set. Keys that are invalid, weak, of an unknown type or for another use are skipped, because a set can
+    /// contain keys for other purposes and of future types (RFC 7517 section 5).
     pub(super) fn read(set: &Object) -> Result<Self, ProviderError> {
         let Some(Value::Array(keys)) = set.get("keys") else {
-            return Err(ProviderError::Unusable("JWKS: there is no list of keys".to_owned()));
+            return Err(ProviderError::Unusable("JWKS: the member keys is missing or not a list".to_owned()));
         };
         let keys = keys.iter().filter_map(|key| serde_json::from_value::<Jwk>(key.clone()).ok());
         Ok(Self(keys.filter_map(|jwk| VerificationKey::read(&jwk)).collect()))
     }
 
-    /// The keys that may have made a signature with this `kid` and algorithm.
-    pub(super) fn suitable(
+    /// The keys that can verify a signature with this `kid` and algorithm.
+    pub(super) fn candidates(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
@@ -63,7 +63,7 @@ impl KeySet {
         self.0
             .iter()
             .filter(move |key| key_id.is_none() || key.key_id.as_deref() == key_id)
-            .filter(move |key| key.serves(algorithm))
+            .filter(move |key| key.supports(algorithm))
             .map(|key| &key.key)
     }
 }
@@ -78,27 +78,28 @@ impl VerificationKey {
             return None;
         }
         let key = DecodingKey::from_jwk(jwk).ok()?;
-        let shape = match &jwk.algorithm {
-            AlgorithmParameters::RSA(_) if modulus_bits(&key) >= RSA_BITS => KeyShape::Rsa,
-            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => KeyShape::P256,
-            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => KeyShape::P384,
+        let key_type = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) if modulus_bits(&key) >= RSA_BITS => KeyType::Rsa,
+            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => KeyType::P256,
+            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => KeyType::P384,
             AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
-                KeyShape::Ed25519
+                KeyType::Ed25519
             }
             _ => return None,
         };
-        Some(Self { key_id: common.key_id.clone(), bound_to: common.key_algorithm, shape, key })
+        Some(Self { key_id: common.key_id.clone(), restricted_to: common.key_algorithm, key_type, key })
     }
 
-    fn serves(&self, algorithm: Algorithm) -> bool {
+    fn supports(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-        let fits = match self.shape {
-            KeyShape::Rsa => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),
-            KeyShape::P256 => algorithm == ES256,
-            KeyShape::P384 => algorithm == ES384,
-            KeyShape::Ed25519 => algorithm == EdDSA,
+        let type_fits = match self.key_type {
+            KeyType::Rsa => matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512),
+            KeyType::P256 => algorithm == ES256,
+            KeyType::P384 => algorithm == ES384,
+            KeyType::Ed25519 => algorithm == EdDSA,
         };
-        fits && self.bound_to.is_none_or(|bound_to| bound_to == KeyAlgorithm::from(algorithm))
+        type_fits
+            && self.restricted_to.is_none_or(|restricted_to| restricted_to == KeyAlgorithm::from(algorithm))
     }
 }
 
@@ -119,14 +120,14 @@ mod tests {
     use super::super::fake::keys::{RSA, SigningKey};
     use super::*;
 
-    /// How many of these keys can verify a signature of this algorithm.
+    /// The number of these keys that can verify a signature of this algorithm.
     fn usable(keys: &[Value], algorithm: Algorithm) -> usize {
         let set = KeySet::read(json!({"keys": keys}).as_object().unwrap()).unwrap();
-        set.suitable(None, algorithm).count()
+        set.candidates(None, algorithm).count()
     }
 
     #[test]
-    fn pr_08_rsa_keys_below_2048_bits_are_skipped() {
+    fn rsa_keys_below_2048_bits_are_skipped() {
         let modulus = URL_SAFE_NO_PAD.decode(RSA.jwk["n"].as_str().unwrap()).unwrap();
         let with = |n: &[u8]| RSA.jwk_with(json!({"n": URL_SAFE_NO_PAD.encode(n)}));
         let mut short = modulus.clone();
@@ -140,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_for_something_else_are_skipped() {
+    fn keys_for_other_uses_are_skipped() {
         let change = |changes| RSA.jwk_with(changes);
         for bad in [
             change(json!({"use": "enc"})),
             change(json!({"use": null, "key_ops": ["encrypt"]})),
             change(json!({"alg": "RSA-OAEP"})),
-            change(json!({"alg": "unheard-of"})),
-            change(json!({"kty": "unheard-of"})),
+            change(json!({"alg": "unknown"})),
+            change(json!({"kty": "unknown"})),
             change(json!({"n": "*"})),
             change(json!({"kid": 1})),
             json!({"kty": "oct", "k": "AAAA"}),
@@ -159,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_serves_its_own_algorithm_only() {
+    fn a_curve_supports_only_its_own_algorithm() {
         let keys = [SigningKey::p256("a").jwk, SigningKey::p384("b").jwk, SigningKey::ed25519("c").jwk];
-        let unbound: Vec<Value> = keys
+        let unrestricted: Vec<Value> = keys
             .into_iter()
             .map(|mut key| {
                 key.as_object_mut().unwrap().remove("alg");
@@ -169,13 +170,13 @@ mod tests {
             })
             .collect();
         for algorithm in [Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA] {
-            assert_eq!(usable(&unbound, algorithm), 1, "{algorithm:?}");
+            assert_eq!(usable(&unrestricted, algorithm), 1, "{algorithm:?}");
         }
-        assert_eq!(usable(&unbound, Algorithm::RS256), 0);
+        assert_eq!(usable(&unrestricted, Algorithm::RS256), 0);
     }
 
     #[test]
-    fn a_document_without_keys_is_no_key_set() {
+    fn a_document_without_a_list_of_keys_is_refused() {
         for bad in [json!({}), json!({"keys": {}}), json!({"keys": null})] {
             assert!(KeySet::read(bad.as_object().unwrap()).is_err(), "{bad}");
         }

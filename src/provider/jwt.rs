@@ -1,9 +1,8 @@
-//! Signed tokens of a provider (JWS compact form, RFC 7515), as far as they are the same for every kind:
-//! shape, algorithm, signature. What the claims must say stands in [`super::id_token`] and
-//! [`super::logout_token`].
+//! Signed tokens of a provider (JWS compact serialization, RFC 7515): the checks of format, algorithm and signature that
+//! are common to all kinds of tokens. The claims are checked in [`super::id_token`] and [`super::logout_token`].
 //!
-//! Only the signature check comes from `jsonwebtoken`: its own claim checks pass what is absent, read the
-//! clock themselves and accept repeated names.
+//! Only the signature check comes from `jsonwebtoken`, because its claim checks accept missing claims and repeated names
+//! and read the system clock.
 
 use std::fmt;
 
@@ -15,15 +14,15 @@ use serde_json::Value;
 use super::json::{self, Object};
 use super::jwks::KeySet;
 
-/// The longest token that is looked at, in bytes.
+/// The maximum length of a token in bytes. Longer tokens are refused.
 const TOKEN_LIMIT: usize = 16 * 1024;
 
-/// Why a token was refused: a fixed text without anything of the token.
+/// Why a token was refused: a fixed text that contains no part of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refused(pub(super) &'static str);
 
-/// A token that nobody vouches for yet: its claims cannot be read before [`UnverifiedJwt::verify`].
+/// A token that is not verified yet. Its claims can only be read after [`UnverifiedJwt::verify`].
 pub(super) struct UnverifiedJwt<'a> {
     algorithm: Algorithm,
     key_id: Option<String>,
@@ -42,50 +41,51 @@ impl fmt::Debug for UnverifiedJwt<'_> {
 pub(super) struct VerifiedJwt {
     /// The algorithm of the signature.
     pub(super) algorithm: Algorithm,
-    /// What the provider says.
+    /// The claims.
     pub(super) claims: Object,
 }
 
-/// Why no key of a set verifies a token.
+/// Why a token could not be verified with a key set.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum VerifyError {
-    /// The set may be outdated: no suitable key has the token's `kid`, or the token has none.
+    /// No key of the set could have signed the token, so the set may be outdated: no candidate has the token's `kid`, or
+    /// the token has no `kid` and no candidate verifies it.
     KeyUnknown,
-    /// The token is bad with any key.
+    /// The token is invalid with any key.
     Refused(Refused),
 }
 
 impl<'a> UnverifiedJwt<'a> {
-    /// Takes an ID token apart and checks its header: see [`Self::parse_typed`].
+    /// Parses an ID token and checks its header: see [`Self::parse_typed`].
     pub(super) fn parse(token: &'a str, allowed: &[Algorithm]) -> Result<Self, Refused> {
         Self::parse_typed(token, allowed, is_id_token)
     }
 
-    /// Takes a logout token apart and checks its header: see [`Self::parse_typed`].
+    /// Parses a logout token and checks its header: see [`Self::parse_typed`].
     pub(super) fn parse_logout_token(token: &'a str, allowed: &[Algorithm]) -> Result<Self, Refused> {
         Self::parse_typed(token, allowed, is_logout_token)
     }
 
-    /// Takes a token apart and checks its header.
+    /// Parses a token and checks its header.
     ///
-    /// `allowed` is the provider's list of algorithms; HMAC is refused even there, because its "key" would be
-    /// public. A `crit` is refused, since no extension is understood; keys and addresses of keys in the header
-    /// (`jwk`, `jku`, `x5u`, `x5c`) are never read (RFC 8725 sections 3.1 and 3.10).
+    /// `allowed` lists the algorithms of the provider. HMAC algorithms are refused even if they are listed, because their
+    /// key would be public. `crit` is refused, because no extension is supported. Keys and URLs of keys in the header
+    /// (`jwk`, `jku`, `x5u`, `x5c`) are ignored (RFC 8725 sections 3.1 and 3.10).
     fn parse_typed(
         token: &'a str,
         allowed: &[Algorithm],
-        is_wanted: impl FnOnce(&str) -> bool,
+        is_expected_type: impl FnOnce(&str) -> bool,
     ) -> Result<Self, Refused> {
         if token.len() > TOKEN_LIMIT {
-            return Err(Refused("longer than 16 KiB"));
+            return Err(Refused("it is longer than 16 KiB"));
         }
-        let shape = || Refused("not a signed token of three parts");
-        let (message, signature) = token.rsplit_once('.').ok_or_else(shape)?;
-        let (header, payload) = message.split_once('.').ok_or_else(shape)?;
+        let wrong_format = || Refused("it is not a signed token with three parts");
+        let (message, signature) = token.rsplit_once('.').ok_or_else(wrong_format)?;
+        let (header, payload) = message.split_once('.').ok_or_else(wrong_format)?;
         if payload.contains('.') {
-            return Err(shape());
+            return Err(wrong_format());
         }
-        let header = decoded_object(header).ok_or(Refused("the header is not an object in base64url"))?;
+        let header = decoded_object(header).ok_or(Refused("the header is not a JSON object in base64url"))?;
         if header.contains_key("crit") {
             return Err(Refused("the header has critical extensions"));
         }
@@ -93,7 +93,7 @@ impl<'a> UnverifiedJwt<'a> {
         let algorithm = algorithm
             .filter(|algorithm: &Algorithm| algorithm.family() != AlgorithmFamily::Hmac)
             .filter(|algorithm| allowed.contains(algorithm))
-            .ok_or(Refused("the signature algorithm is not one of those allowed"))?;
+            .ok_or(Refused("the signature algorithm is not allowed"))?;
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(key_id)) => Some(key_id.clone()),
@@ -101,27 +101,27 @@ impl<'a> UnverifiedJwt<'a> {
         };
         match header.get("typ") {
             None => {}
-            Some(Value::String(typ)) if is_wanted(&typ.to_ascii_lowercase()) => {}
+            Some(Value::String(typ)) if is_expected_type(&typ.to_ascii_lowercase()) => {}
             Some(_) => return Err(Refused("typ names another kind of token")),
         }
         Ok(Self { algorithm, key_id, message, payload, signature })
     }
 
-    /// Verifies the signature with the keys of the provider and gives the claims out.
+    /// Verifies the signature with the keys of the provider and returns the claims.
     ///
-    /// A token without `kid` is tried with every suitable key.
+    /// For a token without `kid`, all keys that fit its algorithm are tried.
     pub(super) fn verify(&self, keys: &KeySet) -> Result<VerifiedJwt, VerifyError> {
-        let mut suitable = keys.suitable(self.key_id.as_deref(), self.algorithm).peekable();
-        if self.key_id.is_some() && suitable.peek().is_none() {
+        let mut candidates = keys.candidates(self.key_id.as_deref(), self.algorithm).peekable();
+        if self.key_id.is_some() && candidates.peek().is_none() {
             return Err(VerifyError::KeyUnknown);
         }
         let message = self.message.as_bytes();
-        let verified =
-            suitable.any(|key| crypto::verify(self.signature, message, key, self.algorithm).unwrap_or(false));
+        let verified = candidates
+            .any(|key| crypto::verify(self.signature, message, key, self.algorithm).unwrap_or(false));
         match verified {
             true => {
                 let claims = decoded_object(self.payload)
-                    .ok_or(VerifyError::Refused(Refused("the claims are not an object in base64url")))?;
+                    .ok_or(VerifyError::Refused(Refused("the claims are not a JSON object in base64url")))?;
                 Ok(VerifiedJwt { algorithm: self.algorithm, claims })
             }
             false if self.key_id.is_none() => Err(VerifyError::KeyUnknown),
@@ -134,18 +134,19 @@ fn decoded_object(part: &str) -> Option<Object> {
     json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
-/// Whether a `typ` in lower case does not name another kind, such as `at+jwt` (RFC 8725 section 3.11).
+/// Whether this `typ`, in lower case, is acceptable for ID tokens: it must not name another kind of token, such as
+/// `at+jwt` (RFC 8725 section 3.11).
 fn is_id_token(typ: &str) -> bool {
     !typ.ends_with("+jwt")
 }
 
-/// Whether a `typ` in lower case names logout tokens (Back-Channel Logout 1.0 section 2.4), with or without the
-/// prefix that RFC 7515 section 4.1.9 lets a sender leave out.
+/// Whether this `typ`, in lower case, names logout tokens (Back-Channel Logout 1.0 section 2.4), with or without the
+/// prefix `application/`, which is optional (RFC 7515 section 4.1.9).
 fn is_logout_token(typ: &str) -> bool {
     matches!(typ, "logout+jwt" | "application/logout+jwt")
 }
 
-/// What a token says of itself, verified by nobody: good only for finding out whose keys must verify it.
+/// The unverified claims of a token. Only for finding the provider whose keys must verify it.
 pub(super) fn unverified_claims(token: &str) -> Option<Object> {
     if token.len() > TOKEN_LIMIT {
         return None;
@@ -168,7 +169,7 @@ mod tests {
         KeySet::read(json!({"keys": keys}).as_object().unwrap()).unwrap()
     }
 
-    /// What becomes of a token: `ok`, or why not.
+    /// The result for a token: `ok`, or why it was refused.
     fn verdict(token: &str, allowed: &[Algorithm], keys: &KeySet) -> String {
         match UnverifiedJwt::parse(token, allowed).map(|token| token.verify(keys)) {
             Ok(Ok(_)) => "ok".to_owned(),
@@ -178,14 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn er_03_a_token_is_not_printed() {
+    fn a_token_is_not_printed() {
         let token = RSA.sign(&json!({"sub": "alice"}));
         let token = UnverifiedJwt::parse(&token, &ALLOWED).unwrap();
         assert_eq!(format!("{token:?}"), "UnverifiedJwt(…)");
     }
 
     #[test]
-    fn pr_08_every_asymmetric_kind_of_key_verifies() {
+    fn every_asymmetric_key_type_verifies() {
         let (p256, p384, ed) = (SigningKey::p256("a"), SigningKey::p384("b"), SigningKey::ed25519("c"));
         let set = keys(&[&RSA.jwk, &p256.jwk, &p384.jwk, &ed.jwk]);
         for key in [&*RSA, &p256, &p384, &ed] {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_a_wrong_signature_is_refused() {
+    fn a_wrong_signature_is_refused() {
         let other = SigningKey::rsa("rsa");
         let set = keys(&[&RSA.jwk]);
         assert_eq!(verdict(&other.sign(&json!({"sub": "a"})), &ALLOWED, &set), "the signature is wrong");
@@ -209,9 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_none_and_unlisted_algorithms_are_refused() {
+    fn none_and_unlisted_algorithms_are_refused() {
         let set = keys(&[&RSA.jwk]);
-        let refused = "the signature algorithm is not one of those allowed";
+        let refused = "the signature algorithm is not allowed";
         for alg in [json!("none"), json!("None"), json!(""), json!(null), json!(1), json!("rs256")] {
             let token = RSA.sign_with(json!({"alg": alg}), "{}");
             assert_eq!(verdict(&token, &ALLOWED, &set), refused, "{alg}");
@@ -223,20 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_hmac_algorithms_are_refused_even_when_listed() {
-        // The classic: the public key, which everybody has, is the HMAC secret.
+    fn hmac_algorithms_are_refused_even_when_listed() {
+        // The classic attack: the public key is used as the HMAC secret.
         let secret = RSA.jwk["n"].as_str().unwrap();
         let head = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256", "kid": "rsa"}).to_string());
         let message = format!("{head}.{}", URL_SAFE_NO_PAD.encode("{}"));
         let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
         let token = format!("{message}.{}", crypto::sign(message.as_bytes(), &key, HS256).unwrap());
         let symmetric = json!({"kty": "oct", "kid": "rsa", "k": URL_SAFE_NO_PAD.encode(secret)});
-        let refused = "the signature algorithm is not one of those allowed";
+        let refused = "the signature algorithm is not allowed";
         assert_eq!(verdict(&token, &[HS256, RS256], &keys(&[&RSA.jwk, &symmetric])), refused);
     }
 
     #[test]
-    fn pr_08_critical_extensions_are_refused() {
+    fn critical_extensions_are_refused() {
         for crit in [json!(["exp"]), json!(["b64"]), json!([]), json!("x")] {
             let token = RSA.sign_with(json!({"crit": crit, "b64": true}), "{}");
             let refused = "the header has critical extensions";
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_keys_in_the_header_are_ignored() {
+    fn keys_in_the_header_are_ignored() {
         let evil = SigningKey::rsa("rsa");
         let header = json!({
             "jwk": evil.jwk, "jku": "https://evil.example/jwks", "x5u": "https://evil.example/x5u",
@@ -257,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_the_algorithm_that_a_key_is_bound_to_is_compared() {
+    fn a_key_restricted_to_an_algorithm_is_used_with_no_other() {
         let claims = URL_SAFE_NO_PAD.encode("{}");
         let head = URL_SAFE_NO_PAD.encode(json!({"alg": "PS256", "kid": "rsa"}).to_string());
         let token = RSA.sign_message(&format!("{head}.{claims}"), PS256);
-        let unbound = RSA.jwk_with(json!({"alg": null}));
+        let unrestricted = RSA.jwk_with(json!({"alg": null}));
         assert_eq!(verdict(&token, &ALLOWED, &keys(&[&RSA.jwk])), "key unknown");
-        assert_eq!(verdict(&token, &ALLOWED, &keys(&[&unbound])), "ok");
+        assert_eq!(verdict(&token, &ALLOWED, &keys(&[&unrestricted])), "ok");
     }
 
     #[test]
@@ -287,19 +288,19 @@ mod tests {
     }
 
     #[test]
-    fn pr_10_repeated_names_are_refused_in_header_and_claims() {
+    fn repeated_names_are_refused_in_header_and_claims() {
         let set = keys(&[&RSA.jwk]);
         let header = r#"{"alg":"RS256","kid":"rsa","alg":"RS256"}"#;
-        let refused = "the header is not an object in base64url";
+        let refused = "the header is not a JSON object in base64url";
         assert_eq!(verdict(&RSA.sign_text(header, "{}"), &ALLOWED, &set), refused);
         let claims = r#"{"sub":"alice","sub":"admin"}"#;
-        let refused = "the claims are not an object in base64url";
+        let refused = "the claims are not a JSON object in base64url";
         assert_eq!(verdict(&RSA.sign_with(json!({}), claims), &ALLOWED, &set), refused);
         assert_eq!(verdict(&RSA.sign_with(json!({}), "[]"), &ALLOWED, &set), refused);
     }
 
     #[test]
-    fn other_shapes_and_kinds_are_refused() {
+    fn other_formats_and_types_are_refused() {
         let set = keys(&[&RSA.jwk]);
         let good = RSA.sign(&json!({}));
         assert_eq!(verdict(&good, &ALLOWED, &set), "ok");
@@ -307,7 +308,7 @@ mod tests {
             assert_ne!(verdict(bad, &ALLOWED, &set), "ok", "{bad}");
         }
         let long = RSA.sign(&json!({"x": "y".repeat(16 * 1024)}));
-        assert_eq!(verdict(&long, &ALLOWED, &set), "longer than 16 KiB");
+        assert_eq!(verdict(&long, &ALLOWED, &set), "it is longer than 16 KiB");
         for typ in [json!("at+jwt"), json!("application/logout+JWT"), json!(1)] {
             let token = RSA.sign_with(json!({"typ": typ}), "{}");
             assert_eq!(verdict(&token, &ALLOWED, &set), "typ names another kind of token", "{typ}");

@@ -1,4 +1,4 @@
-//! Logout tokens: the provider tells that a person has signed out there (OpenID Connect Back-Channel Logout 1.0,
+//! Logout tokens, with which a provider reports that a user has signed out there (OpenID Connect Back-Channel Logout 1.0,
 //! sections 2.4 and 2.6). Header, signature, issuer and audience are checked as for ID tokens.
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::id_token::{Claims, SKEW, check_parties, seconds};
+use super::id_token::{CLOCK_SKEW, Claims, check_parties, seconds};
 use super::json::Object;
 use super::jwt::{Refused, UnverifiedJwt, unverified_claims};
 use super::oidc::Oidc;
@@ -18,13 +18,13 @@ use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
 /// The member of `events` that makes a token a logout token.
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// How old a logout token may be when it arrives, in seconds.
-const OLDEST: f64 = 120.0;
+/// The maximum age of a logout token when it is received, in seconds.
+const MAX_TOKEN_AGE: f64 = 120.0;
 
-/// The longest `jti`, in bytes.
+/// The maximum length of `jti` in bytes.
 const JTI_LIMIT: usize = 512;
 
-/// What a verified logout token says.
+/// The content of a verified logout token.
 #[derive(Debug, PartialEq, Eq)]
 struct LogoutToken {
     scope: LogoutScope,
@@ -32,18 +32,18 @@ struct LogoutToken {
 }
 
 impl Providers {
-    /// Verifies a logout token of any of the providers. Whose it is, its `iss` and `aud` say; that they say the
-    /// truth, the signature does. Whether it was used before is for the caller to find out.
+    /// Verifies a logout token of any configured provider. `iss` and `aud` select the providers whose keys must verify
+    /// the signature. The caller must check that the token has not been used before.
     ///
     /// # Errors
-    /// InvalidLogoutToken for a token that nobody may act upon; KeyUnknownYet and the errors of fetching metadata
-    /// and keys, which say nothing about the token.
+    /// InvalidLogoutToken for an invalid token; KeyUnknownYet and the errors of fetching metadata and keys, which mean
+    /// that the token could not be checked.
     pub async fn verify_logout_token(&self, token: &str) -> Result<ProviderLogout, ProviderError> {
-        let claimed = unverified_claims(token).ok_or(Refused("not a signed token with claims"));
+        let claimed = unverified_claims(token).ok_or(Refused("it is not a signed token with claims"));
         let claimed = claimed.map_err(invalid)?;
         let mut providers = Vec::new();
         let mut verified = None;
-        let mut refusal = invalid(Refused("iss and aud are none of a configured provider"));
+        let mut refusal = invalid(Refused("iss and aud do not match any configured provider"));
         for provider in self.iter() {
             let Kind::Oidc(oidc) = &provider.kind else { continue };
             if !is_addressed(&claimed, oidc.issuer(), &provider.registration.client_id) {
@@ -63,11 +63,11 @@ impl Providers {
     }
 }
 
-/// Whether the unverified claims ask for this provider: what costs nothing comes before what costs a fetch.
+/// Whether the unverified claims name this provider. This is checked first because it needs no fetch.
 fn is_addressed(claims: &Object, issuer: &str, client_id: &str) -> bool {
     let claims = Claims(claims);
-    let to_us = claims.audiences().is_ok_and(|audiences| audiences.contains(&client_id));
-    to_us && claims.text("iss").is_ok_and(|iss| iss == Some(issuer))
+    let is_for_us = claims.audiences().is_ok_and(|audiences| audiences.contains(&client_id));
+    is_for_us && claims.text("iss").is_ok_and(|iss| iss == Some(issuer))
 }
 
 impl Provider {
@@ -96,9 +96,9 @@ fn check(
     trusted_audiences: &[String],
     now: Timestamp,
 ) -> Result<LogoutToken, Refused> {
-    // An ID token has a nonce, whatever is in it: it must never pass for a logout token.
+    // ID tokens have a nonce. They must never be accepted as logout tokens, whatever else they contain.
     if claims.contains_key("nonce") {
-        return Err(Refused("it has a nonce, as only ID tokens have"));
+        return Err(Refused("it contains a nonce, which is not allowed in logout tokens"));
     }
     let claims = Claims(claims);
     check_parties(claims, issuer, &registration.client_id, trusted_audiences)?;
@@ -109,19 +109,19 @@ fn check(
     Ok(LogoutToken { scope: scope(claims)?, used_name: used_name(issuer, jti) })
 }
 
-/// Fresh, and not expired where it says when it expires.
+/// Checks that the token is recent and, if it has an `exp`, not expired.
 fn check_times(claims: Claims<'_>, now: f64) -> Result<(), Refused> {
     let issued = claims.time("iat")?.ok_or(Refused("iat is missing"))?;
-    if now - issued > OLDEST {
+    if now - issued > MAX_TOKEN_AGE {
         return Err(Refused("it was issued more than two minutes ago"));
     }
-    if issued - now > SKEW {
+    if issued - now > CLOCK_SKEW {
         return Err(Refused("it was issued in the future"));
     }
-    if claims.time("exp")?.is_some_and(|expires| now >= expires + SKEW) {
+    if claims.time("exp")?.is_some_and(|expires| now >= expires + CLOCK_SKEW) {
         return Err(Refused("it has expired"));
     }
-    if claims.time("nbf")?.is_some_and(|not_before| not_before - now > SKEW) {
+    if claims.time("nbf")?.is_some_and(|not_before| not_before - now > CLOCK_SKEW) {
         return Err(Refused("it is not valid yet"));
     }
     Ok(())
@@ -131,7 +131,7 @@ fn check_event(claims: Claims<'_>) -> Result<(), Refused> {
     let event = claims.0.get("events").and_then(|events| events.get(LOGOUT_EVENT));
     match event {
         Some(Value::Object(_)) => Ok(()),
-        _ => Err(Refused("events does not tell of a logout")),
+        _ => Err(Refused("events does not contain the logout event")),
     }
 }
 
@@ -139,17 +139,18 @@ fn scope(claims: Claims<'_>) -> Result<LogoutScope, Refused> {
     let subject = claims.text("sub")?.map(str::parse).transpose();
     let subject = subject.map_err(|_| Refused("sub is not a usable subject"))?;
     match (claims.text("sid")?, subject) {
-        // As it was written down at the sign-in.
+        // Cleaned in the same way as when it was stored at the sign-in.
         (Some(sid), subject) => {
             let id = ProfileText::clean(sid).ok_or(Refused("sid is empty"))?;
             Ok(LogoutScope::Session { id, subject })
         }
         (None, Some(subject)) => Ok(LogoutScope::Person(subject)),
-        (None, None) => Err(Refused("it names neither sid nor sub")),
+        (None, None) => Err(Refused("it contains neither sid nor sub")),
     }
 }
 
-/// `jti` is unique at its issuer only. A digest, so that no foreign text becomes a name in the key store.
+/// The name under which the token is marked as used. It includes the issuer, because `jti` is only unique per issuer. It
+/// is a digest, so that no text of the token becomes a name in the key store.
 fn used_name(issuer: &str, jti: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("{}:{issuer}{jti}", issuer.len()).as_bytes()))
 }
@@ -169,7 +170,7 @@ mod tests {
         Providers::new(settings, clock()).unwrap()
     }
 
-    /// A good logout token's claims with these changes.
+    /// The claims of a valid logout token with these changes.
     fn claims(fake: &FakeOidc, changes: Value) -> Value {
         let good = json!({
             "iss": fake.issuer(), "aud": CLIENT_ID, "iat": NOW, "exp": NOW + 120, "jti": "once",
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_what_the_standard_allows_is_accepted() {
+    async fn tokens_that_the_standard_allows_are_accepted() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let good = [
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_every_claim_that_is_wrong_is_refused() {
+    async fn every_wrong_claim_is_refused() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let wrong = |name: &str, values: Vec<Value>| -> Vec<Value> {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_a_nonce_of_any_kind_makes_it_no_logout_token() {
+    async fn a_token_with_any_nonce_is_refused() {
         let fake = FakeOidc::start(&RSA);
         let claims = claims(&fake, json!({})).to_string().replacen('{', r#"{"nonce":null,"#, 1);
         let token = RSA.sign_with(json!({"typ": "logout+jwt"}), &claims);
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_the_type_is_absent_or_logout_jwt() {
+    async fn the_type_is_absent_or_logout_jwt() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let claims = claims(&fake, json!({})).to_string();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_the_signature_is_checked_as_that_of_an_id_token() {
+    async fn the_signature_is_checked_like_that_of_an_id_token() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         let (claims, good) = (claims(&fake, json!({})), signed(&fake, json!({})));
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_07_sid_names_a_session_and_sub_alone_a_person() {
+    async fn sid_names_a_session_and_sub_alone_a_user() {
         let session = |subject: Option<&str>| LogoutScope::Session {
             id: ProfileText::clean("s1").unwrap(),
             subject: subject.map(|subject| subject.parse().unwrap()),
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_a_token_is_the_same_token_by_issuer_and_jti() {
+    async fn issuer_and_jti_identify_a_token() {
         let (one, other) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
         let mut names = std::collections::HashSet::new();
         for (fake, jti) in [(&one, "a"), (&one, "b"), (&other, "a"), (&one, "a")] {
@@ -326,9 +327,9 @@ mod tests {
         assert_eq!(names.len(), 3);
     }
 
-    /// One issuer may be configured twice, for logins of different strength.
+    /// The same issuer can be configured twice, for logins of different strength.
     #[tokio::test]
-    async fn se_07_it_is_for_every_provider_that_it_is_addressed_to_and_for_no_other() {
+    async fn a_token_applies_to_all_providers_it_names_and_to_no_other() {
         let (fake, stranger) = (FakeOidc::start(&RSA), FakeOidc::start(&RSA));
         let named = |id: &str, mut settings: ProviderSettings| {
             settings.id = id.parse().unwrap();
@@ -345,11 +346,11 @@ mod tests {
         ]);
         let logout = providers.verify_logout_token(&signed(&fake, json!({}))).await.unwrap();
         assert_eq!(logout.providers.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["one", "two"]);
-        assert_eq!(stranger.server.count(METADATA), 0, "nobody else is asked");
+        assert_eq!(stranger.server.count(METADATA), 0, "no other provider is called");
     }
 
     #[tokio::test]
-    async fn se_06_keys_that_cannot_be_fetched_say_nothing_about_the_token() {
+    async fn unavailable_keys_do_not_make_a_token_invalid() {
         let fake = FakeOidc::start(&RSA);
         fake.reply(JWKS, Reply::status(503));
         let providers = providers(vec![fake.settings(|_| {})]);
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn se_06_a_token_that_is_not_for_us_costs_no_fetch() {
+    async fn a_token_for_another_audience_causes_no_fetch() {
         let fake = FakeOidc::start(&RSA);
         let providers = providers(vec![fake.settings(|_| {})]);
         for changes in [json!({"iss": "https://evil.example"}), json!({"aud": "other"})] {

@@ -1,12 +1,13 @@
-//! The identity provider as the broker sees it: authorization request, code exchange, profile.
+//! Identity providers: authorization request, code exchange, profile and logout.
 //!
-//! [`Provider`] is all that the flow knows. Beneath it, `oidc` and `oauth2` are the two kinds; `discovery`,
-//! `jwks`, `jwt`, `id_token`, `token_endpoint` and `claims` are the steps, each named after its standard term;
-//! `http_client` is the only way out.
+//! Other modules use only [`Provider`] and [`Providers`]. The two kinds of providers are in `oidc` and `oauth2`. The
+//! steps are in `discovery`, `jwks`, `jwt`, `id_token`, `token_endpoint` and `claims`, each named after the term of the
+//! standard. All calls to a provider go through `http_client`.
 
 mod authorization;
 mod cached;
 mod claims;
+#[cfg(feature = "demo")]
 pub mod dev;
 mod discovery;
 mod end_session;
@@ -22,11 +23,14 @@ mod oauth2;
 mod oidc;
 mod registry;
 pub mod settings;
+#[cfg(any(test, feature = "demo"))]
+mod signing;
 mod token_endpoint;
 
 use secrecy::SecretString;
 use url::Url;
 
+pub(crate) use self::authorization::has_own_parameter;
 pub use self::end_session::EndSessionRequest;
 use self::http_client::{Deadline, HttpClient};
 use self::id_token::IdToken;
@@ -41,7 +45,7 @@ use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::domain::profile::Profile;
 use crate::error::{Error, ErrorCode};
 
-/// One configured provider, of either kind.
+/// A configured provider of either kind.
 pub struct Provider {
     registration: Registration,
     kind: Kind,
@@ -52,7 +56,7 @@ enum Kind {
     OAuth2(Box<OAuth2>),
 }
 
-/// The broker as the provider knows it, and the way to the provider: what both kinds need.
+/// The registration of the broker at the provider, and the HTTP client. Both kinds of providers need it.
 struct Registration {
     id: ProviderId,
     display_name: String,
@@ -66,12 +70,12 @@ struct Registration {
 }
 
 impl Registration {
-    fn asks_for_openid(&self) -> bool {
+    fn requests_openid(&self) -> bool {
         self.scope.split(' ').any(|scope| scope == "openid")
     }
 }
 
-/// What the code was exchanged for: opaque, good for [`Provider::profile`] only.
+/// The result of the code exchange. It is opaque and can only be passed to [`Provider::profile`].
 pub struct ExchangedGrant {
     access_token: SecretString,
     id_token: Option<IdToken>,
@@ -91,18 +95,18 @@ impl std::fmt::Debug for Provider {
 }
 
 impl Provider {
-    /// Its name in paths and configuration.
+    /// The id of the provider, as used in paths and in the configuration.
     pub fn id(&self) -> &ProviderId {
         &self.registration.id
     }
 
-    /// What people call it.
+    /// The name that is shown to users.
     pub fn display_name(&self) -> &str {
         &self.registration.display_name
     }
 
-    /// The issuer of an OpenID provider, the authorization endpoint of a plain OAuth 2 one (whether it has an
-    /// issuer or not): pinned in the login attempt.
+    /// The issuer of an OpenID provider, or the authorization endpoint of a plain OAuth 2 provider (even if it has an
+    /// issuer). It is stored in the login attempt to detect a change of the configuration.
     pub fn identity(&self) -> &str {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.issuer(),
@@ -110,28 +114,28 @@ impl Provider {
         }
     }
 
-    /// Whether it can prove how long ago the person signed in, so that `max_age` may be asked of it: an ID token
-    /// says so, plain OAuth 2 has nothing for it. A `/login` that asks nevertheless is an invalid request.
+    /// Whether the provider can prove how long ago the user signed in, which `max_age` requires. ID tokens contain that
+    /// time; plain OAuth 2 does not have it.
     pub fn supports_max_age(&self) -> bool {
         matches!(self.kind, Kind::Oidc(_))
     }
 
-    /// Whether it answers `prompt=none` without showing a page: a part of OpenID Connect, unknown to plain OAuth 2.
+    /// Whether the provider supports `prompt=none`, which is a part of OpenID Connect and not of plain OAuth 2.
     pub fn supports_prompt_none(&self) -> bool {
         matches!(self.kind, Kind::Oidc(_))
     }
 
-    /// The path on which its callbacks arrive.
+    /// The path of the provider's callbacks.
     pub fn callback_path(&self) -> &str {
         self.registration.redirect_uri.path()
     }
 
-    /// Where to send the browser for a login (RFC 6749 section 4.1.1).
+    /// The URL to which the browser is redirected for a login (RFC 6749 section 4.1.1).
     ///
     /// # Errors
     ///
-    /// Those of fetching the metadata; InsufficientAuthentication where `max_age` is asked of a provider without
-    /// [`Self::supports_max_age`].
+    /// Errors of fetching the metadata; InsufficientAuthentication if `max_age` is requested from a provider that does
+    /// not support it ([`Self::supports_max_age`]).
     pub async fn authorization_url(&self, request: &AuthorizationRequest<'_>) -> Result<Url, ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.authorization_url(&self.registration, request).await,
@@ -139,8 +143,8 @@ impl Provider {
         }
     }
 
-    /// Whether the `iss` of a callback is another issuer's: told without asking anybody. One that is missing although
-    /// the metadata announces it is found by [`Self::check_issuer`].
+    /// Whether the `iss` of a callback is that of another issuer, decided without using the network. A missing `iss` that
+    /// the metadata announces is detected only by [`Self::check_issuer`].
     pub fn has_other_issuer(&self, iss: Option<&str>) -> bool {
         match &self.kind {
             Kind::Oidc(oidc) => iss.is_some_and(|iss| iss != oidc.issuer()),
@@ -148,8 +152,12 @@ impl Provider {
         }
     }
 
-    /// Checks the `iss` of a callback (RFC 9207 section 2.4): compared character by character whenever it is
-    /// there, and missed where the provider announces it.
+    /// Checks the `iss` of a callback (RFC 9207 section 2.4). If it is present, it must be identical to the issuer. It
+    /// must be present if the provider announces it.
+    ///
+    /// # Errors
+    ///
+    /// IssuerMismatch; errors of fetching the metadata.
     pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.check_issuer(&self.registration, iss).await,
@@ -157,10 +165,14 @@ impl Provider {
         }
     }
 
-    /// Exchanges the code, once (RFC 6749 section 4.1.3). An OpenID provider's ID token is verified before
-    /// anything comes back.
+    /// Exchanges the code (RFC 6749 section 4.1.3). The request is never retried. The ID token of an OpenID provider is
+    /// verified before this returns.
     ///
-    /// Exchange and profile together take no longer than the configured total time.
+    /// Exchange and profile together take no longer than the configured total timeout.
+    ///
+    /// # Errors
+    ///
+    /// The provider is unavailable, its response is unusable, or its ID token is invalid or insufficient.
     pub async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<ExchangedGrant, ProviderError> {
         let deadline = self.registration.http.deadline();
         let (access_token, id_token) = match &self.kind {
@@ -173,7 +185,11 @@ impl Provider {
         Ok(ExchangedGrant { access_token, id_token, deadline })
     }
 
-    /// Who signed in: from the ID token and UserInfo, or from the profile documents.
+    /// The profile of the user who signed in: from the ID token and UserInfo, or from the profile documents.
+    ///
+    /// # Errors
+    ///
+    /// The provider is unavailable, its documents are unusable, or the account is not allowed to sign in.
     pub async fn profile(&self, grant: ExchangedGrant) -> Result<SignedInProfile, ProviderError> {
         let ExchangedGrant { access_token, id_token, deadline } = grant;
         let registration = &self.registration;
@@ -188,11 +204,15 @@ impl Provider {
                 let profile = oauth2.profile(registration, &access_token, deadline).await?;
                 Ok(SignedInProfile { profile, auth_time: None, id_token: None })
             }
-            _ => Err(ProviderError::Unusable("the grant is another provider's".to_owned())),
+            _ => Err(ProviderError::Unusable("the grant belongs to another provider".to_owned())),
         }
     }
 
-    /// Whether a login can begin: an OpenID provider's metadata is known or can be fetched.
+    /// Checks whether a login can start: the metadata of an OpenID provider is known or can be fetched.
+    ///
+    /// # Errors
+    ///
+    /// Errors of fetching the metadata.
     pub async fn ready(&self) -> Result<(), ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.ready(&self.registration).await,
@@ -201,32 +221,32 @@ impl Provider {
     }
 }
 
-/// What `/login` puts into the authorization request (RFC 6749 section 4.1.1).
+/// The parameters of an authorization request (RFC 6749 section 4.1.1).
 #[derive(Debug)]
 pub struct AuthorizationRequest<'a> {
     /// Ties the callback to this attempt.
     pub state: &'a State,
     /// Ties the ID token to this attempt.
     pub nonce: &'a OidcNonce,
-    /// The S256 challenge that the broker will prove.
+    /// The S256 challenge of the broker.
     pub challenge: CodeChallenge,
-    /// `prompt`, already checked.
+    /// `prompt`, already validated.
     pub prompt: Option<&'a str>,
-    /// `login_hint`, already checked.
+    /// `login_hint`, already validated.
     pub login_hint: Option<&'a str>,
     /// `max_age` in seconds.
     pub max_age: Option<u32>,
 }
 
-/// What the callback brings to the token request (RFC 6749 section 4.1.3).
+/// The parameters of a code exchange (RFC 6749 section 4.1.3).
 pub struct CodeExchange<'a> {
-    /// The authorization code: 1 to 2048 characters of %x20-7E, already checked.
+    /// The authorization code: 1 to 2048 characters of %x20-7E, already validated.
     pub code: &'a str,
-    /// The verifier of the attempt.
+    /// The code verifier of the login attempt.
     pub verifier: &'a CodeVerifier,
-    /// The nonce of the attempt.
+    /// The nonce of the login attempt.
     pub nonce: &'a OidcNonce,
-    /// The `max_age` that was asked for.
+    /// The requested `max_age` in seconds.
     pub max_age: Option<u32>,
 }
 
@@ -236,47 +256,47 @@ impl std::fmt::Debug for CodeExchange<'_> {
     }
 }
 
-/// Who signed in, as the provider says: the end of the provider's part.
+/// The result of a sign-in at the provider.
 #[derive(Debug)]
 pub struct SignedInProfile {
     /// The mapped profile.
     pub profile: Profile,
-    /// When the person last proved who they are, where the provider says so.
+    /// When the user last authenticated at the provider, if the provider reports it.
     pub auth_time: Option<Timestamp>,
-    /// The verified ID token, where it is kept for the logout.
+    /// The verified ID token, if it is stored for the logout.
     pub id_token: Option<SecretString>,
 }
 
-/// Why a provider call failed. Holds nothing of the answer: no token, no body, no URL.
+/// Why a call to a provider failed. The error contains no part of the response: no token, no body, no URL.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
-    /// It cannot be reached, or says itself that it is down.
+    /// The provider cannot be reached, or reports that it is unavailable.
     #[error("the provider is unavailable: {0}")]
     Unavailable(String),
-    /// It did not answer in time.
-    #[error("the provider did not answer in time: {0}")]
+    /// The provider did not respond in time.
+    #[error("the provider did not respond in time: {0}")]
     Timeout(String),
-    /// It gave an answer that is not what the standards, or the configuration, ask for.
-    #[error("the provider's answer is unusable: {0}")]
+    /// The response is not what the standards or the configuration require.
+    #[error("the provider's response is unusable: {0}")]
     Unusable(String),
-    /// No key that is known verifies its token, and the keys were fetched anew too shortly before the token came: it
-    /// may be signed with a newer one.
-    #[error("no key of the provider verifies the token, and it is too soon to fetch them again")]
+    /// No known key verifies the token, and the keys were fetched so recently that they may not be fetched again yet.
+    /// The token may be signed with a newer key.
+    #[error("no known key of the provider verifies the token, and it is too soon to fetch the keys again")]
     KeyUnknownYet,
-    /// Its ID token was refused.
+    /// The ID token was refused.
     #[error("the ID token was refused: {0}")]
     InvalidIdToken(String),
-    /// Its logout token was refused.
+    /// The logout token was refused.
     #[error("the logout token was refused: {0}")]
     InvalidLogoutToken(String),
-    /// The sign-in was older or weaker than asked for.
-    #[error("the sign-in is not fresh or strong enough: {0}")]
+    /// The sign-in was older or weaker than requested.
+    #[error("the sign-in is not recent or strong enough: {0}")]
     InsufficientAuthentication(String),
-    /// The account may not sign in here.
-    #[error("the account may not sign in: {0}")]
+    /// The account is not allowed to sign in.
+    #[error("the account is not allowed to sign in: {0}")]
     AccessDenied(String),
     /// The callback came from another provider.
-    #[error("the callback's issuer does not match")]
+    #[error("iss of the callback is not the issuer of the provider")]
     IssuerMismatch,
 }
 
@@ -286,7 +306,7 @@ impl From<ProviderError> for Error {
             ProviderError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
             ProviderError::Timeout(_) => ErrorCode::ProviderTimeout,
             ProviderError::Unusable(_) => ErrorCode::ProviderError,
-            // What is not verified is not believed. The SPA is told of both that it may try again.
+            // A token that cannot be verified is treated as invalid. In both cases, the SPA is told that it can retry.
             ProviderError::InvalidIdToken(_) | ProviderError::KeyUnknownYet => ErrorCode::InvalidIdToken,
             ProviderError::InvalidLogoutToken(_) => ErrorCode::InvalidRequest,
             ProviderError::InsufficientAuthentication(_) => ErrorCode::InsufficientUserAuthentication,

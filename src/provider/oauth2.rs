@@ -1,5 +1,5 @@
-//! A plain OAuth 2 provider: endpoints by configuration, identity from any JSON documents about the person
-//! that the access token opens (RFC 6749, RFC 6750).
+//! A plain OAuth 2 provider: the endpoints are configured, and the identity comes from JSON documents about the user
+//! that are fetched with the access token (RFC 6749, RFC 6750).
 
 use futures_util::future::try_join_all;
 use secrecy::{ExposeSecret, SecretString};
@@ -7,39 +7,42 @@ use serde_json_path::JsonPath;
 use url::Url;
 
 use super::authorization::authorization_url;
-use super::claims::{Documents, Places};
-use super::http_client::{ANSWER_LIMIT, Deadline};
+use super::claims::{ClaimLocations, Documents};
+use super::http_client::{Deadline, RESPONSE_LIMIT};
 use super::json::Object;
 use super::settings::{OAuth2Settings, ProfileDocument};
 use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
 use crate::domain::profile::Profile;
 
-/// One plain OAuth 2 provider.
+/// A plain OAuth 2 provider.
 pub(super) struct OAuth2 {
     settings: OAuth2Settings,
     subject: JsonPath,
 }
 
 impl OAuth2 {
-    /// A provider whose subject stands at `subject`: without a configured place there is no identity.
+    /// A provider whose subject is found at the path `subject`, which is required: without a subject there is no
+    /// identity.
     pub(super) fn new(settings: OAuth2Settings, subject: JsonPath) -> Self {
         Self { settings, subject }
     }
 
-    /// Where the browser is sent.
+    /// The authorization endpoint.
     pub(super) fn authorize_url(&self) -> &Url {
         &self.settings.authorize_url
     }
 
-    /// Where the browser is sent to sign out.
+    /// The address to which the browser is sent to sign out.
     pub(super) fn end_session_url(&self) -> Option<&Url> {
         self.settings.end_session_url.as_ref()
     }
 
+    /// The URL of the authorization request.
+    ///
     /// # Errors
     ///
-    /// InsufficientAuthentication where `max_age` is asked for: nothing here could prove it. A second line, behind
-    /// `Provider::supports_max_age`.
+    /// InsufficientAuthentication if `max_age` is requested, because plain OAuth 2 cannot prove it. Callers already check
+    /// `Provider::supports_max_age`; this is a second line of defence.
     pub(super) fn authorization_url(
         &self,
         registration: &Registration,
@@ -49,14 +52,14 @@ impl OAuth2 {
         Ok(authorization_url(registration, &self.settings.authorize_url, request, &[]))
     }
 
-    /// RFC 9207: where an issuer is configured, `iss` must be there and be it; where none is, an `iss` has
-    /// nothing that it could equal.
+    /// Checks the `iss` of a callback (RFC 9207). If an issuer is configured, `iss` must be present and equal to it. If
+    /// none is configured, `iss` must be absent, because there is nothing to compare it with.
     pub(super) fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
         if iss == self.settings.issuer.as_deref() {
             return Ok(());
         }
         if self.settings.issuer.is_none() {
-            tracing::warn!("the provider sends iss in its callbacks: configure its issuer");
+            tracing::warn!("the provider sends iss in its callbacks; set its issuer in the configuration");
         }
         Err(ProviderError::IssuerMismatch)
     }
@@ -74,7 +77,7 @@ impl OAuth2 {
         Ok(tokens.access_token)
     }
 
-    /// Fetches the profile documents, all at once, and maps them.
+    /// Fetches the profile documents concurrently and maps them to a profile.
     pub(super) async fn profile(
         &self,
         registration: &Registration,
@@ -88,7 +91,7 @@ impl OAuth2 {
         }
         let documents = documents.merged();
         let subject = documents.subject(&self.subject)?;
-        Places::oauth2(&self.settings.claims).profile(registration, subject, &documents, None)
+        ClaimLocations::oauth2(&self.settings.claims).profile(registration, subject, &documents, None)
     }
 }
 
@@ -99,7 +102,7 @@ async fn profile_document(
     deadline: Deadline,
 ) -> Result<Object, ProviderError> {
     let request = registration.http.get(&source.url).bearer_auth(access_token.expose_secret());
-    let answer = registration.http.send("profile document", request, ANSWER_LIMIT, deadline).await?;
+    let answer = registration.http.send("profile document", request, RESPONSE_LIMIT, deadline).await?;
     match &source.into {
         Some(member) => Ok(Object::from_iter([(member.clone(), answer.value()?)])),
         None => answer.object(),
@@ -110,7 +113,7 @@ fn refuse_max_age(max_age: Option<u32>) -> Result<(), ProviderError> {
     match max_age {
         None => Ok(()),
         Some(_) => {
-            let text = "max_age was asked for, and a plain OAuth 2 provider cannot prove it";
+            let text = "max_age was requested, but a plain OAuth 2 provider cannot prove it";
             Err(ProviderError::InsufficientAuthentication(text.to_owned()))
         }
     }
@@ -129,7 +132,7 @@ mod tests {
     const BASE_INFO: &str = "/public-api/current_user/base_info";
     const PERMISSIONS: &str = "/public-api/current_user/all_permissions";
 
-    /// A provider whose profile endpoints answer so; everything else is right.
+    /// A provider whose profile endpoints return these documents. Everything else is correct.
     fn ops(base_info: Value, permissions: Value) -> Server {
         Server::start(move |request: &Received| match request.target.as_str() {
             "/token/" => Reply::json(&json!({"access_token": "at", "token_type": "bearer"})),
@@ -139,7 +142,7 @@ mod tests {
         })
     }
 
-    /// The broker's side of it, as in the configuration by example (design.md, section 8).
+    /// The broker's side of this provider, configured like the provider `ops` of token-broker.example.toml.
     fn registered_at(server: &Server, change: impl FnOnce(&mut OAuth2Settings)) -> Provider {
         let documents = [(BASE_INFO, None), (PERMISSIONS, Some("permissions"))];
         let mut oauth2 = oauth2(server.base(), &documents);
@@ -178,14 +181,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_document_without_a_place_of_its_own_must_be_an_object() {
+    async fn a_document_without_a_member_name_must_be_an_object() {
         let server = ops(json!({"name": "alice"}), json!(["read"]));
         let provider = registered_at(&server, |settings| settings.profile[1].into = None);
         assert_eq!(kind(sign_in(&provider).await), "unusable");
     }
 
     #[tokio::test]
-    async fn pr_14_without_a_usable_subject_nobody_signs_in() {
+    async fn a_login_without_a_usable_subject_fails() {
         for name in [json!(null), json!(""), json!(["alice"]), json!({"x": 1}), json!(true), json!(1.5)] {
             let provider = registered_at(&ops(json!({"name": name, "id": "other"}), json!([])), |_| {});
             assert_eq!(kind(sign_in(&provider).await), "unusable", "{name}");
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_a_profile_document_that_is_missing_fails_the_login() {
+    async fn a_missing_profile_document_fails_the_login() {
         let server = ops(json!({"name": "alice"}), json!([]));
         for (target, expected) in [("/missing", "unusable"), ("/token/x", "unusable")] {
             let provider = registered_at(&server, |settings| settings.profile[1].url = server.url(target));
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_21_addresses_in_a_profile_are_never_fetched() {
+    async fn urls_in_a_profile_are_never_fetched() {
         let server = Server::start(|request| match request.target.as_str() {
             "/token/" => Reply::json(&json!({"access_token": "at", "token_type": "bearer"})),
             BASE_INFO => {
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_04_iss_is_the_configured_issuer_or_is_not_there() {
+    async fn iss_is_the_configured_issuer_or_absent() {
         let server = ops(json!({}), json!([]));
         let without = registered_at(&server, |_| {});
         assert_eq!(kind(without.check_issuer(None).await), "ok");
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ls_16_max_age_is_refused_because_nothing_could_prove_it() {
+    async fn max_age_is_refused_because_it_cannot_be_proven() {
         let server = ops(json!({"name": "alice"}), json!([]));
         let provider = registered_at(&server, |_| {});
         assert!(!provider.supports_max_age());

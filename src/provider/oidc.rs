@@ -1,4 +1,4 @@
-//! An OpenID provider: endpoints by discovery, identity from a verified ID token (OpenID Connect Core).
+//! An OpenID provider: the endpoints come from discovery, the identity from a verified ID token (OpenID Connect Core).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use url::Url;
 
 use super::authorization::authorization_url;
 use super::cached::Cached;
-use super::claims::{Documents, Places};
+use super::claims::{ClaimLocations, Documents};
 use super::discovery::Metadata;
-use super::http_client::{ANSWER_LIMIT, Deadline};
+use super::http_client::{Deadline, RESPONSE_LIMIT};
 use super::id_token::{Expected, IdToken};
 use super::jwks::KeySet;
 use super::jwt::{Refused, UnverifiedJwt, VerifiedJwt, VerifyError};
@@ -21,11 +21,11 @@ use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, tok
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::profile::Profile;
 
-/// How long a callback without `iss` waits for metadata that no login has fetched here yet. On top of the time
-/// that exchange and profile have.
-const ISSUER_CHECK_TIME: Duration = Duration::from_millis(1500);
+/// How long a callback without `iss` waits for metadata that this instance has not fetched yet, in addition to the time
+/// for exchange and profile.
+const ISSUER_CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// One OpenID provider.
+/// An OpenID provider.
 pub(super) struct Oidc {
     settings: OidcSettings,
     clock: Arc<dyn Clock>,
@@ -45,27 +45,27 @@ impl Oidc {
         &self.settings.issuer
     }
 
-    /// Signature algorithms that are accepted.
+    /// The accepted signature algorithms.
     pub(super) fn algorithms(&self) -> &[Algorithm] {
         &self.settings.algorithms
     }
 
-    /// Other audiences that may stand in a token beside the broker's client id.
+    /// Audiences that are accepted in a token in addition to the broker's client id.
     pub(super) fn trusted_audiences(&self) -> &[String] {
         &self.settings.trusted_audiences
     }
 
-    /// Whether ID tokens are kept for the logout.
+    /// Whether ID tokens are stored for the logout.
     pub(super) fn keeps_id_tokens(&self) -> bool {
         self.settings.id_token_hint
     }
 
-    /// The time.
+    /// The current time.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The provider's metadata, from the cache where it is there.
+    /// The metadata of the provider, from the cache if possible.
     pub(super) async fn metadata(
         &self,
         registration: &Registration,
@@ -75,9 +75,9 @@ impl Oidc {
         Ok(self.metadata.get(deadline, fetch).await?.document)
     }
 
-    /// Whether a login can begin.
+    /// Checks whether a login can start.
     pub(super) async fn ready(&self, registration: &Registration) -> Result<(), ProviderError> {
-        if self.metadata.is_there() {
+        if self.metadata.is_cached() {
             return Ok(());
         }
         self.metadata(registration, registration.http.deadline()).await.map(drop)
@@ -93,7 +93,8 @@ impl Oidc {
         Ok(authorization_url(registration, &metadata.authorization_endpoint, request, acr_values))
     }
 
-    /// RFC 9207 section 2.4: `iss` must be the issuer, and must be there where the metadata says so.
+    /// Checks the `iss` of a callback (RFC 9207 section 2.4): it must be the issuer, and must be present if the metadata
+    /// announces it.
     pub(super) async fn check_issuer(
         &self,
         registration: &Registration,
@@ -103,17 +104,17 @@ impl Oidc {
             Some(iss) if iss == self.settings.issuer => Ok(()),
             Some(_) => Err(ProviderError::IssuerMismatch),
             None => {
-                // Known metadata comes sooner however old it is. A first fetch that is given up here is left to
-                // those who wait for it with more time, instead of failing for them, too.
+                // Cached metadata is returned sooner, however old it is. A first fetch that times out here does not
+                // fail for other callers, which wait longer.
                 let deadline = registration.http.deadline();
                 let metadata = self.metadata(registration, deadline);
-                let metadata = deadline.at_most(ISSUER_CHECK_TIME).bound("metadata", metadata).await??;
+                let metadata = deadline.at_most(ISSUER_CHECK_TIMEOUT).bound("metadata", metadata).await??;
                 if metadata.announces_iss { Err(ProviderError::IssuerMismatch) } else { Ok(()) }
             }
         }
     }
 
-    /// Exchanges the code and verifies the ID token: nothing comes out before that.
+    /// Exchanges the code and verifies the ID token. Nothing is returned before the token is verified.
     pub(super) async fn exchange(
         &self,
         registration: &Registration,
@@ -124,7 +125,7 @@ impl Oidc {
         let endpoint = &metadata.token_endpoint;
         let http = &registration.http;
         let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
-        let id_token = tokens.id_token.ok_or(Refused("there is none"))?;
+        let id_token = tokens.id_token.ok_or(Refused("the response contains no ID token"))?;
         let jwt = UnverifiedJwt::parse(id_token.expose_secret(), &self.settings.algorithms)?;
         let jwt = self.verify(registration, jwt, deadline).await?;
         let expected = Expected {
@@ -142,12 +143,12 @@ impl Oidc {
         Ok((tokens.access_token, checked))
     }
 
-    /// Verifies a token's signature. A token that no known key can have signed makes the keys be fetched anew,
-    /// unless they were fetched for this very token or less than a minute ago for another one.
+    /// Verifies the signature of a token. If no known key can have signed it, the keys are fetched again, unless they were
+    /// fetched during this call, or less than a minute ago for another token.
     ///
     /// # Errors
-    /// InvalidIdToken; KeyUnknownYet where the keys are older than the token's arrival and may not be fetched again
-    /// yet; those of fetching.
+    /// InvalidIdToken; KeyUnknownYet if the keys were fetched before the token was received and may not be fetched again
+    /// yet; errors of fetching.
     pub(super) async fn verify(
         &self,
         registration: &Registration,
@@ -155,24 +156,24 @@ impl Oidc {
         deadline: Deadline,
     ) -> Result<VerifiedJwt, ProviderError> {
         let metadata = self.metadata(registration, deadline).await?;
-        let begun = self.keys.begun();
+        let started = self.keys.fetches_started();
         let fetch = || KeySet::fetch(&registration.http, &metadata.jwks_uri, deadline);
         let keys = self.keys.get(deadline, fetch()).await?;
         let (verdict, fetched) = match token.verify(&keys.document) {
-            Err(VerifyError::KeyUnknown) if keys.fetch <= begun => {
+            Err(VerifyError::KeyUnknown) if keys.fetch <= started => {
                 let keys = self.keys.renew(deadline, fetch()).await?;
                 (token.verify(&keys.document), keys.fetch)
             }
             verdict => (verdict, keys.fetch),
         };
         verdict.map_err(|error| match error {
-            VerifyError::KeyUnknown if fetched <= begun => ProviderError::KeyUnknownYet,
+            VerifyError::KeyUnknown if fetched <= started => ProviderError::KeyUnknownYet,
             VerifyError::KeyUnknown => Refused("no key of the provider verifies it").into(),
             VerifyError::Refused(refused) => refused.into(),
         })
     }
 
-    /// The profile from the ID token's claims and, where configured, those of the UserInfo endpoint.
+    /// The profile from the claims of the ID token and, if configured, of the UserInfo endpoint.
     pub(super) async fn profile(
         &self,
         registration: &Registration,
@@ -187,15 +188,15 @@ impl Oidc {
         {
             let http = &registration.http;
             let request = http.get(endpoint).bearer_auth(access_token.expose_secret());
-            let answer = http.send("UserInfo", request, ANSWER_LIMIT, deadline).await?.object()?;
-            // OpenID Connect Core section 5.3.2: another person's claims must not be used.
-            if answer.get("sub").and_then(Value::as_str) != Some(id_token.subject.as_str()) {
-                return Err(ProviderError::Unusable("UserInfo: sub is not the ID token's".to_owned()));
+            let userinfo = http.send("UserInfo", request, RESPONSE_LIMIT, deadline).await?.object()?;
+            // OpenID Connect Core section 5.3.2: the claims of another user must not be used.
+            if userinfo.get("sub").and_then(Value::as_str) != Some(id_token.subject.as_str()) {
+                return Err(ProviderError::Unusable("UserInfo: sub is not that of the ID token".to_owned()));
             }
-            documents.add(answer);
+            documents.add(userinfo);
         }
-        let places = Places::oidc(&self.settings.claims);
-        places.profile(registration, id_token.subject, &documents.merged(), id_token.session.as_deref())
+        let locations = ClaimLocations::oidc(&self.settings.claims);
+        locations.profile(registration, id_token.subject, &documents.merged(), id_token.session.as_deref())
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_login_gives_a_profile() {
+    async fn a_login_returns_a_profile() {
         let fake = FakeOidc::start(&RSA);
         let claims = changed(&fake.claims(), json!({"preferred_username": "alice", "sid": "s1"}));
         fake.id_token(&RSA.sign(&claims));
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_07_without_a_valid_id_token_nothing_else_is_asked() {
+    async fn without_a_valid_id_token_userinfo_is_not_called() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         let unsigned = RSA.sign_with(json!({"alg": "none"}), &fake.claims().to_string());
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_12_what_was_asked_for_is_verified() {
+    async fn requested_acr_and_max_age_are_checked() {
         let fake = FakeOidc::start(&RSA);
         let acr_values = vec!["gold".to_owned()];
         let provider = provider(fake.settings(|settings| settings.acr_values = acr_values));
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_13_userinfo_must_be_about_the_same_person() {
+    async fn userinfo_must_be_about_the_same_user() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "name": "Alice"})));
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_15_protocol_claims_come_from_the_id_token_alone() {
+    async fn protocol_claims_come_from_the_id_token_alone() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|settings| settings.userinfo = true));
         fake.reply(USERINFO, Reply::json(&json!({"sub": "alice-1", "sid": "s2", "auth_time": 1})));
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_concurrent_logins_share_one_key_fetch() {
+    async fn concurrent_logins_share_one_key_fetch() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let outcomes = join_all((0..20).map(|_| sign_in(&provider))).await;
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_new_key_is_found_and_a_flood_of_unknown_ones_costs_one_fetch_a_minute() {
+    async fn a_new_key_is_found_and_a_flood_of_unknown_ones_costs_one_fetch_a_minute() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
@@ -334,14 +335,18 @@ mod tests {
         }
         assert_eq!(fake.server.count(JWKS), 2);
         clock.advance(TimeDelta::seconds(10));
-        assert_eq!(kind(sign_in(&provider).await), "invalid_id_token", "now it is known to be nobody's");
+        assert_eq!(
+            kind(sign_in(&provider).await),
+            "invalid_id_token",
+            "after the fetch it is known to be invalid"
+        );
         let outcomes = join_all((0..10).map(|_| sign_in(&provider))).await;
         assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "key_unknown_yet"));
         assert_eq!(fake.server.count(JWKS), 3);
     }
 
     #[tokio::test]
-    async fn pr_20_keys_fetched_for_this_very_token_are_not_fetched_again() {
+    async fn keys_fetched_for_this_token_are_not_fetched_again() {
         let fake = FakeOidc::start(&RSA);
         fake.id_token(&SigningKey::p256("stranger").sign(&fake.claims()));
         assert_eq!(kind(sign_in(&provider(fake.settings(|_| {}))).await), "invalid_id_token");
@@ -349,14 +354,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_unreachable_keys_are_an_outage_not_a_bad_token() {
+    async fn unreachable_keys_are_an_outage_not_a_bad_token() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
         assert_eq!(kind(sign_in(&provider).await), "ok");
         clock.advance(TimeDelta::seconds(1));
         fake.reply(JWKS, Reply::status(503));
-        assert_eq!(kind(sign_in(&provider).await), "ok", "known keys are used on");
+        assert_eq!(kind(sign_in(&provider).await), "ok", "known keys are still used");
         fake.id_token(&SigningKey::p256("new").sign(&fake.claims()));
         for _ in 0..2 {
             assert_eq!(kind(sign_in(&provider).await), "unavailable");
@@ -365,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_20_a_new_key_is_found_whatever_the_clock_does() {
+    async fn a_new_key_is_found_even_if_the_clock_is_changed() {
         for step in [TimeDelta::zero(), TimeDelta::seconds(-5), TimeDelta::hours(-3)] {
             let fake = FakeOidc::start(&RSA);
             let clock = clock();
@@ -383,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_22_known_documents_are_used_on_while_their_endpoints_hang() {
+    async fn cached_documents_are_used_while_their_endpoints_hang() {
         let fake = FakeOidc::start(&RSA);
         let clock = clock();
         let provider = provider_at(fake.settings(|_| {}), Arc::clone(&clock));
@@ -394,43 +399,47 @@ mod tests {
         for hanging in [METADATA, JWKS] {
             fake.reply(hanging, Reply::Hang(Vec::new()));
         }
-        let began = monotonic();
-        assert_eq!(kind(provider.check_issuer(None).await), "ok", "known, however old");
+        let start = monotonic();
+        assert_eq!(
+            kind(provider.check_issuer(None).await),
+            "ok",
+            "cached metadata is used however old it is"
+        );
         for _ in 0..5 {
             assert_eq!(kind(sign_in(&provider).await), "ok");
         }
-        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-        assert_eq!((fake.server.count(METADATA), fake.server.count(JWKS)), (2, 2), "one new try a minute");
+        assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+        assert_eq!((fake.server.count(METADATA), fake.server.count(JWKS)), (2, 2), "one retry per minute");
     }
 
     #[tokio::test]
-    async fn pr_22_a_callback_waits_only_briefly_for_metadata_before_the_exchange() {
+    async fn a_callback_waits_only_briefly_for_metadata_before_the_exchange() {
         let fake = FakeOidc::start(&RSA);
         fake.reply(METADATA, Reply::Hang(Vec::new()));
         let provider = provider(fake.settings(|_| {}));
-        let began = monotonic();
+        let start = monotonic();
         let outcomes = join_all((0..3).map(|_| provider.check_issuer(None))).await;
         assert!(outcomes.into_iter().all(|outcome| kind(outcome) == "timeout"));
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
         assert_eq!(kind(provider.check_issuer(Some(fake.issuer())).await), "ok", "needs no metadata");
         fake.metadata(json!({}));
-        assert_eq!(kind(sign_in(&provider).await), "ok", "nothing is remembered of it");
+        assert_eq!(kind(sign_in(&provider).await), "ok", "the timeout is not cached");
         let timeouts = Timeouts::default();
-        assert!(ISSUER_CHECK_TIME + timeouts.total <= Duration::from_millis(11_500));
+        assert!(ISSUER_CHECK_TIMEOUT + timeouts.total <= Duration::from_millis(11_500));
     }
 
     #[tokio::test]
-    async fn pr_01_metadata_of_another_issuer_fails_the_login() {
+    async fn metadata_of_another_issuer_fails_the_login() {
         let fake = FakeOidc::start(&RSA);
         fake.metadata(json!({"issuer": "https://evil.example"}));
         let provider = provider(fake.settings(|_| {}));
         assert_eq!(kind(provider.authorization_url(&Attempt::new().request()).await), "unusable");
         assert_eq!(kind(sign_in(&provider).await), "unusable");
-        assert_eq!(fake.server.count(TOKEN), 0, "the code goes nowhere");
+        assert_eq!(fake.server.count(TOKEN), 0, "the code is not sent");
     }
 
     #[tokio::test]
-    async fn metadata_is_tried_again_soon_and_readiness_tells_the_truth() {
+    async fn metadata_is_retried_and_readiness_follows() {
         let fake = FakeOidc::start(&RSA);
         fake.reply(METADATA, Reply::status(500));
         let provider = provider(fake.settings(|_| {}));
@@ -446,7 +455,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_04_iss_is_compared_whenever_it_is_there_and_missed_where_announced() {
+    async fn iss_must_match_if_present_and_be_present_if_announced() {
         let fake = FakeOidc::start(&RSA);
         let issuer = fake.issuer().to_owned();
         for announced in [false, true] {
@@ -462,7 +471,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_19_er_03_codes_and_tokens_are_printed_nowhere() {
+    async fn codes_and_tokens_are_not_printed() {
         let fake = FakeOidc::start(&RSA);
         let provider = provider(fake.settings(|_| {}));
         let grant = provider.exchange(Attempt::new().exchange()).await.unwrap();
@@ -471,7 +480,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_21_addresses_in_tokens_are_never_fetched() {
+    async fn urls_in_tokens_are_never_fetched() {
         let fake = FakeOidc::start(&RSA);
         let trap = fake.server.url("/trap").to_string();
         let claims = json!({"picture": trap, "profile": trap, "jku": trap, "_claim_sources": {"x": {"endpoint": trap}}});

@@ -1,4 +1,4 @@
-//! All configured providers, checked once at the start, without touching the network.
+//! All configured providers. Their settings are checked once at startup, without using the network.
 
 use std::sync::Arc;
 
@@ -15,26 +15,26 @@ use super::{Kind, Provider, Registration};
 use crate::domain::clock::Clock;
 use crate::domain::ids::ProviderId;
 
-/// A provider's settings cannot be used.
+/// The settings of a provider are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("provider {provider}: {problem}")]
 pub struct ProviderSettingsError {
-    /// Which one.
+    /// The id of the provider.
     pub provider: ProviderId,
-    /// What to mend.
+    /// What is wrong, and how to fix it.
     pub problem: &'static str,
 }
 
-/// All configured providers, in configuration order.
+/// All configured providers, in the order of the configuration.
 #[derive(Debug)]
 pub struct Providers(Vec<Provider>);
 
 impl Providers {
-    /// Checks the settings and makes the providers. Needs rustls' default crypto provider to be installed.
+    /// Checks the settings and creates the providers. Requires that a default crypto provider of rustls is installed.
     ///
     /// # Errors
     ///
-    /// The first provider whose settings cannot work, and what to mend.
+    /// The first provider with invalid settings, and how to fix them.
     pub fn new(
         settings: Vec<ProviderSettings>,
         clock: Arc<dyn Clock>,
@@ -44,23 +44,25 @@ impl Providers {
             let id = settings.id.clone();
             let failed = |problem| ProviderSettingsError { provider: id.clone(), problem };
             if providers.iter().any(|other| *other.id() == settings.id) {
-                return Err(failed("there are two of this id"));
+                return Err(failed("id is not unique: each provider needs its own id"));
             }
-            // A shared path would let one provider answer in another's name (RFC 9700 section 4.4.2.2).
+            // With a shared path, one provider could answer in the name of another (RFC 9700 section 4.4.2.2).
             if providers.iter().any(|other| other.registration.redirect_uri == settings.redirect_uri) {
-                return Err(failed("redirect_uri must not be shared with another provider"));
+                return Err(failed(
+                    "redirect_uri is also used by another provider: each provider needs its own redirect_uri",
+                ));
             }
             providers.push(provider(settings, &clock).map_err(failed)?);
         }
         Ok(Self(providers))
     }
 
-    /// The provider of this id.
+    /// The provider with this id.
     pub fn get(&self, id: &ProviderId) -> Option<&Provider> {
         self.iter().find(|provider| provider.id() == id)
     }
 
-    /// The only provider, where there is just one.
+    /// The provider, if exactly one is configured.
     pub fn only(&self) -> Option<&Provider> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -73,7 +75,7 @@ impl Providers {
         self.0.into_iter().next()
     }
 
-    /// All of them, in configuration order.
+    /// All providers, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Provider> {
         self.0.iter()
     }
@@ -85,7 +87,9 @@ fn provider(settings: ProviderSettings, clock: &Arc<dyn Clock>) -> Result<Provid
         KindSettings::OAuth2(oauth2) => check_oauth2(oauth2)?,
     };
     if !addresses.iter().all(|address| is_usable(address, true)) {
-        return Err("every address must be https (or http on a loopback name), without user or fragment");
+        return Err(
+            "all URLs must be https (or http on a loopback name), without user name, password or fragment",
+        );
     }
     let borrowed: Vec<&Url> = addresses.iter().collect();
     let http = HttpClient::new(settings.timeouts, &settings.ca_certificates, &borrowed)?;
@@ -93,7 +97,7 @@ fn provider(settings: ProviderSettings, clock: &Arc<dyn Clock>) -> Result<Provid
         KindSettings::Oidc(oidc) => Kind::Oidc(Box::new(Oidc::new(oidc, Arc::clone(clock)))),
         KindSettings::OAuth2(oauth2) => {
             let subject = oauth2.claims.subject.clone();
-            let subject = subject.ok_or("claims.subject must say where the unchanging subject stands")?;
+            let subject = subject.ok_or("claims.subject must be the JSONPath of a stable user id")?;
             Kind::OAuth2(Box::new(OAuth2::new(oauth2, subject)))
         }
     };
@@ -127,10 +131,10 @@ fn check_oidc(settings: &OidcSettings, scope: &str) -> Result<Url, &'static str>
 
 fn check_oauth2(settings: &OAuth2Settings) -> Result<Vec<Url>, &'static str> {
     if settings.profile.is_empty() {
-        return Err("profile must name at least one document about the person");
+        return Err("profile must name at least one document about the user");
     }
     if has_own_parameter(&settings.authorize_url) {
-        return Err("authorize_url must not have a query with parameters that the request sets itself");
+        return Err("authorize_url must not contain query parameters that the broker sets itself");
     }
     let profile = settings.profile.iter().map(|document| document.url.clone());
     let endpoints = [settings.authorize_url.clone(), settings.token_url.clone()];
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn cb_05_no_two_providers_share_an_id_or_a_callback() {
+    fn no_two_providers_share_an_id_or_a_callback() {
         assert_eq!(problem(vec![corp(|_| {}), ops(|_| {})]), "ok");
         let mut same_id = ops(|_| {});
         same_id.id = "corp".parse().unwrap();
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_02_addresses_are_https_or_loopback() {
+    fn addresses_are_https_or_loopback() {
         for bad in ["http://ops.example.com/x", "https://a:b@ops.example.com/x", "https://ops.example.com/#x"]
         {
             assert_ne!(problem(vec![ops(|settings| settings.authorize_url = url(bad))]), "ok", "{bad}");
@@ -202,20 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn pr_08_the_algorithm_list_is_asymmetric_and_not_empty() {
+    fn the_algorithm_list_is_asymmetric_and_not_empty() {
         for bad in [vec![], vec![Algorithm::HS256], vec![Algorithm::RS256, Algorithm::HS512]] {
             assert!(problem(vec![corp(|settings| settings.algorithms = bad)]).contains("algorithms"));
         }
     }
 
     #[test]
-    fn pr_14_a_plain_provider_needs_a_subject_and_a_document() {
+    fn a_plain_provider_needs_a_subject_and_a_document() {
         assert!(problem(vec![ops(|settings| settings.claims.subject = None)]).contains("subject"));
         assert!(problem(vec![ops(|settings| settings.profile.clear())]).contains("profile"));
     }
 
     #[test]
-    fn ls_07_openid_is_asked_for_and_the_endpoint_has_no_parameter_of_ours() {
+    fn the_openid_scope_is_required_and_the_endpoint_must_not_set_our_parameters() {
         let mut settings = corp(|_| {});
         settings.scope = "email profile".to_owned();
         assert!(problem(vec![settings]).contains("openid"));
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_provider_and_what_to_mend() {
+    fn an_error_names_the_provider_and_the_problem() {
         let error = Providers::new(vec![corp(|settings| settings.issuer = "x".to_owned())], clock());
         assert_eq!(error.unwrap_err().to_string(), "provider corp: issuer must be a URL");
     }

@@ -1,7 +1,11 @@
-//! What a provider needs to know of its configuration.
+//! The settings of an identity provider.
 
+use std::str::FromStr;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
 use serde_json_path::JsonPath;
 use url::Url;
@@ -23,24 +27,50 @@ pub struct ProviderSettings {
     pub client_auth: ClientAuth,
     /// The broker's callback, exactly as registered at the provider.
     pub redirect_uri: Url,
-    /// The scopes that are asked for, space-separated; empty for none.
+    /// The requested scopes, space-separated; empty for none.
     pub scope: String,
-    /// Addresses of other email domains may not sign in; empty for no limit.
+    /// If not empty, only users with an email address in one of these domains may sign in.
     pub allowed_email_domains: Vec<String>,
-    /// What only one kind of provider has.
+    /// The settings of its kind.
     pub kind: KindSettings,
     /// How long one call may take to connect, and in all.
     pub timeouts: Timeouts,
-    /// PEM of a private certificate authority to trust in addition to the system's.
-    pub ca_certificates: Vec<u8>,
+    /// Certificates of a private authority, trusted in addition to the system's.
+    pub ca_certificates: CaCertificates,
+}
+
+/// Certificates of a private authority.
+#[derive(Debug, Clone, Default)]
+pub struct CaCertificates(pub(super) Vec<reqwest::Certificate>);
+
+/// The text contains no certificates, or a broken one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must name a file with PEM certificates of a certificate authority")]
+pub struct InvalidCertificates;
+
+impl FromStr for CaCertificates {
+    type Err = InvalidCertificates;
+
+    /// Reads one or more certificates in PEM form.
+    fn from_str(pem: &str) -> Result<Self, Self::Err> {
+        let mut store = RootCertStore::empty();
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|certificate| {
+            let der = certificate.map_err(|_| InvalidCertificates)?;
+            let parsed = reqwest::Certificate::from_der(&der).map_err(|_| InvalidCertificates)?;
+            store.add(der).map_err(|_| InvalidCertificates)?;
+            Ok(parsed)
+        });
+        let certificates = certificates.collect::<Result<Vec<_>, _>>()?;
+        if certificates.is_empty() { Err(InvalidCertificates) } else { Ok(Self(certificates)) }
+    }
 }
 
 /// Bounds of every call to a provider.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// To connect.
+    /// The time to connect.
     pub connect: Duration,
-    /// For the whole call.
+    /// The time for the whole call.
     pub total: Duration,
 }
 
@@ -62,7 +92,7 @@ pub enum ClientAuth {
 }
 
 /// What differs between the kinds of provider.
-#[expect(clippy::large_enum_variant, reason = "a handful of them, read once at the start")]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and they are read once at the start")]
 #[derive(Debug, Clone)]
 pub enum KindSettings {
     /// OpenID Connect: endpoints by discovery, identity from the ID token.
@@ -76,34 +106,34 @@ pub enum KindSettings {
 pub struct OidcSettings {
     /// The issuer, exactly as in its metadata and ID tokens.
     pub issuer: String,
-    /// Signature algorithms that are accepted: asymmetric ones only.
+    /// The accepted signature algorithms: asymmetric ones only.
     pub algorithms: Vec<jsonwebtoken::Algorithm>,
-    /// Other audiences that may stand in an ID token beside the broker's client id.
+    /// Further audiences that an ID token may have beside the broker's client id.
     pub trusted_audiences: Vec<String>,
-    /// `acr_values` to ask for; the ID token's `acr` must then be one of them.
+    /// The requested `acr_values`; the ID token's `acr` must then be one of them.
     pub acr_values: Vec<String>,
-    /// Whether the UserInfo endpoint is asked in addition to the ID token.
+    /// Whether the UserInfo endpoint is read in addition to the ID token.
     pub userinfo: bool,
-    /// Whether the ID token is kept, sealed, so that the provider can be given it at the logout.
+    /// Whether the ID token is kept, sealed, to send it to the provider at the logout.
     pub id_token_hint: bool,
-    /// Claims that are mapped otherwise than by their standard names.
+    /// Claims that are not found under their standard names.
     pub claims: ClaimMapping,
 }
 
 /// A plain OAuth 2 provider.
 #[derive(Debug, Clone)]
 pub struct OAuth2Settings {
-    /// Where the browser is sent.
+    /// Where the browser is sent to sign in.
     pub authorize_url: Url,
     /// Where the code is exchanged.
     pub token_url: Url,
-    /// Where the person signs out there, too.
+    /// Where the browser is sent to also sign out at the provider.
     pub end_session_url: Option<Url>,
-    /// Its issuer, where it sends `iss` in the callback (RFC 9207).
+    /// Its issuer, if it sends `iss` in the callback (RFC 9207).
     pub issuer: Option<String>,
-    /// The JSON documents about the person, merged in this order.
+    /// The JSON documents about the user, merged in this order.
     pub profile: Vec<ProfileDocument>,
-    /// Where in the merged document each claim stands; `subject` is there.
+    /// The claims in the merged document; `subject` is set.
     pub claims: ClaimMapping,
 }
 
@@ -112,14 +142,14 @@ pub struct OAuth2Settings {
 pub struct ProfileDocument {
     /// Its address.
     pub url: Url,
-    /// The member under which its answer is put; merged into the top level where absent.
+    /// The member under which its answer is put; `None` merges it into the top level.
     pub into: Option<String>,
 }
 
-/// Where each claim stands, as JSONPath (RFC 9535). The first scalar that a path finds is taken.
+/// The JSONPath (RFC 9535) of each claim. The first scalar that a path finds is used.
 #[derive(Debug, Clone, Default)]
 pub struct ClaimMapping {
-    /// The unchanging name of the person; required for plain OAuth 2.
+    /// The unchanging name of the user; required for plain OAuth 2.
     pub subject: Option<JsonPath>,
     /// The login name.
     pub username: Option<JsonPath>,
@@ -133,4 +163,21 @@ pub struct ClaimMapping {
     pub permissions: Option<JsonPath>,
     /// All groups.
     pub groups: Option<JsonPath>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_certificates_of_an_authority_are_accepted() {
+        let truncated = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        for bad in ["", "no certificate", "-----BEGIN CERTIFICATE-----\n", truncated] {
+            assert_eq!(bad.parse::<CaCertificates>().unwrap_err(), InvalidCertificates, "{bad}");
+        }
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
+        assert_eq!(format!("{pem}\n{pem}").parse::<CaCertificates>().unwrap().0.len(), 2);
+        assert!(format!("{pem}{truncated}").parse::<CaCertificates>().is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! The token request and its answer (RFC 6749 sections 4.1.3, 4.1.4, 5.1 and 5.2).
+//! The token request and its response (RFC 6749 sections 4.1.3, 4.1.4, 5.1 and 5.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,16 +10,16 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::http_client::{ANSWER_LIMIT, Deadline, HttpClient};
+use super::http_client::{Deadline, HttpClient, RESPONSE_LIMIT};
 use super::json::Object;
 use super::settings::ClientAuth;
 use super::{CodeExchange, ProviderError, Registration};
 
-/// What stays as it is in Basic credentials: with it, providers that decode them and providers that do not
-/// read the same.
+/// The characters that are not percent-encoded in Basic credentials. With this set, ordinary credentials are the same for
+/// providers that decode them and for providers that do not.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The errors of RFC 6749 section 5.2. Nothing else of an error answer goes anywhere.
+/// The error codes of RFC 6749 section 5.2. No other part of an error response is used or logged.
 const KNOWN_ERRORS: [&str; 6] = [
     "invalid_request",
     "invalid_client",
@@ -29,16 +29,16 @@ const KNOWN_ERRORS: [&str; 6] = [
     "invalid_scope",
 ];
 
-/// The answer of a successful token request.
+/// The response to a successful token request.
 pub(super) struct Tokens {
-    /// For UserInfo or the profile endpoints.
+    /// The access token, for UserInfo or the profile endpoints.
     pub(super) access_token: SecretString,
-    /// Not verified yet.
+    /// The ID token, not verified yet.
     pub(super) id_token: Option<SecretString>,
 }
 
-/// Exchanges the code: sent once, in the body, with the verifier; never repeated, because a second use of a
-/// code makes providers revoke what the first one gave (RFC 6749 section 4.1.2).
+/// Exchanges the code, which is sent in the body, together with the verifier. The request is never retried, because
+/// providers revoke the tokens of a code that is used twice (RFC 6749 section 4.1.2).
 pub(super) async fn exchange(
     http: &HttpClient,
     registration: &Registration,
@@ -47,7 +47,7 @@ pub(super) async fn exchange(
     deadline: Deadline,
 ) -> Result<Tokens, ProviderError> {
     let request = request(http, registration, endpoint, exchange);
-    let answer = http.send("token endpoint", request, ANSWER_LIMIT, deadline).await?;
+    let answer = http.send("token endpoint", request, RESPONSE_LIMIT, deadline).await?;
     let document = match answer.object() {
         Ok(document) => document,
         Err(error) => return Err(named_error(answer.into_parts()).unwrap_or(error)),
@@ -102,7 +102,7 @@ fn read(document: &Object) -> Result<Tokens, &'static str> {
     Ok(Tokens { access_token: access_token.into(), id_token: text("id_token").map(Into::into) })
 }
 
-/// The error that an error answer names, where it is a known one.
+/// The error code of an error response, if it is a known one.
 fn named_error((status, document): (StatusCode, Option<Object>)) -> Option<ProviderError> {
     let document = document?;
     let named = document.get("error")?.as_str()?;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_the_code_is_sent_once_in_the_body_with_its_verifier() {
+    async fn the_code_is_sent_once_in_the_body_with_its_verifier() {
         for client_auth in [ClientAuth::Basic, ClientAuth::Post] {
             let server = Server::start(|_| Reply::json(&good()));
             assert_eq!(sent_to(&server, client_auth).await.unwrap().access_token.expose_secret(), "at");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_basic_credentials_go_into_the_header_only() {
+    async fn basic_credentials_go_into_the_header_only() {
         let server = Server::start(|_| Reply::json(&good()));
         sent_to(&server, ClientAuth::Basic).await.unwrap();
         let request = &server.received()[0];
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_post_credentials_go_into_the_body_only() {
+    async fn post_credentials_go_into_the_body_only() {
         let server = Server::start(|_| Reply::json(&good()));
         sent_to(&server, ClientAuth::Post).await.unwrap();
         let request = &server.received()[0];
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_06_the_code_is_never_sent_again() {
+    async fn the_code_is_never_sent_again() {
         let no_answer = Reply::Raw(Vec::new());
         for reply in [no_answer, Reply::status(500), Reply::status(503), Reply::status(400)] {
             let server = Server::start(move |_| reply.clone());
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_05_a_bearer_token_in_any_case_is_accepted() {
+    async fn a_bearer_token_in_any_case_is_accepted() {
         for token_type in ["Bearer", "bearer", "BEARER"] {
             let reply =
                 Reply::json(&changed(&good(), json!({"token_type": token_type, "expires_in": "300"})));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pr_05_another_answer_is_no_success() {
+    async fn other_responses_are_errors() {
         let changes = [
             json!({"access_token": null}),
             json!({"access_token": ""}),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cb_07_only_known_errors_are_named_and_nothing_else_of_the_answer() {
+    async fn only_known_error_codes_are_reported() {
         let json = "content-type: application/json\r\n";
         for (status, body, named) in [
             (401, r#"{"error":"invalid_client","error_description":"private"}"#, "error invalid_client"),

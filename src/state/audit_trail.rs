@@ -1,42 +1,42 @@
-//! Remembers what matters for security: a log line at once, a counter, and a row soon after.
+//! The audit trail: each security event is logged and counted at once, and written to the database shortly after.
 //!
-//! Rows are written off the request's path, so that no request waits for them and none fails without the
-//! database. The queue is bounded: under a flood rows are dropped, counted and reported, log lines are not.
+//! A background task writes the rows, so that no request waits for them or fails if the database is unavailable. The
+//! queue is bounded: if it is full, rows are dropped and counted, but the events are still logged.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::domain::api_token::HandleDigest;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::caller::Caller;
-use crate::domain::entropy;
-use crate::domain::ids::{ClientId, ProviderId, SessionId, UserId};
+use crate::domain::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
+use crate::domain::request_id::RequestId;
+use crate::domain::token::HandleDigest;
 use crate::error::ErrorCode;
 use crate::state::Broker;
 use crate::storage::Storage;
 
-/// Events that wait for the database, at most.
-const QUEUE: usize = 4096;
+/// The maximum number of events that wait for the database.
+const QUEUE_CAPACITY: usize = 4096;
 
-/// Rows written in one statement, at most.
-const BATCH: usize = 256;
+/// The maximum number of rows in one statement.
+const BATCH_SIZE: usize = 256;
 
-/// The waiting line of audit rows.
+/// The sending end of the queue of audit events.
 #[derive(Debug, Clone)]
 pub struct AuditTrail {
     queue: mpsc::Sender<AuditEvent>,
 }
 
-/// The other end of the waiting line.
+/// The receiving end of the queue, which writes the events to the database.
 #[derive(Debug)]
 pub struct AuditWriter {
     queue: mpsc::Receiver<AuditEvent>,
 }
 
-/// A new waiting line.
+/// A new queue of audit events.
 pub fn audit_trail() -> (AuditTrail, AuditWriter) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
     (AuditTrail { queue: sender }, AuditWriter { queue: receiver })
 }
 
@@ -44,23 +44,23 @@ impl AuditTrail {
     pub(super) fn record(&self, event: AuditEvent) {
         log(&event);
         metrics::counter!("token_broker_events_total", "event" => event.kind.as_str()).increment(1);
-        // Under a flood every request is one of these: they are logged and counted, but fill no table.
-        let kept = event.kind != AuditKind::RateLimited;
-        if kept && self.queue.try_send(event).is_err() {
+        // Under a flood, every request causes one of these. They are logged and counted, but must not fill the table.
+        let stored = event.kind != AuditKind::RateLimited;
+        if stored && self.queue.try_send(event).is_err() {
             metrics::counter!("token_broker_audit_rows_dropped_total").increment(1);
         }
     }
 }
 
 impl AuditWriter {
-    /// Writes rows until `stop` comes, and then those that wait. While the database is away it keeps what it
-    /// holds and tries again; once stopped it gives up instead.
+    /// Writes events until `stop` is signalled, and then the events that are still in the queue. While the database is
+    /// unavailable, it retries every second; after `stop`, it tries once and drops what cannot be written.
     pub async fn run(mut self, storage: Storage, mut stop: oneshot::Receiver<()>) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::with_capacity(BATCH_SIZE);
         loop {
             tokio::select! {
                 biased;
-                count = self.queue.recv_many(&mut batch, BATCH) => {
+                count = self.queue.recv_many(&mut batch, BATCH_SIZE) => {
                     if count == 0 {
                         return;
                     }
@@ -81,7 +81,7 @@ impl AuditWriter {
         stop: &mut oneshot::Receiver<()>,
     ) {
         while let Err(error) = storage.record_audit(batch.clone()).await {
-            tracing::warn!(%error, rows = batch.len(), "audit rows wait for the database");
+            tracing::warn!(%error, rows = batch.len(), "cannot write audit events to the database; will retry");
             if self.queue.is_closed() {
                 break;
             }
@@ -94,7 +94,7 @@ impl AuditWriter {
     }
 }
 
-/// Collects what is known about an event while a step goes on.
+/// An audit event that is filled in while a request is processed.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
     broker: &'a Broker,
@@ -108,6 +108,17 @@ impl<'a> Event<'a> {
             ..AuditEvent::new(kind, broker.clock.now(), &caller.request_id)
         };
         Self { broker, event }
+    }
+
+    /// Without the address: the caller asks for someone else.
+    pub(crate) fn without_address(mut self) -> Self {
+        self.event.address = None;
+        self
+    }
+
+    pub(crate) fn resource_server(mut self, id: &ResourceServerId) -> Self {
+        self.event.resource_server = Some(id.clone());
+        self
     }
 
     pub(crate) fn client(mut self, client: &ClientId) -> Self {
@@ -140,19 +151,24 @@ impl<'a> Event<'a> {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_event(self) -> AuditEvent {
+        self.event
+    }
+
     pub(crate) fn record(self) {
         self.broker.audit.record(self.event);
     }
 
-    /// Ends this session as soon as the database can, and records the event then.
+    /// Ends this session as soon as the database is available, and then records the event.
     pub(crate) fn end_later(self, session: SessionId) {
         self.broker.late_revocations.add(session, self.event);
     }
 }
 
-/// Records something of the broker itself, which no request has caused.
+/// Records an event of the broker itself, which no request has caused.
 pub(super) fn record_own(broker: &Broker, kind: AuditKind, reason: String) {
-    let id = format!("broker-{:016x}", u64::from_be_bytes(entropy::bytes(&*broker.entropy)));
+    let id = RequestId::with_prefix("broker", &*broker.entropy);
     let event = AuditEvent::new(kind, broker.clock.now(), &id);
     broker.audit.record(AuditEvent { reason: Some(reason.into()), ..event });
 }
@@ -161,7 +177,7 @@ fn log(event: &AuditEvent) {
     tracing::info!(
         target: "audit",
         event = event.kind.as_str(),
-        request_id = event.request_id,
+        request_id = event.request_id.as_str(),
         address = event.address.map(tracing::field::display),
         client_id = event.client.as_ref().map(tracing::field::display),
         provider = event.provider.as_ref().map(tracing::field::display),

@@ -1,4 +1,4 @@
-//! What this instance can do at the moment: log in, redeem, verify, each on its own.
+//! The health of this instance: whether it can log users in, redeem one-time keys and verify tokens at the moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use tokio::sync::Mutex;
 use crate::domain::clock::{Moment, monotonic};
 use crate::state::Broker;
 
-/// How long an examination counts.
+/// How long a result is reused.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long one part may take to show that it works: longer than the database's own limit of 2.5 s for finding
-/// that it has no connection, so that the reason is told.
-const PATIENCE: Duration = Duration::from_millis(2_700);
+/// The time limit for the check of one part. Longer than the 2.5 s after which the database pool reports that it has no
+/// connection, so that this reason is reported instead of a timeout.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(2_700);
 
-/// What works.
+/// Which functions of the broker work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
-    /// A login can be completed at some provider.
+    /// A login can be completed at one or more providers.
     pub log_in: bool,
     /// A one-time key can be redeemed.
     pub redeem: bool,
@@ -32,37 +32,37 @@ impl Readiness {
         self.log_in && self.redeem && self.verify
     }
 
-    /// Whether anything works, so that requests should still come here.
+    /// Whether anything works, so that a load balancer should still send requests to this instance.
     pub fn any(self) -> bool {
         self.log_in || self.redeem || self.verify
     }
 }
 
-/// What works, part by part; for operators only.
+/// The health of every part, for operators only.
 #[derive(Debug)]
 pub struct Health {
-    /// The parts.
+    /// The checked parts.
     pub parts: Vec<Part>,
-    /// What follows.
+    /// What works, derived from the parts.
     pub readiness: Readiness,
 }
 
-/// Something that a broker needs.
+/// A dependency or an internal part of the broker.
 #[derive(Debug)]
 pub struct Part {
-    /// What it is.
+    /// The name of the part.
     pub name: String,
     /// What is wrong with it, if anything.
     pub problem: Option<String>,
 }
 
-/// What works at the moment.
+/// Which functions of the broker work at the moment.
 pub async fn readiness(broker: &Broker) -> Readiness {
     health(broker).await.readiness
 }
 
-/// What works at the moment, part by part; at most a second old. An instance that is about to stop can do
-/// nothing any more, so that nobody sends it anything new.
+/// The health of every part; the result is at most a second old. An instance that is about to stop reports that nothing
+/// works, so that it gets no new requests.
 pub async fn health(broker: &Broker) -> Arc<Health> {
     if broker.is_stopping() {
         let problem = Some("is about to stop".to_owned());
@@ -70,25 +70,25 @@ pub async fn health(broker: &Broker) -> Arc<Health> {
         let readiness = Readiness { log_in: false, redeem: false, verify: false };
         return Arc::new(Health { parts, readiness });
     }
-    let mut memory = broker.health.0.lock().await;
-    if let Some((at, health)) = &*memory
+    let mut cached = broker.health.0.lock().await;
+    if let Some((at, health)) = &*cached
         && at.elapsed() < FRESH
     {
         return health.clone();
     }
-    let health = Arc::new(examine(broker).await);
-    *memory = Some((monotonic(), health.clone()));
+    let health = Arc::new(check(broker).await);
+    *cached = Some((monotonic(), health.clone()));
     health
 }
 
-/// Remembers the last examination for a moment, so that a flood of questions is not one of examinations.
+/// Caches the last result for a second, so that a flood of requests causes only one check per second.
 #[derive(Debug, Default)]
 pub struct HealthMemory(Mutex<Option<(Moment, Arc<Health>)>>);
 
-/// Asks every part, at the same time and for a bounded time.
-async fn examine(broker: &Broker) -> Health {
+/// Checks all parts concurrently, with a time limit.
+async fn check(broker: &Broker) -> Health {
     let providers = futures_util::future::join_all(broker.providers.iter().map(|provider| async move {
-        let problem = bounded(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
+        let problem = with_timeout(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
         Part { name: format!("provider {}", provider.id()), problem }
     }));
     let ([database, key_store], providers) = tokio::join!(stores(broker), providers);
@@ -100,10 +100,10 @@ async fn examine(broker: &Broker) -> Health {
     Health { parts, readiness: Readiness { log_in, redeem, verify } }
 }
 
-/// The database, with the schema of this program, and the key store.
+/// Checks the database, including its schema version, and the key store.
 pub async fn stores(broker: &Broker) -> [Part; 2] {
-    let database = bounded(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
-    let key_store = bounded(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
+    let database = with_timeout(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
+    let key_store = with_timeout(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
     let (database, key_store) = tokio::join!(database, key_store);
     [
         Part { name: "database".to_owned(), problem: database },
@@ -118,9 +118,9 @@ impl Part {
     }
 }
 
-async fn bounded(check: impl Future<Output = Result<(), String>>) -> Option<String> {
-    match tokio::time::timeout(PATIENCE, check).await {
+async fn with_timeout(check: impl Future<Output = Result<(), String>>) -> Option<String> {
+    match tokio::time::timeout(CHECK_TIMEOUT, check).await {
         Ok(outcome) => outcome.err(),
-        Err(_) => Some("does not answer in time".to_owned()),
+        Err(_) => Some("did not answer in time".to_owned()),
     }
 }

@@ -1,7 +1,7 @@
-//! A running broker and the file of its server keys: takes a new ring, or refuses the file, and notes either in the
-//! audit trail, since whoever changes the keys decides who is signed in.
+//! Applies changes of the server keys file to a running broker, and records each change in the audit trail, because
+//! the server keys decide which users are signed in.
 //!
-//! Who changed the file, a broker cannot know; each instance notes what took effect on it, however the file came.
+//! A broker cannot know who changed the file. Each instance records which keys took effect on it.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::domain::audit::AuditKind;
 use crate::domain::key_ring::KeyRing;
 use crate::state::Broker;
 
-/// From now on the broker goes by this ring.
+/// Makes the broker use this key ring. Records the change unless the keys are the same.
 pub fn replace(broker: &Broker, ring: Arc<KeyRing>) {
-    let same = broker.keys.current().is_same(&ring);
+    let is_same = broker.keys.current().is_same(&ring);
     broker.keys.replace(ring);
-    if !same {
+    if !is_same {
         let keys = broker.keys.known();
         let known: Vec<String> = keys.known.iter().map(ToString::to_string).collect();
         let reason = format!("key {} issues, known: {}", keys.issuing, known.join(", "));
@@ -22,7 +22,7 @@ pub fn replace(broker: &Broker, ring: Arc<KeyRing>) {
     }
 }
 
-/// The file cannot be used, and why: the broker goes on with the ring that it has.
+/// Reports that the keys file cannot be used and why. The broker keeps its current keys.
 pub fn refuse(broker: &Broker, problem: String) {
     record_own(broker, AuditKind::ServerKeysRefused, problem.clone());
     broker.keys.refuse(problem);

@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::domain::api_token::HandleDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::SessionId;
 use crate::domain::lifetimes::LAST_USE_GRAIN;
-use crate::storage::records::{TokenRecord, TokenUse};
+use crate::domain::standing::TokenRecord;
+use crate::domain::token::HandleDigest;
+use crate::storage::tokens::TokenUse;
 use crate::storage::{Storage, StorageError};
 
 /// Notes that wait, at most.
@@ -40,24 +41,25 @@ pub struct LastUses {
 }
 
 impl LastUses {
-    /// Notes that the token of this row, which was just read, is used now.
-    pub(crate) fn note(&self, record: &TokenRecord, now: Timestamp) {
-        let known = [record.last_used_at, record.session_last_used_at];
-        if known.iter().all(|at| at.is_some_and(|at| now - at < LAST_USE_GRAIN)) {
+    /// Adds that the token of this row, which was just read, is used now.
+    pub(crate) fn add(&self, record: &TokenRecord, now: Timestamp) {
+        let is_recent = |at: Option<Timestamp>| at.is_some_and(|at| now - at < LAST_USE_GRAIN);
+        let session = record.session.as_ref();
+        if is_recent(record.last_used_at) && session.is_none_or(|session| is_recent(session.last_used_at)) {
             return;
         }
         let facts = &record.token.facts;
-        self.add(TokenUse { handle: facts.handle, session: facts.session_id, at: now });
+        self.add_use(TokenUse { handle: facts.handle, session: facts.owner.session_id, at: now });
     }
 
     /// When any token of the session was last used, as far as that waits to be written here.
     ///
     /// A note leaves as soon as it is written: look here first and read the row afterwards, or one can be missed.
     pub(crate) fn of(&self, session: SessionId) -> Option<Timestamp> {
-        self.waiting().values().filter(|used| used.session == session).map(|used| used.at).max()
+        self.waiting().values().filter(|used| used.session == Some(session)).map(|used| used.at).max()
     }
 
-    fn add(&self, used: TokenUse) {
+    fn add_use(&self, used: TokenUse) {
         let mut waiting = self.waiting();
         if waiting.len() >= WAITING && !waiting.contains_key(&used.handle) {
             metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
@@ -110,22 +112,22 @@ impl LastUses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::api_token::TokenHandle;
     use crate::domain::entropy::SeededEntropy;
     use crate::domain::ids::SessionId;
+    use crate::domain::token::TokenHandle;
 
     #[test]
-    fn ds_07_notes_that_wait_are_bounded_and_not_doubled() {
+    fn notes_that_wait_are_bounded_and_not_doubled() {
         let entropy = SeededEntropy::new(1);
         let uses = LastUses::default();
         let (mut last, newest) = (None, Timestamp::UNIX_EPOCH + LAST_USE_GRAIN);
         for _ in 0..WAITING + 100 {
             let handle = TokenHandle::random(&entropy).digest();
             let at = Timestamp::UNIX_EPOCH;
-            let used = TokenUse { handle, session: SessionId::random(&entropy), at };
-            uses.add(used);
-            uses.add(TokenUse { at: newest, ..used });
-            uses.add(used);
+            let used = TokenUse { handle, session: Some(SessionId::random(&entropy)), at };
+            uses.add_use(used);
+            uses.add_use(TokenUse { at: newest, ..used });
+            uses.add_use(used);
             last = Some(used);
         }
         assert_eq!(uses.waiting().len(), WAITING);

@@ -1,7 +1,7 @@
-//! Sessions that must end although the database is away: they are ended as soon as it is back.
+//! Sessions that must end while the database is unavailable. They are ended as soon as it is available.
 //!
-//! Redeeming needs no database, so a replayed key may show that a session is stolen while none can be ended; and
-//! a provider's logout must not be lost when the database goes away in the middle of it.
+//! Redeeming a one-time key needs no database, so a replayed key can reveal a stolen session while the database is
+//! unavailable. And a logout of a provider must not be lost if the database fails in the middle of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,46 +14,46 @@ use crate::domain::audit::AuditEvent;
 use crate::domain::ids::SessionId;
 use crate::storage::StorageError;
 
-/// Sessions that wait, at most.
-const WAITING: usize = 1024;
+/// The maximum number of sessions that wait.
+const CAPACITY: usize = 1024;
 
-/// How long to wait before asking a database again that was away.
+/// The delay before a retry after the database was unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The sessions that wait, each with what is recorded once it has ended.
+/// The sessions that wait, each with the audit event that is recorded when it has ended.
 #[derive(Debug, Default)]
 pub struct LateRevocations {
     waiting: Mutex<BTreeMap<SessionId, AuditEvent>>,
-    some: Notify,
+    added: Notify,
 }
 
 impl LateRevocations {
     pub(super) fn add(&self, session: SessionId, event: AuditEvent) {
         let mut waiting = self.waiting();
-        if waiting.len() >= WAITING && !waiting.contains_key(&session) {
-            by_hand(session);
+        if waiting.len() >= CAPACITY && !waiting.contains_key(&session) {
+            log_not_ended(session);
             return;
         }
         waiting.entry(session).or_insert(event);
         drop(waiting);
-        self.some.notify_one();
+        self.added.notify_one();
     }
 
-    /// Ends sessions as they come, each as often as it takes.
+    /// Ends sessions as they are added, and retries until it succeeds.
     pub async fn end_for_ever(&self, broker: &Broker) {
         loop {
-            self.some.notified().await;
+            self.added.notified().await;
             while let Err(error) = self.end(broker).await {
-                tracing::warn!(%error, "sessions that must end wait for the database");
+                tracing::warn!(%error, "cannot end sessions in the database; will retry");
                 tokio::time::sleep(RETRY).await;
             }
         }
     }
 
-    /// Ends the sessions that wait. Those that were not ended wait on.
+    /// Ends the sessions that wait. After an error, the remaining sessions keep waiting.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn end(&self, broker: &Broker) -> Result<(), StorageError> {
         loop {
             let Some(session) = self.waiting().keys().next().copied() else { return Ok(()) };
@@ -63,13 +63,13 @@ impl LateRevocations {
             if let Some(event) = event.filter(|_| ended) {
                 broker.audit.record(AuditEvent { at: now, ..event });
             }
-            tracing::info!(session_id = %session, "a session that had to end was ended");
+            tracing::info!(session_id = %session, "ended a session that waited for the database");
         }
     }
 
-    /// Says which sessions will not be ended by this instance any more.
+    /// Logs the sessions that this instance could not end before it stopped.
     pub fn give_up(&self) {
-        std::mem::take(&mut *self.waiting()).into_keys().for_each(by_hand);
+        std::mem::take(&mut *self.waiting()).into_keys().for_each(log_not_ended);
     }
 
     fn waiting(&self) -> MutexGuard<'_, BTreeMap<SessionId, AuditEvent>> {
@@ -77,6 +77,6 @@ impl LateRevocations {
     }
 }
 
-fn by_hand(session: SessionId) {
-    tracing::error!(session_id = %session, "a session must end and was not ended: run `token-broker sessions end`");
+fn log_not_ended(session: SessionId) {
+    tracing::error!(session_id = %session, "a session that must end could not be ended; run `token-broker sessions end`");
 }

@@ -194,11 +194,11 @@ mod tests {
 
     fn caller(address: &str) -> Caller {
         let address = address.parse().unwrap();
-        Caller { request_id: "r".into(), address, user_agent: None, origin: None }
+        Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None }
     }
 
     #[test]
-    fn ls_11_an_address_is_slowed_down_and_no_other() {
+    fn an_address_is_slowed_down_and_no_other() {
         let clock = Arc::new(MovableClock::new());
         let per_minute = NonZeroU32::new(3).unwrap();
         let limit = Limit::new(per_minute, LimitClock::new(clock.clone()));

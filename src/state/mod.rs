@@ -1,6 +1,6 @@
-//! What a request may use: built once at start, shared by every worker, never global.
+//! The shared state of the broker: built once at startup, shared by all workers, without global variables.
 //!
-//! The parts that remember something from one request to the next have a file each.
+//! Each part that keeps data between requests has its own file.
 
 pub mod audit_trail;
 pub mod health;
@@ -9,6 +9,8 @@ pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
 pub mod server_keys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,11 +33,11 @@ use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::storage::Storage;
 
-/// Everything a request may use.
+/// The shared state that request handlers use.
 pub struct Broker {
-    /// The address under which browsers reach the broker: the only source of own absolute URLs.
+    /// The address under which browsers reach the broker. All absolute URLs of the broker are built from it.
     pub public_url: Url,
-    /// Whether this is a development broker: its description is public.
+    /// Whether this is a development broker, which publishes its OpenAPI document.
     pub development: bool,
     /// The registered clients.
     pub clients: ClientRegistry,
@@ -43,29 +45,29 @@ pub struct Broker {
     pub providers: Providers,
     /// The database.
     pub storage: Storage,
-    /// Where one-time keys wait.
+    /// The store of one-time keys.
     pub key_store: KeyStore,
-    /// The server's own keys; a request takes one snapshot.
+    /// The server keys. A request uses one snapshot of them.
     pub keys: ServerKeys,
-    /// The time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Random bytes.
+    /// The source of random bytes.
     pub entropy: Arc<dyn Entropy>,
-    /// How long things live here; never longer than `domain::lifetimes` allows.
+    /// The configured lifetimes, never longer than `domain::lifetimes` allows.
     pub lifetimes: Lifetimes,
-    /// The live tokens a user can have.
+    /// The maximum number of live tokens per user.
     pub live_tokens_per_user: usize,
-    /// What is remembered.
+    /// The queue of audit events.
     pub audit: AuditTrail,
-    /// When tokens were last used, waiting to be written.
+    /// Last-use times of tokens that have not been written to the database yet.
     pub last_uses: LastUses,
-    /// Sessions that end as soon as the database is back.
+    /// Sessions that will be ended as soon as the database is available.
     pub late_revocations: LateRevocations,
-    /// Who is slowed down.
+    /// The rate limits.
     pub limits: RateLimits,
-    /// What worked a moment ago.
+    /// The cached result of the last health check.
     pub health: HealthMemory,
-    /// Whether a signal has told this instance to stop.
+    /// Whether this instance has received a signal to stop.
     pub stopping: AtomicBool,
 }
 
@@ -76,17 +78,17 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// Whether cookies are `Secure` and named `__Host-…`: always, but for plain http on loopback.
+    /// Whether cookies are `Secure` and named `__Host-…`: always, except for plain http on loopback.
     pub fn secure_cookies(&self) -> bool {
         self.public_url.scheme() == "https"
     }
 
-    /// From now on this instance says that it is not ready; what is under way is finished.
+    /// Makes this instance report that it is not ready. Requests in progress are finished.
     pub fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is about to stop.
+    /// Whether this instance is about to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -95,20 +97,20 @@ impl Broker {
 /// The configured lifetimes.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
-    /// Of a one-time key.
+    /// The lifetime of a one-time key.
     pub one_time_key: TimeDelta,
-    /// Of an API token.
+    /// The lifetime of an API token.
     pub api_token: TimeDelta,
-    /// Of a session.
+    /// The lifetime of a session.
     pub session: TimeDelta,
 }
 
-/// The registered clients. A disabled one is never found.
+/// The registered clients. Disabled clients are never found.
 #[derive(Debug)]
 pub struct ClientRegistry(BTreeMap<ClientId, Client>);
 
 impl ClientRegistry {
-    /// A registry of `clients`.
+    /// A registry of these clients, without the disabled ones.
     pub fn new(clients: Vec<Client>) -> Self {
         Self(clients.into_iter().filter(|client| client.enabled).map(|c| (c.id.clone(), c)).collect())
     }
@@ -118,12 +120,12 @@ impl ClientRegistry {
         self.0.get(id)
     }
 
-    /// The client whose id is this text.
+    /// The client with this id; `None` if the text is not a valid id.
     pub fn find(&self, id: &str) -> Option<&Client> {
         self.0.get(&id.parse().ok()?)
     }
 
-    /// The single client, where there is just one.
+    /// The only client, if exactly one is registered.
     pub fn only(&self) -> Option<&Client> {
         let mut clients = self.0.values();
         clients.next().filter(|_| clients.next().is_none())
@@ -134,7 +136,7 @@ impl ClientRegistry {
         self.0.values()
     }
 
-    /// Whether some client has this origin.
+    /// Whether this origin is registered for any client.
     pub fn is_registered_origin(&self, origin: &str) -> bool {
         self.iter().any(|client| client.has_origin(origin))
     }

@@ -111,17 +111,22 @@ impl fmt::Debug for Workers {
 
 /// Runs the query `module::function(arguments)` on whichever database it is: the place where the two meet.
 macro_rules! on_backend {
+    ($storage:ident, $module:ident::$function:ident($($argument:expr),*)) => {
+        on_backend!($storage, $crate::storage::blocking::Bound::Answer, $module::$function($($argument),*))
+    };
     ($storage:ident, $bound:expr, $module:ident::$function:ident($($argument:expr),*)) => {
-        $storage.workers.run($bound, move |backends, turn| match backends {
-            Backends::Sqlite(pool) => {
-                pool.with(turn, |db| sqlite::queries::$module::$function(db, $($argument),*))
-            }
-            #[cfg(feature = "postgres")]
-            Backends::Postgres(pool) => {
-                pool.with(turn, |db| postgres::queries::$module::$function(db, $($argument),*))
-            }
-        })
-        .await
+        $storage
+            .workers
+            .run($bound, move |backends, turn| match backends {
+                $crate::storage::blocking::Backends::Sqlite(pool) => {
+                    pool.with(turn, |db| $crate::storage::sqlite::queries::$module::$function(db, $($argument),*))
+                }
+                #[cfg(feature = "postgres")]
+                $crate::storage::blocking::Backends::Postgres(pool) => {
+                    pool.with(turn, |db| $crate::storage::postgres::queries::$module::$function(db, $($argument),*))
+                }
+            })
+            .await
     };
 }
 pub(super) use on_backend;

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn br_11_an_outage_is_never_an_answer() {
+    fn an_outage_is_never_an_answer() {
         for message in
             ["database is locked", "disk I/O error", "canceling statement due to statement timeout"]
         {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn br_11_a_missing_table_or_column_is_an_outage_that_names_its_remedy() {
+    fn a_missing_table_or_column_is_an_outage_that_names_its_remedy() {
         for message in
             ["no such table: users", "no such column: users.id", "table users has no column named email"]
         {

@@ -12,7 +12,7 @@ use super::schema::users;
 use super::settings::StorageSettings;
 use super::types::Id;
 
-#[path = "queries/mod.rs"]
+#[path = "queries.rs"]
 pub mod queries;
 
 /// The connection that the queries are compiled for.
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn er_03_no_password_of_the_url_gets_into_an_error() {
+    fn no_password_of_the_url_gets_into_an_error() {
         let bad = |text: &str| without_url(&ConnectionError::BadConnection(text.to_owned())).0;
         for text in [
             "invalid percent-encoded token: \"hunter2%zz\"",

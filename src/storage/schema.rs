@@ -1,22 +1,17 @@
-//! The tables that queries name. Tests compare them with what the migrations make.
+//! The tables as the queries name them. Tests compare them with what the migrations create.
 
 #![allow(missing_docs, reason = "generated items; the migrations say what each table is for")]
 
 use super::types::{SqlId, SqlTime};
 
 diesel::table! {
-    use diesel::sql_types::{Bool, Nullable, Text};
+    use diesel::sql_types::Nullable;
     use super::{SqlId, SqlTime};
 
     users (id) {
         id -> SqlId,
-        username -> Nullable<Text>,
-        display_name -> Nullable<Text>,
-        email -> Nullable<Text>,
-        email_verified -> Bool,
         disabled_at -> Nullable<SqlTime>,
         created_at -> SqlTime,
-        updated_at -> SqlTime,
     }
 }
 
@@ -54,9 +49,9 @@ diesel::table! {
         created_at -> SqlTime,
         expires_at -> SqlTime,
         revoked_at -> Nullable<SqlTime>,
+        last_used_at -> Nullable<SqlTime>,
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
-        last_used_at -> Nullable<SqlTime>,
         sealed_id_token -> Nullable<Binary>,
     }
 }
@@ -65,15 +60,18 @@ diesel::table! {
     use diesel::sql_types::{BigInt, Binary, Nullable, Text};
     use super::{SqlId, SqlTime};
 
-    api_tokens (id) {
+    tokens (id) {
         id -> SqlId,
+        kind -> Text,
         handle_digest -> Binary,
         key_id -> BigInt,
-        session_id -> SqlId,
         user_id -> SqlId,
+        identity_id -> SqlId,
+        session_id -> Nullable<SqlId>,
+        name -> Nullable<Text>,
         client_id -> Text,
-        audience -> Text,
-        scope -> Text,
+        audiences -> Text,
+        scopes -> Text,
         issued_at -> SqlTime,
         expires_at -> SqlTime,
         binding -> Binary,
@@ -134,9 +132,10 @@ diesel::table! {
 diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(sessions -> identities (identity_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::joinable!(api_tokens -> sessions (session_id));
-diesel::joinable!(api_tokens -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, api_tokens);
+diesel::joinable!(tokens -> identities (identity_id));
+diesel::joinable!(tokens -> sessions (session_id));
+diesel::joinable!(tokens -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, tokens);
 
 #[cfg(test)]
 mod tests {
@@ -146,13 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_migrations_make_every_column_that_is_named_here() {
+    fn the_migrations_create_every_column_that_is_named_here() {
         let mut db = SqliteConnection::establish(":memory:").unwrap();
         db.run_pending_migrations(crate::storage::sqlite::MIGRATIONS).unwrap();
         users::table.select(users::all_columns).execute(&mut db).unwrap();
         identities::table.select(identities::all_columns).execute(&mut db).unwrap();
         sessions::table.select(sessions::all_columns).execute(&mut db).unwrap();
-        api_tokens::table.select(api_tokens::all_columns).execute(&mut db).unwrap();
+        tokens::table.select(tokens::all_columns).execute(&mut db).unwrap();
         audit_events::table.select(audit_events::all_columns).execute(&mut db).unwrap();
         resource_servers::table.select(resource_servers::all_columns).execute(&mut db).unwrap();
         let secrets = resource_server_secrets::table.select(resource_server_secrets::all_columns);

@@ -1,59 +1,122 @@
-//! What the storage must be told, and which database its URL names.
+//! The settings of the storage, and which database a URL names.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What the storage must be told.
+/// The settings of the storage.
 #[derive(Debug, Clone)]
 pub struct StorageSettings {
-    /// `sqlite:path/to/file` or `postgres://user:password@host/database?sslmode=verify-full`.
-    pub url: SecretString,
+    /// Which database it is.
+    pub url: DatabaseUrl,
     /// How many connections are open at most.
     pub pool_size: u32,
-    /// How long a query waits for a connection, and in SQLite for another writer. Two seconds are a good value.
+    /// How long a query waits for a connection, and in SQLite for another writer.
     pub wait: Duration,
-    /// How long a statement may take. Five seconds are a good value.
+    /// How long a statement may take.
     pub statement_timeout: Duration,
-    /// SQLite only: whether a commit is on the disk before it counts. Without it, the newest commits, a
-    /// revocation among them, are lost with the machine's power (not with the process).
+    /// SQLite only: whether a commit is on the disk before it counts. Without it, a power failure (not a crash of the
+    /// process) loses the newest commits, which may include a logout.
     pub synchronous_full: bool,
 }
 
-/// Why the settings are refused.
+impl StorageSettings {
+    /// How many connections are open at most, if the configuration says nothing.
+    pub const POOL_SIZE: u32 = 10;
+
+    /// The defaults for a database: two seconds to get a connection, five seconds for a statement.
+    pub fn new(url: DatabaseUrl) -> Self {
+        Self {
+            url,
+            pool_size: Self::POOL_SIZE,
+            wait: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(5),
+            synchronous_full: true,
+        }
+    }
+
+    /// The database to open, after a check that no size or time is zero.
+    pub(super) fn target(&self) -> Result<Target, StorageSettingsError> {
+        if self.pool_size == 0 || self.wait.is_zero() || self.statement_timeout.as_millis() == 0 {
+            return Err(StorageSettingsError::Zero);
+        }
+        Ok(self.url.target.clone())
+    }
+}
+
+/// The URL of a database: `sqlite:path/to/file` or `postgres://user:password@host/database?sslmode=verify-full`.
+#[derive(Clone)]
+pub struct DatabaseUrl {
+    text: SecretString,
+    target: Target,
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = StorageSettingsError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let target = if let Some(path) = url.strip_prefix("sqlite:") {
+            Target::Sqlite(sqlite_file(path.strip_prefix("//").unwrap_or(path))?)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Target::Postgres(postgres_url(url)?)
+        } else {
+            return Err(StorageSettingsError::UnknownScheme);
+        };
+        Ok(Self { text: url.into(), target })
+    }
+}
+
+impl ExposeSecret<str> for DatabaseUrl {
+    fn expose_secret(&self) -> &str {
+        self.text.expose_secret()
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self.target {
+            Target::Sqlite(_) => "DatabaseUrl(SQLite)",
+            Target::Postgres(_) => "DatabaseUrl(PostgreSQL)",
+        })
+    }
+}
+
+/// Why the settings are refused. Never repeats the URL: it may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StorageSettingsError {
     /// The URL names no database that this program knows.
-    #[error("the database URL must begin with sqlite:, postgres:// or postgresql://")]
+    #[error("must begin with sqlite:, postgres:// or postgresql://")]
     UnknownScheme,
     /// The URL names a database that this build leaves out.
     #[error(
-        "this build has no PostgreSQL; build it with `cargo build --release --features postgres` (needs libpq-dev) \
-         or `--features postgres-static` (needs no system package)"
+        "names PostgreSQL, which this build does not support; build it with `cargo build --release --features \
+         postgres` (needs libpq-dev) or `--features postgres-static` (needs no system package)"
     )]
     NotCompiledIn,
     /// The URL names no file.
     #[error(
-        "the database URL must name a file, as in sqlite:token-broker.sqlite; in-memory databases and parameters are not supported"
+        "must name a file, as in sqlite:token-broker.sqlite; in-memory databases and parameters are not supported"
     )]
     NoFile,
-    /// Something is zero.
-    #[error("the pool size, the wait and the statement timeout of the database must be above zero")]
+    /// A size or time is zero.
+    #[error("the pool size, the wait and the statement timeout of the database must be greater than zero")]
     Zero,
 }
 
 /// The database that a URL names.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Target {
     /// A file.
     Sqlite(PathBuf),
-    /// A URL for libpq, with the bounds that keep a dead host from holding anybody.
+    /// A URL for libpq, with the limits that make a dead host noticed in time.
     #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "refused in this build"))]
     Postgres(SecretString),
 }
 
-/// Connecting ends after two seconds (libpq's least), and so does a connection whose host stopped answering.
+/// Connecting ends after two seconds (libpq's minimum), and so does a connection whose host stopped answering.
 #[cfg(feature = "postgres")]
 const POSTGRES_DEFAULTS: [(&str, &str); 6] = [
     ("connect_timeout", "2"),
@@ -64,28 +127,11 @@ const POSTGRES_DEFAULTS: [(&str, &str); 6] = [
     ("application_name", "token-broker"),
 ];
 
-impl StorageSettings {
-    /// Checks the settings and says which database they name.
-    pub(super) fn target(&self) -> Result<Target, StorageSettingsError> {
-        if self.pool_size == 0 || self.wait.is_zero() || self.statement_timeout.as_millis() == 0 {
-            return Err(StorageSettingsError::Zero);
-        }
-        let url = self.url.expose_secret();
-        if let Some(path) = url.strip_prefix("sqlite:") {
-            return sqlite_file(path.strip_prefix("//").unwrap_or(path)).map(Target::Sqlite);
-        }
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return postgres_url(url).map(Target::Postgres);
-        }
-        Err(StorageSettingsError::UnknownScheme)
-    }
-}
-
 fn sqlite_file(path: &str) -> Result<PathBuf, StorageSettingsError> {
     if path.is_empty() || path.contains(":memory:") || path.contains('?') {
         return Err(StorageSettingsError::NoFile);
     }
-    // With "./" in front SQLite takes no name for a URI of its own.
+    // With "./" in front SQLite never reads the name as a URI.
     Ok(Path::new(".").join(path))
 }
 
@@ -110,17 +156,7 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Result<Target, StorageSettingsError> {
-        settings(url).target()
-    }
-
-    fn settings(url: &str) -> StorageSettings {
-        StorageSettings {
-            url: SecretString::from(url),
-            pool_size: 4,
-            wait: Duration::from_secs(2),
-            statement_timeout: Duration::from_secs(5),
-            synchronous_full: true,
-        }
+        StorageSettings::new(url.parse()?).target()
     }
 
     #[test]
@@ -149,10 +185,11 @@ mod tests {
     #[test]
     fn a_size_or_time_of_zero_is_refused() {
         let zero = Duration::ZERO;
+        let good = StorageSettings::new("sqlite:a".parse().unwrap());
         for broken in [
-            StorageSettings { pool_size: 0, ..settings("sqlite:a") },
-            StorageSettings { wait: zero, ..settings("sqlite:a") },
-            StorageSettings { statement_timeout: zero, ..settings("sqlite:a") },
+            StorageSettings { pool_size: 0, ..good.clone() },
+            StorageSettings { wait: zero, ..good.clone() },
+            StorageSettings { statement_timeout: zero, ..good },
         ] {
             assert_eq!(broken.target().unwrap_err(), StorageSettingsError::Zero);
         }
@@ -160,7 +197,7 @@ mod tests {
 
     #[cfg(feature = "postgres")]
     #[test]
-    fn ds_05_postgres_urls_get_bounds_and_keep_what_is_given() {
+    fn postgres_urls_get_bounds_and_keep_what_is_given() {
         let Ok(Target::Postgres(url)) =
             target("postgresql://u:p@h1,h2:5433/db?sslmode=require&connect_timeout=9")
         else {
@@ -170,7 +207,8 @@ mod tests {
         assert!(text.starts_with("postgresql://u:p@h1,h2:5433/db?tcp_user_timeout=2000&"), "{text}");
         assert!(text.ends_with("&sslmode=require&connect_timeout=9"), "{text}");
         assert_eq!(text.matches("connect_timeout").count(), 1, "{text}");
-        assert!(!format!("{url:?}").contains("u:p"));
+        let settings = StorageSettings::new("postgresql://u:p@h/db".parse().unwrap());
+        assert!(!format!("{url:?}{settings:?}").contains("u:p"));
     }
 
     #[cfg(not(feature = "postgres"))]

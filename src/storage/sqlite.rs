@@ -14,7 +14,7 @@ use super::schema::users;
 use super::settings::StorageSettings;
 use super::types::Id;
 
-#[path = "queries/mod.rs"]
+#[path = "queries.rs"]
 pub mod queries;
 
 /// The connection that the queries are compiled for.

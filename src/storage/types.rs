@@ -1,4 +1,5 @@
-//! Ids and times as both databases keep them, each an SQL type of its own, so that one schema serves both.
+//! Ids and times as both databases keep them, each an SQL type of its own, so that one schema serves both; and how the
+//! columns that several tables have are read.
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
@@ -9,8 +10,11 @@ use diesel::sql_types::{BigInt, Binary, SqlType};
 use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
+use super::error::StorageError;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{IdentityId, SessionId, TokenId, UserId};
+use crate::domain::key_ring::KeyId;
+use crate::domain::profile::ProfileText;
 
 /// The SQL type of ids: `uuid` in PostgreSQL, 16 bytes in SQLite.
 #[derive(SqlType, QueryId)]
@@ -29,7 +33,7 @@ pub struct SqlTime;
 #[diesel(sql_type = SqlId)]
 pub struct Id(Uuid);
 
-/// A time in a row: whole microseconds, so that both databases compare alike.
+/// A time in a row, in whole microseconds: both databases compare it alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = SqlTime)]
 pub struct Time(pub Timestamp);
@@ -51,6 +55,26 @@ macro_rules! convert_ids {
 }
 
 convert_ids!(UserId, IdentityId, SessionId, TokenId);
+
+/// A profile text as it is written.
+pub fn text(text: Option<&ProfileText>) -> Option<String> {
+    text.map(|text| text.as_str().to_owned())
+}
+
+/// A profile text that was read.
+pub fn profile_text(text: Option<String>) -> Option<ProfileText> {
+    text.as_deref().and_then(ProfileText::clean)
+}
+
+/// A digest that was read from `column`.
+pub fn digest(bytes: Vec<u8>, column: &'static str) -> Result<[u8; 32], StorageError> {
+    bytes.try_into().map_err(|_| StorageError::unreadable(column))
+}
+
+/// The id of a server key that was read from `column`.
+pub fn key_id(number: i64, column: &'static str) -> Result<KeyId, StorageError> {
+    u32::try_from(number).map(KeyId).map_err(|_| StorageError::unreadable(column))
+}
 
 impl From<Timestamp> for Time {
     fn from(time: Timestamp) -> Self {

@@ -1,4 +1,4 @@
-//! What all administrative commands have in common: how they are used, refused, and fail.
+//! Behaviour common to all administrative commands: help, refusals and failures.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::storage::Database;
 
 const ID: &str = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
 
-/// One that reads or changes something, of each file.
+/// One command of each group that uses the database.
 const COMMANDS: [&[&str]; 9] = [
     &["users", "list"],
     &["users", "disable", "alice"],
@@ -28,11 +28,11 @@ const COMMANDS: [&[&str]; 9] = [
 ];
 
 #[actix_web::test]
-async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
-    let nobody = free_port();
+async fn an_unavailable_database_is_reported_within_5_seconds() {
+    let closed_port = free_port();
     let mut databases = vec!["sqlite:missing/folder/broker.sqlite".to_owned()];
     if cfg!(feature = "postgres") {
-        databases.push(format!("postgres://u:hunter2@127.0.0.1:{nobody}/db"));
+        databases.push(format!("postgres://u:hunter2@127.0.0.1:{closed_port}/db"));
     }
     for database in databases {
         let desk = Desk::at(&database);
@@ -53,7 +53,7 @@ async fn a_database_that_is_away_is_said_to_be_away_within_5_seconds() {
 }
 
 #[actix_web::test]
-async fn a_database_without_the_tables_is_refused_with_the_remedy() {
+async fn a_database_without_tables_is_refused_with_a_hint_to_migrate() {
     let mut databases = vec![Database::sqlite()];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres());
@@ -68,7 +68,7 @@ async fn a_database_without_the_tables_is_refused_with_the_remedy() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
+async fn a_configuration_that_serve_refuses_is_refused_by_commands() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&["users", "list"]);
@@ -82,7 +82,7 @@ async fn ad_01_a_configuration_that_production_refuses_is_refused_here() {
 }
 
 #[actix_web::test]
-async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
+async fn exit_codes_are_3_for_not_found_and_2_for_wrong_usage() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     let missing: [&[&str]; 10] = [
@@ -114,13 +114,13 @@ async fn what_is_not_there_is_3_and_what_is_misused_is_2() {
     for list in ["users", "sessions", "tokens", "resource-servers", "audit"] {
         assert_eq!(desk.json(&[list, "list"]), serde_json::json!([]));
         let ended = desk.run(&[list, "list"]);
-        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "there is none\n"), "{list}");
+        assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(0), "", "No results.\n"), "{list}");
     }
 }
 
 /// The help of every command, found from the help of the one above it.
 #[actix_web::test]
-async fn every_command_explains_itself_with_its_exit_codes() {
+async fn the_help_of_every_command_lists_the_exit_codes() {
     let desk = Desk::at("sqlite:unused");
     let mut found = 0;
     for command in ["users", "sessions", "tokens", "resource-servers", "audit", "purge"] {
@@ -131,7 +131,7 @@ async fn every_command_explains_itself_with_its_exit_codes() {
         let inner: Vec<&str> = names.filter(|name| !["", "help"].contains(name)).collect();
         for path in inner.iter().map(|name| vec![command, name]).chain([vec![command]]) {
             let help = desk.done(&[&path[..], &["--help"]].concat());
-            assert!(help.contains("Exit codes: 0 done"), "{path:?}: {help}");
+            assert!(help.contains("Exit codes: 0 success"), "{path:?}: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 100), "{path:?}: {help}");
             found += 1;
         }
@@ -140,7 +140,7 @@ async fn every_command_explains_itself_with_its_exit_codes() {
 }
 
 #[actix_web::test]
-async fn ad_05_nothing_is_administered_over_http() {
+async fn there_is_no_administration_over_http() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let document: serde_json::Value =
@@ -164,7 +164,7 @@ async fn ad_05_nothing_is_administered_over_http() {
             }
         }
     }
-    // What the admin listener has can only be read.
+    // The endpoints of the admin listener are read-only.
     for path in ["/metrics", "/healthz"] {
         let answer = browser.send(Method::POST, &format!("{}{path}", broker.admin_url), &[], None).await;
         assert_eq!(answer.status, 405, "{path}: {answer:?}");

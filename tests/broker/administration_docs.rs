@@ -1,6 +1,6 @@
-//! `docs/administration.md`: its commands are run as they stand there, and print what stands there.
+//! `docs/administration.md`: its commands are run as written and must print the output shown.
 //!
-//! `UPDATE_DOCS=1` writes what they print into the page.
+//! `UPDATE_DOCS=1` writes the actual output into the page.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,10 +16,10 @@ const COMMANDS: &str = "```sh\n";
 const OUTPUT: &str = "```\n```text\n";
 const END: &str = "```\n";
 
-/// The text without what differs from one run, or one machine, to the next.
-fn likeness(text: &str) -> String {
+/// The text without values that differ between runs and machines.
+fn normalized(text: &str) -> String {
     let mut text = text.to_owned();
-    for (pattern, stand_in) in [
+    for (pattern, replacement) in [
         (
             r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
             "(an id of thirty-six characters) ",
@@ -27,16 +27,16 @@ fn likeness(text: &str) -> String {
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "(time)"),
         (r"\b[0-9a-f]{8}\b", "(log id)"),
         (r"tbs_[0-9A-Za-z]{50}", "(secret)"),
-        (r"\bby \w+( \(sudo \w+\))?,", "by (somebody),"),
+        (r"\bby \w+( \(sudo \w+\))?,", "by (user),"),
         (r"\d+ events written", "(number) events written"),
         (r"\s+", " "),
     ] {
-        text = Regex::new(pattern).unwrap().replace_all(&text, stand_in).into_owned();
+        text = Regex::new(pattern).unwrap().replace_all(&text, replacement).into_owned();
     }
     text
 }
 
-/// Runs the commands of one block; gives what they print, remarks included.
+/// Runs the commands of one block; returns their output, including notices.
 fn run(desk: &Desk, script: &str, ids: &[(&str, String)]) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_token-broker")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
@@ -79,16 +79,16 @@ async fn the_commands_of_the_page_print_what_it_shows() {
         scripts.push_str(script);
         real.extend([COMMANDS, script, OUTPUT, &run(&desk, script, &ids), END, rest]);
     }
-    if std::env::var_os("UPDATE_DOCS").is_some() && likeness(&page) != likeness(&real) {
+    if std::env::var_os("UPDATE_DOCS").is_some() && normalized(&page) != normalized(&real) {
         std::fs::write(&file, &real).unwrap();
         return;
     }
-    assert_eq!(likeness(&page), likeness(&real), "UPDATE_DOCS=1 writes the page anew");
+    assert_eq!(normalized(&page), normalized(&real), "UPDATE_DOCS=1 writes the page anew");
     assert!(page.lines().filter(|line| !line.starts_with('|')).all(|line| line.chars().count() <= 120));
     all_commands_are_shown(&desk, &scripts);
 }
 
-/// The commands come from the program's own help.
+/// Checks that the page has an example of every command in the help.
 fn all_commands_are_shown(desk: &Desk, scripts: &str) {
     let mut missing = BTreeSet::new();
     for command in ["users", "sessions", "tokens", "resource-servers", "audit"] {

@@ -1,4 +1,4 @@
-//! `keys`: the shared file under several commands at once, and keys that resource servers still need.
+//! `keys`: concurrent commands on the shared file, and keys that resource servers still need.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ fn ids(desk: &Desk) -> Vec<u64> {
     listed.as_array().unwrap().iter().map(|key| key["id"].as_u64().unwrap()).collect()
 }
 
-/// Runs `keys retire` with this, which must be refused and change nothing; gives the complaint.
+/// Runs `keys retire` with these arguments, which must be refused and change nothing; returns the error.
 fn stays(desk: &Desk, arguments: &[&str], code: i32) -> String {
     let before = read(desk);
     let complaint = desk.refused(code, &[&["keys", "retire"], arguments, &FILE[..]].concat());
@@ -35,7 +35,7 @@ fn retired(desk: &Desk, arguments: &[&str]) -> String {
     desk.done(&[&["keys", "retire"], arguments, &FILE[..]].concat())
 }
 
-/// Key 2 issues, and what people hold of key 1 is dead.
+/// Makes key 2 the issuing key, long enough ago that everything key 1 issued has expired.
 fn replace_long_ago(desk: &Desk) {
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
@@ -45,7 +45,7 @@ fn replace_long_ago(desk: &Desk) {
 }
 
 #[actix_web::test]
-async fn ad_11_commands_at_the_same_moment_lose_no_key_and_readers_always_find_a_whole_file() {
+async fn concurrent_commands_lose_no_key_and_readers_see_a_complete_file() {
     let desk = Desk::at("sqlite:unused");
     std::thread::scope(|scope| {
         let adding: Vec<_> =
@@ -65,7 +65,7 @@ async fn ad_11_commands_at_the_same_moment_lose_no_key_and_readers_always_find_a
 
 /// A command was killed between writing the new file and putting it in its place.
 #[actix_web::test]
-async fn ad_11_what_a_killed_command_left_is_in_nobodys_way() {
+async fn leftovers_of_a_killed_command_are_harmless() {
     let desk = Desk::at("sqlite:unused");
     desk.file("server_keys.toml.new", "half a fi");
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
@@ -73,15 +73,15 @@ async fn ad_11_what_a_killed_command_left_is_in_nobodys_way() {
     assert!(!desk.folder().join("server_keys.toml.new").exists());
 }
 
-/// Whoever has the file keeps the others waiting no longer than it lives.
+/// A process that holds the lock blocks the others only until it ends.
 #[actix_web::test]
-async fn ad_11_a_command_waits_for_the_one_before() {
+async fn a_command_waits_for_the_previous_one() {
     let desk = Desk::at("sqlite:unused");
     let held = std::fs::File::open(path(&desk)).unwrap();
     held.lock().unwrap();
     std::thread::scope(|scope| {
         let adding = scope.spawn(|| desk.run(&[&["keys", "add"], &FILE[..]].concat()));
-        // Readers are not kept waiting, and find what was there.
+        // Readers do not wait, and see the old file.
         for _ in 0..5 {
             assert_eq!(ids(&desk), [1]);
         }
@@ -93,28 +93,28 @@ async fn ad_11_a_command_waits_for_the_one_before() {
 }
 
 #[actix_web::test]
-async fn tk_06_a_key_that_is_needed_does_not_go_by_mistake() {
+async fn a_needed_key_is_not_removed_by_mistake() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
-    for (arguments, code, mend) in [
+    for (arguments, code, hint) in [
         (&["1"][..], 2, "keys issue"),
         (&["1", "--yes"], 2, "keys issue"),
         (&["3", "--yes"], 3, "keys list"),
         (&["2"], 2, "does not say when it stopped issuing"),
     ] {
         let complaint = stays(&desk, arguments, code);
-        assert!(complaint.contains(mend), "{complaint}");
+        assert!(complaint.contains(hint), "{complaint}");
     }
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
     let complaint = stays(&desk, &["1"], 2);
-    assert!(complaint.contains("can live until") && complaint.contains("--yes"), "{complaint}");
+    assert!(complaint.contains("can be valid until") && complaint.contains("--yes"), "{complaint}");
     retired(&desk, &["1", "--yes"]);
     assert_eq!(ids(&desk), [2]);
 }
 
 #[actix_web::test]
-async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake() {
+async fn a_key_that_a_resource_server_needs_is_not_removed_by_mistake() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);
@@ -131,7 +131,7 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake()
         for text in ["billing, orders (", "resource-servers rotate-secret", "remove-old-secret", "--yes"] {
             assert!(complaint.contains(text), "{text} is not in {complaint}");
         }
-        assert!(!complaint.contains("fresh") && !complaint.contains("can live until"), "{complaint}");
+        assert!(!complaint.contains("fresh") && !complaint.contains("can be valid until"), "{complaint}");
         desk.done(&["resource-servers", "remove", "billing", "--yes"]);
         desk.done(&["resource-servers", "rotate-secret", "orders"]);
         assert!(stays(&desk, &["1"], 2).contains(": orders ("), "the old secret still works");
@@ -146,24 +146,24 @@ async fn ad_11_ad_04_a_key_that_a_resource_server_needs_does_not_go_by_mistake()
     }
 }
 
-/// Both reasons at once: who agrees to one by `--yes` has read the other.
+/// Both reasons are reported together, so that `--yes` confirms both.
 #[actix_web::test]
-async fn ad_11_everything_that_a_key_is_needed_for_is_said_before_anybody_says_yes() {
+async fn all_reasons_to_keep_a_key_are_reported_before_the_confirmation() {
     let database = Database::sqlite().migrated().await;
     let desk = Desk::at(&database.url);
     desk.done(&["resource-servers", "add", "orders", "--audience", "https://api.example.com"]);
     desk.done(&[&["keys", "add"], &FILE[..]].concat());
     desk.done(&[&["keys", "issue", "2"], &FILE[..]].concat());
     let complaint = stays(&desk, &["1"], 2);
-    assert!(complaint.contains("can live until") && complaint.contains(": orders ("), "{complaint}");
+    assert!(complaint.contains("can be valid until") && complaint.contains(": orders ("), "{complaint}");
     assert!(retired(&desk, &["1", "--yes"]).contains("resource-servers list"));
     let listed = desk.json(&["resource-servers", "list"]);
     assert_eq!(listed[0]["secrets"][0]["works"], json!(false));
 }
 
-/// Whether a resource server needs the key is not known: that is no no.
+/// It is unknown whether a resource server needs the key, so it is not removed.
 #[actix_web::test]
-async fn ad_11_a_key_stays_while_nobody_can_say_who_needs_it() {
+async fn a_key_is_not_removed_while_the_database_is_unavailable() {
     let desk = Desk::at("sqlite:missing/folder/broker.sqlite");
     replace_long_ago(&desk);
     assert!(stays(&desk, &["1"], 1).contains("the database cannot be used"));
@@ -177,7 +177,7 @@ async fn ad_11_a_key_stays_while_nobody_can_say_who_needs_it() {
     assert_eq!(ended.status.code(), Some(2));
     assert!(String::from_utf8(ended.stderr).unwrap().contains("--config <FILE>"));
     assert_eq!(ids(&desk), [1, 2]);
-    // In an emergency nobody is asked.
+    // In an emergency, `--yes` needs no database.
     retired(&desk, &["1", "--yes"]);
     assert_eq!(ids(&desk), [2]);
 }

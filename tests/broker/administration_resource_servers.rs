@@ -1,4 +1,4 @@
-//! `resource-servers`: secrets that are shown once, work two at a time, and stand nowhere.
+//! `resource-servers`: secrets are shown once, two can be valid at a time, and none is stored.
 
 use serde_json::{Value, json};
 use token_broker::domain::resource_server::ResourceServerSecret;
@@ -8,14 +8,14 @@ use crate::support::broker::{Setup, TestBroker};
 
 const AUDIENCE: &str = "https://api.example.com";
 
-/// Whether the stored resource server takes this secret.
+/// Whether the stored resource server accepts this secret.
 async fn works(broker: &TestBroker, id: &str, secret: &str) -> bool {
     let server = broker.storage().find_resource_server(id.parse().unwrap()).await.unwrap().unwrap();
     server.verify(secret.trim(), &broker.config.server_keys.ring).is_some()
 }
 
 #[actix_web::test]
-async fn ad_04_secrets_are_shown_once_work_two_at_a_time_and_stand_nowhere() {
+async fn secrets_are_shown_once_and_two_can_be_valid_and_none_is_stored() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -35,7 +35,7 @@ async fn ad_04_secrets_are_shown_once_work_two_at_a_time_and_stand_nowhere() {
         assert!(third.contains("remove-old-secret"), "{third}");
 
         assert!(desk.refused(2, &["resource-servers", "remove-old-secret", "orders"]).contains("--yes"));
-        assert!(works(&broker, "orders", old).await, "nothing was done");
+        assert!(works(&broker, "orders", old).await, "nothing was changed");
         let removed = desk.json(&["resource-servers", "remove-old-secret", "orders", "--yes"]);
         assert_eq!(removed, json!({ "resource_server": "orders", "removed": true }));
         assert!(!works(&broker, "orders", old).await && works(&broker, "orders", new).await);
@@ -62,7 +62,7 @@ async fn ad_04_secrets_are_shown_once_work_two_at_a_time_and_stand_nowhere() {
 }
 
 #[actix_web::test]
-async fn ad_04_a_disabled_or_removed_resource_server_is_refused() {
+async fn a_disabled_or_removed_resource_server_is_refused() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -105,9 +105,9 @@ async fn ad_04_a_disabled_or_removed_resource_server_is_refused() {
     }
 }
 
-/// Two administrators at the same moment: there are never three secrets.
+/// Two administrators rotate concurrently: there are never three secrets.
 #[actix_web::test]
-async fn ad_04_parallel_rotations_leave_two_secrets() {
+async fn parallel_rotations_leave_two_secrets() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;

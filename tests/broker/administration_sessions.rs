@@ -1,9 +1,10 @@
-//! `sessions` and `tokens`: ending what somebody holds, beside a running broker.
+//! `sessions` and `tokens`: ending sessions and revoking tokens while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::{ApiToken, GenuineToken, TokenHandle};
 use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::token::{AccessToken, GenuineToken, TokenHandle};
+use token_broker::domain::token_kind::TokenKind;
 
 use crate::support::administration::Desk;
 use crate::support::broker::{Setup, TestBroker};
@@ -26,7 +27,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[actix_web::test]
-async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
+async fn all_sessions_of_one_user_or_of_everyone_are_ended() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -34,7 +35,7 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
         let bob = sign_in(&broker, "bob").await;
 
         assert!(desk.refused(2, &["sessions", "end-all", "--user", "alice"]).contains("--yes"));
-        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &alice[0]).await, 200, "nothing was changed");
         let said = desk.done(&["sessions", "end-all", "--user", "alice", "--yes"]);
         assert_eq!(said, "2 sessions ended\n");
         assert_eq!([status(&broker, &alice[0]).await, status(&broker, &alice[1]).await], [401, 401]);
@@ -61,9 +62,9 @@ async fn se_05_all_sessions_of_one_user_or_of_everyone_are_ended() {
     }
 }
 
-/// More users than fit into one transaction, with logins beside it.
+/// More users than fit into one transaction, with concurrent logins.
 #[actix_web::test]
-async fn se_05_everyone_is_more_than_one_batch() {
+async fn everyone_can_be_more_than_one_batch() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         broker.ready().await;
@@ -82,12 +83,12 @@ async fn se_05_everyone_is_more_than_one_batch() {
         assert!((450..=455).contains(&ended), "{ended}");
         let url = broker.config.database.url.expose_secret();
         assert!(sql::count(url, "sessions WHERE revoked_at IS NULL") <= 5);
-        assert!(sql::count(url, "api_tokens WHERE revoked_at IS NULL") <= 5);
+        assert!(sql::count(url, "tokens WHERE revoked_at IS NULL") <= 5);
     }
 }
 
 #[actix_web::test]
-async fn se_05_one_session_is_ended_and_says_so_twice() {
+async fn ending_a_session_twice_is_reported() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -117,14 +118,14 @@ async fn se_05_one_session_is_ended_and_says_so_twice() {
 }
 
 #[actix_web::test]
-async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
+async fn a_leaked_token_is_revoked_by_value_together_with_its_successors() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
         let leaked = sign_in(&broker, "alice").await;
         let elsewhere = sign_in(&broker, "alice").await;
         let whose = me(&broker, &leaked).await;
-        // The thief was faster.
+        // An attacker has already rotated it.
         let rotated = broker.post("/api/token/rotate", &leaked, &json!({})).await;
         let stolen = rotated.json()["access_token"].as_str().unwrap().to_owned();
 
@@ -132,7 +133,7 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
         let (user, session) =
             (whose["user"]["id"].as_str().unwrap(), whose["session"]["id"].as_str().unwrap());
-        for text in ["alice", user, session, "sample", "superseded"] {
+        for text in ["alice", user, session, "sample", "in overlap"] {
             assert!(ended.out.contains(text), "{text}: {ended:?}");
         }
         assert!(!ended.out.contains("tbk_"), "{ended:?}");
@@ -158,12 +159,12 @@ async fn ad_11_a_leaked_token_is_revoked_by_value_with_all_that_came_of_it() {
 }
 
 #[actix_web::test]
-async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
+async fn a_text_that_is_not_a_stored_token_is_reported_as_not_found() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
     let key = broker.config.server_keys.ring.issuing();
-    let unknown = ApiToken::issue(key, &TokenHandle::random(&SystemEntropy));
+    let unknown = AccessToken::issue(TokenKind::Session, key, &TokenHandle::random(&SystemEntropy));
     let mut mistyped = token.clone();
     mistyped.replace_range(10..11, if &token[10..11] == "a" { "b" } else { "a" });
     for text in [
@@ -186,7 +187,7 @@ async fn ad_11_what_is_no_live_token_is_said_to_open_nothing() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
+async fn a_token_as_an_argument_is_refused_and_not_repeated() {
     let broker = TestBroker::start();
     let desk = Desk::of(&broker);
     let token = sign_in(&broker, "alice").await;
@@ -196,11 +197,11 @@ async fn ad_01_a_token_as_an_argument_is_refused_and_not_repeated() {
         let complaint = desk.refused(2, &command);
         assert!(complaint.contains("treat it as leaked") && !complaint.contains(&token), "{complaint}");
     }
-    assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+    assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
 }
 
 #[actix_web::test]
-async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
+async fn tokens_are_listed_by_their_rows_and_revoked_by_id() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -212,14 +213,14 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
         let live = desk.json(&["tokens", "list", "--user", "alice"]);
         let all = desk.json(&["tokens", "list", "--session", &session, "--all"]);
-        assert_eq!((live.as_array().unwrap().len(), all.as_array().unwrap().len()), (1, 2));
-        assert_eq!((&all[0], &all[1]["state"]), (&live[0], &json!("superseded")));
+        assert_eq!((live.as_array().unwrap().len(), all.as_array().unwrap().len()), (2, 2));
+        assert_eq!((&all[0], &all[1]["state"]), (&live[0], &json!("overlap")));
         assert_eq!((&live[0]["client"], &live[0]["state"]), (&json!("sample"), &json!("live")));
-        assert_eq!(desk.json(&["tokens", "list"]).as_array().unwrap().len(), 2, "alice's and bob's");
+        assert_eq!(desk.json(&["tokens", "list"]).as_array().unwrap().len(), 3, "alice's and bob's");
 
         let id = live[0]["id"].as_str().unwrap();
         let said = desk.done(&["tokens", "revoke-id", id]);
-        assert!(said.contains("(goes on)") && said.contains("alice"), "{said}");
+        assert!(said.contains("(still active)") && said.contains("alice"), "{said}");
         assert_eq!([status(&broker, second).await, status(&broker, &first).await], [401, 200]);
         desk.refused(3, &["tokens", "revoke-id", "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a"]);
 
@@ -246,7 +247,7 @@ async fn tk_16_tokens_are_listed_by_their_rows_and_revoked_by_id() {
 
 /// Many of one microsecond, so that time alone cannot order them.
 #[actix_web::test]
-async fn ad_05_lists_go_on_where_a_page_ended() {
+async fn lists_continue_where_the_previous_page_ended() {
     let mut databases = vec![Database::sqlite().migrated().await];
     #[cfg(feature = "postgres")]
     databases.push(Database::postgres().migrated().await);
@@ -268,12 +269,15 @@ async fn ad_05_lists_go_on_where_a_page_ended() {
             assert_eq!((seen.len(), Value::from(seen)), (7, whole.clone()), "{what}");
             for json in [&[][..], &["--json"]] {
                 let ended = desk.run(&[&list, &["3"][..], json].concat());
-                let how = format!("there may be more: --after {}\n", ids(&whole)[2]);
+                let how = format!("More results may be available: --after {}\n", ids(&whole)[2]);
                 assert_eq!((ended.code, ended.err), (Some(0), how), "{what}");
                 assert_eq!(desk.run(&[&list, &["100"][..], json].concat()).err, "", "{what}");
             }
             let gone = "0b5bbd2e-28c3-4f20-9a0e-1f1f0ffb5f6a";
-            assert!(desk.refused(3, &[&list, &["3", "--after", gone][..]].concat()).contains("go on after"));
+            assert!(
+                desk.refused(3, &[&list, &["3", "--after", gone][..]].concat())
+                    .contains("given with --after does not exist")
+            );
         }
     }
 }

@@ -1,10 +1,11 @@
-//! `users`: listing, disabling, enabling and deleting, beside a running broker.
+//! `users`: listing, disabling, enabling and deleting users while a broker is running.
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use token_broker::domain::audit::{AuditEvent, AuditKind};
 
 use crate::support::administration::{Desk, dump_of, holds};
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::storage::sql;
 #[cfg(feature = "postgres")]
@@ -24,7 +25,7 @@ fn events(desk: &Desk, kind: &str) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging_in() {
+async fn a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -36,10 +37,10 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let alice = id_of(&broker, &token).await;
 
         let said = desk.done(&["users", "disable", "alice"]);
-        assert_eq!(said, format!("alice ({alice}) is disabled now; 2 sessions ended\n"));
+        assert_eq!(said, format!("alice ({alice}) is now disabled; 2 sessions ended\n"));
         for instance in [&broker, &twin] {
             assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
-            assert_eq!(status(instance, &other).await, 200, "nobody else");
+            assert_eq!(status(instance, &other).await, 200, "other users are not affected");
         }
         let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
         assert_eq!(refused.error(), "access_denied");
@@ -48,7 +49,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
         let listed = desk.json(&["users", "list", "--disabled"]);
         assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(alice.as_str())));
 
-        assert!(desk.done(&["users", "enable", &alice]).contains("may log in again"));
+        assert!(desk.done(&["users", "enable", &alice]).contains("can log in again"));
         assert_eq!(status(&broker, &token).await, 401, "what was ended stays ended");
         let fresh = broker.sign_in(&broker.browser(), "dev", "alice").await;
         assert_eq!((status(&twin, &fresh).await, id_of(&twin, &fresh).await), (200, alice.clone()));
@@ -64,7 +65,7 @@ async fn tk_14_a_disabled_user_is_out_at_the_next_call_and_comes_back_by_logging
 }
 
 #[actix_web::test]
-async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_else() {
+async fn only_the_id_of_a_deleted_user_remains_in_the_audit_trail() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -80,7 +81,7 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
 
         let question = desk.refused(2, &["users", "delete", "alice"]);
         assert!(question.contains("--yes"), "{question}");
-        assert_eq!(status(&broker, &token).await, 200, "nothing was done");
+        assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
         let done = desk.json(&["users", "delete", "alice", "--yes"]);
         assert_eq!((&done["user"], &done["sessions"]), (&Value::from(alice.as_str()), &Value::from(1)));
         assert!(done["audit_events_anonymised"].as_u64().unwrap() >= 2, "{done}");
@@ -90,7 +91,7 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
         for text in [email, "alice", profile["display_name"].as_str().unwrap()] {
             assert!(!holds(&dump, text), "{text} is still there");
         }
-        for table in ["users", "identities", "sessions", "api_tokens"] {
+        for table in ["users", "identities", "sessions", "tokens"] {
             assert_eq!(broker.rows(table), 1, "bob's row in {table}");
         }
         let trail = desk.json(&["audit", "list", "--user", &alice]);
@@ -106,9 +107,9 @@ async fn se_11_tk_14_a_deleted_user_leaves_an_id_in_the_audit_trail_and_nothing_
     }
 }
 
-/// Events wait a moment before they are written: a deletion may come first.
+/// Events are written with a short delay: the user may be deleted first.
 #[actix_web::test]
-async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
+async fn an_event_written_after_the_deletion_keeps_no_address() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
@@ -118,11 +119,11 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
         desk.done(&["users", "delete", "alice", "--yes"]);
         let of_nobody = AuditEvent {
             address: Some("192.0.2.7".parse().unwrap()),
-            ..AuditEvent::new(AuditKind::TokenRotated, broker.now(), "late")
+            ..AuditEvent::new(AuditKind::TokenRotated, broker.now(), &"late".parse().unwrap())
         };
         let late = AuditEvent { user: Some(user), ..of_nobody.clone() };
         broker.storage().record_audit(vec![late, of_nobody]).await.unwrap();
-        let rows = broker.storage().recent_audit(2).await.unwrap();
+        let rows = audit::newest(&broker.storage(), 2).await;
         let address =
             |known: bool| rows.iter().find(|row| row.user.is_some() == known).unwrap().address.clone();
         assert_eq!((address(true), address(false)), (None, Some("192.0.2.7".to_owned())));
@@ -133,16 +134,16 @@ async fn se_11_an_event_that_is_written_after_the_deletion_keeps_no_address() {
 /// comes: the trigger holds it there.
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_address() {
+async fn an_event_written_during_the_deletion_keeps_no_address() {
     use diesel::Connection;
     use diesel::connection::SimpleConnection;
 
     let database = Database::postgres().migrated().await;
-    let user = sign_in(&database.storage, login("alice", noon())).await.token.facts.user_id;
+    let user = sign_in(&database.storage, login("alice", noon())).await.token.facts.owner.user_id;
     let about = |event| AuditEvent { user: Some(user), ..event };
     let late = AuditEvent {
         address: Some("192.0.2.7".parse().unwrap()),
-        ..about(AuditEvent::new(AuditKind::TokenRotated, noon(), "held"))
+        ..about(AuditEvent::new(AuditKind::TokenRotated, noon(), &"held".parse().unwrap()))
     };
     let mut gate = diesel::PgConnection::establish(&database.url).unwrap();
     gate.batch_execute(
@@ -161,7 +162,7 @@ async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_addre
         tokio::task::yield_now().await;
     }
     let administrator = database.another_instance();
-    let event = about(AuditEvent::new(AuditKind::AdminUserDeleted, noon(), "cli"));
+    let event = about(AuditEvent::new(AuditKind::AdminUserDeleted, noon(), &"cli".parse().unwrap()));
     let deleting = tokio::spawn(async move { administrator.delete_user(user, event).await });
     while sql::count(&database.url, waiting) < 2 && !deleting.is_finished() {
         tokio::task::yield_now().await;
@@ -169,7 +170,7 @@ async fn se_11_an_event_that_is_being_written_during_the_deletion_keeps_no_addre
     gate.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
     writing.await.unwrap().unwrap();
     assert!(deleting.await.unwrap().unwrap().is_some());
-    let trail = database.storage.recent_audit(2).await.unwrap();
+    let trail = audit::newest(&database.storage, 2).await;
     assert_eq!(trail.len(), 2, "{trail:?}");
     assert!(trail.iter().all(|event| event.user == Some(user) && event.address.is_none()), "{trail:?}");
 }
@@ -262,16 +263,16 @@ async fn users_are_searched_and_listed_page_by_page() {
 }
 
 #[actix_web::test]
-async fn names_from_the_database_do_not_command_the_terminal() {
+async fn control_characters_in_names_do_not_reach_the_terminal() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let desk = Desk::of(&broker);
         broker.sign_in(&broker.browser(), "dev", "alice").await;
         let url = broker.config.database.url.expose_secret();
-        // As somebody who writes to the database past the broker would.
+        // Like an attacker who writes to the database directly.
         sql::execute(
             url,
-            "UPDATE users SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",
+            "UPDATE identities SET username = 'a\u{1b}[2J\u{9b}31m\u{202e}\nz', email = '\u{1b}]0;x\u{7}'",
         );
         let id = desk.json(&["users", "list"])[0]["id"].as_str().unwrap().to_owned();
         let commands: [&[&str]; 6] = [

@@ -15,7 +15,7 @@ const PATH: &str = "/oauth2/backchannel_logout";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// Somebody who is signed in at the provider `dev`.
+/// A user who is signed in at the provider `dev`.
 pub struct Person {
     pub token: String,
     pub subject: String,
@@ -29,7 +29,7 @@ pub async fn sign_in(broker: &TestBroker, user: &str) -> Person {
     Person { token, subject: text("sub"), sid: text("sid") }
 }
 
-/// Good claims, under a `jti` of their own, with these changes; `null` removes a claim.
+/// Valid claims with a new `jti` and these changes; `null` removes a claim.
 fn claims(broker: &TestBroker, changes: Value) -> Value {
     let now = broker.now().timestamp();
     let mut claims = json!({
@@ -58,7 +58,7 @@ pub async fn send(broker: &TestBroker, token: &str) -> Answer {
     broker.browser().post_form(&broker.at(PATH), &[("logout_token", token)], &[]).await
 }
 
-/// 200, or 400 with `invalid_request`, both never kept by any cache (Back-Channel Logout 1.0 section 2.8).
+/// 200, or 400 with `invalid_request`, both not cacheable (Back-Channel Logout 1.0 section 2.8).
 #[track_caller]
 pub fn assert_answer(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -74,7 +74,7 @@ pub async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_07_sid_ends_that_session_and_no_other() {
+async fn sid_ends_only_that_session() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -101,7 +101,7 @@ async fn se_07_sid_ends_that_session_and_no_other() {
 }
 
 #[actix_web::test]
-async fn se_07_sub_alone_ends_every_session_of_that_person_at_that_provider() {
+async fn sub_alone_ends_all_sessions_of_that_user_at_that_provider() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let (here, there) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
@@ -116,9 +116,9 @@ async fn se_07_sub_alone_ends_every_session_of_that_person_at_that_provider() {
     }
 }
 
-/// The plain provider's people have subjects of their own, and its id is not the one in the token.
+/// The users of the plain provider have other subjects, and its issuer is not that of the token.
 #[actix_web::test]
-async fn se_07_a_subject_of_another_provider_is_untouched() {
+async fn a_subject_of_another_provider_is_untouched() {
     let broker = TestBroker::start();
     let plain = broker.sign_in(&broker.browser(), "ops", "alice").await;
     let subject = broker.call("/api/me", &plain).await.json()["user"]["username"].clone();
@@ -127,7 +127,7 @@ async fn se_07_a_subject_of_another_provider_is_untouched() {
 }
 
 #[actix_web::test]
-async fn se_06_a_bad_token_is_400_and_ends_nothing() {
+async fn a_bad_token_is_400_and_ends_nothing() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let now = broker.now().timestamp();
@@ -161,7 +161,7 @@ async fn se_06_a_bad_token_is_400_and_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn se_06_a_token_that_the_provider_did_not_sign_is_400() {
+async fn a_token_that_the_provider_did_not_sign_is_400() {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -195,7 +195,7 @@ async fn se_06_a_token_that_the_provider_did_not_sign_is_400() {
     ] {
         assert_answer(&send(&broker, &bad).await, 400);
     }
-    // A key that the provider published once, and no more.
+    // A key that the provider published earlier but not any more.
     let before = broker.provider.sign("logout+jwt", &good).unwrap();
     broker.provider.faults().set(FaultSwitch::JwksRotate, true);
     let foreign = broker.provider.sign("logout+jwt", &good).unwrap();
@@ -206,9 +206,9 @@ async fn se_06_a_token_that_the_provider_did_not_sign_is_400() {
     assert_answer(&send(&broker, &before).await, 200);
 }
 
-/// The ID token of the sign-in itself, as whoever sees it in a log or a browser could send it.
+/// The ID token of the sign-in, which an attacker could have found in a log or in a browser.
 #[actix_web::test]
-async fn se_06_an_id_token_is_no_logout_token() {
+async fn an_id_token_is_no_logout_token() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let id_token = broker.provider.log().last_id_token.unwrap();
@@ -223,7 +223,7 @@ async fn se_06_an_id_token_is_no_logout_token() {
 }
 
 #[actix_web::test]
-async fn se_06_only_a_form_with_one_logout_token_is_read() {
+async fn only_a_form_with_one_logout_token_is_read() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let good = signed(&broker, json!({"sub": alice.subject}));
@@ -248,9 +248,9 @@ async fn se_06_only_a_form_with_one_logout_token_is_read() {
     assert_eq!(status(&broker, &alice.token).await, 401);
 }
 
-/// A token is good once, on whichever instance: a copy of it must not sign the person out again.
+/// A token works once, on any instance: a copy must not sign the user out again.
 #[actix_web::test]
-async fn se_06_a_token_is_used_once_by_all_instances() {
+async fn a_token_is_used_once_by_all_instances() {
     let redis = RedisServer::start(&[]);
     for mut setup in Setup::each_database().await {
         setup.key_store = Some(redis.url());
@@ -281,7 +281,7 @@ pub async fn send_to(instance: &TestBroker, token: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn se_06_tk_14_what_was_ended_is_ended_on_every_instance_at_once() {
+async fn a_logout_takes_effect_on_every_instance_at_once() {
     let redis = RedisServer::start(&[]);
     for mut setup in Setup::each_database().await {
         setup.key_store = Some(redis.url());
@@ -299,11 +299,10 @@ async fn se_06_tk_14_what_was_ended_is_ended_on_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn se_06_an_address_that_sends_bad_tokens_is_slowed_down_and_good_ones_still_count() {
+async fn bad_tokens_are_rate_limited_and_good_ones_still_accepted() {
     let few = std::num::NonZeroU32::new(5).unwrap();
-    let broker = TestBroker::with(
-        Setup::default().adjust(move |config| config.limits.failed_logout_tokens_per_minute = few),
-    );
+    let broker =
+        TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
     let alice = sign_in(&broker, "alice").await;
     for _ in 0..5 {
         assert_answer(&send(&broker, "a.b.c").await, 400);
@@ -316,7 +315,7 @@ async fn se_06_an_address_that_sends_bad_tokens_is_slowed_down_and_good_ones_sti
 }
 
 #[actix_web::test]
-async fn er_06_back_channel_logouts_are_remembered_and_no_token_is_logged() {
+async fn back_channel_logouts_are_audited_and_no_token_is_logged() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
@@ -327,7 +326,7 @@ async fn er_06_back_channel_logouts_are_remembered_and_no_token_is_logged() {
     assert_eq!(failed.reason.as_deref(), Some("invalid_request"));
     assert_eq!(failed.request_id, refused.header("x-request-id").unwrap());
     let lines = log.of(refused.header("x-request-id").unwrap());
-    assert!(lines.iter().any(|line| line.to_string().contains("it has a nonce")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.to_string().contains("contains a nonce")), "{lines:?}");
     assert_eq!(failed.address.as_deref(), Some("127.0.0.1"));
 
     let good = signed(&broker, json!({"sub": alice.subject}));

@@ -1,4 +1,5 @@
-//! Back-channel logout while a store or the provider's keys are away: 503, nothing lost, nothing said about the token.
+//! Back-channel logout while a store or the provider's keys are unavailable: 503, no logout is lost, and the token is
+//! not called invalid.
 
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -14,21 +15,21 @@ use crate::support::storage::sql::SqliteLock;
 use crate::support::wait::until_true;
 
 #[actix_web::test]
-async fn se_06_an_outage_is_503_and_the_token_can_be_sent_again() {
+async fn an_outage_is_503_and_the_token_can_be_sent_again() {
     let mut redis = RedisServer::start(&[]);
     let mut broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let alice = sign_in(&broker, "alice").await;
     let token = signed(&broker, json!({"sub": alice.subject}));
     redis.stop();
     assert_outage(&send(&broker, &token).await);
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     redis.launch();
     assert_recovers(&broker, "the key store was started again").await;
     let sent = send(&broker, &token).await;
     assert_answer(&sent, 200);
     assert_eq!(status(&broker, &alice.token).await, 401);
 
-    // Another instance has never seen the provider's keys.
+    // Another instance has not fetched the provider's keys yet.
     let token = signed(&broker, json!({"sub": alice.subject}));
     let stopped = broker.stop_provider().await;
     let twin = broker.twin();
@@ -49,7 +50,7 @@ fn assert_outage(answer: &Answer) {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn se_06_a_database_that_is_away_does_not_use_the_token_up() {
+async fn an_unavailable_database_does_not_use_up_the_token() {
     use crate::support::postgres::Postgres;
     let mut server = Postgres::own();
     let setup = Setup {
@@ -65,15 +66,15 @@ async fn se_06_a_database_that_is_away_does_not_use_the_token_up() {
     assert_outage(&send(&broker, &token).await);
     server.resume();
     assert_recovers(&broker, "the database's outage").await;
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     assert_answer(&send(&broker, &token).await, 200);
     assert_eq!(status(&broker, &alice.token).await, 401);
 }
 
-/// The database goes away between finding and ending: what was found ends as soon as the database is back, and the
-/// token is as good as before.
+/// The database fails between the lookup and the end of the sessions: they end as soon as the database is back, and the
+/// token is not used up.
 #[actix_web::test]
-async fn se_06_a_logout_that_was_interrupted_is_not_lost() {
+async fn an_interrupted_logout_is_not_lost() {
     let broker = TestBroker::start();
     let alice = sign_in(&broker, "alice").await;
     let token = signed(&broker, json!({"sub": alice.subject}));
@@ -87,9 +88,9 @@ async fn se_06_a_logout_that_was_interrupted_is_not_lost() {
     assert_answer(&send(&broker, &token).await, 400);
 }
 
-/// Redis carries the first command out and answers too late: nobody knows that it did.
+/// Redis executes the first command and responds too late, so the broker does not know that it was executed.
 #[actix_web::test]
-async fn se_06_a_key_store_that_answers_too_late_does_not_use_the_token_up() {
+async fn a_late_answer_of_the_key_store_does_not_use_up_the_token() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let alice = sign_in(&broker, "alice").await;
@@ -98,15 +99,15 @@ async fn se_06_a_key_store_that_answers_too_late_does_not_use_the_token_up() {
     assert_outage(&send(&broker, &token).await);
     drop(frozen);
     assert_recovers(&broker, "Redis went on").await;
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
     assert_answer(&send(&broker, &token).await, 200);
     assert_eq!(status(&broker, &alice.token).await, 401);
     assert_answer(&send(&broker, &token).await, 400);
 }
 
-/// A full Redis still says what it holds, and takes nothing new.
+/// A full Redis still returns its entries but accepts no new ones.
 #[actix_web::test]
-async fn se_06_a_logout_that_cannot_be_marked_as_carried_out_can_be_sent_again() {
+async fn a_logout_that_cannot_be_marked_as_used_can_be_sent_again() {
     let redis = RedisServer::start(&["maxmemory-policy noeviction"]);
     let limit = |bytes: u32| {
         redis.ask::<()>(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes));
@@ -129,14 +130,13 @@ async fn se_06_a_logout_that_cannot_be_marked_as_carried_out_can_be_sent_again()
     assert_eq!(status(&broker, &again.token).await, 200);
 }
 
-/// The provider signs with a key that it published a moment ago, and the broker has just asked for its keys in
-/// vain, as anybody can make it do (PR-20).
+/// The provider signs with a key that it published a moment ago, and the broker has just fetched its keys for an
+/// invalid token, which any caller can cause.
 #[actix_web::test]
-async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
+async fn a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     let few = std::num::NonZeroU32::new(5).unwrap();
-    let broker = TestBroker::with(
-        Setup::default().adjust(move |config| config.limits.failed_logout_tokens_per_minute = few),
-    );
+    let broker =
+        TestBroker::with(Setup::default().adjust(move |config| config.limits.failed_logout_tokens = few));
     let alice = sign_in(&broker, "alice").await;
     broker.provider.faults().set(FaultSwitch::JwksRotate, true);
     let [early, good] = [(); 2].map(|()| signed(&broker, json!({"sub": alice.subject})));
@@ -152,9 +152,9 @@ async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     let limited = send(&broker, &good).await;
     assert_eq!((limited.status.as_u16(), limited.error_code().as_deref()), (429, Some("rate_limited")));
     assert_eq!(fetched(), 2, "unknown keys cost one fetch a minute");
-    assert_eq!(status(&broker, &alice.token).await, 200, "nothing was ended");
+    assert_eq!(status(&broker, &alice.token).await, 200, "no session was ended");
 
-    // A sign-in meanwhile: its ID token is not believed (PR-08), and the SPA is told to try again.
+    // A sign-in during that time: its ID token is refused, and the SPA is told to retry.
     let login = broker.log_in(&broker.browser(), "dev", "bob", "").await;
     assert_eq!(login.error(), "temporarily_unavailable");
     assert_eq!(broker.audited("login_failed").await.reason.as_deref(), Some("invalid_id_token"));
@@ -166,9 +166,9 @@ async fn se_06_pr_20_a_key_that_cannot_be_fetched_yet_is_503_and_counts() {
     broker.sign_in(&broker.browser(), "dev", "bob").await;
 }
 
-/// A copy of a token that passed the look before the token was carried out, and comes to the end only afterwards.
+/// A copy of a token that passed the first check before the original was processed, and is processed only afterwards.
 #[actix_web::test]
-async fn se_07_a_logout_ends_nothing_that_began_after_it_was_looked_for() {
+async fn a_logout_ends_no_session_that_started_after_the_lookup() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let alice = sign_in(&broker, "alice").await;

@@ -1,4 +1,4 @@
-//! The page on which a person chooses among several providers.
+//! The page on which a user chooses a provider.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::pages::links;
 use crate::support::broker::{Setup, TestBroker};
 
 #[actix_web::test]
-async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
+async fn without_a_provider_the_user_chooses_and_the_login_continues() {
     let broker = TestBroker::start();
     broker.ready().await;
     for (chosen, user) in [(0, "alice"), (1, "bob")] {
@@ -40,9 +40,9 @@ async fn without_a_provider_the_person_chooses_and_the_login_goes_on() {
     }
 }
 
-/// Whoever does not want to sign in says so to the application, as at the provider, and stays with nothing.
+/// A user who cancels returns to the application with an error, as at the provider, and without a key.
 #[actix_web::test]
-async fn the_person_can_go_back_to_the_application() {
+async fn the_user_can_return_to_the_application() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.clients[1].key_delivery = KeyDelivery::Fragment;
     }));
@@ -69,7 +69,7 @@ async fn the_person_can_go_back_to_the_application() {
 }
 
 #[actix_web::test]
-async fn with_a_single_provider_there_is_nothing_to_choose() {
+async fn a_single_provider_needs_no_chooser() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.providers.truncate(1)));
     let answer = broker.browser().navigate(&broker.login(&[("provider", "")]).url).await;
     let location = answer.location().unwrap();
@@ -77,7 +77,7 @@ async fn with_a_single_provider_there_is_nothing_to_choose() {
 }
 
 #[actix_web::test]
-async fn hd_07_the_chooser_has_no_script_and_cannot_be_framed() {
+async fn the_chooser_has_no_script_and_cannot_be_framed() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.providers[0].display_name = "<script>alert(1)</script>\"onclick='x".to_owned();
         config.clients[0].display_name = "</title><b>&amp;".to_owned();
@@ -99,7 +99,7 @@ async fn hd_07_the_chooser_has_no_script_and_cannot_be_framed() {
 }
 
 #[actix_web::test]
-async fn a_login_that_is_wrong_is_refused_before_anybody_chooses() {
+async fn an_invalid_login_is_refused_before_the_chooser() {
     let broker = TestBroker::start();
     for (name, value) in [
         ("redirect_uri", "https://evil.example/"),

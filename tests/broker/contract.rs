@@ -1,4 +1,4 @@
-//! The contract as one story, told by every pair of stores: SQLite or PostgreSQL, memory or Redis.
+//! The main flows as one story, run on every pair of stores: SQLite or PostgreSQL, memory or Redis.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -48,11 +48,11 @@ async fn a_login(broker: &TestBroker, provider: &str, user: &str) {
     assert!(listed("permissions") + listed("groups") > 0, "{permissions}");
 
     let double_click = redeem(broker, &login).await;
-    assert_eq!(double_click.likeness(), guess.likeness());
+    assert_eq!(double_click.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 200);
     broker.advance(30);
     let replay = redeem(broker, &login).await;
-    assert_eq!(replay.likeness(), guess.likeness());
+    assert_eq!(replay.normalized(), guess.normalized());
     assert_eq!(status(broker, &token).await, 401);
 }
 
@@ -76,7 +76,7 @@ async fn tokens_rotate(broker: &TestBroker) {
     broker.advance(61);
     assert_eq!(status(broker, &new).await, 200);
     assert_eq!(status(broker, &old).await, 401);
-    assert_eq!(status(broker, &new).await, 401, "somebody has a copy: the session is over");
+    assert_eq!(status(broker, &new).await, 401, "the token was copied: the session has ended");
 }
 
 async fn sessions_end(broker: &TestBroker) {
@@ -118,12 +118,12 @@ async fn legacy_tokens_last_seven_days(broker: &TestBroker) {
 }
 
 #[actix_web::test]
-async fn ok_03_tk_07_the_story_on_sqlite_and_memory() {
+async fn the_story_on_sqlite_and_memory() {
     story(Setup::default()).await;
 }
 
 #[actix_web::test]
-async fn ok_03_tk_07_the_story_on_sqlite_and_redis() {
+async fn the_story_on_sqlite_and_redis() {
     story(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
@@ -137,18 +137,18 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn ok_03_tk_07_the_story_on_postgresql_and_memory() {
+    async fn the_story_on_postgresql_and_memory() {
         story(Setup { database: migrated().await, ..Setup::default() }).await;
     }
 
     #[actix_web::test]
-    async fn ok_03_tk_07_the_story_on_postgresql_and_redis() {
+    async fn the_story_on_postgresql_and_redis() {
         let key_store = Some(redis::url());
         story(Setup { database: migrated().await, key_store, ..Setup::default() }).await;
     }
 
     #[actix_web::test]
-    async fn a_broker_is_not_ready_before_its_schema_is_there() {
+    async fn a_broker_is_not_ready_before_its_schema_exists() {
         let database = Database::postgres();
         let broker = TestBroker::with(Setup { database: Some(database.url.clone()), ..Setup::default() });
         let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;

@@ -1,4 +1,4 @@
-//! HD-01 to HD-04: which origins may read which answers, and that a foreign one changes nothing.
+//! CORS: which origins can read which responses, and that a foreign origin changes nothing.
 
 use reqwest::Method;
 use serde_json::json;
@@ -32,7 +32,7 @@ const FOREIGN: &[&str] = &[
     "\u{fc}",
 ];
 
-/// A broker whose client `sample` lives at [`SPA`] too.
+/// A broker whose client `sample` also has the origin [`SPA`].
 fn broker() -> TestBroker {
     broker_with(Setup::default())
 }
@@ -44,7 +44,7 @@ fn broker_with(setup: Setup) -> TestBroker {
     }))
 }
 
-/// HD-02: what SPAs call and read.
+/// The endpoints that SPAs call and read.
 fn is_for_spas(path: &str) -> bool {
     path.starts_with("/api/") || path.starts_with("/.well-known/") || path == "/oauth2/token"
 }
@@ -62,7 +62,7 @@ fn varies(answer: &Answer) -> bool {
 }
 
 #[actix_web::test]
-async fn hd_01_hd_02_hd_04_every_endpoint_by_every_origin() {
+async fn every_endpoint_by_every_origin() {
     let broker = broker();
     let browser = broker.browser();
     let mut endpoints = described(&broker, &broker.url).await;
@@ -81,7 +81,7 @@ async fn hd_01_hd_02_hd_04_every_endpoint_by_every_origin() {
 }
 
 #[actix_web::test]
-async fn hd_01_the_admin_listener_has_no_cors() {
+async fn the_admin_listener_has_no_cors() {
     let broker = broker();
     for path in ["/metrics", "/healthz", "/openapi.json", "/api/me"] {
         let url = format!("{}{path}", broker.admin_url);
@@ -104,7 +104,7 @@ async fn preflight(broker: &TestBroker, path: &str, origin: &str, method: &str, 
 }
 
 #[actix_web::test]
-async fn hd_04_preflights_need_no_credentials_and_are_kept_ten_minutes_at_most() {
+async fn preflights_need_no_credentials_and_are_cached_for_ten_minutes() {
     let broker = broker();
     for (path, methods) in described(&broker, &broker.url).await {
         for method in methods {
@@ -131,7 +131,7 @@ async fn hd_04_preflights_need_no_credentials_and_are_kept_ten_minutes_at_most()
 }
 
 #[actix_web::test]
-async fn hd_04_preflights_for_anything_else_allow_nothing() {
+async fn preflights_for_anything_else_allow_nothing() {
     let broker = broker();
     for origin in FOREIGN {
         let answer = preflight(&broker, "/api/me", origin, "GET", "authorization").await;
@@ -147,7 +147,7 @@ async fn hd_04_preflights_for_anything_else_allow_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_04_a_spa_can_read_every_failure_and_when_to_come_back() {
+async fn a_spa_can_read_every_error_and_retry_after() {
     let mut redis = RedisServer::start(&[]);
     let broker = broker_with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -177,7 +177,7 @@ async fn hd_04_a_spa_can_read_every_failure_and_when_to_come_back() {
 }
 
 #[actix_web::test]
-async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
+async fn a_foreign_origin_is_stopped_before_the_handler() {
     let broker = broker();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -200,14 +200,14 @@ async fn hd_03_a_foreign_origin_is_stopped_before_the_handler() {
             assert!(answer.body.contains("origin_not_allowed"), "{path} from {origin}");
         }
     }
-    // Nothing happened: no session ended, no token was replaced, no key was spent.
+    // Nothing changed: no session ended, no token was rotated, no key was used up.
     broker.advance(61);
     assert_eq!(broker.call("/api/me", &token).await.status, 200, "neither revoked nor superseded");
     assert_eq!(broker.redeem(&browser, &login.key(), &login.verifier).await.status, 200);
 }
 
 #[actix_web::test]
-async fn hd_03_every_state_changing_method_on_every_path_asks_for_the_origin_first() {
+async fn every_state_changing_method_checks_the_origin_first() {
     let broker = broker();
     for (path, _) in described(&broker, &broker.url).await {
         for method in ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"] {
@@ -220,7 +220,7 @@ async fn hd_03_every_state_changing_method_on_every_path_asks_for_the_origin_fir
 }
 
 #[actix_web::test]
-async fn hd_03_a_second_origin_header_does_not_hide_the_first() {
+async fn a_second_origin_header_does_not_hide_the_first() {
     let broker = broker();
     for origins in [[SPA, "https://evil.example"], ["https://evil.example", SPA]] {
         let headers = origins.map(|origin| ("Origin", origin));

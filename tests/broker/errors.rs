@@ -1,5 +1,5 @@
-//! Section ER of the requirements, as callers see it: every code, the form of every error, what no answer says,
-//! what the public listener does not show, and that no input adds a header.
+//! Errors as callers see them: every code, the format of every error, what responses and the public listener must not
+//! reveal, and that no input adds a header.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::support::log::Listener;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
 
-/// Codes that no request gets here within a moment, and why.
+/// Codes that this test cannot trigger quickly, and why.
 const NOT_REACHED: &[(ErrorCode, &str)] =
     &[(ErrorCode::RequestTimeout, "after ten seconds of the machine's clock; see http/extract/body.rs")];
 
@@ -43,19 +43,19 @@ async fn refused_by_provider(broker: &TestBroker, browser: &Browser, error: &str
     browser.navigate(&callback.replace("error=access_denied", &format!("error={error}"))).await
 }
 
-/// Writes something into the broker's database that no broker writes.
-fn spoil_rows(broker: &TestBroker) {
+/// Writes invalid data into the broker's database.
+fn corrupt_rows(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let mut file = SqliteConnection::establish(url.trim_start_matches("sqlite:")).unwrap();
     file.batch_execute("UPDATE identities SET permissions = 'canary';").unwrap();
 }
 
-/// Answers to requests that need no login.
+/// Responses to requests that need no login.
 async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
-        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidToken,
-        MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed, UnsupportedMediaType,
-        UriTooLong,
+        ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidTarget,
+        InvalidToken, MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed,
+        UnsupportedMediaType, UriTooLong,
     };
     let (key, json_type) = (json!({ "one_time_key": "x" }), [("content-type", "application/json")]);
     let get = async |path: &str, headers: &[(&str, &str)]| browser.get(&broker.at(path), headers).await;
@@ -65,6 +65,10 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     vec![
         (InvalidRequest, get("/login?client_id=sample&client_id=sample", &[]).await),
         (InvalidClient, get("/login?client_id=nobody", &[]).await),
+        (
+            InvalidTarget,
+            browser.navigate(&broker.login_with(&[("resource", "https://other.example")]).url).await,
+        ),
         (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
         (MissingToken, get("/api/me", &[]).await),
         (InvalidToken, get("/api/me", &[("authorization", "Bearer x")]).await),
@@ -79,7 +83,7 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     ]
 }
 
-/// Logins that fail on the way.
+/// Logins that fail.
 async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
         AccessDenied, AccountSelectionRequired, ConsentRequired, InsufficientUserAuthentication,
@@ -115,10 +119,10 @@ async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode
 }
 
 #[actix_web::test]
-async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
+async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let setup = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
-        config.limits.login_per_minute = 100.try_into().unwrap();
+        config.limits.logins = 100.try_into().unwrap();
     });
     let broker = TestBroker::with(setup);
     let browser = broker.browser();
@@ -138,10 +142,10 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
         }
     };
     answers.push((ErrorCode::RateLimited, limited));
-    let narrow = broker.twin_with(|config| config.clients[0].scope = "other".to_owned());
+    let narrow = broker.twin_with(|config| config.clients[0].scopes = "other".parse().unwrap());
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
-    spoil_rows(&broker);
+    corrupt_rows(&broker);
     answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 
     let mut reached = BTreeSet::new();
@@ -160,7 +164,7 @@ async fn er_01_every_code_is_reached_with_its_status_or_its_redirect() {
     assert_eq!(reached.into_iter().chain(excused).collect::<BTreeSet<_>>(), all);
 }
 
-/// The program's code, without its tests and without the table of codes itself.
+/// The source code of the program, without tests and without the table of codes.
 fn program(folder: &Path, text: &mut String) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -175,11 +179,11 @@ fn program(folder: &Path, text: &mut String) {
 }
 
 #[test]
-fn er_01_no_code_is_declared_and_never_used() {
+fn every_code_is_used() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let uses = |code: &ErrorCode| Regex::new(&format!(r"ErrorCode::{code:?}\b")).unwrap().is_match(&text);
-    // The shorthand of this one is a function.
+    // This code has a shorthand function.
     let unused: Vec<_> = ErrorCode::ALL.iter().filter(|code| !uses(code)).collect();
     let unused: Vec<_> = unused.into_iter().filter(|code| **code != ErrorCode::InvalidRequest).collect();
     assert!(unused.is_empty(), "{unused:?}");
@@ -187,7 +191,7 @@ fn er_01_no_code_is_declared_and_never_used() {
 }
 
 #[test]
-fn er_01_every_public_text_is_a_sentence() {
+fn every_public_text_is_a_sentence() {
     let mut text = String::new();
     program(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
     let said = Regex::new(r#"(?:invalid_request|\.detail)\(\s*"([^"]+)""#).unwrap();
@@ -199,7 +203,7 @@ fn er_01_every_public_text_is_a_sentence() {
     }
 }
 
-/// Checks the form of an error and gives its code.
+/// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
     if ["/login", "/logout", "/oauth2_callback"].iter().any(|page| path.starts_with(page)) {
@@ -225,7 +229,7 @@ fn form(answer: &Answer, path: &str) -> String {
 }
 
 #[actix_web::test]
-async fn er_01_every_address_has_one_form_of_error_however_it_is_written() {
+async fn every_path_has_one_error_format() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for (path, _) in described(&broker, &broker.url).await {
@@ -259,7 +263,7 @@ async fn er_01_every_address_has_one_form_of_error_however_it_is_written() {
     }
 }
 
-/// Bodies for `/api/get_token` that are no request, each with a word that must not come back.
+/// Bodies for `/api/get_token` that are invalid, each with a word that must not be repeated.
 fn broken_bodies() -> Vec<(&'static str, String)> {
     let json = [
         "",
@@ -295,7 +299,7 @@ fn broken_bodies() -> Vec<(&'static str, String)> {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_bodies_that_are_no_request_get_a_fixed_text() {
+async fn invalid_bodies_get_a_fixed_text() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -314,11 +318,11 @@ async fn er_01_er_02_bodies_that_are_no_request_get_a_fixed_text() {
         assert_eq!(form(&answer, "/api/logout"), "invalid_request", "{body}");
         assert!(!answer.body.contains("canary"), "{body}: {}", answer.body);
     }
-    assert_eq!(broker.call("/api/me", &token).await.status, 200, "nobody was signed out");
+    assert_eq!(broker.call("/api/me", &token).await.status, 200, "no user was signed out");
 }
 
 #[actix_web::test]
-async fn er_01_er_02_what_does_not_decode_is_refused_and_not_repeated() {
+async fn undecodable_input_is_refused_and_not_repeated() {
     let broker = TestBroker::start();
     let ask = async |request: &[u8]| raw::send(&broker.real_url, request).await;
     let head = "Host: localhost\r\nConnection: close\r\n";
@@ -350,7 +354,7 @@ async fn er_01_er_02_what_does_not_decode_is_refused_and_not_repeated() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_bytes_that_are_no_http_get_no_more_than_a_status() {
+async fn bytes_that_are_not_http_get_only_a_status() {
     let broker = TestBroker::start();
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n", "canary".repeat(40_000));
     let requests: &[&[u8]] = &[
@@ -377,7 +381,7 @@ async fn er_01_er_02_bytes_that_are_no_http_get_no_more_than_a_status() {
 }
 
 #[actix_web::test]
-async fn er_02_the_request_id_is_the_same_in_header_body_redirect_and_log() {
+async fn the_request_id_is_the_same_in_header_body_redirect_and_log() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -403,7 +407,7 @@ fn id(answer: &Answer) -> &str {
 }
 
 #[actix_web::test]
-async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
+async fn an_outage_reveals_nothing_internal_to_callers() {
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
     let browser = broker.browser();
@@ -416,7 +420,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
             .adjust(move |config| config.server_keys = keys.clone()),
     );
     redis.stop();
-    spoil_rows(&broker);
+    corrupt_rows(&broker);
     let answers = [
         broker.redeem(&browser, &login.key(), &login.verifier).await,
         broker.log_in(&browser, "dev", "alice", "").await.back,
@@ -436,7 +440,7 @@ async fn er_02_an_outage_tells_callers_nothing_of_what_is_behind() {
 }
 
 #[actix_web::test]
-async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
+async fn metrics_and_documents_are_not_on_the_public_listener() {
     for (setup, docs) in [(Setup::default(), 200), (Setup::https(), 404)] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -450,7 +454,7 @@ async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
         for path in ["/openapi.json", "/docs", "/docs/swagger-ui.css", "/docs/initialiser.js"] {
             assert_eq!(browser.get(&broker.at(path), &[]).await.status, docs, "{path}");
         }
-        // What may be seen says nothing about anybody.
+        // What is public contains nothing about users.
         let ready = browser.get(&broker.at("/readyz"), &[]).await;
         assert_eq!(ready.json(), json!({ "ready": true, "log_in": true, "redeem": true, "verify": true }));
         let metrics = browser.get(&format!("{}/metrics", broker.admin_url), &[]).await;
@@ -465,17 +469,17 @@ async fn er_08_numbers_and_documents_are_not_on_the_public_listener() {
 }
 
 #[actix_web::test]
-async fn er_08_documents_are_public_in_production_only_where_configuration_says_so() {
+async fn documents_are_public_in_production_only_if_configured() {
     let broker = TestBroker::with(Setup { public_url: None, ..Setup::default() }.adjust(|config| {
         config.mode = token_broker::config::Mode::Production;
-        config.docs.public = true;
+        config.http.docs_public = true;
         config.sample.client_id = None;
     }));
     let document: Value = broker.browser().get(&broker.at("/openapi.json"), &[]).await.json();
     assert!(document["paths"]["/api/me"].is_object());
 }
 
-/// Texts that would end a header where somebody wrote them into one as they are.
+/// Texts that would inject a header if they were written into one unescaped.
 const INJECTIONS: &[&str] = &[
     "a%0d%0aEvil:%201",
     "a%0aEvil:%201",
@@ -489,7 +493,7 @@ const INJECTIONS: &[&str] = &[
     "https://evil.example/%0d%0aEvil:%201",
 ];
 
-/// Nothing of an injection has become a header, and no header repeats it as it is.
+/// No injected header exists, and no header repeats the text unescaped.
 fn is_unharmed(answer: &raw::RawAnswer, what: &str) {
     assert!(answer.status().is_some(), "{what}");
     for (name, value) in answer.headers() {
@@ -504,7 +508,7 @@ fn is_unharmed(answer: &raw::RawAnswer, what: &str) {
 }
 
 #[actix_web::test]
-async fn er_09_no_parameter_adds_a_header() {
+async fn no_parameter_adds_a_header() {
     let setup = Setup::default().adjust(|config| {
         use LoginParameter::{LoginHint, MaxAge, Prompt};
         config.clients[0].login_parameters = vec![Prompt, LoginHint, MaxAge];
@@ -536,7 +540,7 @@ async fn er_09_no_parameter_adds_a_header() {
 }
 
 #[actix_web::test]
-async fn er_09_no_header_adds_a_header() {
+async fn no_header_adds_a_header() {
     let broker = TestBroker::start();
     broker.ready().await;
     let login = broker.login(&[]).url;
@@ -562,7 +566,7 @@ async fn er_09_no_header_adds_a_header() {
                 let answer =
                     raw::send(&broker.real_url, raw::request(method, target, &[(name, value)])).await;
                 let what = format!("{method} {target} {name}: {value}");
-                // A request id in the safe alphabet is repeated; that is what it is for.
+                // A request id in the safe alphabet is repeated, as intended.
                 if !(name == "X-Request-Id" && value == "evil") {
                     is_unharmed(&answer, &what);
                 }
@@ -573,7 +577,7 @@ async fn er_09_no_header_adds_a_header() {
 }
 
 #[actix_web::test]
-async fn er_09_what_the_provider_says_adds_no_header() {
+async fn no_text_of_the_provider_adds_a_header() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();

@@ -1,5 +1,5 @@
-//! Section HD of the requirements, without CORS: what every answer carries and what none does, the attempt's
-//! cookie, methods, media types, and the names that the broker answers for.
+//! Response headers (without CORS), the cookie of login attempts, methods, media types, and the host names that the
+//! broker serves.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::browser::{Answer, Browser};
 use crate::support::raw;
 use crate::support::redis::RedisServer;
 
-/// Headers that an answer can have; whatever else appears was not meant.
+/// The headers that a response can have. Any other header is a mistake.
 const KNOWN: &[&str] = &[
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -40,19 +40,19 @@ const KNOWN: &[&str] = &[
     "x-request-id",
 ];
 
-/// Stands for the id of something that does not exist.
+/// An id of something that does not exist.
 const NOBODYS_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 const NOTHING_ALLOWED: [&str; 4] =
     ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"];
 
-/// Checks what every answer must have and must not have.
+/// Checks the headers that every response must have and must not have.
 pub fn check(answer: &Answer, https: bool) {
     let header = |name| answer.header(name).unwrap_or_default();
     let what = format!("{} {}", answer.status, answer.url);
     assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(header("referrer-policy"), "no-referrer", "{what}");
-    // Browsers keep nothing but the files of the sample, which are the same for everybody.
+    // Browsers cache only the files of the sample, which are the same for all users.
     let kept = answer.headers.contains_key("etag");
     assert_eq!(header("cache-control"), if kept { "no-cache" } else { "no-store" }, "{what}");
     let path = answer.url.path();
@@ -83,10 +83,10 @@ async fn send(browser: &Browser, method: &str, url: &str, headers: &[(&str, &str
 const JSON: (&str, &str) = ("content-type", "application/json");
 const FOREIGN: (&str, &str) = ("origin", "https://evil.example");
 
-/// Method, address, headers, body, and the status of the answer.
+/// Method, path, headers, body, and the status of the response.
 type Example = (&'static str, String, Vec<(&'static str, &'static str)>, String, u16);
 
-/// Requests without credentials, and the status of their answers.
+/// Requests without credentials, and the status of their responses.
 fn requests() -> Vec<Example> {
     let plain = |method, path: &str, status| (method, path.to_owned(), vec![], String::new(), status);
     let post = |path: &str, headers: &[_], body: &str, status| {
@@ -122,7 +122,7 @@ fn requests() -> Vec<Example> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_06_every_kind_of_answer_carries_the_headers_and_no_other() {
+async fn every_response_has_exactly_the_allowed_headers() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::https() });
     broker.ready().await;
@@ -164,11 +164,11 @@ async fn hd_05_hd_06_every_kind_of_answer_carries_the_headers_and_no_other() {
     }
 }
 
-/// The pages for people and their files, which the API's description leaves out.
+/// The pages for users and their files, which are not in the OpenAPI document.
 const PAGES: [&str; 6] =
     ["/", "/docs", "/docs/swagger-ui.css", "/sample", "/sample/app.js", "/sample/views/token.js"];
 
-/// The paths of the API's description with the methods that it lists, parameters filled in; and [`PAGES`].
+/// The paths of the OpenAPI document with their methods, parameters filled in; and [`PAGES`].
 pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<Method>)> {
     let document: Value = broker.browser().get(&format!("{listener}/openapi.json"), &[]).await.json();
     let paths = document["paths"].as_object().unwrap().iter();
@@ -185,7 +185,7 @@ pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<
 }
 
 #[actix_web::test]
-async fn hd_05_hd_12_whatever_the_address_and_the_method_the_answer_is_complete_and_names_no_software() {
+async fn every_path_and_method_gets_all_headers_and_no_software_name() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -199,7 +199,7 @@ async fn hd_05_hd_12_whatever_the_address_and_the_method_the_answer_is_complete_
             for method in methods {
                 let answer = send(&browser, method, &format!("{listener}{path}"), &[], "").await;
                 check(&answer, false);
-                // Nothing sends a browser from http to https or anywhere else, but for a login, and to the sample.
+                // There is no redirect from http to https. Only logins and the sample redirect.
                 let to_sample = path == "/sample" && answer.header("location") == Some(&sample);
                 assert!(!answer.status.is_redirection() || to_sample, "{method} {path}: {answer:?}");
                 let text = format!("{:?} {}", answer.headers, answer.body).to_lowercase();
@@ -210,7 +210,7 @@ async fn hd_05_hd_12_whatever_the_address_and_the_method_the_answer_is_complete_
 }
 
 #[actix_web::test]
-async fn hd_11_methods_that_are_not_listed_get_405_and_allow() {
+async fn methods_that_are_not_listed_get_405_and_allow() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for (path, listed) in described(&broker, &broker.url).await {
@@ -228,7 +228,7 @@ async fn hd_11_methods_that_are_not_listed_get_405_and_allow() {
 }
 
 #[actix_web::test]
-async fn hd_11_nothing_in_a_request_overrides_its_method() {
+async fn nothing_in_a_request_overrides_its_method() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -246,7 +246,7 @@ async fn hd_11_nothing_in_a_request_overrides_its_method() {
 }
 
 #[actix_web::test]
-async fn hd_11_other_media_types_get_415_and_change_nothing() {
+async fn other_media_types_get_415_and_change_nothing() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -278,7 +278,7 @@ async fn hd_11_other_media_types_get_415_and_change_nothing() {
 }
 
 #[actix_web::test]
-async fn hd_07_pages_have_no_inline_script_nothing_foreign_and_cannot_be_framed() {
+async fn pages_have_no_inline_script_or_foreign_content_and_cannot_be_framed() {
     for setup in [Setup::default(), Setup::https()] {
         let broker = TestBroker::with(setup);
         let browser = broker.browser();
@@ -322,7 +322,7 @@ fn cookies(answer: &Answer) -> Vec<(String, String, Vec<String>)> {
 }
 
 #[actix_web::test]
-async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt() {
+async fn the_attempt_cookie_has_all_attributes_and_is_removed_after_the_callback() {
     for (setup, prefix, secure) in
         [(Setup::https(), "__Host-Http-tb_login_", true), (Setup::default(), "tb_login_", false)]
     {
@@ -344,14 +344,14 @@ async fn hd_08_the_attempts_cookie_has_every_attribute_and_goes_with_its_attempt
         assert_eq!((session, lasting), (prefix.replace("login_", "session"), attributes("Max-Age=2592000")));
         assert!(gone.starts_with(prefix) && gone != name, "{gone}");
         assert_eq!((empty.as_str(), forgotten), ("", attributes("Max-Age=0")));
-        // A key is handed over once and for one browser: no other answer sets a cookie.
+        // No other response sets a cookie.
         let token = broker.redeem(&browser, &login.key(), &login.verifier).await;
         assert!(cookies(&token).is_empty());
     }
 }
 
 #[actix_web::test]
-async fn hd_08_a_browser_holds_five_attempts_at_most_the_newest() {
+async fn a_browser_keeps_only_the_five_newest_attempts() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -362,7 +362,7 @@ async fn hd_08_a_browser_holds_five_attempts_at_most_the_newest() {
         broker.advance(1);
         assert!(browser.cookies("localhost").len() <= 5);
     }
-    // Cookies that are no attempts of ours are not counted, and go.
+    // Cookies that are not sealed attempts are not counted, and are removed.
     for i in 0..3 {
         browser.set_cookie("localhost", &format!("tb_login_planted{i:05}"), Some("nonsense"));
     }
@@ -376,7 +376,7 @@ async fn hd_08_a_browser_holds_five_attempts_at_most_the_newest() {
 }
 
 #[actix_web::test]
-async fn hd_09_one_cookie_name_with_two_values_fails_the_attempt() {
+async fn one_cookie_name_with_two_values_fails_the_attempt() {
     let broker = TestBroker::start();
     broker.ready().await;
     for (second, fine) in [("the same", true), ("another", false), ("", false)] {
@@ -400,7 +400,7 @@ async fn hd_09_one_cookie_name_with_two_values_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn hd_10_own_addresses_come_from_the_configuration_only() {
+async fn the_brokers_urls_come_only_from_the_configuration() {
     let broker = TestBroker::with(Setup::https());
     let login = broker.login(&[]).url;
     let path = login.strip_prefix(HTTPS_URL).unwrap();
@@ -412,7 +412,7 @@ async fn hd_10_own_addresses_come_from_the_configuration_only() {
         &[("X-Original-Host", "evil.example"), ("X-Forwarded-Server", "evil.example")],
         &[("X-Forwarded-Prefix", "/evil.example"), ("X-Original-URL", "/evil.example")],
     ] {
-        // The raw request's own Host is `localhost`, which every broker answers for.
+        // The raw request's own Host is `localhost`, which every broker serves.
         let begun = raw::send(&broker.real_url, raw::request("GET", path, headers)).await;
         let location = begun.header("location").unwrap_or_else(|| panic!("{begun:?}"));
         let callback = "redirect_uri=https%3A%2F%2Fauth.example.com%2Foauth2_callback%2Fdev";
@@ -426,7 +426,7 @@ async fn hd_10_own_addresses_come_from_the_configuration_only() {
 }
 
 #[actix_web::test]
-async fn hd_10_ad_09_requests_for_other_hosts_are_misdirected() {
+async fn requests_for_other_hosts_are_misdirected() {
     let broker = TestBroker::with(Setup::https());
     let ask = async |lines: &str| {
         let request = format!("GET / HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
@@ -439,7 +439,7 @@ async fn hd_10_ad_09_requests_for_other_hosts_are_misdirected() {
     {
         assert_eq!(ask(&format!("Host: {foreign}\r\n")).await, Some(421), "{foreign}");
     }
-    // Probes come by the machine's own address, but what is wrong here is not for a page that points its name at us.
+    // Probes use the address of the machine, but details of problems are not for a page whose name resolves to us.
     for (listener, path, status) in [
         (&broker.real_url, "/healthz", 200),
         (&broker.real_url, "/readyz/", 200),

@@ -1,11 +1,12 @@
-//! A broker that starts while something it needs is away: it comes up, says what it can do and what is missing,
-//! and works as soon as the rest is there.
+//! A broker that starts while a dependency is unavailable: it starts, reports what works and what is missing, and works
+//! as soon as the dependency is available.
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::outage::{assert_becomes, assert_recovers, assert_unavailable, problems, readiness};
 use crate::support::redis::RedisServer;
 
-/// It answers; the public listener names no part, and the admin listener says what is wrong with this one.
+/// Checks that the broker responds, that the public listener names no part, and that the admin listener reports the
+/// problem of this part.
 async fn assert_missing(broker: &TestBroker, part: &str) -> String {
     let browser = broker.browser();
     assert_eq!(browser.get(&broker.at("/healthz"), &[]).await.status, 200);
@@ -34,10 +35,10 @@ async fn everything_works() {
 }
 
 #[actix_web::test]
-async fn ds_06_started_without_redis() {
+async fn started_without_redis() {
     let mut redis = RedisServer::prepare(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
-    // The SQLite file gets its tables in the background.
+    // The tables of the SQLite file are created in the background.
     assert_becomes(&broker, (false, false, true)).await;
     assert_missing(&broker, "key store").await;
     redis.launch();
@@ -45,7 +46,7 @@ async fn ds_06_started_without_redis() {
     assert_signs_in(&broker).await;
 }
 
-/// The folder of the SQLite file is not mounted yet; once it is, the broker makes the tables by itself.
+/// The folder of the SQLite file is not mounted yet. Once it is, the broker creates the tables.
 #[actix_web::test]
 async fn started_without_the_folder_of_the_sqlite_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,7 +61,7 @@ async fn started_without_the_folder_of_the_sqlite_file() {
 }
 
 #[actix_web::test]
-async fn pr_22_started_without_the_provider() {
+async fn started_without_the_provider() {
     let only_openid = |config: &mut token_broker::config::Config| config.providers.truncate(1);
     let mut broker = TestBroker::with(Setup::default().adjust(only_openid));
     let stopped = broker.stop_provider().await;
@@ -78,7 +79,7 @@ mod postgres {
     use crate::support::postgres::{self, Postgres};
 
     #[actix_web::test]
-    async fn ds_06_started_without_postgresql() {
+    async fn started_without_postgresql() {
         let mut server = Postgres::own();
         let url = server.database();
         server.stop();
@@ -92,16 +93,16 @@ mod postgres {
         assert_signs_in(&broker).await;
     }
 
-    /// The server's role should not change the schema, so that somebody else has to; until then the broker says
-    /// what to do and takes no traffic.
+    /// The broker's role cannot change the schema, so `migrate` must be run. Until then the broker reports what to do
+    /// and is not ready.
     #[actix_web::test]
-    async fn started_before_the_schema_was_made() {
+    async fn started_before_the_schema_was_created() {
         let broker = TestBroker::with(Setup { database: Some(postgres::database()), ..Setup::default() });
         assert_eq!(readiness(&broker).await, (false, true, false));
         let problem = assert_missing(&broker, "database").await;
         assert!(problem.contains("run `token-broker migrate`"), "{problem}");
         let pending = broker.storage().pending_migrations().await.unwrap();
-        assert_eq!(pending[0], "2026-11-22-000001_initial", "nobody else made it");
+        assert_eq!(pending[0], "2026-11-27-000001_initial", "the broker created it");
         broker.storage().migrate().await.unwrap();
         assert_recovers(&broker, "the schema was made").await;
         assert_signs_in(&broker).await;

@@ -1,5 +1,5 @@
-//! Two instances over one PostgreSQL and one Redis: whatever one begins the other can go on with, and what ends
-//! on one has ended on the other.
+//! Two instances over one PostgreSQL and one Redis: each can continue what the other has started, and a session that is
+//! ended on one is ended on the other.
 
 #![cfg(feature = "postgres")]
 
@@ -23,7 +23,7 @@ async fn pair() -> [TestBroker; 2] {
     [first, second]
 }
 
-/// From now on the load balancer sends this browser to that instance.
+/// Makes the load balancer send this browser to that instance.
 fn send_to(browser: &Browser, instance: &TestBroker) {
     browser.route(&instance.url, &instance.real_url);
 }
@@ -42,7 +42,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 }
 
 #[actix_web::test]
-async fn a_login_goes_on_at_whichever_instance() {
+async fn a_login_can_continue_at_any_instance() {
     let [first, second] = pair().await;
     for provider in ["dev", "ops"] {
         let browser = first.browser();
@@ -64,7 +64,7 @@ async fn a_login_goes_on_at_whichever_instance() {
 }
 
 #[actix_web::test]
-async fn a_login_survives_the_instance_that_it_began_at() {
+async fn a_login_survives_the_instance_that_started_it() {
     let [first, second] = pair().await;
     let browser = first.browser();
     let login = first.login(&[]);
@@ -84,7 +84,7 @@ async fn a_login_survives_the_instance_that_it_began_at() {
 }
 
 #[actix_web::test]
-async fn cb_03_of_parallel_callbacks_on_two_instances_one_proceeds() {
+async fn of_parallel_callbacks_on_two_instances_one_proceeds() {
     let instances = pair().await;
     for provider in ["dev", "ops"] {
         for _ in 0..10 {
@@ -105,7 +105,7 @@ async fn cb_03_of_parallel_callbacks_on_two_instances_one_proceeds() {
 }
 
 #[actix_web::test]
-async fn ok_04_of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
+async fn of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
     let instances = pair().await;
     let browsers = instances.each_ref().map(TestBroker::browser);
     let login = instances[0].log_in(&browsers[0], "dev", "alice", "").await;
@@ -120,9 +120,9 @@ async fn ok_04_of_a_hundred_redemptions_on_two_instances_one_gets_the_token() {
     }
 }
 
-/// A key that comes again from elsewhere ends the session that it opened, on whichever instance it comes.
+/// A key that is replayed by another browser ends its session, on any instance.
 #[actix_web::test]
-async fn ok_09_a_replay_at_the_other_instance_ends_the_session() {
+async fn a_replay_at_the_other_instance_ends_the_session() {
     let [first, second] = pair().await;
     let browser = first.browser();
     let login = first.log_in(&browser, "dev", "alice", "").await;
@@ -138,7 +138,7 @@ async fn ok_09_a_replay_at_the_other_instance_ends_the_session() {
 }
 
 #[actix_web::test]
-async fn tk_14_what_ends_on_one_instance_has_ended_on_the_other() {
+async fn a_logout_on_one_instance_takes_effect_on_the_other() {
     let [first, second] = pair().await;
     let everywhere = json!({"everywhere": true});
     for (body, others_end) in [(json!({}), false), (everywhere, true)] {
@@ -158,7 +158,7 @@ async fn tk_14_what_ends_on_one_instance_has_ended_on_the_other() {
 }
 
 #[actix_web::test]
-async fn tk_09_parallel_rotation_on_two_instances_never_loses_the_session() {
+async fn parallel_rotation_on_two_instances_never_loses_the_session() {
     let instances = pair().await;
     let token = instances[0].sign_in(&instances[0].browser(), "dev", "alice").await;
     let nothing = json!({});

@@ -1,11 +1,10 @@
-//! The key store: the same story in memory, on one Redis server, behind a sentinel and on a cluster, and what
-//! happens while Redis is away.
+//! The key store: the same story in memory, on one Redis server, with a sentinel and on a cluster, and outages of
+//! Redis.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use secrecy::SecretString;
 use token_broker::domain::clock::{Clock, MovableClock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::one_time_key::{EntryName, OneTimeKey};
@@ -22,7 +21,7 @@ use crate::support::wait::{until, until_true};
 
 const TTL: Duration = Duration::from_secs(120);
 
-/// How long a caller waits for Redis (DS-05).
+/// How long a caller waits for Redis.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 pub fn store(url: &str) -> KeyStore {
@@ -31,7 +30,7 @@ pub fn store(url: &str) -> KeyStore {
 
 fn store_with_clock(url: &str, clock: Arc<dyn Clock>) -> KeyStore {
     install_tls_provider();
-    KeyStore::new(&KeyStoreSettings::new(SecretString::from(url)), clock).unwrap()
+    KeyStore::new(&KeyStoreSettings::new(url.parse().unwrap()), clock).unwrap()
 }
 
 fn name() -> EntryName {
@@ -46,7 +45,7 @@ fn first() -> Taken {
     Taken::First { grant: b"grant".to_vec() }
 }
 
-/// Whether the store says that it cannot answer, and why; any answer fails the test.
+/// The cause with which the store reports an outage. Any other result fails the test.
 pub async fn cause_of_failure(store: &KeyStore) -> String {
     match within(ATTEMPT, "the refusal", store.take(&name(), b"")).await.unwrap_err() {
         KeyStoreError::Unavailable(cause) => cause.to_string(),
@@ -59,11 +58,11 @@ pub async fn recovers(store: &KeyStore) {
     within(RECOVERY, "recovery", until(async || store.put(&name(), entry(), TTL).await)).await;
 }
 
-/// What every store does, seen by two brokers that share it.
+/// The behaviour of every store, as seen by two brokers that share it.
 async fn story(one: KeyStore, other: KeyStore) {
     one.ping().await.unwrap();
 
-    // An entry is taken once; what the first taker left is what all others see.
+    // An entry is taken once; all later callers see what the first one left.
     let key = name();
     assert_eq!(other.take(&key, b"too early").await.unwrap(), Taken::Nothing);
     one.put(&key, entry(), TTL).await.unwrap();
@@ -81,7 +80,7 @@ async fn story(one: KeyStore, other: KeyStore) {
     let again = Taken::Again { receipt: Vec::new(), redemption: bytes };
     assert_eq!(one.take(&key, b"").await.unwrap(), again);
 
-    // A name is used once, whoever asks, and another name is another name; looking uses nothing.
+    // A name is used once by any caller, names are independent, and checking does not use a name.
     assert!(!one.is_used("attempt").await.unwrap());
     let marks = (0..100).map(|i| [&one, &other][i % 2].mark_used("attempt", TTL));
     let made = join_all(marks).await.into_iter().filter(|mark| *mark.as_ref().unwrap()).count();
@@ -91,19 +90,19 @@ async fn story(one: KeyStore, other: KeyStore) {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_in_memory() {
+async fn the_story_in_memory() {
     let store = store("memory:");
     story(store.clone(), store).await;
 }
 
 #[tokio::test]
-async fn ok_04_the_story_on_redis() {
+async fn the_story_on_redis() {
     let url = servers::url();
     story(store(&url), store(&url)).await;
 }
 
 #[tokio::test]
-async fn cb_03_a_login_attempt_is_used_once_and_its_mark_lasts_for_its_time_only() {
+async fn an_attempt_is_used_once_and_its_mark_expires() {
     let clock = Arc::new(MovableClock::new());
     let store = store_with_clock("memory:", clock.clone());
     assert!(store.mark_used("attempt", TTL).await.unwrap());
@@ -112,7 +111,7 @@ async fn cb_03_a_login_attempt_is_used_once_and_its_mark_lasts_for_its_time_only
     assert!(store.mark_used("attempt", TTL).await.unwrap());
 }
 
-/// Lets 100 takers, half of them at either broker, race for each of `rounds` entries.
+/// Lets 100 callers, half of them at each broker, take each of `rounds` entries concurrently.
 ///
 /// Four threads, each with a runtime of its own as the workers of the server have.
 fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
@@ -147,19 +146,19 @@ fn race(rounds: usize, stores: [&(dyn Fn() -> KeyStore + Sync); 2]) {
 }
 
 #[test]
-fn ok_04_of_100_parallel_takers_one_is_first_in_memory() {
+fn of_100_concurrent_callers_one_is_first_in_memory() {
     let store = store("memory:");
     race(1_000, [&|| store.clone(), &|| store.clone()]);
 }
 
 #[test]
-fn ok_04_of_100_parallel_takers_one_is_first_on_redis() {
+fn of_100_concurrent_callers_one_is_first_on_redis() {
     let url = servers::url();
     race(1_000, [&|| store(&url), &|| store(&url)]);
 }
 
 #[tokio::test]
-async fn ok_03_redis_forgets_the_key_and_its_tombstone_after_120_seconds() {
+async fn redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let remaining = || {
@@ -179,7 +178,7 @@ async fn ok_03_redis_forgets_the_key_and_its_tombstone_after_120_seconds() {
 }
 
 #[tokio::test]
-async fn ok_02_redis_holds_the_grant_until_it_is_taken_and_not_longer() {
+async fn redis_deletes_the_grant_when_it_is_taken() {
     let url = servers::url();
     let (store, key) = (store(&url), name());
     let stored = || {
@@ -194,7 +193,7 @@ async fn ok_02_redis_holds_the_grant_until_it_is_taken_and_not_longer() {
 }
 
 #[tokio::test]
-async fn ds_07_a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
+async fn a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
     let server = RedisServer::start(&["maxmemory-policy noeviction"]);
     let (store, key) = (store(&server.url()), name());
     store.put(&key, entry(), TTL).await.unwrap();
@@ -207,7 +206,7 @@ async fn ds_07_a_full_redis_refuses_new_keys_and_still_redeems_old_ones() {
 }
 
 #[tokio::test]
-async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
+async fn a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
     let server = RedisServer::start(&[]);
     let mut rights = redis::cmd("ACL");
     rights.arg("SETUSER").arg("broker").arg("on").arg(">its-password").arg("~token-broker:*");
@@ -221,7 +220,7 @@ async fn ad_07_a_redis_user_limited_to_its_commands_and_prefix_is_enough() {
 }
 
 #[tokio::test]
-async fn ds_06_a_stopped_redis_is_an_outage_and_its_return_is_noticed() {
+async fn a_stopped_redis_is_an_outage_and_recovery_is_detected() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.put(&name(), entry(), TTL).await.unwrap();
@@ -234,19 +233,19 @@ async fn ds_06_a_stopped_redis_is_an_outage_and_its_return_is_noticed() {
 }
 
 #[tokio::test]
-async fn ds_06_a_redis_restarted_while_idle_costs_no_login() {
+async fn a_redis_restart_while_idle_fails_no_login() {
     let mut server = RedisServer::start(&[]);
     let store = store(&server.url());
     store.ping().await.unwrap();
     server.stop();
     server.launch();
-    // The runtime of this test had no turn since; the server's has while it is idle.
+    // The runtime of this test was not polled in the meantime; that of a server is polled while it is idle.
     sleep(Duration::from_millis(50)).await;
     store.put(&name(), entry(), TTL).await.unwrap();
 }
 
 #[tokio::test]
-async fn ds_05_a_frozen_redis_is_given_up_after_a_second() {
+async fn a_frozen_redis_times_out_after_a_second() {
     let server = RedisServer::start(&[]);
     let (connected, fresh) = (store(&server.url()), store(&server.url()));
     let key = name();
@@ -254,7 +253,7 @@ async fn ds_05_a_frozen_redis_is_given_up_after_a_second() {
     let frozen = server.freeze();
     assert!(cause_of_failure(&connected).await.contains("1s"));
     assert!(cause_of_failure(&fresh).await.contains("1s"));
-    // Many at once wait no longer than one.
+    // Many concurrent callers wait no longer than one.
     let marks = join_all((0..200).map(|_| connected.mark_used("attempt", TTL)));
     assert!(within(ATTEMPT, "the marks", marks).await.iter().all(Result::is_err));
     drop(frozen);
@@ -263,7 +262,7 @@ async fn ds_05_a_frozen_redis_is_given_up_after_a_second() {
 }
 
 #[tokio::test]
-async fn ds_06_a_broker_can_start_before_its_redis() {
+async fn a_broker_can_start_before_its_redis() {
     let mut server = RedisServer::prepare(&[]);
     let store = store(&server.url());
     assert!(cause_of_failure(&store).await.contains("refused"));
@@ -272,7 +271,7 @@ async fn ds_06_a_broker_can_start_before_its_redis() {
 }
 
 #[tokio::test]
-async fn er_03_a_wrong_password_is_named_and_not_shown_and_can_be_mended_without_restart() {
+async fn a_wrong_password_is_reported_without_its_value_and_can_be_fixed_without_restart() {
     let server = RedisServer::start(&["requirepass right-password"]);
     let store = store(&server.url().replace("right-password", "wrong-password"));
     let cause = cause_of_failure(&store).await;
@@ -286,7 +285,7 @@ async fn er_03_a_wrong_password_is_named_and_not_shown_and_can_be_mended_without
 }
 
 #[tokio::test]
-async fn ad_08_tls_works_with_the_right_authority_and_name_only() {
+async fn tls_works_only_with_the_right_ca_and_host_name() {
     let mut server = RedisServer::prepare(&[]);
     let files = Certificates::write(server.folder(), &["localhost"]);
     let elsewhere = tempfile::tempdir().unwrap();
@@ -316,7 +315,7 @@ async fn ad_08_tls_works_with_the_right_authority_and_name_only() {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_on_a_cluster() {
+async fn the_story_on_a_cluster() {
     let cluster = RedisCluster::start();
     story(store(&cluster.url()), store(&cluster.url())).await;
 
@@ -330,7 +329,7 @@ async fn ok_04_the_story_on_a_cluster() {
         assert_eq!(store.take(key, b"x").await.unwrap(), first());
     }
 
-    // A slot that moves away under a connected broker costs nothing.
+    // A slot that moves to another node causes no failure.
     let moved = name();
     cluster.move_slot_of(&format!("token-broker:key:{}", moved.as_str()));
     store.put(&moved, entry(), TTL).await.unwrap();
@@ -347,7 +346,7 @@ async fn ok_04_the_story_on_a_cluster() {
     recovers_everywhere(&store, &names).await;
 }
 
-/// Waits until every one of these entries can be asked for, which must be in time.
+/// Waits until all these entries can be read, within the time limit.
 async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
     let all = until_true("every key is in reach", async || {
         join_all(names.iter().map(|key| store.take(key, b"x"))).await.iter().all(Result::is_ok)
@@ -356,7 +355,7 @@ async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
 }
 
 #[tokio::test]
-async fn ok_04_the_story_behind_a_sentinel_and_through_a_failover() {
+async fn the_story_with_a_sentinel_and_a_failover() {
     let mut group = RedisSentinel::start();
     let (one, other) = (store(&group.url()), store(&group.url()));
     story(one.clone(), other.clone()).await;

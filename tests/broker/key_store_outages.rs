@@ -1,4 +1,4 @@
-//! The key store while its connection has to be made anew: slowly, under load, past a silent sentinel.
+//! Reconnecting of the key store: slowly, under load, and with an unresponsive sentinel.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::support::redis::RedisServer;
 use crate::support::redis_groups::RedisSentinel;
 use crate::support::wait::until_true;
 
-/// A port that passes on to `port`, either way a twentieth of a second later: a server that is not next door.
+/// A port that forwards to `port` with a delay of 50 ms in each direction, like a distant server.
 fn distant(port: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = listener.local_addr().unwrap().port();
@@ -42,7 +42,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream) {
     });
 }
 
-/// Asks all the time, 200 times a second, without waiting for answers; until it is aborted.
+/// Sends 200 commands per second, without waiting for responses, until it is aborted.
 fn constant_calls(store: &KeyStore) -> JoinHandle<()> {
     let store = store.clone();
     tokio::spawn(async move {
@@ -61,7 +61,7 @@ async fn answers_again(store: &KeyStore) {
 }
 
 #[tokio::test]
-async fn ds_06_a_frozen_redis_is_found_again_under_constant_load() {
+async fn a_frozen_redis_is_reconnected_under_constant_load() {
     let server = RedisServer::start(&[]);
     let store = store(&format!("redis://127.0.0.1:{}", distant(server.port())));
     store.ping().await.unwrap();
@@ -75,7 +75,7 @@ async fn ds_06_a_frozen_redis_is_found_again_under_constant_load() {
 }
 
 #[tokio::test]
-async fn ds_06_a_black_hole_longer_than_one_attempt_to_connect_is_left_behind() {
+async fn an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
     let server = RedisServer::start(&[]);
     let frozen = server.freeze();
     let store = store(&server.url());
@@ -88,11 +88,11 @@ async fn ds_06_a_black_hole_longer_than_one_attempt_to_connect_is_left_behind() 
 }
 
 #[tokio::test]
-async fn ds_06_a_silent_first_sentinel_bars_nobody() {
+async fn an_unresponsive_first_sentinel_fails_no_login() {
     let group = RedisSentinel::start();
     let silent = group.another_sentinel();
     let url = group.url_by_way_of(silent.port());
-    // One broker has spoken to both sentinels before the first falls silent, the other has not.
+    // One broker has used both sentinels before the first becomes unresponsive, the other has not.
     let (connected, fresh) = (store(&url), store(&url));
     connected.ping().await.unwrap();
     let frozen = silent.freeze();

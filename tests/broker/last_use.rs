@@ -1,4 +1,4 @@
-//! When a session was last used: noted off the request's path, and what an inactivity limit is judged by.
+//! The last use of a session: it is written in the background, and inactivity limits are based on it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::storage::sql;
 use crate::support::wait::until;
 
 const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
-    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens BEGIN INSERT INTO noted VALUES (1); END;
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON tokens BEGIN INSERT INTO noted VALUES (1); END;
     CREATE TABLE noted_sessions (n INTEGER);
     CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
     BEGIN INSERT INTO noted_sessions VALUES (1); END;";
@@ -22,15 +22,15 @@ const SQLITE_TRIGGER: &str = "CREATE TABLE noted (n INTEGER);
 const POSTGRES_TRIGGER: &str = "CREATE TABLE noted (n integer);
     CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO noted VALUES (1); RETURN NULL; END';
-    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON api_tokens FOR EACH ROW EXECUTE FUNCTION noted();
+    CREATE TRIGGER noted AFTER UPDATE OF last_used_at ON tokens FOR EACH ROW EXECUTE FUNCTION noted();
     CREATE TABLE noted_sessions (n integer);
     CREATE FUNCTION noted_sessions() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO noted_sessions VALUES (1); RETURN NULL; END';
     CREATE TRIGGER noted_sessions AFTER UPDATE OF last_used_at ON sessions
     FOR EACH ROW EXECUTE FUNCTION noted_sessions();";
 
-/// Counts from now on how often a last use is written.
-fn count_notes(broker: &TestBroker) {
+/// Starts counting how often a last use is written.
+fn count_writes(broker: &TestBroker) {
     let url = broker.config.database.url.expose_secret();
     let trigger = if url.starts_with("sqlite:") { SQLITE_TRIGGER } else { POSTGRES_TRIGGER };
     sql::execute(url, trigger);
@@ -41,7 +41,7 @@ fn notes(broker: &TestBroker) -> (usize, usize) {
     (broker.rows("noted"), broker.rows("noted_sessions"))
 }
 
-/// Waits until so many notes are written.
+/// Waits until this many last uses are written.
 async fn written(broker: &TestBroker, expected: usize) {
     until(async || {
         let written = notes(broker);
@@ -56,18 +56,18 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
 }
 
 #[actix_web::test]
-async fn se_04_a_thousand_checks_write_one_row_change() {
+async fn a_thousand_checks_cause_one_write() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
-        count_notes(&broker);
+        count_writes(&broker);
         for _ in 0..20 {
             let checks = (0..50).map(|n| status([&broker, &twin][n % 2], &token));
             assert!(join_all(checks).await.iter().all(|status| *status == 200));
         }
         written(&broker, 1).await;
-        // Two more turns of the writers: nothing is left to be written.
+        // Two more rounds of the writers, after which everything is written.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(notes(&broker), (1, 1));
 
@@ -80,11 +80,11 @@ async fn se_04_a_thousand_checks_write_one_row_change() {
 }
 
 #[actix_web::test]
-async fn se_04_the_list_tells_when_another_session_was_last_used() {
+async fn the_list_shows_the_last_use_of_other_sessions() {
     let broker = TestBroker::start();
     let here = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    count_notes(&broker);
+    count_writes(&broker);
     broker.advance(3600);
     let used = broker.now();
     let rotated = broker.post("/api/token/rotate", &other, &json!({})).await;
@@ -97,12 +97,12 @@ async fn se_04_the_list_tells_when_another_session_was_last_used() {
     assert!(off >= TimeDelta::zero() && off < TimeDelta::minutes(1), "{off}");
 }
 
-/// Notes wait for the database, and no request waits for them.
+/// Last uses wait for the database, but no request waits for them.
 #[actix_web::test]
-async fn ds_09_a_locked_database_delays_the_note_and_no_request() {
+async fn a_locked_database_delays_the_last_use_but_no_request() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
-    count_notes(&broker);
+    count_writes(&broker);
     let lock = sql::SqliteLock::of(broker.config.database.url.expose_secret());
     for _ in 0..3 {
         assert_eq!(within(SOON, "/api/me", status(&broker, &token)).await, 200);
@@ -112,20 +112,20 @@ async fn ds_09_a_locked_database_delays_the_note_and_no_request() {
     written(&broker, 1).await;
 }
 
-/// A broker whose client `sample` is signed out after ten idle minutes, and another whose client is not.
+/// A broker whose client `sample` is signed out after ten inactive minutes, and another without a limit.
 fn impatient(setup: Setup) -> TestBroker {
     TestBroker::with(setup.adjust(|config| config.clients[0].inactivity = Some(TimeDelta::minutes(10))))
 }
 
 #[actix_web::test]
-async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again() {
+async fn active_users_stay_signed_in_and_inactive_ones_do_not() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let idle = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let other_way = broker.sign_in(&broker.browser(), "dev", "alice").await;
-        count_notes(&broker);
-        // Nine minutes, three times: known to five minutes, never too early.
+        count_writes(&broker);
+        // Three times nine minutes: the last use is known to five minutes, and the session is never ended too early.
         for round in 1..=3 {
             broker.advance(540);
             assert_eq!(status(&broker, &token).await, 200, "round {round}");
@@ -146,18 +146,18 @@ async fn tk_12_whoever_goes_on_calling_stays_and_whoever_does_not_signs_in_again
         );
         assert_eq!(status(&broker, &token).await, 200);
 
-        // At the latest after the limit and the grain.
+        // At the latest after the limit plus the resolution of the last use.
         broker.advance(895);
         broker.advance(6);
         assert_eq!(status(&broker, &token).await, 401);
-        // Neither a clock that was set back nor a use of another token brings it back (TK-19).
+        // Neither a clock that is set back nor the use of another token makes it valid again.
         broker.advance(-900);
         assert_eq!(status(&broker, &token).await, 401);
     }
 }
 
-/// Lets no last use be written, or lets it again, while everything else is.
-fn refuse_notes(broker: &TestBroker, refuse: bool) {
+/// Blocks or unblocks writes of the last use; all other writes work.
+fn refuse_writes(broker: &TestBroker, refuse: bool) {
     let url = broker.config.database.url.expose_secret();
     let statements = match (url.starts_with("sqlite:"), refuse) {
         (true, true) => {
@@ -175,9 +175,9 @@ fn refuse_notes(broker: &TestBroker, refuse: bool) {
     sql::execute(url, statements);
 }
 
-/// What could not be written yet is known all the same: whoever works through an outage of writes stays.
+/// Last uses that are not written yet also count: users who are active during an outage of writes stay signed in.
 #[actix_web::test]
-async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_else() {
+async fn an_outage_of_writes_signs_out_inactive_users_only() {
     for setup in Setup::each_database().await {
         let broker = impatient(setup);
         let browser = broker.browser();
@@ -186,7 +186,7 @@ async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_el
         let tab = rotated["access_token"].as_str().unwrap();
         let idle_browser = broker.browser();
         let idle = broker.sign_in(&idle_browser, "dev", "alice").await;
-        refuse_notes(&broker, true);
+        refuse_writes(&broker, true);
         for round in 1..=4 {
             broker.advance(540);
             assert_eq!(status(&broker, tab).await, 200, "round {round}");
@@ -194,31 +194,31 @@ async fn tk_12_an_outage_of_writes_signs_nobody_out_who_went_on_and_everybody_el
         let used = broker.now();
         let back = browser.navigate(&broker.login(&[]).url).await;
         let key = back.parameter("one_time_key");
-        assert!(key.is_some(), "the browser's session is in use, too: {back:?}");
+        assert!(key.is_some(), "the browser session counts as used: {back:?}");
         assert_eq!(status(&broker, &idle).await, 401);
         let back = idle_browser.navigate(&broker.login(&[]).url).await;
         assert!(back.location().unwrap().as_str().starts_with(broker.provider.url()), "{back:?}");
 
-        refuse_notes(&broker, false);
+        refuse_writes(&broker, false);
         assert_eq!(status(&broker, tab).await, 200, "whether or not it is written by now");
         let owner = user(&broker, tab).await;
         within(Duration::from_secs(10), "writing the newest", async {
             let near = |at: Timestamp| (at - used).abs() < TimeDelta::seconds(10);
             let known = || async { broker.storage().live_sessions_of(owner, broker.now()).await.unwrap() };
-            while !known().await.iter().any(|session| session.last_used_at.is_some_and(near)) {
+            while !known().await.iter().any(|session| session.state.last_used_at.is_some_and(near)) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
         .await;
-        // The limit runs from there, with the grain on top, and not longer for having been an outage.
+        // The limit counts from there, plus the resolution of the last use; the outage does not extend it.
         broker.advance(880);
         assert_eq!(status(&broker, tab).await, 200);
     }
 }
 
-/// Otherwise a reload would lift the limit: the browser's session lives on.
+/// Otherwise a reload would bypass the limit, because the browser session is still valid.
 #[actix_web::test]
-async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
+async fn an_idle_browser_session_is_not_continued_without_the_provider() {
     let broker = impatient(Setup::default());
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -234,7 +234,7 @@ async fn tk_12_an_idle_browser_session_is_not_continued_without_the_provider() {
 }
 
 #[actix_web::test]
-async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
+async fn an_active_tab_keeps_the_session_alive_for_the_others() {
     let broker = impatient(Setup::default());
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let siblings = join_all((0..2).map(|_| async {
@@ -248,7 +248,7 @@ async fn tk_12_a_tab_that_works_keeps_its_session_for_the_others_too() {
         let user = user(&broker, &siblings[0]).await;
         until(async || {
             let sessions = broker.storage().live_sessions_of(user, broker.now()).await.unwrap();
-            let last_use = sessions[0].last_used_at;
+            let last_use = sessions[0].state.last_used_at;
             if last_use.is_some_and(|at| broker.now() - at < TimeDelta::seconds(60)) {
                 Ok(())
             } else {
@@ -265,7 +265,7 @@ async fn user(broker: &TestBroker, token: &str) -> token_broker::domain::ids::Us
 }
 
 #[actix_web::test]
-async fn tk_12_there_is_no_limit_unless_a_client_has_one() {
+async fn there_is_no_inactivity_limit_by_default() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     broker.advance(604_700);

@@ -1,10 +1,11 @@
-//! The contract of the Django service that this broker replaces, for clients with `legacy = true`.
+//! The API of the Django service that this broker replaces, for clients with `legacy = true`.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use token_broker::domain::client::Client;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
 
+use crate::support::audit;
 use crate::support::broker::{Login, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::redis;
@@ -16,14 +17,14 @@ async fn log_in(broker: &TestBroker, browser: &Browser, user: &str) -> Login {
     broker.complete(browser, broker.legacy_login(), &format!("&user={user}")).await
 }
 
-/// `GET /api/get_token/?one_time_key=…`, as the old SPA asks.
+/// `GET /api/get_token/?one_time_key=…`, as the old SPA calls it.
 async fn ask(broker: &TestBroker, key: &str) -> Answer {
     let query =
         url::form_urlencoded::Serializer::new(String::new()).append_pair("one_time_key", key).finish();
     broker.browser().get(&format!("{}/?{query}", broker.at("/api/get_token")), &[]).await
 }
 
-/// The token that a login of `user` gives, in a browser of its own.
+/// The token from a login of `user` in a new browser.
 async fn token_for(broker: &TestBroker, user: &str) -> String {
     let login = log_in(broker, &broker.browser(), user).await;
     let answer = ask(broker, &login.key()).await;
@@ -53,7 +54,7 @@ async fn the_old_spa_signs_in_unchanged() {
 }
 
 #[actix_web::test]
-async fn whatever_is_wrong_with_a_key_the_token_is_null() {
+async fn the_token_is_null_for_every_invalid_key() {
     let broker = TestBroker::start();
     let [used, late] =
         [log_in(&broker, &broker.browser(), "alice").await, log_in(&broker, &broker.browser(), "bob").await];
@@ -76,7 +77,7 @@ async fn whatever_is_wrong_with_a_key_the_token_is_null() {
 }
 
 #[actix_web::test]
-async fn ok_04_of_parallel_requests_of_the_old_spa_one_gets_the_token() {
+async fn of_parallel_requests_of_the_old_spa_one_gets_the_token() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let login = log_in(&broker, &broker.browser(), "alice").await;
@@ -88,11 +89,11 @@ async fn ok_04_of_parallel_requests_of_the_old_spa_one_gets_the_token() {
 }
 
 #[actix_web::test]
-async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
+async fn the_same_token_again_within_seven_days_and_a_new_one_after() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     broker.advance(6 * DAY);
-    assert_eq!(token_for(&broker, "alice").await, first, "from another browser, too");
+    assert_eq!(token_for(&broker, "alice").await, first, "also from another browser");
     assert_eq!(broker.call("/api/me", &first).await.status, 200);
     broker.advance(2 * DAY);
     let second = token_for(&broker, "alice").await;
@@ -102,7 +103,7 @@ async fn tk_08_the_same_token_again_within_seven_days_and_a_new_one_after() {
 }
 
 #[actix_web::test]
-async fn tk_08_parallel_logins_get_one_token() {
+async fn parallel_logins_get_one_token() {
     let broker = TestBroker::start();
     broker.ready().await;
     let tokens = join_all((0..8).map(|_| token_for(&broker, "alice"))).await;
@@ -122,7 +123,7 @@ fn with_two_legacy_clients() -> TestBroker {
 }
 
 #[actix_web::test]
-async fn tk_08_the_token_is_of_one_user_and_one_client() {
+async fn the_token_is_of_one_user_and_one_client() {
     let broker = with_two_legacy_clients();
     let alice = token_for(&broker, "alice").await;
     assert_ne!(token_for(&broker, "bob").await, alice);
@@ -143,7 +144,7 @@ async fn tk_08_the_token_is_of_one_user_and_one_client() {
 }
 
 #[actix_web::test]
-async fn tk_08_an_ended_token_is_not_handed_out_again() {
+async fn an_ended_token_is_not_handed_out_again() {
     let broker = TestBroker::start();
     let first = token_for(&broker, "alice").await;
     assert_eq!(broker.post("/api/logout", &first, &json!({})).await.status, 204);
@@ -158,15 +159,16 @@ async fn tk_08_an_ended_token_is_not_handed_out_again() {
     let third = token_for(&broker, "alice").await;
     assert_eq!(third, second);
     let user = broker.audited("login_succeeded").await.user.unwrap();
-    assert!(broker.storage().set_user_disabled(user, Some(broker.now())).await.unwrap());
+    audit::set_user_disabled(&broker, user, true);
     let refused = log_in(&broker, &broker.browser(), "alice").await;
     assert_eq!(refused.error(), "access_denied");
     assert_eq!(broker.call("/api/me", &third).await.status, 401);
 }
 
-/// The old SPA has one token for all its tabs: a replay must not sign them out (design.md, section 3).
+/// The old SPA has one token for all its tabs, and several tabs may redeem the same key: a replay must not sign them
+/// out.
 #[actix_web::test]
-async fn ok_09_a_replay_does_not_end_the_session_of_a_legacy_client() {
+async fn a_replay_does_not_end_the_session_of_a_legacy_client() {
     let broker = TestBroker::start();
     let login = log_in(&broker, &broker.browser(), "alice").await;
     let token = ask(&broker, &login.key()).await.json()["token"].as_str().unwrap().to_owned();
@@ -177,7 +179,7 @@ async fn ok_09_a_replay_does_not_end_the_session_of_a_legacy_client() {
 }
 
 #[actix_web::test]
-async fn ok_07_the_origin_of_another_client_is_refused() {
+async fn the_origin_of_another_client_is_refused() {
     let broker = TestBroker::start();
     let login = log_in(&broker, &broker.browser(), "alice").await;
     let url = format!("{}?one_time_key={}", broker.at("/api/get_token"), login.key());
@@ -188,7 +190,7 @@ async fn ok_07_the_origin_of_another_client_is_refused() {
 }
 
 #[actix_web::test]
-async fn tk_06_without_the_server_key_of_the_token_a_new_one_is_handed_out() {
+async fn without_the_server_key_of_the_token_a_new_one_is_handed_out() {
     let ring = |id: u32| KeyRing::new(KeyId(id), vec![ServerKey::new(KeyId(id), vec![7; 32]).unwrap()]);
     let broker =
         TestBroker::with(Setup::default().adjust(move |config| config.server_keys = ring(1).unwrap().into()));
@@ -201,7 +203,7 @@ async fn tk_06_without_the_server_key_of_the_token_a_new_one_is_handed_out() {
 }
 
 #[actix_web::test]
-async fn the_key_can_travel_as_code() {
+async fn the_key_can_be_delivered_as_code() {
     use token_broker::domain::client::KeyParameter;
 
     let broker = TestBroker::with(Setup::default().adjust(|config| {

@@ -1,4 +1,4 @@
-//! `/login`: what it sends on to the provider, and what it refuses on the broker's own page.
+//! `/login`: what it passes on to the provider, and what it refuses with the broker's own page.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use url::Url;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Browser;
 
-/// The login that `parameters` make of the usual one ends on the broker's own page, and nothing began.
+/// A login with these changed parameters ends on the broker's own page, and no attempt is started.
 async fn refused(broker: &TestBroker, parameters: &[(&str, &str)], code: &str) {
     let browser = broker.browser();
     let answer = browser.navigate(&broker.login(parameters).url).await;
@@ -19,13 +19,13 @@ async fn refused(broker: &TestBroker, parameters: &[(&str, &str)], code: &str) {
     assert!(browser.cookies("localhost").is_empty(), "{parameters:?}");
 }
 
-/// The authorization request that a login makes.
+/// The authorization request of a login.
 async fn request_of(broker: &TestBroker, parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
     let answer = broker.browser().navigate(&broker.login(parameters).url).await;
     pairs(&answer.location().unwrap_or_else(|| panic!("{parameters:?}: {answer:?}")))
 }
 
-/// The query; no name may stand in it twice.
+/// The parameters of the query. Panics if a name appears twice.
 fn pairs(url: &Url) -> BTreeMap<String, String> {
     let pairs: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
     assert_eq!(pairs.len(), url.query_pairs().count(), "a name is repeated: {url}");
@@ -33,7 +33,7 @@ fn pairs(url: &Url) -> BTreeMap<String, String> {
 }
 
 #[actix_web::test]
-async fn ls_01_redirect_uri_is_compared_byte_for_byte() {
+async fn redirect_uri_is_compared_byte_for_byte() {
     let broker = TestBroker::start();
     let good = broker.at("/");
     let port = good.rsplit(':').next().unwrap().to_owned();
@@ -71,7 +71,7 @@ async fn ls_01_redirect_uri_is_compared_byte_for_byte() {
 }
 
 #[actix_web::test]
-async fn ls_01_redirect_uri_may_be_left_out_where_there_is_just_one() {
+async fn redirect_uri_can_be_omitted_if_there_is_only_one() {
     let one = TestBroker::start();
     one.ready().await;
     let login = one.complete(&one.browser(), one.login(&[("redirect_uri", "")]), "&user=alice").await;
@@ -88,7 +88,7 @@ async fn ls_01_redirect_uri_may_be_left_out_where_there_is_just_one() {
 }
 
 #[actix_web::test]
-async fn ls_03_an_unknown_client_never_causes_a_redirect() {
+async fn an_unknown_client_never_causes_a_redirect() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let mut disabled = config.clients[0].clone();
         disabled.id = "disabled".parse().unwrap();
@@ -99,14 +99,14 @@ async fn ls_03_an_unknown_client_never_causes_a_redirect() {
     {
         refused(&broker, &[("client_id", client_id)], "invalid_client").await;
     }
-    // Which of several clients it is, nobody can guess.
+    // With several clients, `client_id` is required.
     refused(&broker, &[("client_id", "")], "invalid_request").await;
     let twice = format!("{}&client_id=sample", broker.login(&[]).url);
     broker.browser().navigate(&twice).await.assert_own_page(400, "invalid_request");
 }
 
 #[actix_web::test]
-async fn ls_03_client_id_may_be_left_out_where_there_is_just_one() {
+async fn client_id_can_be_omitted_if_there_is_only_one() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.clients.truncate(1)));
     broker.ready().await;
     let login = broker.complete(&broker.browser(), broker.login(&[("client_id", "")]), "&user=alice").await;
@@ -114,7 +114,7 @@ async fn ls_03_client_id_may_be_left_out_where_there_is_just_one() {
 }
 
 #[actix_web::test]
-async fn ls_04_a_known_parameter_twice_or_in_broken_utf_8_is_refused() {
+async fn a_known_parameter_twice_or_in_broken_utf_8_is_refused() {
     let broker = TestBroker::start();
     let login = broker.login(&[]).url;
     for name in [
@@ -142,7 +142,7 @@ async fn ls_04_a_known_parameter_twice_or_in_broken_utf_8_is_refused() {
 }
 
 #[actix_web::test]
-async fn ls_05_a_challenge_of_s256_is_required() {
+async fn a_challenge_of_s256_is_required() {
     let broker = TestBroker::start();
     let good = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
     let short = &good[1..];
@@ -162,7 +162,7 @@ async fn ls_05_a_challenge_of_s256_is_required() {
     ] {
         let pkce = [("code_challenge", challenge), ("code_challenge_method", method)];
         refused(&broker, &pkce, "invalid_request").await;
-        // A legacy client may do without, but not do it wrongly.
+        // A legacy client can omit the challenge, but must not send a wrong one.
         let uri = broker.at("/legacy");
         let legacy = [("client_id", "legacy"), ("redirect_uri", &*uri), pkce[0], pkce[1]];
         match (challenge, method) {
@@ -173,7 +173,7 @@ async fn ls_05_a_challenge_of_s256_is_required() {
 }
 
 #[actix_web::test]
-async fn ls_06_state_nonce_and_verifier_are_fresh_and_of_256_bits() {
+async fn state_nonce_and_verifier_are_fresh_and_of_256_bits() {
     let broker = TestBroker::start();
     let mut seen = HashSet::new();
     let login = broker.login(&[]).url;
@@ -188,7 +188,7 @@ async fn ls_06_state_nonce_and_verifier_are_fresh_and_of_256_bits() {
 }
 
 #[actix_web::test]
-async fn ls_07_the_authorization_request_is_complete_and_holds_nothing_else() {
+async fn the_authorization_request_is_exact() {
     let broker = TestBroker::start();
     for (provider, own) in [("dev", &["nonce", "scope"][..]), ("ops", &[])] {
         let settings = broker.config.providers.iter().find(|p| p.id.as_str() == provider).unwrap();
@@ -213,7 +213,7 @@ async fn ls_07_the_authorization_request_is_complete_and_holds_nothing_else() {
 }
 
 #[actix_web::test]
-async fn ls_09_no_later_parameter_changes_a_login() {
+async fn no_later_parameter_changes_a_login() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -233,7 +233,7 @@ async fn ls_09_no_later_parameter_changes_a_login() {
 }
 
 #[actix_web::test]
-async fn ls_10_an_attempt_is_valid_for_ten_minutes() {
+async fn an_attempt_is_valid_for_ten_minutes() {
     let broker = TestBroker::start();
     broker.ready().await;
     for (seconds, in_time) in [(590, true), (601, false)] {
@@ -254,7 +254,7 @@ async fn ls_10_an_attempt_is_valid_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn ls_12_only_a_navigation_of_the_window_begins_a_login() {
+async fn only_a_navigation_of_the_window_starts_a_login() {
     let broker = TestBroker::start();
     for (headers, begins) in [
         (&[][..], true),
@@ -281,7 +281,7 @@ async fn ls_12_only_a_navigation_of_the_window_begins_a_login() {
 }
 
 #[actix_web::test]
-async fn ls_13_only_get_begins_a_login_and_the_redirect_is_303() {
+async fn only_get_starts_a_login_and_the_redirect_is_303() {
     let broker = TestBroker::start();
     let login = broker.login(&[]).url;
     assert_eq!(broker.browser().navigate(&login).await.status, 303);
@@ -297,7 +297,7 @@ async fn ls_13_only_get_begins_a_login_and_the_redirect_is_303() {
 }
 
 #[actix_web::test]
-async fn ls_14_provider_is_a_configured_name_and_no_address() {
+async fn provider_is_a_configured_name_and_not_a_url() {
     let broker = TestBroker::start();
     let issuer = broker.provider.issuer();
     for bad in
@@ -308,7 +308,7 @@ async fn ls_14_provider_is_a_configured_name_and_no_address() {
 }
 
 #[actix_web::test]
-async fn ls_15_the_state_of_the_spa_comes_back_unchanged() {
+async fn the_state_of_the_spa_comes_back_unchanged() {
     let broker = TestBroker::start();
     broker.ready().await;
     for state in ["a", "-_09azAZ", &"s".repeat(511), &"s".repeat(512)] {
@@ -331,7 +331,7 @@ fn with_login_parameters(parameters: &'static [LoginParameter]) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn ls_16_hints_go_on_to_the_provider_only_where_the_client_may_use_them() {
+async fn hints_are_passed_on_only_if_the_client_can_use_them() {
     let cautious = with_login_parameters(&[]);
     let generous =
         with_login_parameters(&[LoginParameter::Prompt, LoginParameter::LoginHint, LoginParameter::MaxAge]);
@@ -359,7 +359,7 @@ async fn ls_16_hints_go_on_to_the_provider_only_where_the_client_may_use_them() 
 }
 
 #[actix_web::test]
-async fn ls_16_prompt_none_never_shows_a_page() {
+async fn prompt_none_never_shows_a_page() {
     let broker = with_login_parameters(&[LoginParameter::Prompt]);
     broker.ready().await;
     let browser = broker.browser();

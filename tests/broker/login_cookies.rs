@@ -1,4 +1,5 @@
-//! The cookies of login attempts: one for each, few at a time, gone when done; and what an https address changes.
+//! The cookies of login attempts: one per attempt, a limited number, removed when the attempt ends; and their
+//! attributes on https.
 
 use token_broker::config::Mode;
 
@@ -7,7 +8,7 @@ use crate::support::browser::{Answer, Browser};
 
 const PUBLIC: &str = "https://auth.example.com";
 
-/// A broker as in production: behind an https address of its own.
+/// A broker as in production, with an https public URL.
 fn production() -> TestBroker {
     let setup = Setup { public_url: Some(PUBLIC.to_owned()), ..Setup::default() };
     TestBroker::with(setup.adjust(|config| config.mode = Mode::Production))
@@ -30,11 +31,11 @@ fn attempts(browser: &Browser) -> usize {
 }
 
 #[actix_web::test]
-async fn ls_08_each_attempt_has_a_cookie_of_its_own() {
+async fn each_attempt_has_its_own_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
-    // The second tab begins before the first has come back, and overtakes it.
+    // The second tab starts before the first has come back, and finishes first.
     let (first, second) = (broker.login(&[]), broker.login(&[("provider", "ops")]));
     let first_callback = broker.callback_url(&browser, &first.url, "&user=alice").await;
     let second_callback = broker.callback_url(&browser, &second.url, "&user=bob").await;
@@ -49,7 +50,7 @@ async fn ls_08_each_attempt_has_a_cookie_of_its_own() {
 }
 
 #[actix_web::test]
-async fn ls_08_hd_08_the_cookie_says_nothing_and_lives_ten_minutes() {
+async fn the_cookie_is_opaque_and_valid_for_ten_minutes() {
     let broker = TestBroker::start();
     let login = broker.login(&[("state", &"s".repeat(512))]);
     let answer = broker.browser().navigate(&login.url).await;
@@ -67,7 +68,7 @@ async fn ls_08_hd_08_the_cookie_says_nothing_and_lives_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn hd_08_a_browser_has_at_most_five_open_attempts() {
+async fn a_browser_has_at_most_five_open_attempts() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -88,7 +89,7 @@ async fn hd_08_a_browser_has_at_most_five_open_attempts() {
 }
 
 #[actix_web::test]
-async fn hd_08_dead_and_foreign_attempts_make_room_first() {
+async fn dead_and_foreign_attempts_make_room_first() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -105,7 +106,7 @@ async fn hd_08_dead_and_foreign_attempts_make_room_first() {
 }
 
 #[actix_web::test]
-async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
+async fn an_https_broker_sets_host_cookies_and_reads_no_others() {
     let broker = production();
     broker.ready().await;
     let browser = broker.browser();
@@ -118,7 +119,7 @@ async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
 
     let chosen = browser.navigate(&format!("{}&user=alice", begun.location().unwrap())).await;
     let callback = chosen.location().unwrap();
-    // What a neighbour under example.com, or plain http, could plant.
+    // Cookies that another subdomain of example.com, or plain http, could set.
     for planted in
         [format!("tb_login_{id}"), format!("__Http-tb_login_{id}"), format!("__Host-tb_login_{id}")]
     {
@@ -133,7 +134,7 @@ async fn hd_08_an_https_broker_sets_host_cookies_and_reads_no_others() {
 }
 
 #[actix_web::test]
-async fn hd_06_every_answer_of_an_https_broker_asks_for_https() {
+async fn every_answer_of_an_https_broker_asks_for_https() {
     let broker = production();
     broker.ready().await;
     let browser = broker.browser();
@@ -152,7 +153,7 @@ async fn hd_06_every_answer_of_an_https_broker_asks_for_https() {
 }
 
 #[actix_web::test]
-async fn hd_10_addresses_of_its_own_come_from_the_public_url_alone() {
+async fn addresses_of_its_own_come_from_the_public_url_alone() {
     let broker = production();
     broker.ready().await;
     let login = broker.login(&[]).url.replace(PUBLIC, &broker.real_url);
@@ -161,7 +162,7 @@ async fn hd_10_addresses_of_its_own_come_from_the_public_url_alone() {
         ("x-forwarded-proto", "http"),
         ("forwarded", "host=evil.example;proto=http"),
     ];
-    // Asked by its loopback address, as a proxy or a probe does.
+    // Requested by its loopback address, as by a proxy or a probe.
     let answer = Browser::new().get(&login, &headers).await;
     let location = answer.location().unwrap();
     let redirect_uri = location.query_pairs().find(|(name, _)| name == "redirect_uri").unwrap().1;

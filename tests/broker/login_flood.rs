@@ -1,4 +1,4 @@
-//! Thousands of logins that nobody completes: they fill nothing, and people at other addresses sign in.
+//! Thousands of logins that are never completed: they fill no store, and users at other addresses can sign in.
 
 use std::num::NonZeroU32;
 
@@ -8,12 +8,12 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::redis;
 
-/// Logins of many addresses behind a proxy: how many were accepted, and the answers that were not.
+/// Logins of many addresses behind a proxy: the number of accepted ones, and the responses of the others.
 async fn flood(broker: &TestBroker, count: usize, address: impl Fn(usize) -> String) -> (usize, Vec<Answer>) {
     let login = broker.login(&[]).url;
     let (browser, login, address) = (&broker.browser(), &login, &address);
     let requests = (0..count).map(|number| async move {
-        // A flood keeps no cookies.
+        // The flood sends no cookies.
         browser.forget_cookies();
         browser.get(login, &[("x-forwarded-for", &*address(number))]).await
     });
@@ -23,12 +23,12 @@ async fn flood(broker: &TestBroker, count: usize, address: impl Fn(usize) -> Str
 }
 
 #[actix_web::test]
-async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
+async fn a_flood_from_one_address_fills_no_store_and_blocks_no_one_else() {
     let url = redis::url();
     let setup = Setup { key_store: Some(url.clone()), ..Setup::default() };
     let broker = TestBroker::with(setup.adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.login_per_minute = NonZeroU32::new(1_000).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.logins = NonZeroU32::new(1_000).unwrap();
     }));
     broker.ready().await;
     broker.stop_clock();
@@ -57,9 +57,9 @@ async fn ls_11_a_flood_from_one_address_fills_nothing_and_stops_nobody_else() {
 }
 
 #[actix_web::test]
-async fn ls_11_an_address_that_anybody_can_make_up_does_not_count() {
+async fn a_forged_forwarded_address_is_ignored() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.limits.login_per_minute = NonZeroU32::new(10).unwrap();
+        config.limits.logins = NonZeroU32::new(10).unwrap();
     }));
     broker.stop_clock();
     let (accepted, refused) = flood(&broker, 100, |number| format!("198.51.100.{number}")).await;

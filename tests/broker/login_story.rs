@@ -1,9 +1,9 @@
-//! The whole way, once: from `/login` to `/api/me`, through both kinds of provider.
+//! A complete login, from `/login` to `/api/me`, through both kinds of provider.
 
 use crate::support::broker::TestBroker;
 
 #[actix_web::test]
-async fn a_person_signs_in_through_both_kinds_of_provider() {
+async fn a_user_signs_in_through_both_kinds_of_provider() {
     let broker = TestBroker::start();
     for (provider, user, list) in [("dev", "alice", "groups"), ("ops", "bob", "permissions")] {
         let browser = broker.browser();

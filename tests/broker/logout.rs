@@ -1,4 +1,4 @@
-//! Signing out: `/api/logout`, the page `/logout`, the provider's own logout and the way back.
+//! Signing out: `/api/logout`, the page `/logout`, the provider's own logout, and the logout callback.
 
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -16,7 +16,7 @@ use crate::support::storage::sql::SqliteLock;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// The address that the demo's client has registered for the way back, and a state.
+/// The registered post-logout address of the demo's client, and a state.
 fn request(broker: &TestBroker, more: &[(&str, &str)]) -> String {
     let back = broker.at("/");
     let usual = [("client_id", "sample"), ("post_logout_redirect_uri", &*back), ("state", "spa-state")];
@@ -54,7 +54,7 @@ async fn submit(broker: &TestBroker, browser: &Browser, page: &Answer) -> Answer
     browser.post_form(&broker.at("/logout"), &pairs, &headers).await
 }
 
-/// Where a page leads by itself.
+/// Where a page redirects without user action.
 fn refresh(page: &Answer) -> Option<Url> {
     let pattern = regex::Regex::new(r#"<meta http-equiv="refresh" content="0;url=([^"]*)">"#).unwrap();
     pattern.captures(&page.body).map(|found| found[1].replace("&amp;", "&").parse().unwrap())
@@ -68,7 +68,7 @@ fn assert_asks(page: &Answer) {
     assert_eq!(page.header("clear-site-data"), None);
 }
 
-/// The browser is led nowhere: it is told that nobody is signed in here.
+/// The browser is not redirected: the page says that the user is signed out.
 #[track_caller]
 fn assert_stays(page: &Answer) {
     assert_eq!((page.status.as_u16(), page.header("location")), (200, None), "{page:?}");
@@ -88,7 +88,7 @@ fn with_hint(config: &mut Config) {
 }
 
 #[actix_web::test]
-async fn se_01_api_logout_ends_the_session_at_once_and_says_where_to_go_on() {
+async fn api_logout_ends_the_session_at_once_and_returns_the_next_url() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -105,9 +105,9 @@ async fn se_01_api_logout_ends_the_session_at_once_and_says_where_to_go_on() {
     }
 }
 
-/// What the SPA does: `/api/logout`, then the address that it was given, and back by itself.
+/// What the SPA does: it calls `/api/logout`, goes to the returned URL, and comes back without user action.
 #[actix_web::test]
-async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
+async fn from_the_spa_through_the_provider_and_back() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..setup });
         let browser = broker.browser();
@@ -124,7 +124,7 @@ async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
         assert_eq!(back.header("location"), Some(&*broker.at("/")));
         assert!(browser.cookies(&host(&broker)).is_empty(), "{:?}", browser.cookies(&host(&broker)));
 
-        // The provider's session is over, too.
+        // The session at the provider has also ended.
         let silent = broker.login(&[("prompt", "none")]);
         let asked = browser.navigate(&silent.url).await;
         let answer = browser.navigate(asked.location().unwrap().as_str()).await;
@@ -133,7 +133,7 @@ async fn se_01_se_03_from_the_spa_through_the_provider_and_back() {
 }
 
 #[actix_web::test]
-async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
+async fn from_the_page_through_the_provider_and_back_with_the_state() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..setup });
         let browser = broker.browser();
@@ -159,14 +159,14 @@ async fn se_03_from_the_page_through_the_provider_and_back_with_the_state() {
         let callback = browser.navigate(logout.as_str()).await.location().unwrap();
         let back = browser.navigate(callback.as_str()).await;
         assert_eq!(back.header("location"), Some(&*format!("{}?state=spa-state#", broker.at("/"))));
-        // Once more, as by the back button: nothing is left of it.
+        // Again, as with the back button: the logout attempt no longer exists.
         let again = browser.navigate(callback.as_str()).await;
         assert_stays(&again);
     }
 }
 
 #[actix_web::test]
-async fn se_03_a_plain_provider_is_gone_to_where_its_logout_is_configured() {
+async fn a_plain_provider_is_used_if_its_logout_is_configured() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let base = match &config.providers[0].kind {
             KindSettings::Oidc(oidc) => oidc.issuer.clone(),
@@ -189,7 +189,7 @@ async fn se_03_a_plain_provider_is_gone_to_where_its_logout_is_configured() {
 }
 
 #[actix_web::test]
-async fn se_03_only_registered_addresses_are_returned_to() {
+async fn only_registered_addresses_are_redirected_to() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -233,11 +233,11 @@ async fn se_03_only_registered_addresses_are_returned_to() {
         browser.navigate(&url).await.assert_own_page(400, "invalid_request");
     }
     assert_eq!(browser.cookies(&host(&broker)), before, "no cookie goes with an error");
-    assert_eq!(status(&broker, &token).await, 200, "and nothing was ended");
+    assert_eq!(status(&broker, &token).await, 200, "no session was ended");
 }
 
 #[actix_web::test]
-async fn se_03_without_an_address_the_end_is_the_only_registered_one_or_a_page_here() {
+async fn without_an_address_the_only_registered_one_or_a_page_is_used() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let only = browser.navigate(&broker.at("/logout?client_id=sample&state=x")).await;
@@ -258,9 +258,9 @@ async fn se_03_without_an_address_the_end_is_the_only_registered_one_or_a_page_h
     assert_eq!(page.header("location"), Some("https://app.example.com/bye"));
 }
 
-/// A foreign site can open the page and post to it; neither ends anything.
+/// A foreign site can open the page and post to it, but neither ends a session.
 #[actix_web::test]
-async fn se_02_a_foreign_site_ends_nothing() {
+async fn a_foreign_site_ends_no_session() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         config.clients[0].origins.push("https://app.example.com".parse().unwrap());
     }));
@@ -290,7 +290,7 @@ async fn se_02_a_foreign_site_ends_nothing() {
         vec![("origin", "https://evil.example"), same],
         vec![("origin", "null")],
         vec![("origin", "null"), same],
-        // A registered SPA is a foreign site, too.
+        // A registered SPA is also a foreign site.
         vec![("origin", "https://app.example.com")],
         vec![("origin", "https://app.example.com"), ("sec-fetch-site", "same-site")],
         vec![own, ("sec-fetch-site", "cross-site")],
@@ -310,7 +310,8 @@ async fn se_02_a_foreign_site_ends_nothing() {
     let json = [("content-type", "application/json"), own, same, document];
     let answer = browser.send(Method::POST, &broker.at("/logout"), &json, Some("{}".to_owned())).await;
     answer.assert_own_page(415, "unsupported_media_type");
-    // SameSite=Lax: what a foreign page posts comes without the cookie. It ends nothing, whatever it says.
+    // SameSite=Lax: a form that a foreign page posts comes without the cookie, so it ends no session, whatever it
+    // contains.
     let stranger = broker.browser();
     let headers = [FORM, own, same, document];
     assert_eq!(stranger.send(Method::POST, &broker.at("/logout"), &headers, body()).await.status, 200);
@@ -324,7 +325,7 @@ async fn se_02_a_foreign_site_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn se_08_no_session_id_or_token_in_an_address_ends_a_session() {
+async fn no_session_id_or_token_in_a_url_ends_a_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -356,7 +357,7 @@ async fn se_08_no_session_id_or_token_in_an_address_ends_a_session() {
 
 /// The page repeats the request's own parameters, escaped, and nothing else.
 #[actix_web::test]
-async fn se_02_the_page_cannot_be_written_into_by_its_address() {
+async fn parameters_cannot_inject_into_the_page() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -371,7 +372,7 @@ async fn se_02_the_page_cannot_be_written_into_by_its_address() {
 }
 
 #[actix_web::test]
-async fn se_03_the_way_back_is_for_the_browser_that_left_and_for_ten_minutes() {
+async fn the_logout_callback_works_in_the_same_browser_for_ten_minutes() {
     let broker = TestBroker::start();
     let (browser, other) = (broker.browser(), broker.browser());
     for one in [&browser, &other] {
@@ -397,7 +398,7 @@ async fn se_03_the_way_back_is_for_the_browser_that_left_and_for_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn se_03_a_changed_or_foreign_cookie_leads_nowhere() {
+async fn a_changed_or_foreign_cookie_causes_no_redirect() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -419,7 +420,7 @@ async fn se_03_a_changed_or_foreign_cookie_leads_nowhere() {
 }
 
 #[actix_web::test]
-async fn pr_19_the_id_token_is_given_to_the_provider_once_and_only_where_it_is_kept() {
+async fn the_id_token_is_sent_to_the_provider_once_and_only_if_stored() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -440,7 +441,7 @@ async fn pr_19_the_id_token_is_given_to_the_provider_once_and_only_where_it_is_k
     assert_eq!(
         rows::count(&broker, "sessions", "sealed_id_token IS NOT NULL"),
         0,
-        "it is gone with the logout"
+        "it is deleted at the logout"
     );
     let at_provider = browser.navigate(logout.as_str()).await;
     assert!(at_provider.location().is_some(), "the provider takes it: {at_provider:?}");
@@ -451,9 +452,9 @@ async fn pr_19_the_id_token_is_given_to_the_provider_once_and_only_where_it_is_k
     assert_eq!(rows::count(&without, "sessions", "sealed_id_token IS NOT NULL"), 0, "not kept otherwise");
 }
 
-/// A writer to the database cannot give somebody another person's ID token.
+/// An attacker who can write to the database cannot assign an ID token to another user's session.
 #[actix_web::test]
-async fn pr_19_an_id_token_is_bound_to_its_session() {
+async fn an_id_token_is_bound_to_its_session() {
     let broker = TestBroker::with(Setup::default().adjust(with_hint));
     let (alice, bob) = (broker.browser(), broker.browser());
     let token = broker.sign_in(&alice, "dev", "alice").await;
@@ -468,14 +469,14 @@ async fn pr_19_an_id_token_is_bound_to_its_session() {
 }
 
 #[actix_web::test]
-async fn ds_09_a_provider_that_is_away_keeps_nobody_signed_in_here() {
+async fn an_unavailable_provider_does_not_prevent_the_local_sign_out() {
     let mut broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
     let second = broker.browser();
     let leaving = broker.sign_in(&second, "dev", "bob").await;
     let stopped = broker.stop_provider().await;
-    // An instance that has never spoken to the provider.
+    // An instance that has not called the provider yet.
     let twin = broker.twin();
     let (real, url) = (twin.real_url.clone(), broker.url.clone());
     browser.route(&url, &real);
@@ -496,7 +497,7 @@ async fn ds_09_a_provider_that_is_away_keeps_nobody_signed_in_here() {
     let nothing = json!({});
     let headers = [("authorization", &*bearer)];
     let api = within(SOON, "/api/logout", second.post_json(&at, &nothing, &headers)).await;
-    assert_eq!(api.status, 204, "nobody knows where to go on");
+    assert_eq!(api.status, 204, "there is no address to redirect to");
     let page = second.navigate(&request(&broker, &[])).await;
     assert_eq!((page.status.as_u16(), page.location()), (200, None));
     assert!(page.body.contains("could not be reached"), "{}", page.body);
@@ -505,7 +506,7 @@ async fn ds_09_a_provider_that_is_away_keeps_nobody_signed_in_here() {
 }
 
 #[actix_web::test]
-async fn br_11_an_outage_of_the_database_clears_nothing() {
+async fn a_database_outage_clears_no_cookie_or_storage() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -526,7 +527,7 @@ async fn br_11_an_outage_of_the_database_clears_nothing() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_a_database_that_is_away_leaves_the_page_without_an_answer() {
+async fn the_logout_page_reports_an_unavailable_database() {
     let mut server = crate::support::postgres::Postgres::own();
     let setup = Setup { database: Some(server.database()), ..Setup::default() };
     let broker = TestBroker::with(setup);
@@ -544,7 +545,7 @@ async fn br_11_a_database_that_is_away_leaves_the_page_without_an_answer() {
 }
 
 #[actix_web::test]
-async fn hd_08_se_09_over_https_the_cookies_have_the_prefix_and_only_storage_is_cleared() {
+async fn over_https_the_cookies_have_the_prefix_and_only_storage_is_cleared() {
     let broker = TestBroker::with(Setup::https());
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -559,7 +560,7 @@ async fn hd_08_se_09_over_https_the_cookies_have_the_prefix_and_only_storage_is_
 }
 
 #[actix_web::test]
-async fn er_06_a_logout_in_the_browser_is_remembered() {
+async fn a_logout_in_the_browser_is_audited() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -574,9 +575,9 @@ async fn er_06_a_logout_in_the_browser_is_remembered() {
     assert_eq!(me["session"]["id"], event.session.unwrap().to_string());
 }
 
-/// A person who signs out at the provider itself is signed out here without any browser.
+/// A user who signs out at the provider is also signed out at the broker, without a browser.
 #[actix_web::test]
-async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
+async fn a_logout_at_the_provider_ends_the_session_here() {
     let broker = TestBroker::start();
     broker.provider.tell_of_logouts("token-broker", format!("{}/oauth2/backchannel_logout", broker.real_url));
     let (browser, other) = (broker.browser(), broker.browser());
@@ -586,7 +587,7 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     assert_eq!(page.status, 200);
     assert_eq!(status(&broker, &token).await, 401);
     assert_eq!(status(&broker, &elsewhere).await, 200, "another session of the provider");
-    // The browser's own session is over, too: /login goes to the provider, which shows the choice of people.
+    // The browser session has also ended: /login redirects to the provider, which shows the choice of users.
     let login = browser.navigate(&broker.login(&[]).url).await;
     let location = login.location().unwrap();
     assert!(location.as_str().starts_with(broker.provider.url()), "{location}");
@@ -594,9 +595,9 @@ async fn se_07_a_logout_at_the_provider_ends_the_session_here() {
     assert!(chooser.body.contains("alice") && chooser.body.contains("bob"), "{}", chooser.body);
 }
 
-/// Whoever is sent to the way back without having left is asked, like everybody who opens `/logout`.
+/// A browser that opens the logout callback without a logout in progress sees the question, as with `/logout`.
 #[actix_web::test]
-async fn se_02_the_way_back_ends_nothing() {
+async fn the_logout_callback_ends_no_session() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

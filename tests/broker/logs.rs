@@ -1,5 +1,5 @@
-//! ER-03 to ER-07 on the log itself: one JSON object a line, nothing in it that opens anything, and everything
-//! in it that an investigation needs. That no credential is in it, `secrets_at_rest` looks for.
+//! The log: one JSON object per line, with everything that an investigation needs. `secrets_at_rest` tests that it
+//! contains no credential.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,7 @@ use regex::Regex;
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::GenuineToken;
+use token_broker::domain::token::GenuineToken;
 use token_broker::provider::dev::FaultSwitch;
 use token_broker::provider::settings::KindSettings;
 
@@ -23,7 +23,7 @@ fn id(answer: &Answer) -> &str {
     answer.header("x-request-id").unwrap()
 }
 
-/// The line that every request leaves.
+/// The access line of a request.
 fn access(log: &Listener, answer: &Answer) -> Value {
     let lines = log.of(id(answer));
     lines
@@ -38,7 +38,7 @@ fn events(log: &Listener, answer: &Answer) -> Vec<Value> {
 }
 
 #[actix_web::test]
-async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
+async fn access_lines_contain_the_route_but_not_the_query() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -57,7 +57,7 @@ async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
             let answer = browser.send(method.clone(), &broker.at(target), &headers, None).await;
             let line = access(&log, &answer);
             assert_eq!(line["route"], route, "{method} {target}: {line}");
-            // From a closed list, so that strangers do not write into the log.
+            // Only methods of a fixed list, so that callers cannot write into the log.
             let known = ["GET", "POST"].contains(&method.as_str());
             assert_eq!(line["method"], if known { method.as_str() } else { "other" });
             assert_eq!(line["status"], answer.status.as_u16());
@@ -70,11 +70,11 @@ async fn er_04_access_lines_hold_the_route_and_nothing_of_the_query() {
 }
 
 #[actix_web::test]
-async fn er_04_failures_of_stores_and_providers_are_logged_without_addresses_and_values() {
+async fn failures_of_stores_and_providers_are_logged_without_urls_and_values() {
     let log = Listener::start();
     let mut redis = RedisServer::start(&["requirepass hunter2"]);
     let setup = Setup { key_store: Some(redis.url()), ..Setup::default() }.adjust(|config| {
-        // Nobody speaks TLS at the development provider's port.
+        // The development provider does not use TLS.
         let KindSettings::OAuth2(ops) = &mut config.providers[1].kind else { panic!("ops is OAuth 2") };
         ops.token_url.set_scheme("https").unwrap();
     });
@@ -118,7 +118,7 @@ async fn er_04_failures_of_stores_and_providers_are_logged_without_addresses_and
 }
 
 #[actix_web::test]
-async fn er_05_every_line_is_one_object_in_which_nothing_steers() {
+async fn every_line_is_one_json_object_without_control_characters() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -149,7 +149,7 @@ async fn er_05_every_line_is_one_object_in_which_nothing_steers() {
 }
 
 #[actix_web::test]
-async fn er_05_a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
+async fn a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -167,7 +167,7 @@ async fn er_05_a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
     }
 }
 
-/// What an event must say, beside when, from where and in which request.
+/// The fields of an event, in addition to time, address and request id.
 struct Expected {
     event: &'static str,
     known: &'static [&'static str],
@@ -202,7 +202,7 @@ fn compare(log: &Listener, what: &str, answer: &Answer, all: &[Expected]) {
 }
 
 #[actix_web::test]
-async fn er_06_logins_leave_their_events() {
+async fn logins_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -227,7 +227,7 @@ async fn er_06_logins_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_keys_leave_their_events() {
+async fn one_time_keys_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -253,7 +253,7 @@ async fn er_06_keys_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_tokens_leave_their_events() {
+async fn tokens_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let browser = broker.browser();
@@ -279,14 +279,14 @@ async fn er_06_tokens_leave_their_events() {
 }
 
 #[actix_web::test]
-async fn er_06_every_rate_limit_leaves_its_event() {
+async fn every_rate_limit_is_audited() {
     let log = Listener::start();
     let broker = TestBroker::with(Setup::default().adjust(|config| {
         let one = NonZeroU32::MIN;
-        config.limits.login_per_minute = one;
-        config.limits.callback_per_minute = one;
-        config.limits.failed_redemptions_per_minute = one;
-        config.limits.failed_tokens_per_minute = one;
+        config.limits.logins = one;
+        config.limits.callbacks = one;
+        config.limits.failed_redemptions = one;
+        config.limits.failed_tokens = one;
     }));
     let browser = broker.browser();
     let key = json!({ "one_time_key": "x", "code_verifier": "y" });
@@ -302,7 +302,7 @@ async fn er_06_every_rate_limit_leaves_its_event() {
         assert_eq!(refused.status, 429, "{refused:?}");
         assert!(refused.header("retry-after").is_some(), "{refused:?}");
         compare(&log, refused.url.path(), &refused, &[failed("rate_limited", &[], "rate_limited")]);
-        // Who goes on is refused and logged, but remembered once a minute only.
+        // Further requests are refused and logged, but audited only once a minute.
         let again = ask().await;
         compare(&log, refused.url.path(), &again, &[]);
         assert_eq!(access(&log, &again)["code"], "rate_limited");
@@ -311,7 +311,7 @@ async fn er_06_every_rate_limit_leaves_its_event() {
 }
 
 #[actix_web::test]
-async fn er_07_a_token_appears_under_its_short_id_only() {
+async fn a_token_appears_under_its_short_id_only() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -332,7 +332,7 @@ async fn er_07_a_token_appears_under_its_short_id_only() {
 }
 
 #[actix_web::test]
-async fn er_06_events_become_rows_too() {
+async fn events_are_also_stored_as_rows() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;

@@ -1,7 +1,7 @@
-//! The tests that speak to real servers, in one program: each module is named after what it tests.
+//! The tests with real servers, in one program. Each module is named after what it tests.
 //!
-//! Private PostgreSQL and Redis servers are started by [`support`] on free loopback ports and end with the
-//! test run; nothing has to be running before.
+//! Private PostgreSQL and Redis servers are started by [`support`] on free loopback ports and stopped at the end of the
+//! test run; no server has to be started before.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(missing_docs, reason = "test names say what is tested")]
@@ -13,6 +13,7 @@ mod administration_keys;
 mod administration_resource_servers;
 mod administration_sessions;
 mod administration_users;
+mod audiences;
 mod backchannel_logout;
 mod backchannel_outages;
 mod bearer;
@@ -30,6 +31,7 @@ mod key_store;
 mod key_store_outages;
 mod last_use;
 mod legacy;
+mod liveness;
 mod login;
 mod login_cookies;
 mod login_flood;
@@ -56,4 +58,6 @@ mod storage;
 mod storage_outages;
 mod storage_schema;
 mod support;
+mod surfaces;
 mod tokens;
+mod upgrade;

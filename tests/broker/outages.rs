@@ -1,5 +1,5 @@
-//! Redis, PostgreSQL, SQLite or the provider fail in the middle of a login: an answer in time that calls nothing
-//! invalid, nothing lost, and everything works again by itself.
+//! Redis, PostgreSQL, SQLite or the provider fail in the middle of a login: the broker responds in time, calls nothing
+//! invalid, loses nothing, and recovers without a restart.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::support::storage::sql::SqliteLock;
 mod database;
 mod provider;
 
-/// What people were about to do when the outage came.
+/// What users were doing when the outage started.
 struct Underway {
-    /// One is signed in.
+    /// A user who is signed in.
     token: String,
-    /// Another one is, too, and will log out.
+    /// Another user who is signed in and will log out.
     leaving: String,
-    /// One comes back from the provider: browser, login, address of the callback.
+    /// A user who comes back from the provider: browser, login, URL of the callback.
     returning: (Browser, LoginUrl, String),
-    /// One has a key and has not redeemed it.
+    /// A user who has a key and has not redeemed it.
     waiting: (Browser, Login),
 }
 
@@ -56,13 +56,13 @@ async fn redeem(broker: &TestBroker, (browser, login): &(Browser, Login)) -> Ans
     broker.redeem(browser, &login.key(), &login.verifier).await
 }
 
-/// A whole new login succeeds.
+/// A new login succeeds.
 async fn assert_signs_in(broker: &TestBroker) {
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 }
 
-/// Another writer holds the SQLite file until this is dropped.
+/// Locks the SQLite file, like another writer, until it is dropped.
 fn lock(broker: &TestBroker) -> SqliteLock {
     SqliteLock::of(broker.config.database.url.expose_secret())
 }
@@ -71,7 +71,7 @@ fn with_redis(redis: &RedisServer) -> TestBroker {
     TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() })
 }
 
-/// Logins begin and fail cleanly; tokens are checked, rotated and ended as ever.
+/// Logins start and fail cleanly; tokens are verified, rotated and revoked as usual.
 async fn assert_redis_is_missed_by_logins_only(broker: &TestBroker, underway: &Underway) {
     let url = broker.login(&[]).url;
     assert_eq!(within(SOON, "/login", broker.browser().navigate(&url)).await.status, 303);
@@ -103,7 +103,7 @@ async fn assert_redis_is_missed_by_logins_only(broker: &TestBroker, underway: &U
 }
 
 #[actix_web::test]
-async fn ds_06_redis_stops_in_the_middle_of_a_login() {
+async fn redis_stops_in_the_middle_of_a_login() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -124,9 +124,9 @@ async fn ds_06_redis_stops_in_the_middle_of_a_login() {
     assert_signs_in(&broker).await;
 }
 
-/// OK-15: what Redis forgot were open logins; whoever has such a key signs in again.
+/// Redis lost the logins in progress: users with such a key sign in again.
 #[actix_web::test]
-async fn ok_15_a_redis_that_forgot_everything_loses_open_logins_only() {
+async fn a_redis_that_lost_its_data_loses_only_logins_in_progress() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -139,10 +139,10 @@ async fn ok_15_a_redis_that_forgot_everything_loses_open_logins_only() {
     assert_signs_in(&broker).await;
 }
 
-/// It keeps its connections and says nothing. What was sent to it may still be carried out when it goes on, so
-/// that the interrupted login may be over; a new one works.
+/// It keeps its connections but does not respond. It can still execute commands later, when it continues, so the
+/// interrupted login can be lost; a new one works.
 #[actix_web::test]
-async fn ds_06_redis_hangs_in_the_middle_of_a_login() {
+async fn redis_hangs_in_the_middle_of_a_login() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -154,9 +154,9 @@ async fn ds_06_redis_hangs_in_the_middle_of_a_login() {
     assert_signs_in(&broker).await;
 }
 
-/// Redis keeps its data and refuses the broker: what waits there can be used afterwards.
+/// Redis keeps its data but refuses the broker: stored keys can be used afterwards.
 #[actix_web::test]
-async fn ok_14_an_outage_spends_neither_key_nor_attempt() {
+async fn an_outage_uses_up_neither_key_nor_attempt() {
     let redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     let underway = Underway::at(&broker).await;
@@ -184,9 +184,9 @@ async fn assert_redis_refuses(broker: &TestBroker, underway: &Underway) {
     assert_nothing_lost(&back);
 }
 
-/// A wrong proof or a malformed key needs no store to be refused, and is refused as ever.
+/// A wrong proof or a malformed key is refused without a store, as usual.
 #[actix_web::test]
-async fn ok_01_malformed_keys_are_refused_without_redis() {
+async fn malformed_keys_are_refused_without_redis() {
     let mut redis = RedisServer::start(&[]);
     let broker = with_redis(&redis);
     broker.ready().await;
@@ -202,9 +202,9 @@ async fn ok_01_malformed_keys_are_refused_without_redis() {
     }
 }
 
-/// Many wait for a connection that nobody gives back; who asks for none is answered at once.
+/// Many requests wait for a connection; requests that need none are answered at once.
 #[actix_web::test]
-async fn ds_05_blocked_work_blocks_no_worker() {
+async fn blocked_work_blocks_no_worker() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.database.pool_size = 2));
     let underway = Underway::at(&broker).await;
     let lock = lock(&broker);

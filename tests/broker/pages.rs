@@ -1,4 +1,4 @@
-//! The broker's own pages: where "Start again" leads, HEAD, other names of this machine, and one palette.
+//! The broker's own pages: the target of "Start again", HEAD, other host names of this machine, and the common palette.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::raw::{self, RawAnswer};
 
-/// The addresses of the page's links.
+/// The URLs of the page's links.
 pub fn links(page: &Answer) -> Vec<String> {
     let href = Regex::new("<a [^>]*href=\"([^\"]*)\"").unwrap();
     href.captures_iter(&page.body).map(|found| found[1].replace("&amp;", "&")).collect()
 }
 
 #[actix_web::test]
-async fn an_error_page_leads_to_the_client_that_the_request_names_and_to_no_address_of_the_request() {
+async fn an_error_page_links_to_the_named_client_and_not_to_a_url_of_the_request() {
     let broker = TestBroker::start();
     let sample = format!("{}/", broker.url);
     for (path, leads_to) in [
@@ -51,7 +51,7 @@ async fn an_error_page_leads_to_the_client_that_the_request_names_and_to_no_addr
 }
 
 #[actix_web::test]
-async fn an_error_page_leads_to_the_only_client_there_is() {
+async fn an_error_page_links_to_the_only_client() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.clients.truncate(1)));
     for path in ["/oauth2_callback/dev?code=x&state=y", "/login", "/login?client_id=nobody"] {
         let page = broker.browser().navigate(&broker.at(path)).await;
@@ -60,7 +60,7 @@ async fn an_error_page_leads_to_the_only_client_there_is() {
 }
 
 #[actix_web::test]
-async fn hd_11_head_is_answered_as_get_where_a_get_may_be_kept_or_probed() {
+async fn head_is_answered_like_get_if_the_get_is_cacheable_or_a_probe() {
     let broker = TestBroker::start();
     broker.ready().await;
     let browser = broker.browser();
@@ -93,7 +93,7 @@ async fn hd_11_head_is_answered_as_get_where_a_get_may_be_kept_or_probed() {
 }
 
 #[actix_web::test]
-async fn ls_13_hd_11_head_begins_and_completes_nothing() {
+async fn head_starts_and_completes_no_login() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for path in
@@ -106,14 +106,14 @@ async fn ls_13_hd_11_head_begins_and_completes_nothing() {
     }
 }
 
-/// What `GET path` brings to a browser that calls this instance `host`.
+/// The response to `GET path` for a browser that uses the host name `host`.
 async fn get_at(broker: &TestBroker, host: &str, path: &str) -> RawAnswer {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     raw::send(&broker.real_url, request).await
 }
 
 #[actix_web::test]
-async fn ls_02_the_sample_at_another_name_of_this_machine_leads_to_the_public_one_where_logins_work() {
+async fn the_sample_at_another_host_name_redirects_to_the_public_one() {
     let broker = TestBroker::start();
     let public = format!("{}/", broker.url);
     for host in ["127.0.0.1:8080", "127.0.0.1", "[::1]:8080"] {
@@ -151,7 +151,7 @@ fn palette(css: &str) -> [BTreeMap<String, String>; 2] {
 }
 
 #[test]
-fn the_brokers_pages_the_development_provider_and_the_sample_have_one_palette() {
+fn all_pages_use_the_same_palette() {
     let model = palette(include_str!("../../frontend-sample/app.css"));
     for (name, css, own) in [
         ("broker", include_str!("../../src/http/assets/page.css"), &[][..]),

@@ -1,4 +1,4 @@
-//! The first login of a person, eight times at the same moment, fifty times over: one user, and no error.
+//! The first login of a user, eight times concurrently, in fifty rounds: one user is created, and no login fails.
 
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -12,7 +12,7 @@ use crate::support::storage::sql;
 const PEOPLE: usize = 8;
 const ROUNDS: usize = 50;
 
-async fn one_user_comes_of_parallel_first_logins(setup: Setup, database: &str) {
+async fn parallel_first_logins_create_one_user(setup: Setup, database: &str) {
     let broker = TestBroker::with(setup);
     if !database.starts_with("SQLite") {
         broker.storage().migrate().await.unwrap();
@@ -28,12 +28,12 @@ async fn one_user_comes_of_parallel_first_logins(setup: Setup, database: &str) {
         let ends = ready.iter().map(|(browser, login, callback)| finish(&broker, browser, login, callback));
         let users = join_all(ends).await;
         assert!(users.iter().all(|user| user == &users[0]), "round {round}: {users:?}");
-        for (table, rows) in [("users", 1), ("identities", 1), ("sessions", PEOPLE), ("api_tokens", PEOPLE)] {
+        for (table, rows) in [("users", 1), ("identities", 1), ("sessions", PEOPLE), ("tokens", PEOPLE)] {
             assert_eq!(sql::count(&url, table), rows, "round {round}: {table}");
         }
         sql::execute(
             &url,
-            // Sessions before tokens, as everywhere: a last use may be on its way.
+            // Sessions before tokens, as everywhere, to avoid deadlocks with writes of the last use.
             "DELETE FROM sessions; DELETE FROM identities; DELETE FROM users;",
         );
     }
@@ -51,7 +51,7 @@ async fn at_the_callback<'a>(
     (browser, login, callback)
 }
 
-/// Gives the id of the user who is then signed in.
+/// Returns the id of the user who is then signed in.
 async fn finish(broker: &TestBroker, browser: &Browser, login: &LoginUrl, callback: &str) -> String {
     let back = browser.navigate(callback).await;
     let key = back.parameter("one_time_key").unwrap_or_else(|| panic!("{back:?}"));
@@ -64,17 +64,17 @@ async fn finish(broker: &TestBroker, browser: &Browser, login: &LoginUrl, callba
 }
 
 #[actix_web::test]
-async fn pr_23_one_user_comes_of_parallel_first_logins_on_sqlite() {
-    one_user_comes_of_parallel_first_logins(Setup::default(), "SQLite, memory").await;
+async fn parallel_first_logins_create_one_user_on_sqlite() {
+    parallel_first_logins_create_one_user(Setup::default(), "SQLite, memory").await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn pr_23_one_user_comes_of_parallel_first_logins_on_postgresql() {
+async fn parallel_first_logins_create_one_user_on_postgresql() {
     let setup = Setup {
         database: Some(crate::support::postgres::database()),
         key_store: Some(crate::support::redis::url()),
         ..Setup::default()
     };
-    one_user_comes_of_parallel_first_logins(setup, "PostgreSQL, Redis").await;
+    parallel_first_logins_create_one_user(setup, "PostgreSQL, Redis").await;
 }

@@ -1,4 +1,4 @@
-//! A provider that hangs, drips or is gone: logins there end in time, and nobody else notices.
+//! A provider that hangs, responds slowly or is stopped: its logins end in time, and no one else is affected.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::broker::{Login, LoginUrl, TestBroker};
 use crate::support::browser::Browser;
 use crate::support::outage::{SLOW_PROVIDER, assert_in_time, within};
 
-/// More than the calls to one provider that may be under way at a time.
+/// More than the maximum number of concurrent calls to one provider.
 const CROWD: usize = 70;
 
 async fn started() -> TestBroker {
@@ -19,14 +19,14 @@ async fn started() -> TestBroker {
     broker
 }
 
-/// Every way to be slow, and a crowd of the first.
+/// Every kind of slowness, the first of them with many logins.
 fn slow_logins() -> Vec<&'static str> {
     let mut faults = vec!["token_slow", "token_drip", "profile_slow", "profile_drip"];
     faults.resize(CROWD, "token_slow");
     faults
 }
 
-/// Brings a login as far as its callback.
+/// Follows a login until its callback.
 async fn begin(broker: &TestBroker, choice: &str) -> (Browser, LoginUrl, String) {
     let browser = broker.browser();
     let login = broker.login(&[]);
@@ -40,7 +40,7 @@ async fn ends_in_time(work: impl Future<Output = ()>) {
     assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
 }
 
-/// Calls back at a provider that takes its time.
+/// Calls the callback of a login at a slow provider.
 async fn times_out(broker: &TestBroker, fault: &str) {
     let (browser, login, callback) = begin(broker, &format!("&user=alice&fault={fault}")).await;
     ends_in_time(async {
@@ -53,8 +53,8 @@ async fn times_out(broker: &TestBroker, fault: &str) {
     .await;
 }
 
-/// What works at once while others wait.
-async fn nobody_else_notices(broker: &TestBroker, token: &str) {
+/// Requests that must succeed at once while others wait.
+async fn no_one_else_is_affected(broker: &TestBroker, token: &str) {
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         within(Duration::from_secs(2), "what asks another provider or none", async {
@@ -66,7 +66,7 @@ async fn nobody_else_notices(broker: &TestBroker, token: &str) {
 }
 
 #[actix_web::test]
-async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_nobody_else_notices() {
+async fn a_login_at_a_slow_provider_ends_in_time_and_affects_no_one_else() {
     let broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let faults = slow_logins();
@@ -86,17 +86,17 @@ async fn pr_04_pr_22_a_login_at_a_slow_provider_ends_in_time_and_nobody_else_not
         times_out(&broker, "aud_list").await;
         assert_eq!(broker.rows("users"), 0);
     };
-    tokio::join!(crowd, discovery, keys, nobody_else_notices(&broker, &token));
+    tokio::join!(crowd, discovery, keys, no_one_else_is_affected(&broker, &token));
     assert_eq!(broker.rows("users"), 2, "alice and bob, who signed in before and meanwhile");
 }
 
 #[actix_web::test]
-async fn pr_22_what_is_known_of_a_provider_is_used_on_while_it_hangs() {
+async fn cached_documents_are_used_while_a_provider_hangs() {
     let broker = started().await;
     broker.log_in(&broker.browser(), "dev", "alice", "").await.key();
     broker.provider.faults().set(FaultSwitch::DiscoverySlow, true);
     broker.provider.faults().set(FaultSwitch::JwksSlow, true);
-    // Old enough to be asked for anew.
+    // Old enough to be fetched again.
     broker.advance(3_700);
     let begun = monotonic();
     for _ in 0..3 {
@@ -106,7 +106,7 @@ async fn pr_22_what_is_known_of_a_provider_is_used_on_while_it_hangs() {
 }
 
 #[actix_web::test]
-async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
+async fn a_stopped_provider_is_an_outage_until_it_is_back() {
     let mut broker = started().await;
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let pending = begin(&broker, "&user=alice").await;
@@ -117,9 +117,9 @@ async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
     assert_eq!(back.parameter("error").as_deref(), Some("temporarily_unavailable"));
     assert!(back.parameter("error_description").unwrap().contains("(temporarily_unavailable, "));
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
-    // Its metadata is known: the login begins, and the browser finds nobody there.
+    // Its metadata is cached: the login starts, and the browser cannot reach the provider.
     assert_eq!(broker.browser().navigate(&broker.login(&[]).url).await.status, 303);
-    // A broker that has just started knows nothing of it.
+    // A broker that has just started has no metadata.
     let twin = broker.twin();
     let browser = twin.browser();
     browser.navigate(&broker.login(&[]).url).await.assert_own_page(503, "temporarily_unavailable");
@@ -132,7 +132,7 @@ async fn pr_22_a_provider_that_is_gone_is_an_outage_and_comes_back() {
 }
 
 #[actix_web::test]
-async fn pr_22_cb_04_an_issuer_that_cannot_be_checked_is_an_outage() {
+async fn an_issuer_that_cannot_be_checked_is_an_outage() {
     for (switch, code) in [
         (FaultSwitch::Discovery500, "temporarily_unavailable"),
         (FaultSwitch::DiscoveryNotJson, "provider_error"),
@@ -140,7 +140,7 @@ async fn pr_22_cb_04_an_issuer_that_cannot_be_checked_is_an_outage() {
         let broker = TestBroker::with_switch(FaultSwitch::DiscoveryNoIssParameter);
         broker.ready().await;
         let (browser, login, callback) = begin(&broker, "&user=alice").await;
-        // An instance that does not know yet whether the provider announces iss, and cannot find out.
+        // An instance that does not know yet whether the provider announces iss and cannot fetch the metadata.
         broker.provider.faults().set(switch, true);
         let twin = broker.twin();
         browser.route(&broker.url, &twin.real_url);

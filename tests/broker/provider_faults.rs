@@ -1,4 +1,4 @@
-//! Everything that a provider can get wrong in a login: what the SPA is told, and that no user comes of it.
+//! All faults of a provider in a login: the error that the SPA gets, and that no user is created.
 
 use token_broker::config::Config;
 use token_broker::domain::client::LoginParameter;
@@ -10,8 +10,7 @@ use crate::support::broker::{Setup, TestBroker};
 /// The code of a login that succeeds.
 const OK: &str = "ok";
 
-/// What becomes of a login at the OpenID provider, by fault; those that take their time stand in
-/// `provider_down`.
+/// The result of a login at the OpenID provider, by fault; faults that delay responses are tested in `provider_down`.
 const OUTCOMES: &[(&str, &[&str])] = &[
     (
         OK,
@@ -21,12 +20,12 @@ const OUTCOMES: &[(&str, &[&str])] = &[
             "missing_kid",
             "aud_list",
             "missing_at_hash",
-            // Not asked for.
+            // Not requested.
             "old_auth_time",
             "missing_auth_time",
             "wrong_acr",
             "missing_acr",
-            // Said, but nothing depends on it by default.
+            // Reported, but not used by default.
             "email_unverified",
             "email_verified_string",
             "email_verified_missing",
@@ -110,7 +109,7 @@ const OUTCOMES: &[(&str, &[&str])] = &[
             "subject_object",
             "subject_long",
             "subject_nul",
-            // 10 000 letters in each text: longer than any token that is looked at.
+            // 10 000 letters in each text: longer than the maximum length of a token.
             "hostile_profile",
         ],
     ),
@@ -122,7 +121,7 @@ fn outcome(fault: Fault) -> &'static str {
     found.unwrap_or_else(|| panic!("no test expects anything of the fault {}", fault.name())).0
 }
 
-/// The `error` that the SPA gets for one of our codes.
+/// The `error` that the SPA gets for an error code of the broker.
 fn told(code: &str) -> &str {
     match code {
         "insufficient_user_authentication" => "unmet_authentication_requirements",
@@ -131,7 +130,7 @@ fn told(code: &str) -> &str {
     }
 }
 
-/// A login with a fault ends as `code` says, and with an error creates nobody.
+/// A login with a fault ends with `code`, and creates no user if it fails.
 async fn ends_with(broker: &TestBroker, provider: &str, choice: &str, code: &str) {
     let browser = broker.browser();
     let users = broker.rows("users");
@@ -148,7 +147,7 @@ async fn ends_with(broker: &TestBroker, provider: &str, choice: &str, code: &str
     );
     assert_eq!(login.back.parameter("one_time_key"), None);
     assert_eq!(login.back.parameter("state"), Some(login.state));
-    assert_eq!((broker.rows("users"), broker.rows("api_tokens")), (users, 0), "{provider}{choice}");
+    assert_eq!((broker.rows("users"), broker.rows("tokens")), (users, 0), "{provider}{choice}");
 }
 
 async fn started(setup: Setup) -> TestBroker {
@@ -157,7 +156,7 @@ async fn started(setup: Setup) -> TestBroker {
     broker
 }
 
-/// The faults of these groups, those that end well last, so that the others find an empty database.
+/// The faults of these groups, those that succeed last, so that the database is empty for the others.
 async fn each_fault(groups: &[FaultGroup]) {
     let broker = started(Setup::default()).await;
     let mut faults: Vec<_> = Fault::ALL.iter().filter(|fault| groups.contains(&fault.group())).collect();
@@ -168,31 +167,31 @@ async fn each_fault(groups: &[FaultGroup]) {
         ends_with(&broker, "dev", &choice, outcome(*fault)).await;
     }
     let log = broker.provider.log();
-    assert_eq!(log.trapped, [], "nobody follows a redirect or fetches what a token or a profile names");
+    assert_eq!(log.trapped, [], "the broker follows no redirect and fetches no URL of a token or a profile");
 }
 
 #[actix_web::test]
-async fn pr_03_pr_04_pr_05_an_unusable_token_answer_fails_the_login() {
+async fn an_unusable_token_response_fails_the_login() {
     each_fault(&[FaultGroup::TokenAnswer]).await;
 }
 
 #[actix_web::test]
-async fn pr_07_pr_08_pr_09_pr_10_pr_11_pr_12_a_bad_id_token_fails_the_login() {
+async fn a_bad_id_token_fails_the_login() {
     each_fault(&[FaultGroup::IdToken]).await;
 }
 
 #[actix_web::test]
-async fn pr_03_pr_05_pr_13_pr_14_an_unusable_profile_fails_the_login() {
+async fn an_unusable_profile_fails_the_login() {
     each_fault(&[FaultGroup::Person, FaultGroup::UserInfo, FaultGroup::ProfileAnswer]).await;
 }
 
 #[actix_web::test]
-async fn pr_14_the_faults_of_a_plain_provider_fail_the_login_too() {
+async fn faults_of_a_plain_provider_fail_the_login() {
     let broker = started(Setup::default()).await;
     let groups = [FaultGroup::TokenAnswer, FaultGroup::Person, FaultGroup::ProfileAnswer];
     let concern = |fault: &&Fault| groups.contains(&fault.group()) && fault.concerns_plain_oauth2();
     let code = |fault: &Fault| match (fault, outcome(*fault)) {
-        // It has no ID token: the subject is the profile's, and no token is too long.
+        // It has no ID token: the subject comes from the profile, and no token can be too long.
         (Fault::HostileProfile, _) => OK,
         (_, "invalid_id_token") => "provider_error",
         (_, other) => other,
@@ -207,7 +206,7 @@ async fn pr_14_the_faults_of_a_plain_provider_fail_the_login_too() {
 }
 
 #[actix_web::test]
-async fn pr_08_every_algorithm_of_the_provider_is_verified() {
+async fn every_algorithm_of_the_provider_is_verified() {
     let broker = started(Setup::default()).await;
     for algorithm in ["RS256", "ES256", "EdDSA"] {
         let choice = format!("&id_token_signed_response_alg={algorithm}");
@@ -234,7 +233,7 @@ fn oidc(config: &mut Config) -> &mut OidcSettings {
 }
 
 #[actix_web::test]
-async fn pr_09_a_second_audience_must_be_trusted_by_name() {
+async fn a_second_audience_must_be_trusted_by_name() {
     let trusting = Setup::default().adjust(|config| {
         oidc(config).trusted_audiences = vec!["another-client".to_owned()];
     });
@@ -245,7 +244,7 @@ async fn pr_09_a_second_audience_must_be_trusted_by_name() {
 }
 
 #[actix_web::test]
-async fn pr_12_a_sign_in_is_as_fresh_and_as_strong_as_was_asked_for() {
+async fn a_sign_in_must_be_as_recent_and_strong_as_requested() {
     let asking = Setup::default().adjust(|config| {
         config.clients[0].login_parameters = vec![LoginParameter::MaxAge];
         oidc(config).acr_values = vec!["urn:dev:two-factor".to_owned()];
@@ -266,13 +265,13 @@ async fn pr_12_a_sign_in_is_as_fresh_and_as_strong_as_was_asked_for() {
         }
     }
     assert_eq!(broker.rows("users"), 1);
-    // A plain provider could not prove it: the login does not even begin.
+    // A plain provider cannot prove it: the login does not start.
     let plain = broker.login(&[("provider", "ops"), ("max_age", "3600")]);
     broker.browser().navigate(&plain.url).await.assert_own_page(400, "invalid_request");
 }
 
 #[actix_web::test]
-async fn pr_06_the_code_is_sent_once_with_verifier_and_client_authentication() {
+async fn the_code_is_sent_once_with_verifier_and_client_authentication() {
     let broker = started(Setup::default()).await;
     for (provider, path, client_auth) in
         [("dev", "/token", ClientAuthSeen::Basic), ("ops", "/o/token/", ClientAuthSeen::Post)]
@@ -296,7 +295,7 @@ async fn with_switch(switch: FaultSwitch) -> TestBroker {
 }
 
 #[actix_web::test]
-async fn pr_01_pr_02_pr_03_no_login_begins_without_usable_metadata() {
+async fn no_login_starts_without_usable_metadata() {
     for (switch, status, code) in [
         (FaultSwitch::DiscoveryWrongIssuer, 502, "provider_error"),
         (FaultSwitch::DiscoveryForeignEndpoints, 502, "provider_error"),
@@ -320,7 +319,7 @@ async fn pr_01_pr_02_pr_03_no_login_begins_without_usable_metadata() {
 }
 
 #[actix_web::test]
-async fn pr_08_a_login_needs_usable_keys() {
+async fn a_login_needs_usable_keys() {
     for (switch, code) in [
         (FaultSwitch::WeakRsa, "invalid_id_token"),
         (FaultSwitch::JwksHuge, "provider_error"),
@@ -336,12 +335,12 @@ async fn pr_08_a_login_needs_usable_keys() {
 }
 
 #[actix_web::test]
-async fn cb_04_a_provider_that_announces_no_iss_need_not_send_it() {
+async fn iss_is_optional_unless_announced() {
     let broker = with_switch(FaultSwitch::DiscoveryNoIssParameter).await;
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     assert!(!login.callback.contains("iss="), "{}", login.callback);
     assert!(login.key().starts_with("tbo_"));
-    // But what it sends must be right.
+    // But if it sends one, it must be right.
     let browser = broker.browser();
     let callback = broker.callback_url(&browser, &broker.login(&[]).url, "&user=alice").await;
     let answer = browser.navigate(&format!("{callback}&iss=https%3A%2F%2Fattacker.example")).await;
@@ -349,7 +348,7 @@ async fn cb_04_a_provider_that_announces_no_iss_need_not_send_it() {
 }
 
 #[actix_web::test]
-async fn pr_20_keys_are_fetched_once_for_all_and_a_rotation_needs_no_restart() {
+async fn keys_are_fetched_once_for_all_and_a_rotation_needs_no_restart() {
     let broker = started(Setup::default()).await;
     let logins = (0..8).map(|_| async {
         broker.log_in(&broker.browser(), "dev", "alice", "").await.key();

@@ -1,4 +1,5 @@
-//! From what a provider says about a person to the broker's own user: who is the same, what is kept, what is not.
+//! From the profile of a provider to the user of the broker: which profiles belong to the same user, what is stored,
+//! and what is not.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,14 +29,14 @@ async fn token(broker: &TestBroker, provider: &str, user: &str, choice: &str) ->
     answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
-/// What the broker knows of the person after a login.
+/// What the broker knows about the user after a login.
 async fn user(broker: &TestBroker, provider: &str, user: &str, choice: &str) -> Value {
     let token = token(broker, provider, user, choice).await;
     broker.call("/api/me", &token).await.json()["user"].clone()
 }
 
 #[actix_web::test]
-async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
+async fn only_provider_and_subject_identify_a_user() {
     for setup in Setup::each_database().await {
         let broker = started(setup).await;
         let alice = user(&broker, "dev", "alice", "").await;
@@ -44,7 +45,7 @@ async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
             assert_eq!(again["id"], alice["id"], "{fault}: another address is no other person");
         }
         assert_eq!(broker.rows("users"), 1);
-        // Same name and same address at another provider: another person.
+        // The same name and email address at another provider: a different user.
         let elsewhere = user(&broker, "ops", "alice", "").await;
         assert_eq!((&elsewhere["username"], &elsewhere["email"]), (&alice["username"], &alice["email"]));
         let renamed = user(&broker, "ops", "alice", "&fault=hostile_profile").await;
@@ -59,7 +60,7 @@ async fn pr_15_pr_16_provider_and_subject_and_nothing_else_make_a_user() {
 }
 
 #[actix_web::test]
-async fn pr_16_only_the_boolean_true_vouches_for_an_address() {
+async fn only_the_boolean_true_verifies_an_address() {
     let broker = started(Setup::default()).await;
     for (provider, choice, verified) in [
         ("dev", "", true),
@@ -75,7 +76,7 @@ async fn pr_16_only_the_boolean_true_vouches_for_an_address() {
 }
 
 #[actix_web::test]
-async fn pr_17_an_allow_list_of_domains_is_exact() {
+async fn an_allow_list_of_domains_is_exact() {
     let allowing = |domain: &'static str| {
         let adjust = move |config: &mut token_broker::config::Config| {
             for provider in &mut config.providers {
@@ -110,7 +111,7 @@ async fn pr_17_an_allow_list_of_domains_is_exact() {
 }
 
 #[actix_web::test]
-async fn pr_18_a_hostile_profile_is_cleaned_and_capped() {
+async fn a_hostile_profile_is_cleaned_and_limited() {
     let broker = started(Setup::default().adjust(|config| {
         let KindSettings::OAuth2(settings) = &mut config.providers[1].kind else {
             panic!("no plain provider")
@@ -136,7 +137,7 @@ async fn pr_18_a_hostile_profile_is_cleaned_and_capped() {
     }
 }
 
-/// Remembers what it drew: every code, token and session of a provider that draws from it.
+/// Records its output: every code, token and session of a provider that uses it.
 #[derive(Default)]
 struct Recording(Mutex<Vec<Vec<u8>>>);
 
@@ -147,7 +148,7 @@ impl Entropy for Recording {
     }
 }
 
-/// Everything that is stored, as it stands in the database file and in Redis.
+/// The raw content of the database file and of Redis.
 fn stored(broker: &TestBroker, redis: &RedisServer) -> Vec<u8> {
     let file = broker.config.database.url.expose_secret().strip_prefix("sqlite:").unwrap();
     let mut all = std::fs::read(file).unwrap();
@@ -162,7 +163,7 @@ fn stored(broker: &TestBroker, redis: &RedisServer) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn pr_19_nothing_of_the_providers_tokens_is_kept_or_sent() {
+async fn tokens_of_the_provider_are_neither_stored_nor_sent() {
     let redis = RedisServer::start(&["rdbcompression no"]);
     let (clock, drawn) = (Arc::new(MovableClock::new()), Arc::new(Recording::default()));
     let provider = DevProvider::start(DevProviderSettings {
@@ -178,7 +179,7 @@ async fn pr_19_nothing_of_the_providers_tokens_is_kept_or_sent() {
     let mut sent = String::new();
     for provider in ["dev", "ops"] {
         let browser = broker.browser();
-        // One that is redeemed, one whose key still waits.
+        // One login whose key is redeemed, and one whose key is not.
         broker.log_in(&browser, provider, "alice", "").await.key();
         let login = broker.log_in(&browser, provider, "alice", "").await;
         let answer = broker.redeem(&browser, &login.key(), &login.verifier).await;
@@ -191,7 +192,7 @@ async fn pr_19_nothing_of_the_providers_tokens_is_kept_or_sent() {
     }
     let stored = stored(&broker, &redis);
     let holds = |haystack: &[u8], needle: &[u8]| haystack.windows(needle.len()).any(|part| part == needle);
-    // The session id of the last login is kept, for logout: what is looked for would be found.
+    // The session id of the last login is stored for the logout, which shows that the search works.
     let sid = broker.provider.log().last_id_token.unwrap()["sid"].as_str().unwrap().to_owned();
     assert!(holds(&stored, sid.as_bytes()));
     let secrets = drawn.0.lock().unwrap().clone();
@@ -211,7 +212,7 @@ async fn pr_19_nothing_of_the_providers_tokens_is_kept_or_sent() {
     assert!(!sent.contains(beginning_of_a_jwt) && !holds(&stored, beginning_of_a_jwt.as_bytes()));
 }
 
-/// The provider's session ids, which are no credentials, where they belong.
+/// The provider's session ids, which are not credentials, in their column.
 fn kept_session_ids(broker: &TestBroker) -> Vec<String> {
     use diesel::prelude::*;
     #[derive(QueryableByName)]

@@ -1,14 +1,14 @@
-//! The purge beside people who work: it deletes what is dead and nothing else, however many instances purge.
+//! The purge while users are active: it deletes only expired rows, however many instances purge.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use token_broker::storage::records::Purged;
+use token_broker::storage::purge::Purged;
 
 use crate::support::broker::{Setup, TestBroker};
 
-/// People of each kind that are long gone: logged out, never came back, never redeemed their key.
+/// Users who left in different ways: logged out, never came back, never redeemed their key.
 const GONE: usize = 6;
 
 async fn token_of(broker: &TestBroker, path: &str, token: &str) -> String {
@@ -17,9 +17,9 @@ async fn token_of(broker: &TestBroker, path: &str, token: &str) -> String {
     answer.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-/// What will be dead: three tokens and three sessions a turn, one of them of a key that nobody redeems, and a
-/// rotated token.
-async fn people_who_leave(broker: &TestBroker) {
+/// Creates rows that will expire: three tokens and three sessions per round, one of them for a key that is never
+/// redeemed, and a rotated token.
+async fn users_who_leave(broker: &TestBroker) {
     for _ in 0..GONE {
         let logged_out = broker.sign_in(&broker.browser(), "dev", "alice").await;
         assert!(broker.post("/api/logout", &logged_out, &json!({})).await.status.is_success());
@@ -29,8 +29,8 @@ async fn people_who_leave(broker: &TestBroker) {
     }
 }
 
-/// Signs in, calls and rotates until it is told to stop; gives the tokens that must live.
-async fn somebody_works(broker: &TestBroker, user: &str, stop: &AtomicBool) -> Vec<String> {
+/// Signs in, calls and rotates until it is stopped; returns the tokens that must stay valid.
+async fn a_user_is_active(broker: &TestBroker, user: &str, stop: &AtomicBool) -> Vec<String> {
     let mut tokens = vec![broker.sign_in(&broker.browser(), "dev", user).await];
     while !stop.load(Ordering::Relaxed) {
         let newest = tokens.last().unwrap();
@@ -45,7 +45,7 @@ async fn somebody_works(broker: &TestBroker, user: &str, stop: &AtomicBool) -> V
     tokens
 }
 
-/// Purges in small steps, until there was nothing to do a few times.
+/// Purges in small steps, until it finds nothing to delete several times.
 async fn purge(broker: &TestBroker) -> Purged {
     let storage = broker.storage();
     let (mut total, mut idle) = (Purged::default(), 0);
@@ -61,22 +61,22 @@ async fn purge(broker: &TestBroker) -> Purged {
 }
 
 #[actix_web::test]
-async fn tk_15_two_purges_beside_people_who_work_delete_only_what_is_dead() {
+async fn concurrent_purges_delete_only_expired_rows() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
         broker.ready().await;
-        people_who_leave(&broker).await;
-        let dead = (broker.rows("api_tokens"), broker.rows("sessions"));
+        users_who_leave(&broker).await;
+        let dead = (broker.rows("tokens"), broker.rows("sessions"));
         assert_eq!(dead, (4 * GONE, 3 * GONE));
-        // Beyond the longest session and the day for which dead rows are kept.
+        // Beyond the longest session and the day for which expired rows are kept.
         broker.advance(32 * 86_400);
 
         let stop = AtomicBool::new(false);
         let working = join_all([
-            somebody_works(&broker, "alice", &stop),
-            somebody_works(&twin, "alice", &stop),
-            somebody_works(&twin, "bob", &stop),
+            a_user_is_active(&broker, "alice", &stop),
+            a_user_is_active(&twin, "alice", &stop),
+            a_user_is_active(&twin, "bob", &stop),
         ]);
         let purging = async {
             let purged = tokio::join!(purge(&broker), purge(&twin));

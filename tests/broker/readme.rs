@@ -1,4 +1,4 @@
-//! The commands of the README and of the pages beside it, run as they stand there.
+//! The commands of the README and of the pages beside it, run as written.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -31,7 +31,7 @@ fn block_with(text: &str) -> String {
         .unwrap_or_else(|| panic!("no block has {text}"))
 }
 
-/// Runs a block with `sh -e` in `folder`; gives what it printed.
+/// Runs a block with `sh -e` in `folder`; returns its output.
 fn run(script: &str, folder: &Path) -> String {
     let output = Command::new("sh").args(["-e", "-c", script]).current_dir(folder).output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -39,7 +39,7 @@ fn run(script: &str, folder: &Path) -> String {
     out.into_owned()
 }
 
-/// A running `demo`, ended with the test.
+/// A running `demo`, stopped at the end of the test.
 struct Demo {
     process: Child,
     printed: Vec<String>,
@@ -80,7 +80,7 @@ fn the_first_command_is_the_demo_and_prints_what_the_readme_shows() {
     let readme = file("README.md");
     assert!(demo.printed.len() <= 12);
     for line in &demo.printed {
-        // What differs from one start to the next: the broker's port, the provider's port, the folder.
+        // Values that differ between runs: the broker's port, the provider's port, the folder.
         let label: String = line.split("http").next().unwrap().split("  /").next().unwrap().to_owned();
         assert!(readme.contains(label.trim_end()), "the README does not show {line:?}");
     }
@@ -88,14 +88,14 @@ fn the_first_command_is_the_demo_and_prints_what_the_readme_shows() {
 
 /// The file itself is run by `frontend-sample/e2e/examples.test.mjs`.
 #[test]
-fn the_spa_in_12_lines_is_the_file_that_a_browser_test_runs() {
+fn the_12_line_spa_is_the_file_that_a_browser_test_runs() {
     let app = file("frontend-sample/examples/minimal/app.js");
     assert_eq!(blocks("js"), [app.trim_end()]);
     assert_eq!(app.lines().count(), 12);
 }
 
 #[test]
-fn what_the_readme_links_to_is_there() {
+fn the_links_of_the_readme_exist() {
     let readme = file("README.md");
     let target = regex::Regex::new(r#"\]\(([^)]+)\)|(?:src|srcset)="([^"]+)""#).unwrap();
     let anchors: Vec<String> = readme
@@ -155,7 +155,7 @@ fn the_commands_of_production_work_in_their_order() {
         run(command, folder.path());
     }
     assert!(folder.path().join("broker.sqlite").exists());
-    // `serve` does not end by itself: a stop signal ends it, and its exit code is good.
+    // `serve` runs until a stop signal, and then exits with 0.
     let listen = format!("127.0.0.1:{}", free_port());
     let script = format!("TOKEN_BROKER__SERVER__LISTEN={listen} exec {serve}");
     let mut serving = Command::new("sh")
@@ -185,11 +185,11 @@ fn the_commands_of_the_keys_page_work_in_their_order() {
         run(&format!("export PATH='{path}' TOKEN_BROKER_CONFIG=token-broker.toml\n{block}"), folder.path())
     });
     assert!(first.contains("1     issues"), "{first}");
-    assert!(emergency.contains("Key 2 issues now.") && emergency.contains("Key 1 is gone."), "{emergency}");
+    assert!(emergency.contains("Key 2 now issues.") && emergency.contains("Key 1 removed."), "{emergency}");
 }
 
 #[test]
-fn the_setting_and_the_answer_of_the_logout_page_are_as_the_broker_has_them() {
+fn the_examples_of_the_logout_page_match_the_broker() {
     let client = &blocks_of("docs/logout.md", "toml")[0];
     let folder = tempfile::tempdir().unwrap();
     let (rest, _) = CONFIG.split_once("[[clients]]").unwrap();

@@ -1,4 +1,4 @@
-//! `/api/get_token`, seen from outside: one key, one token, whatever else is tried.
+//! `/api/get_token`, as callers see it: one key yields one token, whatever else is tried.
 
 use std::num::NonZeroU32;
 
@@ -26,7 +26,7 @@ async fn log_in(broker: &TestBroker, user: &str) -> Login {
     broker.log_in(&broker.browser(), "dev", user, "").await
 }
 
-/// Redeems the way the SPA does; gives the token.
+/// Redeems like the SPA; returns the token.
 async fn redeemed(broker: &TestBroker, login: &Login) -> String {
     let answer = broker.redeem(&broker.browser(), &login.key(), &login.verifier).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -42,7 +42,7 @@ fn is_invalid_grant(answer: &Answer, case: impl std::fmt::Debug) {
     assert_eq!(seen, (400, Some("invalid_grant".to_owned())), "{case:?}: {answer:?}");
 }
 
-/// A key that looks like one and was never given out.
+/// A well-formed key that was never issued.
 fn unknown_key() -> String {
     use token_broker::domain::entropy::SystemEntropy;
     use token_broker::domain::one_time_key::OneTimeKey;
@@ -50,7 +50,7 @@ fn unknown_key() -> String {
 }
 
 #[actix_web::test]
-async fn ok_01_a_malformed_key_is_refused_without_the_store() {
+async fn a_malformed_key_is_refused_without_the_store() {
     let nobody = format!("redis://127.0.0.1:{}", free_port());
     let broker = TestBroker::with(Setup { key_store: Some(nobody), ..Setup::default() });
     let good = unknown_key();
@@ -75,28 +75,29 @@ async fn ok_01_a_malformed_key_is_refused_without_the_store() {
 }
 
 #[actix_web::test]
-async fn ok_03_a_key_lives_as_long_as_configured_and_at_most_120_seconds() {
+async fn a_key_is_valid_as_configured_and_at_most_120_seconds() {
     for seconds in [10, 120] {
-        let setup = Setup::default().adjust(move |config| config.tokens.one_time_key_seconds = seconds);
+        let setup = Setup::default()
+            .adjust(move |config| config.lifetimes.one_time_key = TimeDelta::seconds(seconds));
         let broker = TestBroker::with(setup);
         broker.ready().await;
         let before = broker.now();
         let [in_time, late] = [log_in(&broker, "alice").await, log_in(&broker, "bob").await];
         let after = broker.now();
-        broker.go_to(before + TimeDelta::seconds(i64::from(seconds) - 1));
+        broker.go_to(before + TimeDelta::seconds(seconds - 1));
         redeemed(&broker, &in_time).await;
-        broker.go_to(after + TimeDelta::seconds(i64::from(seconds) + 1));
+        broker.go_to(after + TimeDelta::seconds(seconds + 1));
         is_invalid_grant(&broker.redeem(&broker.browser(), &late.key(), &late.verifier).await, seconds);
     }
 }
 
-/// Five, or as many as `TOKEN_BROKER_TEST_ROUNDS` says.
+/// Five, or the number in `TOKEN_BROKER_TEST_ROUNDS`.
 fn rounds() -> usize {
     std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(5, |text| text.parse().unwrap())
 }
 
-/// Of 100 parallel redemptions exactly one gets the token, and the others, which look like a double submit, do
-/// not take it away again.
+/// Of 100 parallel redemptions exactly one gets the token, and the others, which look like a double submit, do not
+/// revoke it.
 async fn one_of_a_hundred(instances: &[&TestBroker]) {
     const PREPARED: usize = 20;
     let broker = instances[0];
@@ -127,18 +128,18 @@ async fn one_of_a_hundred(instances: &[&TestBroker]) {
 }
 
 #[actix_web::test]
-async fn ok_04_of_100_parallel_redemptions_one_succeeds_in_memory() {
+async fn of_100_parallel_redemptions_one_succeeds_in_memory() {
     one_of_a_hundred(&[&TestBroker::start()]).await;
 }
 
 #[actix_web::test]
-async fn ok_04_of_100_parallel_redemptions_over_two_instances_one_succeeds() {
+async fn of_100_parallel_redemptions_over_two_instances_one_succeeds() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     one_of_a_hundred(&[&broker, &broker.twin()]).await;
 }
 
 #[actix_web::test]
-async fn ok_05_a_wrong_verifier_spends_nothing() {
+async fn a_wrong_verifier_does_not_use_up_the_key() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
     let challenge = login.verifier.parse::<CodeVerifier>().unwrap().challenge().to_string();
@@ -163,7 +164,7 @@ async fn ok_05_a_wrong_verifier_spends_nothing() {
 }
 
 #[actix_web::test]
-async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_good() {
+async fn verifiers_of_43_to_128_unreserved_characters_are_accepted() {
     let broker = TestBroker::start();
     broker.ready().await;
     for verifier in ["-._~".repeat(32), format!("{}Az9", "~".repeat(40))] {
@@ -176,13 +177,13 @@ async fn ok_05_verifiers_of_43_to_128_unreserved_characters_are_good() {
 }
 
 #[actix_web::test]
-async fn ok_06_a_verifier_for_a_login_without_challenge_is_refused() {
+async fn a_verifier_for_a_login_without_challenge_is_refused() {
     let broker = TestBroker::start();
     broker.ready().await;
     let login = broker.complete(&broker.browser(), broker.legacy_login(), "&user=alice").await;
     is_invalid_grant(&broker.redeem(&broker.browser(), &login.key(), &login.verifier).await, "verifier");
     let answer = post(&broker, json!({ "one_time_key": login.key() })).await;
-    assert_eq!(answer.status, 200, "nothing was spent: {answer:?}");
+    assert_eq!(answer.status, 200, "the key was not used up: {answer:?}");
 }
 
 /// A broker with a second client, `other`, at `https://other.example`.
@@ -198,7 +199,7 @@ fn with_another_client() -> TestBroker {
 }
 
 #[actix_web::test]
-async fn ok_07_a_named_client_is_the_keys_own() {
+async fn client_id_must_be_the_client_of_the_key() {
     let broker = with_another_client();
     for (named, status) in
         [("sample", 200), ("other", 400), ("legacy", 400), ("nobody", 400), ("Sample", 400), ("", 400)]
@@ -216,7 +217,7 @@ async fn ok_07_a_named_client_is_the_keys_own() {
 }
 
 #[actix_web::test]
-async fn ok_07_an_origin_is_one_of_the_keys_client() {
+async fn the_origin_must_belong_to_the_client_of_the_key() {
     let broker = with_another_client();
     let own = broker.url.clone();
     for (origin, status) in [
@@ -238,7 +239,7 @@ async fn ok_07_an_origin_is_one_of_the_keys_client() {
 }
 
 #[actix_web::test]
-async fn ok_08_a_key_comes_by_post_in_a_json_or_form_body() {
+async fn a_key_is_sent_by_post_in_a_json_or_form_body() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients.retain(|client| !client.legacy)));
     let login = log_in(&broker, "alice").await;
@@ -297,7 +298,7 @@ const SECONDS: [Second; 7] = [
     Second { what: "another address", after: 0, address: "192.0.2.8", user_agent: FIRST.1, ends: true },
     Second { what: "another browser", after: 0, address: FIRST.0, user_agent: "curl/8.0", ends: true },
     Second { what: "both", after: 100, address: "2001:db8::1", user_agent: "", ends: true },
-    Second { what: "the tombstone is gone", after: 121, address: "2001:db8::1", user_agent: "", ends: false },
+    Second { what: "the receipt has expired", after: 121, address: "2001:db8::1", user_agent: "", ends: false },
 ];
 
 async fn redeem_from(broker: &TestBroker, login: &Login, address: &str, user_agent: &str) -> Answer {
@@ -308,11 +309,11 @@ async fn redeem_from(broker: &TestBroker, login: &Login, address: &str, user_age
 }
 
 fn behind_a_proxy() -> Setup {
-    Setup::default().adjust(|config| config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()])
+    Setup::default().adjust(|config| config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()])
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_ends_the_session_and_a_double_submit_does_not() {
+async fn a_replay_ends_the_session_and_a_double_submit_does_not() {
     for second in SECONDS {
         let broker = TestBroker::with(behind_a_proxy());
         let login = log_in(&broker, "alice").await;
@@ -328,7 +329,7 @@ async fn ok_09_a_replay_ends_the_session_and_a_double_submit_does_not() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_is_audited_and_counted() {
+async fn a_replay_is_audited_and_counted() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeem_from(&broker, &login, FIRST.0, FIRST.1).await.json()["access_token"].to_string();
@@ -353,12 +354,13 @@ async fn ok_09_a_replay_is_audited_and_counted() {
     assert!(before[0] < after[0] && before[1] < after[1], "{before:?} {after:?}");
 }
 
-/// Whoever redeemed a stolen key first must not keep the session by failing often enough from the owner's address.
+/// An attacker who redeemed a stolen key first must not be able to keep the session by causing many failures from the
+/// owner's address.
 #[actix_web::test]
-async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
+async fn a_replay_ends_the_session_also_over_the_limit_of_failures() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.failed_redemptions_per_minute = NonZeroU32::new(1).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.failed_redemptions = NonZeroU32::new(1).unwrap();
     }));
     let login = log_in(&broker, "alice").await;
     let token =
@@ -373,7 +375,7 @@ async fn ok_09_a_replay_ends_the_session_also_over_the_limit_of_failures() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_while_the_database_is_away_ends_the_session_afterwards() {
+async fn a_replay_while_the_database_is_unavailable_ends_the_session_later() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -386,9 +388,9 @@ async fn ok_09_a_replay_while_the_database_is_away_ends_the_session_afterwards()
     assert!(ended.session.is_some());
 }
 
-/// A restart in the middle of an outage must not forget in silence what still has to end.
+/// A restart during an outage must not silently drop sessions that still have to end.
 #[actix_web::test]
-async fn ok_09_an_instance_that_stops_names_the_sessions_that_it_could_not_end() {
+async fn a_stopping_instance_logs_the_sessions_it_could_not_end() {
     let log = Listener::start();
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
@@ -405,7 +407,7 @@ async fn ok_09_an_instance_that_stops_names_the_sessions_that_it_could_not_end()
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_without_proof_ends_nothing() {
+async fn a_replay_without_proof_ends_no_session() {
     let broker = TestBroker::with(behind_a_proxy());
     let login = log_in(&broker, "alice").await;
     let token = redeemed(&broker, &login).await;
@@ -415,7 +417,7 @@ async fn ok_09_a_replay_without_proof_ends_nothing() {
 }
 
 #[actix_web::test]
-async fn ok_09_a_replay_ends_its_own_session_only_and_is_seen_by_every_instance() {
+async fn a_replay_ends_only_its_own_session_on_every_instance() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..behind_a_proxy() });
     let twin = broker.twin();
     let [stolen, other] = [log_in(&broker, "alice").await, log_in(&broker, "alice").await];
@@ -428,7 +430,7 @@ async fn ok_09_a_replay_ends_its_own_session_only_and_is_seen_by_every_instance(
 }
 
 #[actix_web::test]
-async fn ok_10_whatever_is_wrong_with_a_key_the_answer_is_the_same() {
+async fn the_response_is_the_same_for_every_invalid_key() {
     let broker = with_another_client();
     let used = log_in(&broker, "alice").await;
     redeemed(&broker, &used).await;
@@ -450,31 +452,31 @@ async fn ok_10_whatever_is_wrong_with_a_key_the_answer_is_the_same() {
     answers.push(("expired", post(&broker, with(&expired)).await));
 
     is_invalid_grant(&answers[0].1, "the first");
-    let like = answers[0].1.likeness();
+    let like = answers[0].1.normalized();
     for (what, answer) in &answers {
-        assert_eq!(answer.likeness(), like, "{what}");
+        assert_eq!(answer.normalized(), like, "{what}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
     }
 }
 
 #[actix_web::test]
-async fn ok_11_a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
+async fn a_login_that_is_never_redeemed_leaves_rows_that_are_purged() {
     let broker = TestBroker::start();
     let login = log_in(&broker, "alice").await;
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "written at the callback");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 1, "written at the callback");
     broker.advance(33 * 86_400);
     is_invalid_grant(&broker.redeem(&broker.browser(), &login.key(), &login.verifier).await, "too late");
-    // A broker purges when it starts, and then in intervals.
+    // A broker purges at startup and then at intervals.
     let _purging = broker.twin();
     until_true("the rows are gone", async || {
-        rows::count(&broker, "api_tokens", "1") + rows::count(&broker, "sessions", "1") == 0
+        rows::count(&broker, "tokens", "1") + rows::count(&broker, "sessions", "1") == 0
     })
     .await;
     assert_eq!(rows::count(&broker, "users", "1"), 1, "people stay");
 }
 
 #[actix_web::test]
-async fn ok_12_the_answer_is_the_documented_one() {
+async fn the_response_is_as_documented() {
     let broker = TestBroker::start();
     for form in [false, true] {
         let login = log_in(&broker, "alice").await;
@@ -493,7 +495,7 @@ async fn ok_12_the_answer_is_the_documented_one() {
         let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["access_token", "expires_at", "expires_in", "scope", "token_type"]);
         assert_eq!(body["token_type"], "Bearer");
-        assert_eq!(body["scope"], "profile permissions");
+        assert_eq!(body["scope"], "permissions profile");
         assert!((604_790..=604_800).contains(&body["expires_in"].as_i64().unwrap()), "{body}");
         let expires_at: chrono::DateTime<chrono::Utc> = body["expires_at"].as_str().unwrap().parse().unwrap();
         let left = (expires_at - broker.now()).num_seconds();
@@ -502,10 +504,10 @@ async fn ok_12_the_answer_is_the_documented_one() {
 }
 
 #[actix_web::test]
-async fn ok_13_failed_redemptions_are_limited_per_address() {
+async fn failed_redemptions_are_limited_per_address() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        config.limits.failed_redemptions_per_minute = NonZeroU32::new(30).unwrap();
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.limits.failed_redemptions = NonZeroU32::new(30).unwrap();
     }));
     let login = log_in(&broker, "alice").await;
     broker.stop_clock();
@@ -525,7 +527,7 @@ async fn ok_13_failed_redemptions_are_limited_per_address() {
 }
 
 #[actix_web::test]
-async fn ok_14_without_the_key_store_the_answer_is_503_and_nothing_is_tried_elsewhere() {
+async fn without_the_key_store_the_response_is_503_without_fallback() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     let login = log_in(&broker, "alice").await;
@@ -551,12 +553,12 @@ async fn ok_14_without_the_key_store_the_answer_is_503_and_nothing_is_tried_else
     let answer = broker.redeem(&browser, &login.key(), &login.verifier).await;
     is_invalid_grant(&answer, "the key is lost with its store, not kept elsewhere");
     let back = browser.navigate(&callback).await;
-    assert!(back.parameter("one_time_key").is_some(), "the login goes on where it was: {back:?}");
+    assert!(back.parameter("one_time_key").is_some(), "the login continues: {back:?}");
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neither_good_nor_bad() {
+async fn without_the_database_keys_are_redeemed_and_tokens_are_unknown() {
     use token_broker::storage::Storage;
 
     use crate::support::postgres::Postgres;
@@ -571,7 +573,7 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neith
     server.stop();
 
     let token = redeemed(&broker, &login).await;
-    // At the same time, because each waits for a connection.
+    // Concurrently, because each waits for a connection.
     let calls = [
         ("GET", "/api/me"),
         ("GET", "/api/permissions"),
@@ -600,7 +602,7 @@ async fn ok_14_br_11_without_the_database_keys_are_redeemed_and_tokens_are_neith
 }
 
 #[actix_web::test]
-async fn ok_15_losing_the_key_store_loses_open_logins_only() {
+async fn losing_the_key_store_loses_only_logins_in_progress() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = redeemed(&broker, &log_in(&broker, "alice").await).await;
@@ -618,7 +620,7 @@ async fn ok_15_losing_the_key_store_loses_open_logins_only() {
 }
 
 #[test]
-fn ok_15_the_documentation_asks_for_no_eviction() {
+fn the_documentation_requires_noeviction() {
     for (name, text) in [
         ("README.md", include_str!("../../README.md")),
         ("docs/architecture.md", include_str!("../../docs/architecture.md")),

@@ -1,4 +1,4 @@
-//! `/api/token/rotate`, seen from outside: no tab loses its session, and nobody keeps an old token.
+//! `/api/token/rotate`, as callers see it: no tab loses its session, and no old token stays valid.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -27,7 +27,7 @@ fn time(value: &Value) -> DateTime<Utc> {
 }
 
 #[actix_web::test]
-async fn tk_09_a_successor_takes_over_within_the_same_session() {
+async fn a_successor_takes_over_within_the_same_session() {
     let broker = TestBroker::start();
     let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let before = broker.call("/api/me", &old).await.json();
@@ -51,7 +51,7 @@ async fn tk_09_a_successor_takes_over_within_the_same_session() {
 }
 
 #[actix_web::test]
-async fn tk_09_five_tabs_get_siblings_and_a_sixth_is_told_to_wait() {
+async fn five_tabs_get_siblings_and_a_sixth_must_wait() {
     let broker = TestBroker::start();
     let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let session = broker.call("/api/me", &old).await.json()["session"]["id"].clone();
@@ -72,7 +72,7 @@ async fn tk_09_five_tabs_get_siblings_and_a_sixth_is_told_to_wait() {
     assert_eq!(siblings.len(), 6, "each is another one");
 }
 
-/// Twenty tabs at the same moment, over two instances.
+/// Twenty tabs rotate concurrently at two instances.
 async fn parallel_tabs(setup: Setup) {
     let broker = TestBroker::with(setup);
     let twin = broker.twin();
@@ -88,13 +88,13 @@ async fn parallel_tabs(setup: Setup) {
 }
 
 #[actix_web::test]
-async fn tk_09_parallel_tabs_never_lose_the_session() {
+async fn parallel_tabs_never_lose_the_session() {
     parallel_tabs(Setup::default()).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_09_parallel_tabs_never_lose_the_session_on_postgresql_and_redis() {
+async fn parallel_tabs_never_lose_the_session_on_postgresql_and_redis() {
     use crate::support::storage::Database;
 
     let database = Database::postgres().migrated().await;
@@ -102,9 +102,9 @@ async fn tk_09_parallel_tabs_never_lose_the_session_on_postgresql_and_redis() {
     parallel_tabs(Setup { database: Some(database.url), key_store, ..Setup::default() }).await;
 }
 
-/// The instance that is asked next may have a clock that is a little behind.
+/// The clock of the next instance can be slightly behind.
 #[actix_web::test]
-async fn tk_09_a_clock_that_is_a_moment_behind_ends_no_session() {
+async fn a_slightly_slow_clock_ends_no_session() {
     let broker = TestBroker::start();
     let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let new = token_of(&rotate(&broker, &old).await);
@@ -115,7 +115,7 @@ async fn tk_09_a_clock_that_is_a_moment_behind_ends_no_session() {
 }
 
 #[actix_web::test]
-async fn tk_10_a_rotated_token_used_after_the_overlap_ends_its_session_and_no_other() {
+async fn a_rotated_token_used_after_the_overlap_ends_its_session_and_no_other() {
     for path in ["/api/me", "/api/token/rotate"] {
         let broker = TestBroker::start();
         let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -138,7 +138,7 @@ async fn tk_10_a_rotated_token_used_after_the_overlap_ends_its_session_and_no_ot
 }
 
 #[actix_web::test]
-async fn tk_11_rotation_never_extends_a_session() {
+async fn rotation_never_extends_a_session() {
     let broker = TestBroker::start();
     let mut token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let ends = time(&broker.call("/api/me", &token).await.json()["session"]["expires_at"]);
@@ -161,7 +161,7 @@ async fn tk_11_rotation_never_extends_a_session() {
 }
 
 #[actix_web::test]
-async fn tk_11_an_ended_token_is_not_revived() {
+async fn an_ended_token_is_not_revived() {
     let broker = TestBroker::start();
     let expired = broker.sign_in(&broker.browser(), "dev", "alice").await;
     broker.advance(604_801);
@@ -171,12 +171,12 @@ async fn tk_11_an_ended_token_is_not_revived() {
         let answer = rotate(&broker, token).await;
         assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (401, Some("invalid_token")));
     }
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 2, "no successor was written");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 2, "no successor was written");
 }
 
-/// Whoever rotates at the moment of the logout either has a token of an ended session or none.
+/// A rotation during the logout returns either a token of an ended session or none.
 #[actix_web::test]
-async fn tk_11_a_rotation_beside_a_logout_leaves_no_live_token() {
+async fn a_rotation_during_a_logout_leaves_no_live_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for _ in 0..5 {

@@ -1,6 +1,6 @@
-//! Two tabs that rotate at the same moment, again and again: nobody is thrown out, nothing piles up.
+//! Two tabs rotate concurrently, many times: they stay signed in, and rows do not accumulate.
 //!
-//! Twenty-five rounds, or as many as `TOKEN_BROKER_TEST_ROUNDS` says; a thousand are meant.
+//! Twenty-five rounds, or the number in `TOKEN_BROKER_TEST_ROUNDS`; a full run has a thousand.
 
 use serde_json::json;
 use token_broker::domain::clock::monotonic;
@@ -31,12 +31,12 @@ async fn two_tabs(what: &str, instances: [&TestBroker; 2]) {
     for round in 0..rounds() {
         let (one, other) = tokio::join!(rotate(first, &tabs[0]), rotate(second, &tabs[1]));
         assert_ne!(one, other);
-        // Each is good at the other instance, at once, and so are requests that are still under way.
+        // Each new token works at the other instance at once, and requests in progress still succeed.
         let seen = tokio::join!(status(second, &one), status(first, &other), status(first, &tabs[0]));
         assert_eq!(seen, (200, 200, 200), "round {round}");
-        // Tabs share their storage: the one that wrote last wins. Or each of them keeps its own.
+        // Tabs can share their storage, so the last write wins, or each tab keeps its own token.
         tabs = if round % 3 == 2 { [one, other] } else { [other.clone(), other] };
-        // The overlap passes: whoever was rotated away is dead, and nobody asks for it.
+        // After the overlap, the rotated tokens are invalid, and no tab uses them.
         if round % 20 == 19 {
             first.advance(61);
         }
@@ -50,14 +50,14 @@ async fn two_tabs(what: &str, instances: [&TestBroker; 2]) {
 }
 
 #[actix_web::test]
-async fn tk_09_two_tabs_rotate_in_parallel_and_nobody_is_thrown_out_on_sqlite() {
+async fn two_tabs_rotate_in_parallel_and_stay_signed_in_on_sqlite() {
     let broker = TestBroker::start();
     two_tabs("SQLite, one instance", [&broker, &broker]).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_09_two_tabs_rotate_in_parallel_and_nobody_is_thrown_out_on_two_instances() {
+async fn two_tabs_rotate_in_parallel_and_stay_signed_in_on_two_instances() {
     use crate::support::redis;
     use crate::support::storage::Database;
 

@@ -1,5 +1,5 @@
-//! The sample app as the broker serves it: its files, how browsers may keep them, and where it is not served. What
-//! it does in a browser is tested in `frontend-sample/e2e`.
+//! The sample app as the broker serves it: its files, their caching, and when it is not served. Its behaviour in a
+//! browser is tested in `frontend-sample/e2e`.
 
 use regex::Regex;
 use reqwest::Method;
@@ -15,7 +15,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.header(name).unwrap_or_default()
 }
 
-/// The page at `/` and every file that it loads: what it names, and what that imports.
+/// The page at `/` and all files that it loads, directly or by imports.
 async fn files(broker: &TestBroker, browser: &Browser) -> Vec<Answer> {
     let reference = Regex::new(r#"(?m)(?:src|href)="(/[^"]+)"|^import [^';]*'(\.[^']+)';$"#).unwrap();
     let mut found = vec![broker.at("/")];
@@ -35,7 +35,7 @@ async fn files(broker: &TestBroker, browser: &Browser) -> Vec<Answer> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_07_every_file_of_the_sample_is_there_with_its_type_and_the_page_with_a_strict_policy() {
+async fn every_sample_file_has_its_type_and_the_page_a_strict_policy() {
     let broker = TestBroker::start();
     let files = files(&broker, &broker.browser()).await;
     let names: Vec<&str> = files.iter().map(|file| file.url.path()).collect();
@@ -65,7 +65,7 @@ async fn hd_05_hd_07_every_file_of_the_sample_is_there_with_its_type_and_the_pag
 }
 
 #[actix_web::test]
-async fn files_of_the_sample_are_compressed_where_the_browser_takes_it() {
+async fn files_of_the_sample_are_compressed_if_the_browser_accepts_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let url = broker.at("/sample/client/token-broker.js");
@@ -86,7 +86,7 @@ async fn files_of_the_sample_are_compressed_where_the_browser_takes_it() {
 }
 
 #[actix_web::test]
-async fn files_of_the_sample_are_asked_for_again_by_their_tag() {
+async fn files_of_the_sample_are_revalidated_by_etag() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     for path in ["/", "/sample/app.js", "/sample/config.js", "/sample/views/token.js"] {
@@ -112,13 +112,13 @@ async fn files_of_the_sample_are_asked_for_again_by_their_tag() {
             }
             tags.push(tag);
         }
-        // config.js is too small to be worth a compressed form.
+        // config.js is too small to be compressed.
         assert_eq!(tags[0] == tags[1], path == "/sample/config.js", "{path}: the two forms differ: {tags:?}");
     }
 }
 
 #[actix_web::test]
-async fn the_configuration_of_the_sample_is_the_brokers_own() {
+async fn the_configuration_of_the_sample_comes_from_the_broker() {
     let setup = Setup::default().adjust(|config| {
         config.sample.client_id = Some("vite-react".parse().unwrap());
         config.providers[1].display_name = "O'Reilly \"<Ops>\" \u{2028}".to_owned();
@@ -137,7 +137,7 @@ async fn the_configuration_of_the_sample_is_the_brokers_own() {
 }
 
 #[actix_web::test]
-async fn only_files_of_the_sample_are_served_also_from_a_folder() {
+async fn only_sample_files_are_served_even_from_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("views")).unwrap();
     for name in ["index.html", "app.js", "views/token.js", "secret.txt", "package.json", "e2e.test.mjs"] {
@@ -185,7 +185,7 @@ async fn only_files_of_the_sample_are_served_also_from_a_folder() {
 }
 
 #[actix_web::test]
-async fn ad_10_production_has_the_sample_only_where_it_is_switched_on() {
+async fn production_has_the_sample_only_if_enabled() {
     let production = |on: bool| {
         TestBroker::with(Setup::default().adjust(move |config| {
             config.mode = Mode::Production;

@@ -1,8 +1,7 @@
-//! Design section 4: no string in the database, in the key store or in a log can be presented as a credential.
+//! No string in the database, in the key store or in a log can be used as a credential.
 //!
-//! A broker lives through everything that can happen at its most verbose log level, while every secret that
-//! passes is written down. Then nothing of them is found in what it left behind, and nothing that is found
-//! there opens anything.
+//! A broker runs all kinds of requests at its most verbose log level, while the test records every secret. Afterwards,
+//! none of the secrets may be found in the stores and the log, and no string found there may work as a credential.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +12,9 @@ use futures_util::future::join_all;
 use regex::Regex;
 use reqwest::Method;
 use serde_json::json;
-use token_broker::domain::api_token::GenuineToken;
 use token_broker::domain::clock::MovableClock;
 use token_broker::domain::credential;
+use token_broker::domain::token::GenuineToken;
 use token_broker::provider::dev::{DevProvider, DevProviderSettings};
 
 use crate::support::broker::{CLIENT_SECRET, LoginUrl, Setup, TestBroker};
@@ -32,7 +31,7 @@ const REDIS_PASSWORD: &str = "redis-sesame-4711";
 #[cfg(feature = "postgres")]
 const DATABASE_PASSWORD: &str = "postgres-sesame-4712";
 
-/// A broker whose every random byte is known, on these stores, and its Redis.
+/// A broker on these stores whose random bytes are all recorded, and its Redis.
 fn broker(database: Option<String>) -> (TestBroker, RememberingEntropy, RedisServer) {
     let redis = RedisServer::start(&[&format!("requirepass {REDIS_PASSWORD}")]);
     let entropy = RememberingEntropy::default();
@@ -62,13 +61,13 @@ fn add_fixed_secrets(secrets: &mut Secrets, server_keys: &str) {
     let key = pattern.captures(server_keys).unwrap()[1].to_owned();
     secrets.add("a server key", URL_SAFE_NO_PAD.decode(&key).unwrap());
     secrets.add("a server key's text", key);
-    // Every JSON Web Token begins with this, whatever it says.
+    // Every JSON Web Token starts with this.
     secrets.add("an ID token", "eyJhbGci");
     secrets.add("an ID token", "eyJ0eXAi");
 }
 
-/// Lives through everything, dumps and searches; then presents what it found.
-async fn nothing_is_left_behind(database: Option<String>, dump_database: impl Fn() -> Dump) {
+/// Runs the story, dumps the stores and searches the dumps, then tries every string of the dumps as a credential.
+async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn() -> Dump) {
     let log = Listener::start();
     let (broker, entropy, mut redis) = broker(database);
     #[cfg(feature = "postgres")]
@@ -88,7 +87,7 @@ async fn nothing_is_left_behind(database: Option<String>, dump_database: impl Fn
         assert!(String::from_utf8_lossy(haystack).contains(known), "{what} was not dumped");
         assert_eq!(with_draws(&mut story, &broker, &entropy).found_in(haystack), [""; 0], "in {what}");
     }
-    open.nothing_opens(&mut story, &[database, key_store]).await;
+    open.assert_no_string_is_a_credential(&mut story, &[database, key_store]).await;
     redis.stop();
     open.an_outage(&mut story).await;
     let log = log.text();
@@ -96,7 +95,7 @@ async fn nothing_is_left_behind(database: Option<String>, dump_database: impl Fn
     assert_eq!(with_draws(&mut story, &broker, &entropy).found_in(log.as_bytes()), [""; 0], "in the log");
 }
 
-/// The story's secrets with all that was drawn until now.
+/// The secrets of the story and all random values generated until now.
 fn with_draws<'a>(story: &'a mut Story, broker: &TestBroker, entropy: &RememberingEntropy) -> &'a Secrets {
     add_fixed_secrets(&mut story.secrets, &broker.server_keys());
     let draws = entropy.secrets();
@@ -105,7 +104,7 @@ fn with_draws<'a>(story: &'a mut Story, broker: &TestBroker, entropy: &Rememberi
     &story.secrets
 }
 
-/// Logins that are open while the thief comes: a live token, and keys that nobody has redeemed.
+/// Logins in progress when the stores are dumped: a live token, and keys that have not been redeemed.
 struct Open {
     token: String,
     key: String,
@@ -128,15 +127,15 @@ impl Open {
         Self { token, key, verifier, legacy_key: legacy.key(), signed_in }
     }
 
-    /// Presents every string of the dumps, even beside the right verifier; then what is real, which works.
-    async fn nothing_opens(&self, story: &mut Story, dumps: &[Dump]) {
+    /// Tries every string of the dumps, also with the right verifier; then the real credentials, which work.
+    async fn assert_no_string_is_a_credential(&self, story: &mut Story, dumps: &[Dump]) {
         let strings = strings(dumps);
 
         assert!(strings.len() > 300, "{}", strings.len());
         let browser = story.browser("thief");
         let base = story.base.clone();
         for some in strings.iter().collect::<Vec<_>>().chunks(32) {
-            join_all(some.iter().map(|string| self.opens_nothing(&browser, &base, string))).await;
+            join_all(some.iter().map(|string| self.assert_is_no_credential(&browser, &base, string))).await;
         }
         assert_eq!(story.call(Method::GET, "/api/me", &self.token).await.status, 200);
         let continued = story.continue_session(&self.signed_in, story.provider).await;
@@ -147,7 +146,7 @@ impl Open {
         story.token(&redeemed);
     }
 
-    async fn opens_nothing(&self, browser: &Browser, base: &str, string: &str) {
+    async fn assert_is_no_credential(&self, browser: &Browser, base: &str, string: &str) {
         let bearer = format!("Bearer {string}");
         let me = browser.get(&format!("{base}/api/me"), &[("authorization", &bearer)]).await;
         assert!(matches!(me.status.as_u16(), 400 | 401), "a token: {string}");
@@ -169,7 +168,7 @@ impl Open {
         browser.forget_cookies();
     }
 
-    /// What is logged when the key store is away, with secrets under way.
+    /// The log during an outage of the key store, with logins in progress.
     async fn an_outage(&self, story: &mut Story) {
         let browser = story.browser("outage");
         assert_eq!(story.redeem(&browser, &self.key, &self.verifier).await.status, 503);
@@ -178,8 +177,8 @@ impl Open {
     }
 }
 
-/// Whatever could be presented of the dumps: texts and their parts, bytes in every alphabet, and bytes dressed
-/// as our own credentials, checksum included.
+/// All candidates from the dumps: texts and their parts, bytes in every encoding, and bytes formatted as credentials of
+/// this broker with a valid checksum.
 fn strings(dumps: &[Dump]) -> BTreeSet<String> {
     let part = Regex::new("[0-9A-Za-z_~.+/=-]{8,}").unwrap();
     let mut strings = BTreeSet::new();
@@ -196,7 +195,7 @@ fn strings(dumps: &[Dump]) -> BTreeSet<String> {
     for value in binary.iter().filter(|value| value.len() >= 16) {
         strings.insert(value.iter().map(|byte| format!("{byte:02x}")).collect());
         strings.insert(URL_SAFE_NO_PAD.encode(value));
-        // From the beginning, after a seal's head (key id and nonce), and the end.
+        // From the start, after the header of a seal (key id and nonce), and from the end.
         for start in [0, 16, value.len().saturating_sub(32), value.len().saturating_sub(48)] {
             let rest = value.get(start..).unwrap_or_default();
             let dress = |prefix, length| Some(credential::encode(prefix, rest.get(..length)?).to_string());
@@ -213,29 +212,29 @@ fn strings(dumps: &[Dump]) -> BTreeSet<String> {
 }
 
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_nothing_that_opens_anything_is_left_in_sqlite_redis_and_log() {
+async fn no_credential_is_left_in_sqlite_redis_and_log() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
-    nothing_is_left_behind(Some(url.clone()), || dump::sqlite(&url)).await;
+    no_credential_is_left(Some(url.clone()), || dump::sqlite(&url)).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn er_03_ok_02_tk_02_nothing_that_opens_anything_is_left_in_postgresql_redis_and_log() {
+async fn no_credential_is_left_in_postgresql_redis_and_log() {
     let url = crate::support::postgres::database().replace("test@", &format!("test:{DATABASE_PASSWORD}@"));
-    nothing_is_left_behind(Some(url.clone()), || dump::postgres(&url)).await;
+    no_credential_is_left(Some(url.clone()), || dump::postgres(&url)).await;
 }
 
 #[actix_web::test]
-async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
+async fn a_token_is_more_than_its_row_and_more_than_its_handle() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let handle = GenuineToken::parse(&token, &broker.config.server_keys.ring).unwrap().handle;
     let url = secrecy::ExposeSecret::expose_secret(&broker.config.database.url);
-    let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM api_tokens");
+    let digests = dump::sqlite_texts(url, "SELECT hex(handle_digest) AS text FROM tokens");
     let digest: String = handle.digest().as_bytes().iter().map(|byte| format!("{byte:02X}")).collect();
     assert_eq!(digests, [digest]);
-    // Even who had the handle itself could not write the token down without the server key.
+    // Even with the handle, the token cannot be computed without the server key.
     let mut body = handle.expose().to_vec();
     body.extend([0, 0, 0, 1]);
     body.extend(&handle.digest().as_bytes()[..28]);
@@ -244,9 +243,9 @@ async fn er_03_a_token_is_more_than_its_row_and_more_than_its_handle() {
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 }
 
-/// What the program itself writes, at the most verbose level, in a form for people.
+/// The output of the program at the most verbose level, in the text format.
 #[actix_web::test]
-async fn er_03_the_demo_says_nothing_that_opens_anything() {
+async fn the_demo_logs_no_credential() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let port_text = port.to_string();
@@ -274,7 +273,7 @@ mod in_production {
     use crate::support::production::{CLIENT_ID, PUBLIC, Production, SECRETS};
     use crate::support::{broker, postgres, tls_front};
 
-    /// The clients and the provider of the story, trace, and limits that it does not reach.
+    /// The clients and the provider of the story, trace, and limits that are not reached.
     fn as_in_the_story(config: &str) -> String {
         let start = config.find("[[clients]]").unwrap();
         let providers = config[..start].replace("id = \"corp\"", "id = \"ops\"");
@@ -297,7 +296,7 @@ legacy = true
     }
 
     #[actix_web::test]
-    async fn er_03_serve_says_nothing_that_opens_anything() {
+    async fn serve_logs_no_credential() {
         let provider = broker::provider(&Arc::default());
         provider.register(DevClient {
             client_id: CLIENT_ID.to_owned(),

@@ -1,5 +1,5 @@
-//! The program itself: `serve` in production with PostgreSQL and Redis, `demo`, stop signals, and what it says
-//! to a configuration that cannot be used.
+//! The program itself: `serve` in production with PostgreSQL and Redis, `demo`, stop signals, and invalid
+//! configurations.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn readiness(instance: &Instance) -> Value {
     instance.browser().get(&format!("{PUBLIC}/readyz"), &[]).await.json()
 }
 
-/// Waits until `/readyz` says that of this ability; what it says may be a second old.
+/// Waits until `/readyz` reports this value for this ability. The report can be a second old.
 async fn assert_becomes(instance: &Instance, ability: &str, able: bool) {
     until(async || {
         let found = readiness(instance).await;
@@ -48,17 +48,17 @@ async fn assert_becomes(instance: &Instance, ability: &str, able: bool) {
     .await;
 }
 
-/// A login where there is one client, with one address, and one provider.
+/// A login with a single client, redirect URI and provider.
 fn of_the_only_client() -> LoginUrl {
     LoginUrl::at(PUBLIC, &[("client_id", ""), ("redirect_uri", ""), ("provider", "")])
 }
 
-/// A request that is under way.
+/// A request in progress.
 struct InFlight(TcpStream);
 
 impl InFlight {
-    /// Sends this much of a request, with the header that asks for a word before the body (RFC 9110, section
-    /// 10.1.1), and waits for that word: the program works on the request then.
+    /// Sends this much of a request, with `Expect: 100-continue` (RFC 9110 section 10.1.1), and waits for the interim
+    /// response: then the program is processing the request.
     async fn begin(url: &str, line_and_headers: &str) -> Self {
         const WORD: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
         let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
@@ -83,7 +83,7 @@ impl InFlight {
         begun
     }
 
-    /// Sends the rest; gives the answer as it came.
+    /// Sends the rest; returns the raw response.
     async fn finish(mut self, rest: &str) -> String {
         self.0.write_all(rest.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -92,9 +92,9 @@ impl InFlight {
     }
 }
 
-/// Both stores are away at the start, and the provider's name leads nowhere.
+/// Both stores are unavailable at startup, and the provider's name cannot be resolved.
 #[actix_web::test]
-async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
+async fn the_log_reports_outages_and_recovery() {
     let mut redis = RedisServer::prepare(&[&format!("requirepass {}", SECRETS[1])]);
     let nowhere = format!("postgres://test:{}@127.0.0.1:{}/none", SECRETS[0], free_port());
     let production = Production::new(&nowhere, &redis.url(), "https://provider.invalid").await;
@@ -102,7 +102,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
     instance.listens().await;
     let ready = readiness(&instance).await;
     assert_eq!(ready, json!({"ready": false, "log_in": false, "redeem": false, "verify": false}));
-    for (part, problem) in [("database", "the database"), ("key store", "does not answer")] {
+    for (part, problem) in [("database", "the database"), ("key store", "the key store is unavailable")] {
         let line = instance.program.line(&format!("\"part\":\"{part}\"")).await;
         let event: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(event["level"], "WARN");
@@ -110,7 +110,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
     }
 
     redis.launch();
-    let line = instance.program.line("works again").await;
+    let line = instance.program.line("recovered").await;
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["part"], "key store");
     assert_becomes(&instance, "redeem", true).await;
     let ready = readiness(&instance).await;
@@ -120,7 +120,7 @@ async fn ds_06_the_log_says_what_is_missing_and_when_it_is_back() {
 }
 
 #[actix_web::test]
-async fn ds_08_sigterm_turns_readiness_false_and_lets_requests_in_flight_finish() {
+async fn sigterm_turns_readiness_off_and_lets_requests_finish() {
     let redis = RedisServer::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
@@ -153,9 +153,9 @@ async fn ds_08_sigterm_turns_readiness_false_and_lets_requests_in_flight_finish(
     assert!(ended.err.contains("stopping"), "{}", ended.err);
 }
 
-/// A client that never sends the rest of its request does not keep the program from ending.
+/// A client that never sends the rest of its request does not prevent the program from exiting.
 #[actix_web::test]
-async fn ds_08_a_request_that_never_ends_is_cut_off() {
+async fn a_request_that_never_ends_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     let production = Production::new(&database, "memory:", "https://provider.invalid").await;
@@ -181,7 +181,7 @@ mod postgres {
     use crate::support::production::CLIENT_ID;
     use crate::support::{broker, postgres, tls_front};
 
-    /// Two instances behind one address, at a provider with a certificate of a private authority.
+    /// Two instances behind one address, with a provider whose certificate is from a private CA.
     #[actix_web::test]
     async fn a_login_in_production_over_two_instances() {
         let provider = broker::provider(&std::sync::Arc::default());
@@ -191,7 +191,7 @@ mod postgres {
             redirect_uris: vec![format!("{PUBLIC}/oauth2_callback/corp")],
         });
         let certificates_folder = tempfile::tempdir().unwrap();
-        // It leads to this machine and is none of the loopback addresses, which production refuses.
+        // It resolves to this machine but is not a loopback name, which production refuses.
         let certificates = Certificates::write(certificates_folder.path(), &["0.0.0.0"]);
         let port = tls_front::start(&certificates, provider.address()).await;
         let provider_url = format!("https://0.0.0.0:{port}");
@@ -232,7 +232,7 @@ mod postgres {
         assert!(said.contains("login_succeeded") && said.lines().all(|line| line.starts_with('{')), "{said}");
     }
 
-    /// The database is there and empty: the program says what to do, and its own command does it.
+    /// The database exists and is empty: the program says what to do, and its command does it.
     #[actix_web::test]
     async fn an_empty_database_is_explained_and_migrated_by_command() {
         let production = Production::new(&postgres::database(), "memory:", "https://provider.invalid").await;
@@ -247,9 +247,9 @@ mod postgres {
     }
 }
 
-/// A provider that cannot be reached at all is told on the broker's own page.
+/// An unreachable provider is reported on the broker's own page.
 #[actix_web::test]
-async fn pr_22_serve_answers_while_its_provider_cannot_be_reached() {
+async fn serve_responds_while_its_provider_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
     let production = Production::new(&database, "memory:", "https://provider.invalid").await;
@@ -269,5 +269,5 @@ async fn pr_22_serve_answers_while_its_provider_cannot_be_reached() {
     let page = browser.navigate(&of_the_only_client().url).await;
     assert_unavailable(&page);
     assert_eq!(page.header("strict-transport-security"), Some("max-age=31536000; includeSubDomains"));
-    instance.program.line("a fetch from the provider failed").await;
+    instance.program.line("cannot fetch from the provider").await;
 }

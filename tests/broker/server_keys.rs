@@ -1,5 +1,5 @@
-//! The server keys are replaced while brokers run: nobody notices a planned replacement, and an emergency signs
-//! everybody out at once.
+//! The server keys are rotated while brokers run: a planned rotation has no downtime, and an emergency rotation signs
+//! all users out at once.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use token_broker::config::KeysFile;
 use token_broker::domain::entropy::SystemEntropy;
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::log::Listener;
@@ -53,7 +54,7 @@ fn retire(broker: &TestBroker, id: u32) {
     change(broker, |keys| keys.retire(id).unwrap());
 }
 
-/// What an operator looks at: (issuing, known).
+/// The keys as shown to an operator: (issuing, known).
 async fn keys(broker: &TestBroker) -> Value {
     broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await.json()["server_keys"].clone()
 }
@@ -80,8 +81,8 @@ async fn status(broker: &TestBroker, token: &str) -> u16 {
     broker.call("/api/me", token).await.status.as_u16()
 }
 
-/// Calls, rotates and signs in, at one instance and the other; every answer must be good.
-async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
+/// Calls, rotates and signs in at both instances alternately; every request must succeed.
+async fn a_user_is_active(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: &AtomicUsize) {
     let [here, there] = instances;
     let mut token = here.sign_in(&here.browser(), "dev", "alice").await;
     while !stop.load(Ordering::Relaxed) {
@@ -98,7 +99,7 @@ async fn somebody_works(instances: [&TestBroker; 2], stop: &AtomicBool, rounds: 
     }
 }
 
-async fn all_go_on(rounds: &[AtomicUsize]) {
+async fn all_users_continue(rounds: &[AtomicUsize]) {
     let before: Vec<usize> = rounds.iter().map(|rounds| rounds.load(Ordering::Relaxed)).collect();
     while rounds.iter().zip(&before).any(|(now, before)| now.load(Ordering::Relaxed) < before + 2) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -112,18 +113,18 @@ async fn planned(setup: Setup) {
     let (stop, rounds) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 4]);
     let pairs = [[&broker, &twin], [&twin, &broker], [&broker, &broker], [&twin, &twin]];
     let working =
-        join_all(pairs.iter().zip(&rounds).map(|(pair, rounds)| somebody_works(*pair, &stop, rounds)));
+        join_all(pairs.iter().zip(&rounds).map(|(pair, rounds)| a_user_is_active(*pair, &stop, rounds)));
     let replacing = async {
-        all_go_on(&rounds).await;
+        all_users_continue(&rounds).await;
         for (issuing, known) in [(1, &[1, 2][..]), (2, &[1, 2]), (2, &[2])] {
             match (issuing, known.len()) {
                 (1, _) => add(&broker),
                 (_, 2) => issue(&broker, 2),
-                // What key 1 made is not used any more: here after two rotations, elsewhere after seven days.
+                // Nothing issued by key 1 is used any more: here after two rotations, in production after seven days.
                 _ => retire(&broker, 1),
             }
             tokio::join!(knows(&broker, issuing, known), knows(&twin, issuing, known));
-            all_go_on(&rounds).await;
+            all_users_continue(&rounds).await;
         }
         stop.store(true, Ordering::Relaxed);
     };
@@ -132,19 +133,19 @@ async fn planned(setup: Setup) {
 }
 
 #[actix_web::test]
-async fn tk_06_nobody_notices_a_planned_replacement_on_sqlite() {
+async fn a_planned_rotation_has_no_downtime_on_sqlite() {
     planned(Setup { key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn tk_06_nobody_notices_a_planned_replacement_on_postgresql_and_redis() {
+async fn a_planned_rotation_has_no_downtime_on_postgresql_and_redis() {
     let database = Some(crate::support::storage::Database::postgres().migrated().await.url);
     planned(Setup { database, key_store: Some(redis::url()), ..Setup::default() }).await;
 }
 
 #[actix_web::test]
-async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_way_ends_cleanly() {
+async fn an_emergency_rotation_signs_all_users_out_at_once() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let browser = broker.browser();
@@ -182,7 +183,7 @@ async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_wa
     assert_eq!((redeemed.status.as_u16(), redeemed.error_code().as_deref()), (400, Some("invalid_grant")));
     underway_browser.navigate(&callback).await.assert_own_page(400, "invalid_state");
 
-    // The browsers of before sign in as ever, and a legacy user gets another token.
+    // The same browsers sign in as usual, and a legacy user gets a new token.
     let again = broker.sign_in(&browser, "dev", "alice").await;
     assert_eq!(status(&twin, &again).await, 200);
     let new = legacy_token().await;
@@ -191,9 +192,9 @@ async fn tk_06_an_emergency_signs_everybody_out_at_once_and_whatever_is_under_wa
     assert_eq!(status(&broker, &new).await, 200);
 }
 
-/// An instance whose file comes later, as when each machine has its own.
+/// An instance whose keys file is updated later, as if each machine had its own file.
 #[actix_web::test]
-async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_ones_tokens() {
+async fn with_add_wait_issue_no_instance_refuses_tokens_of_another() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let late = broker.twin_with(|config| {
         let file = config.server_keys.file.as_mut().unwrap();
@@ -215,7 +216,8 @@ async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_
         );
     }
 
-    // Too early: what the new key makes is refused where it is not known, and is good again as soon as it is.
+    // Too early: what the new key issues is refused by an instance that does not know it, and accepted as soon as it
+    // does.
     issue(&broker, 2);
     knows(&broker, 2, &[1, 2]).await;
     let after = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -229,7 +231,7 @@ async fn tk_06_add_wait_issue_is_the_order_in_which_no_instance_refuses_another_
 }
 
 #[actix_web::test]
-async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_to_mend() {
+async fn an_unusable_keys_file_changes_nothing_and_the_log_says_how_to_fix_it() {
     let log = Listener::start();
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -238,18 +240,18 @@ async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_
     let stranger = good.replace("issuing = 1", "issuing = 7");
     let short = good.replace(&secret, &secret[..20]);
     let twice = format!("{good}{}", &good[good.find("[[keys]]").unwrap()..]);
-    for (text, mend) in [
+    for (text, hint) in [
         ("", "issuing"),
-        (&good[..good.len() / 2], "keys writes it"),
+        (&good[..good.len() / 2], "is not a keys file"),
         (&*stranger, "issuing key 7 is not in the ring"),
         (&short, "fewer than 32 bytes"),
         (&twice, "twice"),
     ] {
         write(&broker, text);
-        let problem = problem(&broker, mend).await;
+        let problem = problem(&broker, hint).await;
         assert!(!problem.contains(&secret[..10]), "{problem}");
-        assert_eq!(status(&broker, &token).await, 200, "{mend}");
-        assert_eq!(keys(&broker).await, json!({"issuing": 1, "known": [1]}), "{mend}");
+        assert_eq!(status(&broker, &token).await, 200, "{hint}");
+        assert_eq!(keys(&broker).await, json!({"issuing": 1, "known": [1]}), "{hint}");
     }
     std::fs::remove_file(path(&broker)).unwrap();
     problem(&broker, "cannot be read").await;
@@ -259,26 +261,23 @@ async fn tk_06_a_file_that_cannot_be_used_changes_nothing_and_the_log_says_what_
     assert_eq!([status(&broker, &token).await, status(&broker, &newest).await], [200, 200]);
     let said = log.text();
     let errors = said.lines().filter(|line| line.contains("the server keys file cannot be used"));
-    assert!(
-        errors.clone().all(|line| line.contains("\"ERROR\"") && line.contains("mend the file")),
-        "{said}"
-    );
+    assert!(errors.clone().all(|line| line.contains("\"ERROR\"") && line.contains("Fix the file")), "{said}");
     assert!((6..60).contains(&errors.count()), "once for each file, not each second");
     assert!(!said.contains(&secret), "no secret is logged");
 }
 
-/// What the admin listener says about the file, once it says this.
-async fn problem(broker: &TestBroker, mend: &str) -> String {
+/// Waits until the admin listener reports this problem with the file.
+async fn problem(broker: &TestBroker, hint: &str) -> String {
     until(async || {
         let mut found = problems(broker).await;
-        let at = found.iter().position(|(part, text)| part == "server keys" && text.contains(mend));
+        let at = found.iter().position(|(part, text)| part == "server keys" && text.contains(hint));
         at.map(|at| found.swap_remove(at).1).ok_or(found)
     })
     .await
 }
 
 #[actix_web::test]
-async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
+async fn the_metrics_name_the_keys_by_id() {
     let broker = TestBroker::start();
     broker.ready().await;
     add(&broker);
@@ -289,10 +288,10 @@ async fn tk_06_er_08_the_metrics_name_the_keys_by_id() {
     }
 }
 
-/// What the audit trail says about the keys, oldest first, once it has this many rows of them.
+/// The audit events of the server keys, oldest first, as soon as there are this many.
 async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
     until(async || {
-        let newest_first = broker.storage().recent_audit(1_000).await.unwrap();
+        let newest_first = audit::newest(&broker.storage(), 1_000).await;
         let found: Vec<(String, String)> = newest_first
             .into_iter()
             .rev()
@@ -305,7 +304,7 @@ async fn trail(broker: &TestBroker, rows: usize) -> Vec<(String, String)> {
 }
 
 #[actix_web::test]
-async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_file_that_is_refused() {
+async fn key_changes_and_refused_key_files_are_audited() {
     let log = Listener::start();
     let broker = TestBroker::start();
     broker.ready().await;
@@ -317,7 +316,7 @@ async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_fil
     let good = read(&broker);
     write(&broker, &good.replace("issuing = 2", "issuing = 7"));
     problem(&broker, "issuing key 7").await;
-    // The same keys again are no change; another secret under an id is one.
+    // The same keys are not a change; a different secret under the same id is.
     write(&broker, &good);
     until_true("the file is read", async || problems(&broker).await.is_empty()).await;
     let secret = |text: &str, at: usize| text.split("secret = \"").nth(at).unwrap()[..43].to_owned();
@@ -342,9 +341,9 @@ async fn er_06_a_change_of_the_server_keys_is_in_the_audit_trail_and_so_is_a_fil
     }
 }
 
-/// The program itself, by its commands and SIGHUP, which must not end it.
+/// The program with its commands and SIGHUP, which must not stop it.
 #[actix_web::test]
-async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {
+async fn keys_are_rotated_by_command_and_sighup_reloads_them() {
     let redis = redis::RedisServer::start(&[]);
     let provider = "https://provider.invalid";
     let folder = tempfile::tempdir().unwrap();
@@ -352,13 +351,13 @@ async fn ad_11_keys_are_replaced_by_command_and_sighup_reads_them_at_once() {
     let production = Production::new(&database, &redis.url(), provider).await;
     let mut instance = production.serve("first");
     instance.listens().await;
-    instance.program.line("the server keys were read").await;
-    let read = |said: &str| said.matches("the server keys were read").count();
+    instance.program.line("server keys loaded").await;
+    let read = |said: &str| said.matches("server keys loaded").count();
     for _ in 0..2 {
         let before = read(&instance.program.said());
         instance.program.signal("HUP");
         while read(&instance.program.said()) == before {
-            instance.program.line("the server keys were read").await;
+            instance.program.line("server keys loaded").await;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

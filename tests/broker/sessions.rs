@@ -1,4 +1,4 @@
-//! `/api/sessions`: everybody sees and ends their own sessions, and nobody else's.
+//! `/api/sessions`: users see and end only their own sessions.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 #[cfg(feature = "postgres")]
@@ -24,7 +25,7 @@ async fn delete(broker: &TestBroker, path: &str, token: &str) -> Answer {
     broker.browser().send(Method::DELETE, &broker.at(path), &[("authorization", &bearer)], None).await
 }
 
-/// The list of whoever has this token.
+/// The session list for this token.
 async fn list(broker: &TestBroker, token: &str) -> Vec<Value> {
     let answer = broker.call("/api/sessions", token).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -51,7 +52,7 @@ fn time(value: &Value) -> DateTime<Utc> {
 }
 
 #[actix_web::test]
-async fn se_04_the_list_shows_own_live_sessions_with_their_devices_and_no_token() {
+async fn the_list_shows_own_live_sessions_with_their_devices_and_no_token() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let phone = broker.sign_in(&browser_with(&broker, IPHONE), "ops", "alice").await;
@@ -98,14 +99,14 @@ async fn se_04_the_list_shows_own_live_sessions_with_their_devices_and_no_token(
 }
 
 #[actix_web::test]
-async fn se_04_what_is_over_is_not_listed_and_what_could_be_used_is() {
+async fn only_usable_sessions_are_listed() {
     let broker = TestBroker::start();
     let ended = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(broker.post("/api/logout", &ended, &json!({})).await.status.as_u16() / 100, 2);
     let here = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(list(&broker, &here).await.len(), 1, "an ended one");
 
-    // Not redeemed yet: whoever has the key can.
+    // Not redeemed yet, but the key still can be.
     let waiting = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     let listed = list(&broker, &here).await;
     assert_eq!((listed.len(), &listed[1]["last_used_at"]), (2, &Value::Null));
@@ -115,7 +116,7 @@ async fn se_04_what_is_over_is_not_listed_and_what_could_be_used_is() {
     let token = redeemed.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(status(&broker, &token).await, 401, "redeeming asks no database; the token is dead");
 
-    // Whose tokens are dead and who has no cookie cannot come back.
+    // A browser without live tokens and without a cookie cannot use its session any more.
     let no_cookie = "UPDATE sessions SET cookie_digest = NULL";
     broker.advance(8 * 86_400);
     let later = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -124,7 +125,7 @@ async fn se_04_what_is_over_is_not_listed_and_what_could_be_used_is() {
 }
 
 #[actix_web::test]
-async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist() {
+async fn a_foreign_session_is_404_like_every_id_that_does_not_exist() {
     let broker = TestBroker::start();
     let alice = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -141,7 +142,7 @@ async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist(
     for bad in [&*bobs, &ended, "x", "0", "%00", "%ff", "'%20or%201=1--", "..%2f..", "current", "null", &long]
     {
         let answer = delete(&broker, &format!("/api/sessions/{bad}"), &alice).await;
-        assert_eq!(answer.likeness(), missing.likeness(), "{bad}");
+        assert_eq!(answer.normalized(), missing.normalized(), "{bad}");
     }
     assert_eq!([status(&broker, &alice).await, status(&broker, &bob).await], [200, 200]);
     let users_id = broker.call("/api/me", &bob).await.json()["user"]["id"].as_str().unwrap().to_owned();
@@ -152,7 +153,7 @@ async fn se_04_br_07_a_foreign_session_is_404_like_every_id_that_does_not_exist(
 }
 
 #[actix_web::test]
-async fn se_04_one_all_others_and_all_can_be_ended() {
+async fn one_all_others_and_all_can_be_ended() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let mut tokens = Vec::new();
@@ -184,7 +185,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
         assert_eq!(delete(&broker, "/api/sessions", &tokens[0]).await.status, 204, "there is none");
         assert_eq!(list(&broker, &tokens[0]).await.len(), 1);
 
-        // The current one, too: as a logout.
+        // The current session can also be ended, like a logout.
         let own = id(&broker, &tokens[0]).await;
         assert_eq!(delete(&broker, &format!("/api/sessions/{own}"), &tokens[0]).await.status, 204);
         assert_eq!(status(&broker, &tokens[0]).await, 401);
@@ -193,7 +194,7 @@ async fn se_04_one_all_others_and_all_can_be_ended() {
 }
 
 #[actix_web::test]
-async fn er_06_each_session_that_ends_leaves_one_event() {
+async fn each_ended_session_is_audited_once() {
     let broker = TestBroker::start();
     let mut tokens = Vec::new();
     let mut sessions = BTreeSet::new();
@@ -207,7 +208,7 @@ async fn er_06_each_session_that_ends_leaves_one_event() {
     assert!(answers.iter().any(|answer| answer.status == 200), "{answers:?}");
     broker.call("/api/me", "unknown").await;
     broker.audited("token_refused").await; // the queue is written in order: all of these are there now
-    let events = broker.storage().recent_audit(1_000).await.unwrap();
+    let events = audit::newest(&broker.storage(), 1_000).await;
     let ended: Vec<String> = events
         .iter()
         .filter(|event| event.kind == "session_ended")
@@ -217,9 +218,9 @@ async fn er_06_each_session_that_ends_leaves_one_event() {
     assert_eq!(BTreeSet::from_iter(ended), sessions);
 }
 
-/// `${api}/sessions/${id}` of an app whose id is empty.
+/// `${api}/sessions/${id}` as built by an app with an empty id.
 #[actix_web::test]
-async fn se_04_an_empty_id_ends_nothing() {
+async fn an_empty_id_ends_no_session() {
     let broker = TestBroker::start();
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let other = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -235,14 +236,14 @@ async fn se_04_an_empty_id_ends_nothing() {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
         assert_eq!([status(&broker, &token).await, status(&broker, &other).await], [200, 200], "{path}");
     }
-    // A slash that leaves nothing out is accepted, as everywhere.
+    // A trailing slash after an id is accepted, as everywhere.
     assert_eq!(broker.call("/api/sessions/", &token).await.json()["sessions"].as_array().unwrap().len(), 2);
     assert_eq!(broker.post("/api/token/rotate/", &token, &json!({})).await.status, 200);
 }
 
-/// Two tabs that end each other's session, and one that ends the others while these rotate.
+/// Two tabs end each other's session, and a third ends all others while they rotate.
 #[actix_web::test]
-async fn se_04_ending_sessions_in_parallel_leaves_no_live_token() {
+async fn ending_sessions_in_parallel_leaves_no_live_token() {
     for setup in Setup::each_database().await {
         let broker = TestBroker::with(setup);
         let twin = broker.twin();
@@ -268,8 +269,10 @@ async fn se_04_ending_sessions_in_parallel_leaves_no_live_token() {
 }
 
 #[actix_web::test]
-async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.clients[0].scope = "other".into()));
+async fn the_list_needs_the_scope_profile_and_every_call_a_token() {
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.clients[0].scopes = "other".parse().unwrap()),
+    );
     let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let answer = broker.call("/api/sessions", &token).await;
     assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (403, Some("insufficient_scope")));
@@ -286,7 +289,7 @@ async fn se_04_br_09_the_list_needs_the_scope_profile_and_every_call_a_token() {
 
 #[cfg(feature = "postgres")]
 #[actix_web::test]
-async fn br_11_without_the_database_nothing_is_said_about_sessions_and_none_ends() {
+async fn without_the_database_sessions_are_unknown_and_none_ends() {
     let mut server = Postgres::own();
     let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
     broker.storage().migrate().await.unwrap();

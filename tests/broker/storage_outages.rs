@@ -1,5 +1,5 @@
-//! The database away, frozen, locked or overloaded: an answer within seconds, never a wrong one, and recovery
-//! without a restart.
+//! The database is unavailable, frozen, locked or overloaded: the storage responds within seconds, never with a wrong
+//! result, and recovers without a restart.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use token_broker::error::{Error, ErrorCode};
-use token_broker::storage::records::{Rotation, RotationLimits};
+use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageError, StorageSettings};
 
 use crate::support::outage::within;
-use crate::support::storage::{Database, after, found, login, noon, settings, sign_in, successor, token};
+use crate::support::storage::{
+    Database, after, found, login, noon, owner_of, settings, sign_in, successor, token,
+};
 
 /// Awaits `answer`, which must say "unavailable" within `seconds`.
 async fn is_unavailable<T: std::fmt::Debug>(
@@ -24,8 +26,8 @@ async fn is_unavailable<T: std::fmt::Debug>(
     text
 }
 
-/// With one connection, held by a rotation that does not get on, nobody else waits longer than allowed.
-async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
+/// With a single connection, which a blocked rotation holds, other callers do not wait longer than allowed.
+async fn an_exhausted_pool_answers_in_time(database: Database) {
     let wait = Duration::from_secs(1);
     let small = StorageSettings { pool_size: 1, wait, ..settings(&database.url) };
     let storage = Storage::new(&small).unwrap();
@@ -52,14 +54,14 @@ async fn ds_05_an_exhausted_pool_answers_in_time(database: Database) {
     assert_eq!(found(&storage, handle).await.superseded_at, Some(after(1)));
 }
 
-/// Never migrated, without a column, and from before the newest migration.
-async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready<C: SimpleConnection>(
+/// A database without tables, one without a column, and one without the newest migration.
+async fn an_outdated_schema_is_unavailable_and_not_ready<C: SimpleConnection>(
     database: Database,
     owner: impl Fn(&str) -> C,
 ) {
     const REMEDY: &str = "run `token-broker migrate`";
     let (storage, user) = (&database.storage, login("a", noon()));
-    let handle = token(user.user_id, user.session_id, noon()).facts.handle;
+    let handle = token(owner_of(&user), noon()).facts.handle;
     for text in [is_unavailable(storage.ping(), 3).await, is_unavailable(storage.find_token(handle), 3).await]
     {
         assert!(text.contains(REMEDY), "{text}");
@@ -71,7 +73,7 @@ async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready<C: SimpleCon
     owner.batch_execute("ALTER TABLE identities RENAME COLUMN email TO mail").unwrap();
     for text in [
         is_unavailable(storage.find_token(handle), 3).await,
-        is_unavailable(storage.sign_in(user, |_, _| panic!("no user"), |_| true), 3).await,
+        is_unavailable(storage.sign_in(user, |_| panic!("no user"), |_| true), 3).await,
     ] {
         assert!(text.contains(REMEDY) && text.contains("email"), "{text}");
     }
@@ -84,12 +86,12 @@ mod sqlite {
     use super::*;
 
     #[tokio::test]
-    async fn ds_05_an_exhausted_pool_answers_in_time() {
-        super::ds_05_an_exhausted_pool_answers_in_time(Database::sqlite().migrated().await).await;
+    async fn an_exhausted_pool_answers_in_time() {
+        super::an_exhausted_pool_answers_in_time(Database::sqlite().migrated().await).await;
     }
 
     #[tokio::test]
-    async fn ds_09_a_lock_of_another_writer_ends_in_time() {
+    async fn a_lock_of_another_writer_ends_in_time() {
         let database = Database::sqlite().migrated().await;
         let storage = &database.storage;
         let handle = sign_in(storage, login("alice", noon())).await.token.facts.handle;
@@ -98,15 +100,15 @@ mod sqlite {
 
         let text = is_unavailable(storage.revoke_token(handle, after(1)), 5).await;
         assert!(text.contains("locked"), "{text}");
-        assert_eq!(found(storage, handle).await.revoked_at, None, "reading goes on");
+        assert_eq!(found(storage, handle).await.revoked_at, None, "reading still works");
 
         other.batch_execute("ROLLBACK").unwrap();
         assert!(storage.revoke_token(handle, after(1)).await.unwrap());
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::sqlite(), |url| {
+    async fn an_outdated_schema_is_unavailable_and_not_ready() {
+        super::an_outdated_schema_is_unavailable_and_not_ready(Database::sqlite(), |url| {
             SqliteConnection::establish(url.strip_prefix("sqlite:").unwrap()).unwrap()
         })
         .await;
@@ -116,8 +118,8 @@ mod sqlite {
 #[cfg(feature = "postgres")]
 mod postgres {
     use futures_util::future::join_all;
-    use token_broker::domain::api_token::HandleDigest;
-    use token_broker::storage::records::Purged;
+    use token_broker::domain::token::HandleDigest;
+    use token_broker::storage::purge::Purged;
 
     use super::*;
     use crate::support::outage::RECOVERY;
@@ -125,19 +127,19 @@ mod postgres {
     use crate::support::wait::until;
 
     #[tokio::test]
-    async fn ds_05_an_exhausted_pool_answers_in_time() {
-        super::ds_05_an_exhausted_pool_answers_in_time(Database::postgres().migrated().await).await;
+    async fn an_exhausted_pool_answers_in_time() {
+        super::an_exhausted_pool_answers_in_time(Database::postgres().migrated().await).await;
     }
 
     #[tokio::test]
-    async fn br_11_a_schema_that_is_behind_is_unavailable_and_not_ready() {
-        super::br_11_a_schema_that_is_behind_is_unavailable_and_not_ready(Database::postgres(), |url| {
+    async fn an_outdated_schema_is_unavailable_and_not_ready() {
+        super::an_outdated_schema_is_unavailable_and_not_ready(Database::postgres(), |url| {
             PgConnection::establish(url).unwrap()
         })
         .await;
     }
 
-    /// A server with a token, over four connections, which will be lost.
+    /// A server with a token, with four connections, which will be lost.
     async fn server_with_a_token() -> (Postgres, Storage, HandleDigest) {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
@@ -148,7 +150,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn br_11_a_stopped_server_is_unavailable_and_comes_back_by_itself() {
+    async fn a_stopped_server_is_unavailable_until_it_is_back() {
         let (mut server, storage, handle) = server_with_a_token().await;
         server.stop();
         for _ in 0..2 {
@@ -158,7 +160,7 @@ mod postgres {
         is_unavailable(storage.ping(), 3).await;
 
         server.resume();
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
         for _ in 0..3 {
             let answers = join_all((0..12).map(|_| storage.find_token(handle))).await;
             assert!(answers.into_iter().all(|answer| answer.unwrap().is_some()));
@@ -180,7 +182,7 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_broker_starts_while_the_server_is_away_and_never_falls_back() {
+    async fn a_broker_starts_without_its_database_and_never_falls_back() {
         let mut server = Postgres::own();
         let url = server.database();
         server.stop();
@@ -195,24 +197,24 @@ mod postgres {
         assert!(sign_in(&storage, login("alice", noon())).await.first_login);
     }
 
-    /// Its host still acknowledges what is sent, so that no time limit of the network's helps.
+    /// Its host still acknowledges packets, so network timeouts do not help.
     #[tokio::test]
     async fn a_frozen_server_is_unavailable_in_time() {
         let server = Postgres::own();
         let storage = Storage::new(&settings(&server.database())).unwrap();
         storage.migrate().await.unwrap();
         let frozen = server.freeze();
-        // The first asks a connection that still counts as good, so that its statement's time must pass.
+        // The first query uses a connection that seems to work, so its statement timeout must pass.
         let bound = [7, 3, 3];
         for seconds in bound {
             is_unavailable(storage.ping(), seconds).await;
         }
         drop(frozen);
-        until_it_answers(&storage).await;
+        wait_until_it_answers(&storage).await;
     }
 
     #[tokio::test]
-    async fn ds_05_a_statement_ends_in_time() {
+    async fn a_statement_ends_in_time() {
         let database = Database::postgres().migrated().await;
         let handle = sign_in(&database.storage, login("alice", noon())).await.token.facts.handle;
         let impatient =
@@ -228,12 +230,12 @@ mod postgres {
     }
 
     #[tokio::test]
-    async fn a_purge_leaves_the_work_to_whoever_is_at_it() {
+    async fn only_one_purge_runs_at_a_time() {
         let database = Database::postgres().migrated().await;
-        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.session_id;
-        database.storage.end_session(session, noon()).await.unwrap();
+        let session = sign_in(&database.storage, login("alice", noon())).await.token.facts.owner.session_id;
+        database.storage.end_session(session.unwrap(), noon()).await.unwrap();
         let mut other = PgConnection::establish(&database.url).unwrap();
-        // The number stands in src/storage/postgres.rs.
+        // The number is defined in src/storage/postgres.rs.
         other.batch_execute("SELECT pg_advisory_lock(7163870902)").unwrap();
         let purge = || database.storage.purge(after(2 * 86_400), noon(), 10);
         assert_eq!(purge().await.unwrap(), Purged::default());
@@ -241,7 +243,7 @@ mod postgres {
         assert_eq!(purge().await.unwrap(), Purged { tokens: 1, sessions: 1, audit_events: 0 });
     }
 
-    async fn until_it_answers(storage: &Storage) {
+    async fn wait_until_it_answers(storage: &Storage) {
         within(RECOVERY, "recovery", until(async || storage.ping().await)).await;
     }
 }

@@ -15,7 +15,7 @@ struct Line {
     line: String,
 }
 
-/// Every table, column, index and constraint as the database words them.
+/// All tables, columns, indexes and constraints, as described by the database.
 fn schema(url: &str) -> Vec<String> {
     lines(url, SQLITE_SCHEMA, POSTGRES_SCHEMA)
 }
@@ -62,7 +62,7 @@ async fn migrations_go_up_and_down_and_up_again(database: Database) {
     assert_eq!(storage.pending_migrations().await.unwrap(), Vec::<String>::new());
     assert_eq!(storage.migrate().await.unwrap(), Vec::<String>::new());
     let migrated = schema(&database.url);
-    assert!(migrated.iter().any(|line| line.contains("api_tokens")), "{migrated:#?}");
+    assert!(migrated.iter().any(|line| line.contains("tokens")), "{migrated:#?}");
 
     storage.revert_all_migrations().await.unwrap();
     assert_eq!(schema(&database.url), Vec::<String>::new());
@@ -102,21 +102,21 @@ mod sqlite {
              WHERE t.type = 'table' AND c.seqno = 0 ORDER BY 1";
         let keys = lines(&database.url, KEYS, "");
         let indexed = lines(&database.url, INDEXED, "");
-        assert_eq!(keys.len(), 6, "{keys:?}");
+        assert_eq!(keys.len(), 7, "{keys:?}");
         for key in keys {
             assert!(indexed.contains(&key), "{key} has no index or does not cascade");
         }
     }
 
     #[tokio::test]
-    async fn the_files_are_for_their_owner_only() {
+    async fn the_files_are_readable_only_by_their_owner() {
         let database = Database::sqlite().migrated().await;
         let file = database.url.strip_prefix("sqlite:").unwrap();
         for path in [file.to_owned(), format!("{file}-wal"), format!("{file}-shm")] {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{path}");
         }
-        // The rights of a file that is there are its owner's decision.
+        // The permissions of an existing file are the decision of its owner.
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).unwrap();
         database.another_instance().ping().await.unwrap();
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -163,12 +163,12 @@ mod postgres {
              WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' ORDER BY 1";
         let sqlite = lines(&Database::sqlite().migrated().await.url, SQLITE, "");
         let postgres = lines(&Database::postgres().migrated().await.url, "", POSTGRES);
-        assert!(sqlite.contains(&"api_tokens.handle_digest NOT NULL".to_owned()), "{sqlite:#?}");
+        assert!(sqlite.contains(&"tokens.handle_digest NOT NULL".to_owned()), "{sqlite:#?}");
         assert_eq!(sqlite, postgres);
     }
 
     #[tokio::test]
-    async fn ad_07_a_role_that_cannot_change_the_schema_can_ask_what_is_missing() {
+    async fn a_role_without_schema_rights_can_list_missing_migrations() {
         let database = Database::postgres().migrated().await;
         let mut owner = PgConnection::establish(&database.url).unwrap();
         let role = format!("server_{}", database.url.rsplit('_').next().unwrap());

@@ -1,4 +1,4 @@
-//! API tokens, seen from outside: what is stored opens nothing, and the row decides on every call.
+//! API tokens as callers see them: no stored value is a credential, and the row decides on every call.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,13 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use token_broker::domain::api_token::{ApiToken, GenuineToken, TokenHandle};
 use token_broker::domain::credential;
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
+use token_broker::domain::token::{AccessToken, GenuineToken, TokenHandle};
+use token_broker::domain::token_kind::TokenKind;
 
+use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::redis;
@@ -30,7 +32,7 @@ fn is_invalid_token(answer: &Answer, case: &str) {
     assert_eq!(seen, (401, Some("invalid_token".to_owned())), "{case}: {answer:?}");
 }
 
-/// A ring of the keys with these ids; the first issues.
+/// A ring of keys with these ids; the first one issues.
 fn ring(ids: &[u32]) -> KeyRing {
     let secret = |id: u32| (0..32).map(|i| u8::try_from(id * 50 + i).unwrap()).collect();
     let keys = ids.iter().map(|id| ServerKey::new(KeyId(*id), secret(*id)).unwrap()).collect();
@@ -38,7 +40,7 @@ fn ring(ids: &[u32]) -> KeyRing {
 }
 
 #[actix_web::test]
-async fn tk_01_the_documented_patterns_find_every_credential() {
+async fn the_documented_patterns_match_every_credential() {
     let documentation = include_str!("../../docs/architecture.md");
     let pattern = |prefix: &str| {
         let mut patterns =
@@ -57,11 +59,12 @@ async fn tk_01_the_documented_patterns_find_every_credential() {
 
 /// Every byte but the prefix and the key's id must be guessed: 128 bits of handle and 224 of MAC.
 #[test]
-fn tk_02_nothing_of_a_token_can_be_foreseen() {
+fn tokens_are_unpredictable() {
     let ring = ring(&[1]);
     let mut seen = vec![BTreeSet::new(); 48];
     for _ in 0..500 {
-        let token = ApiToken::issue(ring.issuing(), &TokenHandle::random(&SystemEntropy));
+        let token =
+            AccessToken::issue(TokenKind::Session, ring.issuing(), &TokenHandle::random(&SystemEntropy));
         let body = credential::decode::<48>("tbk_", token.expose()).unwrap();
         seen.iter_mut().zip(*body).for_each(|(values, byte)| _ = values.insert(byte));
     }
@@ -70,7 +73,7 @@ fn tk_02_nothing_of_a_token_can_be_foreseen() {
     assert_eq!((random, fixed), (44, 4));
 }
 
-/// What somebody who found these bytes might try.
+/// What an attacker who found these bytes could try.
 fn guesses(bytes: &[u8]) -> Vec<String> {
     let mut guesses = vec![rows::hex(bytes), BASE64_URL_SAFE_NO_PAD.encode(bytes)];
     if let Ok(text) = str::from_utf8(bytes) {
@@ -85,7 +88,7 @@ fn guesses(bytes: &[u8]) -> Vec<String> {
 }
 
 #[actix_web::test]
-async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
+async fn no_stored_value_works_as_a_credential() {
     let url = redis::url();
     let broker = TestBroker::with(Setup { key_store: Some(url.clone()), ..Setup::default() });
     let token = sign_in(&broker, "alice").await;
@@ -105,16 +108,16 @@ async fn tk_03_nothing_in_the_database_or_in_redis_works_as_a_credential() {
 
     let guesses: BTreeSet<String> = stored.iter().flat_map(|bytes| guesses(bytes)).collect();
     for guess in guesses.iter().filter(|guess| guess.bytes().all(|byte| byte.is_ascii_graphic())) {
-        opens_nothing(&broker, &browser, guess, &parked.verifier).await;
+        assert_is_no_credential(&broker, &browser, guess, &parked.verifier).await;
     }
-    // What the dump was taken from is all alive.
+    // All dumped credentials are live.
     assert_eq!(status(&broker, &token).await, 200);
     assert_eq!(broker.redeem(&browser, &key, &parked.verifier).await.status, 200);
     let query = format!("{}?one_time_key={legacy_key}", broker.at("/api/get_token"));
     assert!(browser.get(&query, &[]).await.json()["token"].is_string());
 }
 
-async fn opens_nothing(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
+async fn assert_is_no_credential(broker: &TestBroker, browser: &Browser, guess: &str, verifier: &str) {
     let as_token = browser.get(&broker.at("/api/me"), &[("authorization", &format!("Bearer {guess}"))]).await;
     assert!([400, 401].contains(&as_token.status.as_u16()), "{guess}: {as_token:?}");
     let as_key = broker.redeem(browser, guess, verifier).await;
@@ -125,12 +128,12 @@ async fn opens_nothing(broker: &TestBroker, browser: &Browser, guess: &str, veri
 }
 
 #[actix_web::test]
-async fn tk_04_a_forged_token_is_refused_without_the_database() {
+async fn a_forged_token_is_refused_without_the_database() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let body = *credential::decode::<48>("tbk_", &token).unwrap();
     // Without its tables every query fails.
-    change(&broker, "ALTER TABLE api_tokens RENAME TO hidden");
+    change(&broker, "ALTER TABLE tokens RENAME TO hidden");
     assert_eq!(status(&broker, &token).await, 503, "a genuine one is looked up");
     for at in [0, 15, 16, 19, 20, 47] {
         let mut forged = body;
@@ -138,34 +141,35 @@ async fn tk_04_a_forged_token_is_refused_without_the_database() {
         let forged = credential::encode("tbk_", &forged);
         is_invalid_token(&broker.call("/api/me", &forged).await, &format!("byte {at}"));
     }
-    let foreign = ApiToken::issue(ring(&[1]).issuing(), &TokenHandle::random(&SystemEntropy));
+    let foreign =
+        AccessToken::issue(TokenKind::Session, ring(&[1]).issuing(), &TokenHandle::random(&SystemEntropy));
     is_invalid_token(&broker.call("/api/me", foreign.expose()).await, "another server's");
 }
 
-/// Changes that somebody could make to rows, and that end a token although its MAC stays right. `{row}` stands
-/// for its condition, `{past}` for a time two minutes ago.
+/// Changes to rows that invalidate a token although its MAC is valid. `{row}` is replaced with its condition, `{past}`
+/// with a time two minutes ago.
 const ENDS: [(&str, &str); 8] = [
-    ("the row is gone", "DELETE FROM api_tokens WHERE {row}"),
-    ("revoked", "UPDATE api_tokens SET revoked_at = {past} WHERE {row}"),
-    ("revoked in the future", "UPDATE api_tokens SET revoked_at = 9000000000000000 WHERE {row}"),
-    ("superseded", "UPDATE api_tokens SET superseded_at = {past} WHERE {row}"),
+    ("the row is gone", "DELETE FROM tokens WHERE {row}"),
+    ("revoked", "UPDATE tokens SET revoked_at = {past} WHERE {row}"),
+    ("revoked in the future", "UPDATE tokens SET revoked_at = 9000000000000000 WHERE {row}"),
+    ("superseded", "UPDATE tokens SET superseded_at = {past} WHERE {row}"),
     (
         "the session was ended",
-        "UPDATE sessions SET revoked_at = {past} WHERE id = (SELECT session_id FROM api_tokens WHERE {row})",
+        "UPDATE sessions SET revoked_at = {past} WHERE id = (SELECT session_id FROM tokens WHERE {row})",
     ),
     (
         "the session has expired",
-        "UPDATE sessions SET created_at = 0, expires_at = {past} WHERE id = (SELECT session_id FROM api_tokens WHERE {row})",
+        "UPDATE sessions SET created_at = 0, expires_at = {past} WHERE id = (SELECT session_id FROM tokens WHERE {row})",
     ),
     (
         "the user is disabled",
-        "UPDATE users SET disabled_at = {past} WHERE id = (SELECT user_id FROM api_tokens WHERE {row})",
+        "UPDATE users SET disabled_at = {past} WHERE id = (SELECT user_id FROM tokens WHERE {row})",
     ),
-    ("the user is deleted", "DELETE FROM users WHERE id = (SELECT user_id FROM api_tokens WHERE {row})"),
+    ("the user is deleted", "DELETE FROM users WHERE id = (SELECT user_id FROM tokens WHERE {row})"),
 ];
 
 #[actix_web::test]
-async fn tk_05_a_right_mac_is_never_enough() {
+async fn a_valid_mac_alone_is_not_enough() {
     for (what, statement) in ENDS {
         let broker = TestBroker::start();
         let [token, other] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
@@ -183,7 +187,7 @@ async fn tk_05_a_right_mac_is_never_enough() {
 }
 
 #[actix_web::test]
-async fn tk_05_the_tokens_of_a_disabled_client_are_refused() {
+async fn the_tokens_of_a_disabled_client_are_refused() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let twin = broker.twin_with(|config| config.clients[0].enabled = false);
@@ -192,7 +196,7 @@ async fn tk_05_the_tokens_of_a_disabled_client_are_refused() {
 }
 
 #[actix_web::test]
-async fn tk_06_server_keys_are_replaced_without_downtime() {
+async fn server_keys_are_replaced_without_downtime() {
     let with = |ids: &'static [u32]| {
         Setup { key_store: Some(redis::url()), ..Setup::default() }
             .adjust(move |config| config.server_keys = ring(ids).into())
@@ -215,7 +219,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
     let rotated = second.post("/api/token/rotate", &token, &json!({})).await.json();
     let rotated = rotated["access_token"].as_str().unwrap();
     let prepared = other(&[1, 2]);
-    assert_eq!(status(&prepared, rotated).await, 200, "whoever knows the new key beforehand");
+    assert_eq!(status(&prepared, rotated).await, 200, "an instance that knows the new key before it issues");
 
     let third = other(&[2]);
     assert_eq!(status(&third, rotated).await, 200, "the new key issued it");
@@ -225,7 +229,7 @@ async fn tk_06_server_keys_are_replaced_without_downtime() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_token_lives_seven_days_by_the_servers_clock() {
+async fn a_token_is_valid_for_seven_days_by_the_servers_clock() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
     let facts = broker.call("/api/me", &token).await.json()["token"].clone();
@@ -239,8 +243,10 @@ async fn tk_07_a_token_lives_seven_days_by_the_servers_clock() {
 }
 
 #[actix_web::test]
-async fn tk_07_a_shorter_lifetime_is_kept() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.api_token_seconds = 60));
+async fn a_shorter_lifetime_is_kept() {
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.lifetimes.api_token = TimeDelta::seconds(60)),
+    );
     let token = sign_in(&broker, "alice").await;
     broker.advance(55);
     assert_eq!(status(&broker, &token).await, 200);
@@ -249,7 +255,7 @@ async fn tk_07_a_shorter_lifetime_is_kept() {
 }
 
 #[actix_web::test]
-async fn tk_08_each_login_gives_a_token_of_its_own() {
+async fn each_login_issues_its_own_token() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let mut tokens = Vec::new();
@@ -260,27 +266,28 @@ async fn tk_08_each_login_gives_a_token_of_its_own() {
     assert_eq!(distinct.len(), 3);
     assert_eq!(broker.post("/api/logout", &tokens[0], &json!({})).await.status, 200);
     let elsewhere = sign_in(&broker, "alice").await;
-    assert_eq!(status(&broker, &elsewhere).await, 200, "logging out here logs nobody out there");
+    assert_eq!(status(&broker, &elsewhere).await, 200, "a logout affects only its own session");
 }
 
 #[actix_web::test]
-async fn tk_13_client_audience_and_scopes_are_fixed_at_issue() {
+async fn client_audience_and_scopes_are_fixed_at_issue() {
     let broker = TestBroker::start();
     let token = sign_in(&broker, "alice").await;
-    let richer = broker.twin_with(|config| config.clients[0].scope.push_str(" deploy"));
+    let richer =
+        broker.twin_with(|config| config.clients[0].scopes = "profile permissions deploy".parse().unwrap());
     let me = richer.call("/api/me", &token).await.json()["token"].clone();
-    assert_eq!((&me["scope"], &me["client_id"]), (&json!("profile permissions"), &json!("sample")));
+    assert_eq!((&me["scope"], &me["client_id"]), (&json!("permissions profile"), &json!("sample")));
     let rotated = richer.post("/api/token/rotate", &token, &json!({})).await.json();
-    assert_eq!(rotated["scope"], "profile permissions", "rotation widens nothing");
+    assert_eq!(rotated["scope"], "permissions profile", "rotation widens nothing");
     let fresh = richer.log_in(&richer.browser(), "dev", "alice", "").await;
     let fresh = richer.redeem(&richer.browser(), &fresh.key(), &fresh.verifier).await.json();
-    assert_eq!(fresh["scope"], "profile permissions deploy");
-    let audience = format!("audience = '{}/'", broker.url);
-    assert_eq!(rows::count(&broker, "api_tokens", &audience), 3);
+    assert_eq!(fresh["scope"], "deploy permissions profile");
+    let audience = format!("audiences = '{}'", broker.url);
+    assert_eq!(rows::count(&broker, "tokens", &audience), 3);
 }
 
 #[actix_web::test]
-async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
+async fn disabling_a_user_and_revoking_act_at_once_on_every_instance() {
     let broker = TestBroker::with(Setup { key_store: Some(redis::url()), ..Setup::default() });
     let twin = broker.twin();
     let [alice, revoked, bob] =
@@ -296,19 +303,19 @@ async fn tk_14_disabling_a_user_and_revoking_act_at_once_on_every_instance() {
 
     let user = broker.call("/api/me", &alice).await.json()["user"]["id"].as_str().unwrap().to_owned();
     let user = user.parse().unwrap();
-    assert!(storage.set_user_disabled(user, Some(broker.now())).await.unwrap());
+    audit::set_user_disabled(&broker, user, true);
     assert_eq!([status(&broker, &alice).await, status(&twin, &alice).await], [401, 401]);
     assert_eq!([status(&broker, &bob).await, status(&twin, &bob).await], [200, 200]);
     let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     assert_eq!(refused.error(), "access_denied");
 
-    assert!(storage.set_user_disabled(user, None).await.unwrap());
+    audit::set_user_disabled(&broker, user, false);
     assert_eq!(status(&broker, &sign_in(&broker, "alice").await).await, 200, "enabled again");
     assert_eq!(status(&twin, &revoked).await, 401, "revoked stays revoked");
 }
 
 #[actix_web::test]
-async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
+async fn a_logout_is_seen_by_every_instance_at_once() {
     let broker = TestBroker::start();
     let twin = broker.twin();
     let token = sign_in(&broker, "alice").await;
@@ -320,8 +327,8 @@ async fn tk_14_a_logout_is_seen_by_every_instance_at_once() {
 }
 
 #[actix_web::test]
-async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
+async fn live_tokens_are_capped_and_the_oldest_goes() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let mut tokens = Vec::new();
     let bob = sign_in(&broker, "bob").await;
     for _ in 0..4 {
@@ -336,19 +343,21 @@ async fn tk_15_live_tokens_are_capped_and_the_oldest_goes() {
 }
 
 #[actix_web::test]
-async fn tk_15_dead_rows_are_purged_on_schedule() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.purge.interval_seconds = 1));
+async fn dead_rows_are_purged_on_schedule() {
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.purge.interval = std::time::Duration::from_secs(1)),
+    );
     for _ in 0..3 {
         sign_in(&broker, "alice").await;
     }
     broker.advance(9 * 86_400);
     let live = sign_in(&broker, "alice").await;
-    until_true("the dead are gone", async || rows::count(&broker, "api_tokens", "1") == 1).await;
+    until_true("the dead are gone", async || rows::count(&broker, "tokens", "1") == 1).await;
     assert_eq!(status(&broker, &live).await, 200);
 }
 
 #[actix_web::test]
-async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
+async fn a_token_appears_only_in_the_response_that_issues_it() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let login = broker.log_in(&browser, "dev", "alice", "").await;
@@ -376,52 +385,55 @@ async fn tk_16_a_token_stands_in_the_answer_that_issues_it_and_nowhere_else() {
     }
 }
 
-/// What a writer to the database without a server key could try: `{mine}` and `{other}` are the conditions of two
-/// rows.
-const STOLEN: [(&str, &str); 9] = [
-    ("user", "user_id = (SELECT user_id FROM api_tokens WHERE {other})"),
-    ("session", "session_id = (SELECT session_id FROM api_tokens WHERE {other})"),
+/// What an attacker who can write to the database but has no server key could try: `{mine}` and `{other}` are the
+/// conditions of two rows.
+const STOLEN: [(&str, &str); 12] = [
+    ("kind", "(kind, session_id) = ('personal', NULL)"),
+    ("name", "name = 'backup'"),
+    ("identity", "identity_id = (SELECT identity_id FROM tokens WHERE {other})"),
+    ("user", "user_id = (SELECT user_id FROM tokens WHERE {other})"),
+    ("session", "session_id = (SELECT session_id FROM tokens WHERE {other})"),
     (
         "user, session and binding",
-        "(user_id, session_id, binding) = (SELECT user_id, session_id, binding FROM api_tokens WHERE {other})",
+        "(user_id, session_id, binding) = (SELECT user_id, session_id, binding FROM tokens WHERE {other})",
     ),
     ("client", "client_id = 'legacy'"),
-    ("scope", "scope = 'profile permissions admin'"),
-    ("audience", "audience = 'https://elsewhere.example/'"),
+    ("scope", "scopes = 'admin permissions profile'"),
+    ("audience", "audiences = 'https://elsewhere.example'"),
     ("expiry", "expires_at = expires_at + 1000000"),
     ("issue", "issued_at = issued_at - 1000000"),
     ("row id", "id = randomblob(16)"),
 ];
 
 #[actix_web::test]
-async fn tk_18_a_row_that_was_changed_makes_its_token_nobodys() {
+async fn a_changed_row_invalidates_its_token() {
     let broker = TestBroker::start();
     let other = sign_in(&broker, "bob").await;
     for (what, assignment) in STOLEN {
         let token = sign_in(&broker, "alice").await;
         let assignment = assignment.replace("{other}", &row_of(&broker, &other));
         let mine = row_of(&broker, &token);
-        assert_eq!(change(&broker, &format!("UPDATE api_tokens SET {assignment} WHERE {mine}")), 1, "{what}");
+        assert_eq!(change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {mine}")), 1, "{what}");
         is_invalid_token(&broker.call("/api/me", &token).await, what);
         is_invalid_token(&broker.post("/api/token/rotate", &token, &json!({})).await, what);
     }
     assert_eq!(status(&broker, &other).await, 200);
 }
 
-/// Somebody gives the row of a victim the digest of a handle of their own.
+/// An attacker gives the row of a victim the digest of a handle that the attacker knows.
 #[actix_web::test]
-async fn tk_18_a_handle_cannot_be_moved_to_another_row() {
+async fn a_handle_cannot_be_moved_to_another_row() {
     let broker = TestBroker::start();
     let [mine, victim] = [sign_in(&broker, "alice").await, sign_in(&broker, "bob").await];
     let [mine_row, victim_row] = [row_of(&broker, &mine), row_of(&broker, &victim)];
-    assert_eq!(change(&broker, &format!("DELETE FROM api_tokens WHERE {mine_row}")), 1);
-    let moved = format!("UPDATE api_tokens SET {mine_row} WHERE {victim_row}");
+    assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {mine_row}")), 1);
+    let moved = format!("UPDATE tokens SET {mine_row} WHERE {victim_row}");
     assert_eq!(change(&broker, &moved), 1);
     is_invalid_token(&broker.call("/api/me", &mine).await, "moved");
 }
 
 #[actix_web::test]
-async fn tk_19_a_clock_that_is_set_back_revives_nothing() {
+async fn a_clock_that_is_set_back_revives_no_token() {
     let broker = TestBroker::start();
     let login = broker.log_in(&broker.browser(), "dev", "alice", "").await;
     let logged_out = sign_in(&broker, "alice").await;

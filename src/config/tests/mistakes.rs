@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// The example with one thing changed, the key that must be named, and a word of the mend.
+/// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 86, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 87, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -19,7 +19,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "together with legacy",
     ),
     ("into = \"permissions\"", "in = \"permissions\"", "providers[1].profile[1].in", "`into`"),
-    // AD-02: nothing for trying out in production.
+    // Nothing that is there for trying out may run in production.
     ("\"https://auth.example.com\"", "\"http://auth.example.com\"", "public_url", "https"),
     ("\"https://auth.example.com\"", "\"https://localhost\"", "public_url", "public host"),
     ("\"https://auth.example.com\"", "\"https://auth.example.com/broker\"", "public_url", "alone"),
@@ -43,9 +43,9 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "trusted_proxies = [\"10.0.0.0/8\"]",
         "trusted_proxies = [\"::/0\"]",
         "server.trusted_proxies[0]",
-        "every",
+        "all addresses",
     ),
-    // AD-01: no secret in the file.
+    // Secrets come from files of their own or the environment, never from this file.
     (
         "client_secret_file = \"/run/secrets/corp\"",
         "client_secret = \"x\"",
@@ -64,6 +64,9 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("127.0.0.1:9090", "0.0.0.0:8080", "server.admin_listen", "differ"),
     ("\"10.0.0.0/8\"", "\"10.0.0.0/33\"", "server.trusted_proxies[0]", "network"),
     ("\"rediss://redis", "\"http://redis", "key_store.url", "memory:"),
+    ("6380/0\"", "6380/none\"", "key_store.url", "number"),
+    ("6380/0\"", "6380/0?ca_file=/absent.pem\"", "key_store.url", "ca_file cannot be read"),
+    ("url_file = \"/run/secrets/database_url\"", "url = \"sqlite:a?mode=ro\"", "database.url", "parameters"),
     ("url_file = \"/run/secrets/database_url\"", "url = \"mysql://h/d\"", "database.url", "postgres://"),
     ("url_file = \"/run/secrets/database_url\"", "url = \"sqlite::memory:\"", "database.url", "file"),
     ("url_file = \"/run/secrets/database_url\"", "", "database.url", "url_file"),
@@ -72,7 +75,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "#url_file = \"/run/secrets/key_store_url\"",
         "url_file = \"/run/secrets/key_store_url\"",
         "key_store.url",
-        "keep one",
+        "remove one",
     ),
     // Numbers.
     ("#one_time_key_seconds = 120", "one_time_key_seconds = 121", "tokens.one_time_key_seconds", "10 to 120"),
@@ -95,7 +98,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("#filter = \"info\"", "filter = \"info,=x=y\"", "log.filter", "level"),
     // Providers.
     ("id = \"corp\"", "id = \"Corp\"", "providers[0].id", "a-z"),
-    ("id = \"ops\"", "id = \"corp\"", "providers[1].id", "twice"),
+    ("id = \"ops\"", "id = \"corp\"", "providers[1].id", "not unique"),
     ("issuer = \"https://login.example.com\"", "", "providers[0].issuer", "missing"),
     (
         "issuer = \"https://login.example.com\"",
@@ -150,8 +153,15 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "issuer = \"https://login",
         "token_url = \"https://x.example\"\nissuer = \"https://login",
         "providers[0].token_url",
-        "oauth2",
+        "is a key of kind = \"oauth2\", not of \"oidc\"",
     ),
+    ("kind = \"oauth2\"", "kind = \"oauth2\"\nsubject = 1", "providers[1].subject", "`authorize_url`"),
+    ("kind = \"oauth2\"", "", "providers[1].kind", "write \"oidc\" or \"oauth2\""),
+    ("{ subject = ", "{ sub = \"$.id\", subject = ", "providers[1].claims.sub", "`subject`"),
+    ("#userinfo = true", "userinfo = \"perhaps\"", "providers[0].userinfo", "boolean"),
+    ("#userinfo = true", "claims.subject = \"$.id\"", "providers[0].claims.subject", "always the claim sub"),
+    ("#algorithms = [\"RS256\", \"ES256\"]", "algorithms = []", "providers[0].algorithms", "at least one"),
+    ("/o/authorize/\"", "/o/authorize/?state=1\"", "providers[1].authorize_url", "sets itself"),
     (
         "{ url = \"https://ops.example.com/public-api/current_user/base_info\" },",
         "{},",
@@ -180,15 +190,15 @@ const BAD: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn ad_02_ad_06_every_mistake_stops_the_start_and_is_named() {
+fn every_mistake_stops_the_start_and_is_named() {
     let folder = Folder::new();
     let mut wrong = Vec::new();
-    for (from, to, key, mend) in BAD {
+    for (from, to, key, fix) in BAD {
         assert!(EXAMPLE.contains(from), "the example has no {from}");
         match folder.load(&EXAMPLE.replacen(from, to, 1), &[], Mode::Production) {
             Ok(_) => wrong.push(format!("{to} is accepted")),
-            Err(problems) if keys(&problems) == [*key] && problems.to_string().contains(mend) => {}
-            Err(problems) => wrong.push(format!("{to} should name {key} and {mend}: {problems}")),
+            Err(problems) if keys(&problems) == [*key] && problems.to_string().contains(fix) => {}
+            Err(problems) => wrong.push(format!("{to} should name {key} and {fix}: {problems}")),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

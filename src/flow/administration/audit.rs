@@ -1,7 +1,7 @@
-//! The audit trail: looking at it, and taking it away page by page.
+//! The audit trail: listing it, and exporting it page by page.
 
 use super::{Administration, Result};
-use crate::storage::administration::records::{AuditEntry, AuditFilter, AuditPosition, Order};
+use crate::storage::audit::{AuditEntry, AuditFilter, AuditPosition, Order};
 
 /// Events read at a time.
 const PAGE: u32 = 1000;
@@ -9,7 +9,7 @@ const PAGE: u32 = 1000;
 /// The newest events that match, newest first.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unreachable.
 pub async fn list(administration: &Administration, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
     Ok(administration.storage.read_audit(filter, Order::NewestFirst, None).await?)
 }
@@ -36,7 +36,7 @@ impl<'a> Export<'a> {
     /// The next events; none at the end.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unreachable.
     pub async fn page(&mut self) -> Result<Vec<AuditEntry>> {
         let storage = &self.administration.storage;
         let page = storage.read_audit(self.filter.clone(), Order::OldestFirst, self.behind).await?;

@@ -1,24 +1,24 @@
-//! Deleting what is dead, as running brokers do on schedule.
+//! Deleting expired rows, as running brokers do on schedule.
 
 use super::{Administration, Result};
 use crate::domain::audit::AuditKind;
 use crate::storage::Storage;
-use crate::storage::records::Purged;
+use crate::storage::purge::Purged;
 
 /// Counts what [`purge`] would delete.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unreachable.
 pub async fn dry_run(administration: &Administration) -> Result<Purged> {
     let now = administration.clock.now();
     Ok(administration.storage.count_purgeable(now, now - administration.audit_kept).await?)
 }
 
-/// Deletes tokens and sessions that are over for a day, and audit events beyond their time. Deletes nothing while
-/// a broker does the same.
+/// Deletes tokens and sessions that have been over for a day, and audit events beyond their time. Deletes nothing while
+/// a broker is purging.
 ///
 /// # Errors
-/// The database is away; then a part may be done.
+/// The database is unreachable; then a part may be done.
 pub async fn purge(administration: &Administration) -> Result<Purged> {
     let event = administration.event(AuditKind::AdminPurged);
     let now = event.at;

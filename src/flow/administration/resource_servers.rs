@@ -1,17 +1,18 @@
 //! Resource servers: registering them and replacing their secrets.
 
 use super::{Administration, AdministrationError, Result, not_found};
+use crate::domain::audience::Audience;
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::key_ring::KeyId;
-use crate::domain::resource_server::{Audience, ResourceServer, ResourceServerSecret, SECRETS, StoredSecret};
-use crate::storage::administration::ResourceServerChange;
+use crate::domain::resource_server::{ResourceServer, ResourceServerSecret, SECRETS, StoredSecret};
+use crate::storage::resource_servers::ResourceServerChange;
 
 /// All resource servers, by name.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unreachable.
 pub async fn list(administration: &Administration) -> Result<Vec<ResourceServer>> {
     Ok(administration.storage.resource_servers().await?)
 }
@@ -19,7 +20,7 @@ pub async fn list(administration: &Administration) -> Result<Vec<ResourceServer>
 /// The resource server of this name.
 ///
 /// # Errors
-/// There is none; the database is away.
+/// There is none; the database is unreachable.
 pub async fn find(administration: &Administration, id: &ResourceServerId) -> Result<ResourceServer> {
     match administration.storage.find_resource_server(id.clone()).await? {
         Some(server) => Ok(server),
@@ -30,17 +31,17 @@ pub async fn find(administration: &Administration, id: &ResourceServerId) -> Res
 /// Those with a secret that is refused once this server key is gone, enabled or not.
 ///
 /// # Errors
-/// The database is away.
+/// The database is unreachable.
 pub async fn with_secrets_of(administration: &Administration, key: KeyId) -> Result<Vec<ResourceServerId>> {
     let mut servers = list(administration).await?;
     servers.retain(|server| server.secrets.iter().any(|secret| secret.digest.key_id == key));
     Ok(servers.into_iter().map(|server| server.id).collect())
 }
 
-/// Registers a resource server; gives its secret, which nothing can show again.
+/// Registers a resource server; returns its secret, which cannot be shown again.
 ///
 /// # Errors
-/// The name is taken; the database is away.
+/// The name is taken; the database is unreachable.
 pub async fn add(
     administration: &Administration,
     id: ResourceServerId,
@@ -60,13 +61,13 @@ pub async fn add(
     if administration.storage.add_resource_server(server, event).await? {
         return Ok(secret);
     }
-    Err(AdministrationError::Refused(format!("there is a resource server {id} already")))
+    Err(AdministrationError::Refused(format!("the resource server {id} exists already")))
 }
 
-/// Gives a resource server a new secret beside the one it has; both work.
+/// Adds a new secret to a resource server; the present one keeps working.
 ///
 /// # Errors
-/// It has two already, or does not exist; the database is away.
+/// It has two already, or does not exist; the database is unreachable.
 pub async fn add_secret(
     administration: &Administration,
     id: &ResourceServerId,
@@ -85,10 +86,10 @@ pub async fn add_secret(
     Ok(secret)
 }
 
-/// Removes all secrets but the newest; says whether there was one to remove.
+/// Removes all secrets but the newest; returns whether there was one to remove.
 ///
 /// # Errors
-/// There is no such resource server; the database is away.
+/// There is no such resource server; the database is unreachable.
 pub async fn remove_old_secret(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
     let done = change(administration, id, AuditKind::AdminResourceServerSecretRemoved, |server| {
         Ok(if server.secrets.len() > 1 {
@@ -101,19 +102,19 @@ pub async fn remove_old_secret(administration: &Administration, id: &ResourceSer
     Ok(done != ResourceServerChange::Nothing)
 }
 
-/// Disables a resource server: its secrets are refused. Says whether it was enabled.
+/// Disables a resource server: its secrets are refused. Returns whether it was enabled.
 ///
 /// # Errors
-/// There is no such resource server; the database is away.
+/// There is no such resource server; the database is unreachable.
 pub async fn disable(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
     let now = administration.clock.now();
     set_disabled(administration, id, AuditKind::AdminResourceServerDisabled, Some(now)).await
 }
 
-/// Enables a resource server again. Says whether it was disabled.
+/// Enables a resource server again. Returns whether it was disabled.
 ///
 /// # Errors
-/// There is no such resource server; the database is away.
+/// There is no such resource server; the database is unreachable.
 pub async fn enable(administration: &Administration, id: &ResourceServerId) -> Result<bool> {
     set_disabled(administration, id, AuditKind::AdminResourceServerEnabled, None).await
 }
@@ -137,7 +138,7 @@ async fn set_disabled(
 /// Removes a resource server with its secrets.
 ///
 /// # Errors
-/// There is no such resource server; the database is away.
+/// There is no such resource server; the database is unreachable.
 pub async fn remove(administration: &Administration, id: &ResourceServerId) -> Result<()> {
     let kind = AuditKind::AdminResourceServerRemoved;
     change(administration, id, kind, |_| Ok(ResourceServerChange::Remove)).await.map(drop)

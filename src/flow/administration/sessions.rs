@@ -5,51 +5,69 @@ use serde::Serialize;
 use super::{Administration, Result, not_found};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{SessionId, UserId};
-use crate::storage::administration::records::{SessionFilter, SessionRecord};
+use crate::domain::ids::{ProviderId, SessionId, UserId};
+use crate::domain::profile::ProfileText;
+use crate::domain::session::{SessionRecord, SessionState};
+use crate::domain::standing::session_standing;
+use crate::storage::sessions::SessionFilter;
 
-/// Whether a session lets anybody in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SessionState {
-    /// It does.
-    Live,
-    /// It was ended.
-    Ended,
-    /// Its time is over.
-    Expired,
-    /// Its user is disabled.
-    UserDisabled,
+/// A session as an administrator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedSession {
+    /// Whether it is live, and if not, why: a name of [`SessionStanding`](crate::domain::standing::SessionStanding).
+    pub state: &'static str,
+    /// Its id; authenticates nothing.
+    pub id: SessionId,
+    /// Its user.
+    pub user: UserId,
+    /// That user's login name.
+    pub username: Option<String>,
+    /// The provider that the user signed in at.
+    pub provider: ProviderId,
+    /// When the login was.
+    pub created_at: Timestamp,
+    /// When it ends, at the latest.
+    pub expires_at: Timestamp,
+    /// When it was last used, accurate to five minutes; `None` before the first use.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was ended.
+    pub ended_at: Option<Timestamp>,
+    /// When its user was disabled.
+    pub user_disabled_at: Option<Timestamp>,
+    /// The `User-Agent` of the browser that signed in.
+    pub user_agent: Option<String>,
+    /// The network that the browser signed in from.
+    pub address_prefix: String,
 }
 
-impl SessionState {
-    fn of(session: &SessionRecord, now: Timestamp) -> Self {
-        if session.ended_at.is_some() {
-            Self::Ended
-        } else if now >= session.expires_at {
-            Self::Expired
-        } else if session.user_disabled_at.is_some() {
-            Self::UserDisabled
-        } else {
-            Self::Live
+impl ListedSession {
+    fn at(now: Timestamp, record: SessionRecord) -> Self {
+        let state = session_standing(&record, now).as_str();
+        let text = |text: ProfileText| text.as_str().to_owned();
+        let SessionRecord {
+            state: SessionState { session, revoked_at, last_used_at }, browser, user, ..
+        } = record;
+        Self {
+            state,
+            id: session.id,
+            user: user.id,
+            username: user.username.map(text),
+            provider: user.provider,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            last_used_at,
+            ended_at: revoked_at,
+            user_disabled_at: record.user_disabled_at,
+            user_agent: browser.user_agent.map(text),
+            address_prefix: browser.address_prefix.to_string(),
         }
     }
 }
 
-/// A session with its state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListedSession {
-    /// Whether it lets anybody in.
-    pub state: SessionState,
-    /// The session.
-    #[serde(flatten)]
-    pub session: SessionRecord,
-}
-
-/// Sessions that match, newest first: the live ones, or with `all` those that are over, too.
+/// Sessions that match, newest first: the live ones, or with `all` also the others, until they are purged.
 ///
 /// # Errors
-/// The session to go on behind does not exist; the database is away.
+/// The session that the page starts after does not exist; the database is unreachable.
 pub async fn list(
     administration: &Administration,
     filter: SessionFilter,
@@ -57,19 +75,16 @@ pub async fn list(
 ) -> Result<Vec<ListedSession>> {
     let now = administration.clock.now();
     let filter = SessionFilter { live_at: (!all).then_some(now), ..filter };
-    let Some(found) = administration.storage.list_all_sessions(filter).await? else {
-        return not_found("the session to go on after does not exist");
-    };
-    Ok(found
-        .into_iter()
-        .map(|session| ListedSession { state: SessionState::of(&session, now), session })
-        .collect())
+    match administration.storage.list_sessions(filter).await? {
+        Some(found) => Ok(found.into_iter().map(|session| ListedSession::at(now, session)).collect()),
+        None => not_found("the session given with --after does not exist"),
+    }
 }
 
-/// Ends a session and its tokens; says whether it was open.
+/// Ends a session and its tokens; returns whether it was open.
 ///
 /// # Errors
-/// There is no such session; the database is away.
+/// There is no such session; the database is unreachable.
 pub async fn end(administration: &Administration, session: SessionId) -> Result<bool> {
     let event = AuditEvent { session: Some(session), ..administration.event(AuditKind::AdminSessionEnded) };
     match administration.storage.end_session_by_admin(session, event).await? {
@@ -78,10 +93,10 @@ pub async fn end(administration: &Administration, session: SessionId) -> Result<
     }
 }
 
-/// Ends all sessions of a user; says how many were open.
+/// Ends all sessions of a user; returns how many were open.
 ///
 /// # Errors
-/// The user is gone; the database is away.
+/// The user is gone; the database is unreachable.
 pub async fn end_all_of(administration: &Administration, user: UserId) -> Result<usize> {
     let event = AuditEvent { user: Some(user), ..administration.event(AuditKind::AdminSessionsEnded) };
     match administration.storage.end_sessions_by_admin(user, event).await? {
@@ -90,10 +105,10 @@ pub async fn end_all_of(administration: &Administration, user: UserId) -> Result
     }
 }
 
-/// Ends all sessions of everyone; says how many were open. Whoever logs in meanwhile may stay signed in.
+/// Ends all sessions of everyone; returns how many were open. Users who sign in while it runs may stay signed in.
 ///
 /// # Errors
-/// The database is away; then some sessions may have been ended, and the command can be given again.
+/// The database is unreachable; then some sessions may have been ended, and the command can be repeated.
 pub async fn end_everyone(administration: &Administration) -> Result<usize> {
     let event = administration.event(AuditKind::AdminSessionsEnded);
     Ok(administration.storage.end_every_session(event).await?)

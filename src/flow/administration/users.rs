@@ -2,40 +2,46 @@
 
 use serde::Serialize;
 
-use super::{Administration, AdministrationError, Result, not_found};
+use super::{Administration, AdministrationError, Result, not_found, sessions, tokens};
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::user::UserReference;
-use crate::storage::administration::records::{Deleted, Disabled, Holdings, UserFilter, UserRecord};
+use crate::storage::sessions::SessionFilter;
+use crate::storage::tokens::TokenFilter;
+use crate::storage::users::{Deleted, Disabled, UserFilter, UserRecord};
 
 /// How many users of one username are named when it does not say which one is meant.
 const NAMED: u32 = 5;
 
-/// A user with what they hold.
+/// The most sessions or tokens of a user that are counted.
+const COUNTED: u32 = 10_000;
+
+/// A user, and how many sessions and tokens of theirs are live.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserDetails {
     /// The user.
     #[serde(flatten)]
     pub user: UserRecord,
-    /// What they hold.
-    #[serde(flatten)]
-    pub holdings: Holdings,
+    /// Their live sessions.
+    pub live_sessions: usize,
+    /// Their tokens that may be used.
+    pub live_tokens: usize,
 }
 
 /// The users that match, newest first.
 ///
 /// # Errors
-/// The user to go on behind does not exist; the database is away.
+/// The user that the page starts after does not exist; the database is unreachable.
 pub async fn list(administration: &Administration, filter: UserFilter) -> Result<Vec<UserRecord>> {
     match administration.storage.list_users(filter).await? {
         Some(users) => Ok(users),
-        None => not_found("the user to go on after does not exist"),
+        None => not_found("the user given with --after does not exist"),
     }
 }
 
-/// The one user that a name stands for.
+/// The one user that a name refers to.
 ///
 /// # Errors
-/// There is none, or a username belongs to several, who are named; the database is away.
+/// There is none, or a username belongs to several, who are named; the database is unreachable.
 pub async fn find(administration: &Administration, name: &str) -> Result<UserRecord> {
     let mut found = administration.storage.find_users(UserReference::new(name), NAMED).await?;
     match found.len() {
@@ -49,20 +55,24 @@ pub async fn find(administration: &Administration, name: &str) -> Result<UserRec
     }
 }
 
-/// The same, with what the user holds at the moment.
+/// The same, with the number of live sessions and tokens.
 ///
 /// # Errors
 /// Those of [`find`].
 pub async fn show(administration: &Administration, name: &str) -> Result<UserDetails> {
     let user = find(administration, name).await?;
-    let holdings = administration.storage.holdings_of(user.id, administration.clock.now()).await?;
-    Ok(UserDetails { user, holdings })
+    let owned = (Some(user.id), COUNTED);
+    let filter = SessionFilter { user: owned.0, limit: owned.1, ..SessionFilter::default() };
+    let live_sessions = sessions::list(administration, filter, false).await?.len();
+    let filter = TokenFilter { user: owned.0, limit: owned.1, ..TokenFilter::default() };
+    let live_tokens = tokens::list(administration, filter, false).await?.len();
+    Ok(UserDetails { user, live_sessions, live_tokens })
 }
 
 /// Disables a user and ends all their sessions, so that enabling the user revives none.
 ///
 /// # Errors
-/// The user is gone; the database is away.
+/// The user is gone; the database is unreachable.
 pub async fn disable(administration: &Administration, user: &UserRecord) -> Result<Disabled> {
     let event = about(administration, AuditKind::AdminUserDisabled, user);
     match administration.storage.disable_user(user.id, event).await? {
@@ -71,10 +81,10 @@ pub async fn disable(administration: &Administration, user: &UserRecord) -> Resu
     }
 }
 
-/// Enables a user again, who then may log in; says whether they were disabled.
+/// Enables a user again, who then may log in; returns whether they were disabled.
 ///
 /// # Errors
-/// The user is gone; the database is away.
+/// The user is gone; the database is unreachable.
 pub async fn enable(administration: &Administration, user: &UserRecord) -> Result<bool> {
     let event = about(administration, AuditKind::AdminUserEnabled, user);
     match administration.storage.enable_user(user.id, event).await? {
@@ -83,11 +93,11 @@ pub async fn enable(administration: &Administration, user: &UserRecord) -> Resul
     }
 }
 
-/// Deletes a user with identities, sessions and tokens. Of their audit events the id stays, no address. Should
-/// the person log in again, they are a new user.
+/// Deletes a user with identities, sessions and tokens. Their audit events keep the id and lose the address. If the
+/// person signs in again, they are a new user.
 ///
 /// # Errors
-/// The user is gone; the database is away.
+/// The user is gone; the database is unreachable.
 pub async fn delete(administration: &Administration, user: &UserRecord) -> Result<Deleted> {
     let event = about(administration, AuditKind::AdminUserDeleted, user);
     match administration.storage.delete_user(user.id, event).await? {

@@ -6,7 +6,7 @@
 //! [`KnownPerson`](stages::KnownPerson) → [`SignedInUser`](stages::SignedInUser) →
 //! [`ParkedKey`].
 //!
-//! Until the callback is verified a failure ends on the broker's own page; afterwards it goes back to the SPA.
+//! Until the callback is verified, a failure ends on the broker's own page; afterwards it is reported to the SPA.
 
 mod stages;
 mod verify;
@@ -24,7 +24,7 @@ use crate::state::limits::{Counted, count};
 
 use verify::VerifiedCallback;
 
-/// What the provider's redirect brought; each parameter at most once, as it was sent.
+/// The parameters of the provider's redirect, each at most once, as they were sent.
 #[derive(Default)]
 pub struct CallbackRequest {
     /// The path that was called, without a trailing slash.
@@ -39,21 +39,21 @@ pub struct CallbackRequest {
     pub error: Option<String>,
     /// The attempts that this browser has open.
     pub attempts: Vec<AttemptCookie>,
-    /// Attempts whose cookie came twice with different values.
+    /// Attempts whose cookie was sent twice with different values.
     pub conflicting: Vec<AttemptId>,
     /// The browser's session cookie, if it has one.
     pub session_cookie: Option<String>,
-    /// What is wrong with the query, where it could not be read whole; the attempt is used up all the same.
+    /// What is wrong with the query, if it could not be read completely; the attempt is used up anyway.
     pub malformed: Option<Error>,
 }
 
-/// The browser goes back to the SPA.
+/// The browser is sent back to the SPA.
 pub struct CallbackEnd {
     /// The SPA's address with the key, or with an error.
     pub location: String,
-    /// The attempt whose cookie goes; none when nothing was consumed.
+    /// The attempt whose cookie is deleted; `None` if nothing was consumed.
     pub forget: Option<AttemptId>,
-    /// What becomes of the browser's session cookie: nothing, unless somebody signed in, with a key or without.
+    /// What happens to the browser's session cookie: it changes only if someone signed in, even without getting a key.
     pub session_cookie: SessionCookieChange,
 }
 
@@ -62,7 +62,7 @@ pub struct CallbackEnd {
 pub struct CallbackFailure {
     /// Why.
     pub error: Error,
-    /// The attempt whose cookie goes; none when nothing was consumed.
+    /// The attempt whose cookie is deleted; `None` if nothing was consumed.
     pub forget: Option<AttemptId>,
 }
 
@@ -76,7 +76,7 @@ impl From<Error> for CallbackFailure {
 ///
 /// # Errors
 /// A callback that is not the answer to a login of this browser: `invalid_request`, `invalid_state`,
-/// `issuer_mismatch`, or `rate_limited`. Whatever fails later is told to the SPA.
+/// `issuer_mismatch`, or `rate_limited`. Later failures are reported to the SPA.
 pub async fn callback(
     broker: &Broker,
     caller: &Caller,
@@ -113,11 +113,11 @@ struct Incomplete {
     error: Error,
     /// Whether the attempt is used up.
     used_up: bool,
-    /// The cookie of the session that has begun, where only the key is missing.
+    /// The cookie of the new session, if only the key is missing.
     session_cookie: SessionCookieChange,
 }
 
-/// Whatever goes wrong once the attempt is used up and before a session has begun.
+/// A failure after the attempt was used up and before a session began.
 impl From<Error> for Incomplete {
     fn from(error: Error) -> Self {
         Self { error, used_up: true, session_cookie: SessionCookieChange::None }

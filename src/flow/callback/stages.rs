@@ -1,6 +1,6 @@
-//! Stages two to five: code, person, user, key.
+//! Stages two to five: the code, the person, the user, the key.
 
-use crate::domain::api_token::TokenHandle;
+use crate::domain::audience::AudienceSet;
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::{BrowserSession, SessionSecret};
 use crate::domain::caller::Caller;
@@ -9,23 +9,26 @@ use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::logout_attempt::seal_id_token;
+use crate::domain::standing::{TokenRecord, standing};
+use crate::domain::token::{StoredToken, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::authenticate::about;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, park_key};
-use crate::flow::issue::{Issue, reopen_handle};
+use crate::flow::issue::{Issue, open_handle};
+use crate::flow::react::concerning;
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::storage::records::{NewBrowserSession, SignIn, SignInRefused, SignedIn, StoredToken};
+use crate::storage::sign_in::{NewBrowserSession, SignIn, SignInRefused, SignedIn};
 
 use super::Incomplete;
 use super::verify::{Answer, VerifiedCallback};
 
-/// The provider has taken the code back; for OpenID Connect the ID token is verified.
+/// The provider has accepted the code; for OpenID Connect the ID token is verified.
 pub(super) struct ExchangedCode<'a> {
     attempt: LoginAttempt,
     client: &'a Client,
+    audiences: AudienceSet,
     provider: &'a Provider,
     grant: ExchangedGrant,
 }
@@ -34,13 +37,15 @@ pub(super) struct ExchangedCode<'a> {
 pub(super) struct KnownPerson<'a> {
     attempt: LoginAttempt,
     client: &'a Client,
+    audiences: AudienceSet,
     person: SignedInProfile,
 }
 
-/// User, session and token are in the database; nobody can write the token down yet but us.
+/// User, session and token are in the database; only the broker can compute the token's text.
 pub(super) struct SignedInUser {
     attempt: LoginAttempt,
     token: StoredToken,
+    session_id: SessionId,
     handle: TokenHandle,
     session_cookie: SessionCookieChange,
 }
@@ -48,7 +53,7 @@ pub(super) struct SignedInUser {
 impl<'a> VerifiedCallback<'a> {
     /// Exchanges the code, once.
     pub(super) async fn exchange(self) -> Result<ExchangedCode<'a>> {
-        let Self { attempt, client, provider, answer } = self;
+        let Self { attempt, client, audiences, provider, answer } = self;
         let code = match answer {
             Answer::Code(code) => code,
             Answer::Refused(refusal) => return Err(refusal.into()),
@@ -61,16 +66,16 @@ impl<'a> VerifiedCallback<'a> {
                 max_age: attempt.max_age,
             })
             .await?;
-        Ok(ExchangedCode { attempt, client, provider, grant })
+        Ok(ExchangedCode { attempt, client, audiences, provider, grant })
     }
 }
 
 impl<'a> ExchangedCode<'a> {
     /// Asks the provider who signed in; its tokens end here.
     pub(super) async fn profile(self) -> Result<KnownPerson<'a>> {
-        let Self { attempt, client, provider, grant } = self;
+        let Self { attempt, client, audiences, provider, grant } = self;
         let person = provider.profile(grant).await?;
-        Ok(KnownPerson { attempt, client, person })
+        Ok(KnownPerson { attempt, client, audiences, person })
     }
 }
 
@@ -83,9 +88,9 @@ impl KnownPerson<'_> {
         caller: &Caller,
         previous: Option<BrowserSession>,
     ) -> Result<SignedInUser> {
-        let Self { attempt, client, person } = self;
+        let Self { attempt, client, audiences, person } = self;
         let now = broker.clock.now();
-        let issue = Issue::new(broker, client, now);
+        let issue = Issue::new(broker, client, audiences, now);
         let (keys, fresh) = (issue.keys(), issue.handle().clone());
         let session_id = SessionId::random(&*broker.entropy);
         let seal = |token| seal_id_token(token, session_id, &keys, &*broker.entropy);
@@ -111,61 +116,66 @@ impl KnownPerson<'_> {
             live_tokens: broker.live_tokens_per_user,
         };
         let session_ends = sign_in.session_expires_at;
-        let signed_in = write(broker, issue, sign_in).await?;
+        let signed_in = write(broker, client, issue, sign_in).await?;
         let handle = handle(&keys, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
         let SignedIn { token, .. } = signed_in;
         let session_cookie = match browser_session {
             Some(_) => {
-                let (session_id, user_id) = (token.facts.session_id, token.facts.user_id);
+                let user_id = token.facts.owner.user_id;
                 let session = BrowserSession { secret, session_id, user_id };
                 SessionCookieChange::keep(broker, &session, session_ends, now)
             }
             None => SessionCookieChange::None,
         };
-        Ok(SignedInUser { attempt, token, handle, session_cookie })
+        let session_id = token.facts.owner.session_id.unwrap_or(session_id);
+        Ok(SignedInUser { attempt, token, session_id, handle, session_cookie })
     }
 }
 
-async fn write(broker: &Broker, issue: Issue, sign_in: SignIn) -> Result<SignedIn> {
-    let session_ends = sign_in.session_expires_at;
-    let keys = issue.keys();
+async fn write(broker: &Broker, client: &Client, issue: Issue, sign_in: SignIn) -> Result<SignedIn> {
+    let (now, session_ends) = (sign_in.now, sign_in.session_expires_at);
+    let (keys, client) = (issue.keys(), client.clone());
     let written = broker.storage.sign_in(
         sign_in,
-        move |user, session| issue.row(user, session, session_ends),
-        move |stored| reopen_handle(&keys, stored).is_some(),
+        move |owner| issue.row(owner, Some(session_ends)),
+        move |record: &TokenRecord| {
+            let usable = standing(record, Some(&client), None, &keys, now).is_usable();
+            usable && open_handle(&keys, &record.token).is_some()
+        },
     );
     written.await?.map_err(|SignInRefused::UserDisabled| Error::new(ErrorCode::AccessDenied))
 }
 
-/// The handle of the row that was written, or of the `legacy` token that lives already.
+/// The handle of the row that was written, or of the `legacy` token that is handed out again.
 fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<TokenHandle> {
     if signed_in.token.facts.handle == fresh.digest() {
         return Ok(fresh);
     }
-    reopen_handle(keys, &signed_in.token)
+    open_handle(keys, &signed_in.token)
         .ok_or_else(|| Error::new(ErrorCode::ServerError).caused_by("a reused token does not open"))
 }
 
 fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in: &SignedIn) {
     if let Some((session, user)) = signed_in.ended {
-        Event::new(broker, caller, AuditKind::SessionEnded).session(session).user(user).record();
+        let event = Event::new(broker, caller, AuditKind::SessionEnded);
+        event.session(session).user(user).record();
     }
     for kind in [AuditKind::LoginSucceeded, AuditKind::TokenIssued] {
         let event = Event::new(broker, caller, kind).provider(&attempt.provider);
-        about(event, &signed_in.token.facts).record();
+        concerning(event, &signed_in.token.facts).record();
     }
 }
 
 impl SignedInUser {
-    /// Parks the key that the SPA will redeem. The browser is given its session cookie with it, and without it, too:
-    /// the session it had before is over, and the next login continues this one.
+    /// Parks the key that the SPA will redeem. The browser also gets its session cookie if that fails: the session it
+    /// had before has ended, and the next login continues this one.
     pub(super) async fn park_key(
         self,
         broker: &Broker,
     ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
-        let Self { attempt, token, handle, session_cookie } = self;
-        match park_key(broker, &token, handle, attempt.challenge.as_ref()).await {
+        let Self { attempt, token, session_id, handle, session_cookie } = self;
+        match park_key(broker, &token, session_id, handle, attempt.challenge.as_ref()).await {
             Ok(key) => Ok((key, session_cookie)),
             Err(error) => Err(Incomplete { session_cookie, ..error.into() }),
         }

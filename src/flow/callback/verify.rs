@@ -1,5 +1,6 @@
-//! Stage one: is this the provider's answer to a login that this very browser began?
+//! Stage one: is this the provider's answer to a login that this browser started?
 
+use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, ShortDigest};
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{LoginAttempt, State};
@@ -10,10 +11,12 @@ use crate::state::Broker;
 
 use super::{Began, CallbackFailure, CallbackRequest, Incomplete};
 
-/// A callback that belongs to a login of this browser, came from the right provider, and is the first one.
+/// A callback that belongs to a login of this browser, came from the right provider, and is the first for it.
 pub(super) struct VerifiedCallback<'a> {
     pub(super) attempt: LoginAttempt,
     pub(super) client: &'a Client,
+    /// The APIs that the token will be for.
+    pub(super) audiences: AudienceSet,
     pub(super) provider: &'a Provider,
     pub(super) answer: Answer,
 }
@@ -26,10 +29,10 @@ pub(super) enum Answer {
     Refused(ErrorCode),
 }
 
-/// A valid attempt leads back to its SPA, verified or with the outage that kept it from being verified.
+/// A valid attempt leads back to its SPA, verified or with the outage that prevented the verification.
 pub(super) type Verified<'a> = (Began<'a>, Result<VerifiedCallback<'a>, Incomplete>);
 
-/// Verifies a callback and uses its attempt up, whatever comes of it.
+/// Verifies a callback and uses up its attempt, whatever the outcome.
 ///
 /// # Errors
 /// Everything that must not redirect anywhere.
@@ -40,10 +43,10 @@ pub(super) async fn verify(
     let attempt = attempt(broker, &request)?;
     let (id, used_name) = (attempt.state.attempt_id(), attempt.state.used_name());
     let iss = request.iss.clone();
-    // Judged before the attempt is used up, so that an outage of the key store hides no mismatch.
-    let judged = judge(broker, request, attempt);
+    // Checked before the attempt is used up, so that an outage of the key store hides no mismatch.
+    let checked = check(broker, request, attempt);
     let own_page = |error| CallbackFailure { error, forget: Some(id.clone()) };
-    match (judged, mark_used(broker, &used_name).await) {
+    match (checked, mark_used(broker, &used_name).await) {
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
         (Err(error), Err(_)) => Err(error.into()),
@@ -75,8 +78,8 @@ fn attempt(broker: &Broker, request: &CallbackRequest) -> Result<LoginAttempt> {
         .ok_or_else(|| ErrorCode::InvalidState.into())
 }
 
-/// Everything about the callback that can be told without asking anybody.
-fn judge(
+/// Everything about the callback that can be checked without asking a store or the provider.
+fn check(
     broker: &Broker,
     request: CallbackRequest,
     attempt: LoginAttempt,
@@ -85,6 +88,7 @@ fn judge(
     let provider = broker.providers.get(&attempt.provider).ok_or_else(invalid_state)?;
     let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
     let redirect_uri = client.redirect_uri_by_digest(attempt.redirect_uri).ok_or_else(invalid_state)?;
+    let audiences = client.audiences_by_digests(&attempt.audiences).ok_or_else(invalid_state)?;
     let unchanged = attempt.provider_identity == ShortDigest::of(provider.identity());
     let own_path = request.path == provider.callback_path().trim_end_matches('/');
     if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
@@ -93,7 +97,7 @@ fn judge(
     let way_back = WayBack { client, redirect_uri, client_state: attempt.client_state.clone() };
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
     let answer = answer(request)?;
-    Ok((began, VerifiedCallback { attempt, client, provider, answer }))
+    Ok((began, VerifiedCallback { attempt, client, audiences, provider, answer }))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
@@ -115,7 +119,7 @@ fn answer(request: CallbackRequest) -> Result<Answer> {
     }
 }
 
-/// The provider's error as one of ours: its own text goes nowhere.
+/// The provider's error as one of the broker's codes. The provider's own text is not passed on.
 fn provider_refusal(error: &str) -> ErrorCode {
     match error {
         "access_denied" => ErrorCode::AccessDenied,
@@ -129,7 +133,7 @@ fn provider_refusal(error: &str) -> ErrorCode {
     }
 }
 
-/// Marks the attempt as used; `false` when it was used before. The mark outlives the attempt even where a clock
+/// Marks the attempt as used; `false` if it was used before. The mark outlives the attempt even if a clock
 /// was set back.
 async fn mark_used(broker: &Broker, used_name: &str) -> Result<bool> {
     let life = (lifetimes::LOGIN_ATTEMPT * 2).to_std().unwrap_or_default();

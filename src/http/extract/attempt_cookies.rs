@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_09_the_same_name_with_different_values_is_reported_and_unusable() {
+    fn the_same_name_with_different_values_is_reported_and_unusable() {
         let same = "tb_login_AAAAAAAAAAAA=v1; tb_login_AAAAAAAAAAAA=v1";
         assert_eq!(read(&[same], false), (vec!["AAAAAAAAAAAA=v1".into()], vec![]));
         for lines in [
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_cookies_have_every_attribute() {
+    fn cookies_have_every_attribute() {
         let id: AttemptId = "AAAAAAAAAAAA".parse().unwrap();
         let attempt = AttemptCookie { id: id.clone(), value: "v".into() };
         assert_eq!(

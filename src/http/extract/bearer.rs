@@ -4,17 +4,12 @@ use std::fmt;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
-use futures_util::future::LocalBoxFuture;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::parameters;
-use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flow::authenticate::{Authenticated, authenticate};
-use crate::http::error_response;
-use crate::state::Broker;
+use crate::http::challenge::BearerRefused;
 
 /// The longest token, in characters: far above our own, so that every mistake gets the same answer.
 const LONGEST: usize = 512;
@@ -32,7 +27,9 @@ impl Bearer {
         if parameters::has(request.query_string().as_bytes(), "access_token") {
             return Err(Error::invalid_request("An access token in the address is not accepted."));
         }
-        if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            && has_body(request)
+        {
             return Err(Error::invalid_request(
                 "This address takes no form; send the access token in the Authorization header.",
             ));
@@ -63,6 +60,14 @@ impl fmt::Debug for Bearer {
     }
 }
 
+/// Whether a body follows the head (RFC 9112 section 6.3). A gateway that asks about a visitor's request may forward the
+/// visitor's `Content-Type` without the body: that is not a form.
+fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let is_empty = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    headers.contains_key(TRANSFER_ENCODING) || !is_empty
+}
+
 /// RFC 9110 section 11.2: letters, digits and `-._~+/`, then any number of `=`.
 fn is_token68(text: &str) -> bool {
     let body = text.trim_end_matches('=');
@@ -78,47 +83,6 @@ impl FromRequest for Bearer {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::read(request).map_err(BearerRefused))
-    }
-}
-
-/// The authenticated caller: a handler that asks for it cannot forget the check.
-#[derive(Debug)]
-pub struct SignedIn(pub Authenticated);
-
-impl FromRequest for SignedIn {
-    type Error = actix_web::Error;
-    type Future = LocalBoxFuture<'static, actix_web::Result<Self>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bearer = Bearer::from_request(request, payload);
-        let caller = Caller::from_request(request, payload);
-        let broker = web::Data::<Broker>::from_request(request, payload);
-        Box::pin(async move {
-            let (bearer, caller, broker) = (bearer.await?, caller.await?, broker.await?);
-            Ok(Self(authenticate(&broker, &caller, bearer.expose()).await?))
-        })
-    }
-}
-
-/// Credentials that cannot be read: answered with a challenge, whatever the code (RFC 6750 section 3).
-#[derive(Debug)]
-pub struct BearerRefused(pub Error);
-
-impl fmt::Display for BearerRefused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(out)
-    }
-}
-
-impl ResponseError for BearerRefused {
-    fn status_code(&self) -> StatusCode {
-        self.0.status_code()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let mut response = self.0.error_response();
-        error_response::challenge(&mut response, &self.0);
-        response
     }
 }
 
@@ -138,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn br_01_the_scheme_is_read_in_any_case() {
+    fn the_scheme_is_read_in_any_case() {
         for header in ["Bearer tbk_a", "bearer tbk_a", "BEARER  tbk_a"] {
             assert_eq!(read(&[header.as_bytes()]).unwrap(), "tbk_a");
         }
@@ -146,14 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn br_02_no_credentials_or_another_scheme_is_missing() {
+    fn no_credentials_or_another_scheme_is_missing() {
         assert_eq!(read(&[]), Err(ErrorCode::MissingToken));
         assert_eq!(read(&[b"Basic YTpi"]), Err(ErrorCode::MissingToken));
         assert_eq!(read(&[b""]), Err(ErrorCode::MissingToken));
     }
 
     #[test]
-    fn br_04_unreadable_credentials_are_a_bad_request() {
+    fn unreadable_credentials_are_a_bad_request() {
         let long = format!("Bearer {}", "a".repeat(LONGEST + 1));
         for bad in [
             &b"Bearer"[..],
@@ -171,19 +135,32 @@ mod tests {
     }
 
     #[test]
-    fn br_05_a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
+    fn a_token_in_query_or_form_is_refused_even_beside_a_valid_header() {
         let header = ("authorization", "Bearer tbk_a");
         for uri in ["/api/me?access_token=x", "/api/me?a=1&access%5Ftoken"] {
             let request = TestRequest::with_uri(uri).insert_header(header).to_http_request();
             assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest, "{uri}");
         }
         let form = ("content-type", "application/x-www-form-urlencoded");
-        let request = TestRequest::post().insert_header(header).insert_header(form).to_http_request();
-        assert_eq!(Bearer::read(&request).unwrap_err().code(), ErrorCode::InvalidRequest);
+        for body in [("content-length", "7"), ("transfer-encoding", "chunked")] {
+            let request = TestRequest::post().insert_header(header).insert_header(form).insert_header(body);
+            let refused = Bearer::read(&request.to_http_request()).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{body:?}");
+        }
     }
 
     #[test]
-    fn er_03_debug_output_hides_the_token() {
+    fn the_media_type_of_a_form_without_a_body_is_not_a_form() {
+        let header = ("authorization", "Bearer tbk_a");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        for request in [TestRequest::get(), TestRequest::get().insert_header(("content-length", "0"))] {
+            let request = request.insert_header(header).insert_header(form).to_http_request();
+            assert_eq!(Bearer::read(&request).unwrap().expose(), "tbk_a");
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_token() {
         assert_eq!(format!("{:?}", Bearer("tbk_a".into())), "Bearer(…)");
     }
 }

@@ -64,7 +64,7 @@ mod tests {
 
     /// To a browser such a name has no `__Host-` in front, so it takes the cookie from any subdomain's script.
     #[test]
-    fn hd_08_white_space_that_browsers_do_not_trim_stays_part_of_the_name() {
+    fn white_space_that_browsers_do_not_trim_stays_part_of_the_name() {
         for space in ["\u{2000}", "\u{a0}", "\u{85}", "\u{3000}", "\u{feff}", "\u{b}", "\u{c}"] {
             for line in [format!("{space}tb=planted"), format!("a=b; {space}tb=planted")] {
                 let Ok(value) = HeaderValue::from_bytes(line.as_bytes()) else { continue };

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hd_08_the_cookie_has_every_attribute() {
+    fn the_cookie_has_every_attribute() {
         assert_eq!(
             keep("v".to_owned(), true).to_string(),
             "__Host-Http-tb_logout=v; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=600"
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_09_two_values_are_believed_neither() {
+    fn two_values_are_believed_neither() {
         let read = |line: &str| {
             let request = TestRequest::get().insert_header((COOKIE, line)).to_http_request();
             LogoutCookie::read(request.headers(), false).0

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn ls_12_only_navigations_pass() {
+    async fn only_navigations_pass() {
         for (name, value, passes) in [
             ("x-nothing", "", true),
             ("sec-fetch-dest", "document", true),

@@ -1,4 +1,4 @@
-//! Forms that only the broker's own page may send: the defence against cross-site requests (SE-02).
+//! Forms that only the broker's own page may send: the defence against cross-site requests.
 
 use std::future::{Ready, ready};
 
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn se_02_only_what_says_that_it_comes_from_our_own_page_passes() {
+    fn only_what_says_that_it_comes_from_our_own_page_passes() {
         let (own, same) = (("origin", OWN), ("sec-fetch-site", "same-origin"));
         for good in [&[own, same][..], &[own], &[same]] {
             assert!(passes(good), "{good:?}");

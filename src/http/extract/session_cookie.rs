@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_09_two_values_are_believed_neither() {
+    fn two_values_are_believed_neither() {
         let same = read(&["tb_session=v1; tb_session=v1"], false);
         assert_eq!(same.value().as_deref(), Some("v1"));
         for lines in [&["tb_session=v1; tb_session=v2"][..], &["tb_session=v1", "tb_session=v2"]] {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn hd_08_the_cookie_has_every_attribute_and_lives_as_long_as_its_session() {
+    fn the_cookie_has_every_attribute_and_lives_as_long_as_its_session() {
         assert_eq!(
             keep("v".to_owned(), TimeDelta::milliseconds(5_900), true).to_string(),
             "__Host-Http-tb_session=v; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=5"
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn er_03_the_value_is_not_printed() {
+    fn the_value_is_not_printed() {
         assert_eq!(format!("{:?}", SessionCookie::Presented("v".to_owned())), "Presented(…)");
     }
 }

@@ -1,4 +1,4 @@
-//! What is refused before routing: over-long addresses, foreign hosts, foreign origins.
+//! What is refused before routing: overlong addresses, foreign hosts, foreign origins.
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
@@ -9,6 +9,7 @@ use actix_web::middleware::Next;
 use super::host::OwnNames;
 use super::{host, origin, url_length};
 use crate::error::Result;
+use crate::http::route_table::RouteTable;
 use crate::state::Broker;
 
 /// Lets a request through to its handler, or answers it here.
@@ -22,7 +23,7 @@ pub async fn admit(
         Ok(()) => next.call(request).await,
         Err(refused) => {
             let mut response = request.error_response(refused);
-            // From another origin the same request could have come further (Fetch, "CORS protocol and HTTP caches").
+            // The same request from another origin might be admitted (Fetch, "CORS protocol and HTTP caches").
             response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
             Ok(response)
         }
@@ -31,6 +32,9 @@ pub async fn admit(
 
 fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Result<()> {
     url_length::check(request)?;
-    host::check(request, own_names)?;
+    let any_host = RouteTable::find(request.request()).is_some_and(|route| route.any_host);
+    if !any_host {
+        host::check(request, own_names)?;
+    }
     origin::check(request, broker)
 }

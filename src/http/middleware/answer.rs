@@ -1,5 +1,5 @@
-//! Every answer is finished here: errors get their form, all get the security headers, the request id and one
-//! line in the log, even after a panic.
+//! Every answer is finished here: errors get their body, and every answer gets the security headers, the request id
+//! and one line in the log, even after a panic.
 //!
 //! The log line and the metrics hold the route's pattern, never the path, the query, a header or a body.
 
@@ -13,19 +13,21 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
+use ipnet::IpNet;
 use tracing::{Instrument, error, info, info_span};
 
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
+use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
-use crate::http::HttpSettings;
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::pages;
+use crate::http::route_table::RouteTable;
 use crate::state::Broker;
 
-/// The route of a request that no route took.
+/// The route label of a request that no route matched.
 const NO_ROUTE: &str = "unmatched";
 
 /// Runs the request and finishes its answer.
@@ -33,15 +35,13 @@ pub async fn finish(
     request: ServiceRequest,
     next: Next<BoxBody>,
     broker: &Broker,
-    settings: &HttpSettings,
+    trusted_proxies: &[IpNet],
 ) -> Result<ServiceResponse, Error> {
-    let caller =
-        caller::of(request.headers(), request.peer_addr(), &settings.trusted_proxies, &*broker.entropy);
+    let caller = caller::of(request.headers(), request.peer_addr(), trusted_proxies, &*broker.entropy);
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
-        // The path as routing reads it: percent-decoded.
-        shape: Shape::of(request.match_info().as_str()),
+        shape: RouteTable::find(request.request()).map_or(Shape::Problem, |route| route.errors),
         request_id: caller.request_id.clone(),
         started: monotonic(),
     };
@@ -59,7 +59,7 @@ pub async fn finish(
             return Ok(ServiceResponse::new(request, response));
         }
         Ok(Err(error)) => error,
-        // The request went down with the panic: what is left is an answer without one.
+        // The panic consumed the request, so this answer is finished without it.
         Err(_panic) => {
             crate::error::Error::new(ErrorCode::ServerError).caused_by("a handler panicked").into()
         }
@@ -68,12 +68,12 @@ pub async fn finish(
     Err(InternalError::from_response("answered", response).into())
 }
 
-/// What the end of a request needs to know of its beginning.
+/// What finishing an answer needs from the start of the request.
 struct Finishing<'a> {
     broker: &'a Broker,
     method: &'static str,
     shape: Shape,
-    request_id: String,
+    request_id: RequestId,
     started: Moment,
 }
 
@@ -82,11 +82,12 @@ impl Finishing<'_> {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
             let start_again = || pages::start_again(self.broker, query);
-            response = error_response::render(response, failure, self.shape, &self.request_id, start_again);
+            response =
+                error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
         security_headers::add(headers, self.broker.public_url.scheme() == "https");
-        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+        if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }
         self.record(route, response.status(), failure.as_ref());
@@ -112,7 +113,7 @@ impl Finishing<'_> {
     }
 }
 
-/// The method, from a closed list: logs and metrics do not grow with what strangers make up.
+/// The method, from a closed list: invented methods must not grow logs and metrics.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

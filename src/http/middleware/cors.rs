@@ -1,5 +1,5 @@
 //! Cross-origin access: for the exact origins of registered clients, without cookies, and only where
-//! [`routes`](crate::http::routes) wraps it around.
+//! `http/routes.rs` says so.
 
 use actix_cors::Cors;
 use actix_web::http::header::{

@@ -1,4 +1,4 @@
-//! Headers of every answer, errors and redirects included (HD-05, HD-06). A page that needs more than nothing
+//! Headers of every answer, errors and redirects included. A page that needs more than nothing
 //! has set its own Content-Security-Policy before; that one stays. So does the `no-cache` of the sample's files,
 //! which are the same for everybody.
 

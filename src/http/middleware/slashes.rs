@@ -1,7 +1,7 @@
-//! Slashes that say nothing are taken away before routing: one at the end, and all but one of several.
+//! Redundant slashes are removed before routing: the one at the end, and repeated ones.
 //!
-//! One stays: `DELETE /api/sessions/` is `DELETE /api/sessions/{id}` of a caller whose id is empty. It must not
-//! become `DELETE /api/sessions`, which ends them all, and so is not found.
+//! One stays: `DELETE /api/sessions/` is `DELETE /api/sessions/{id}` with an empty id. It must not become
+//! `DELETE /api/sessions`, which ends all other sessions; it is not found.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use actix_web::dev::{Path, ServiceRequest, ServiceResponse, Url};
 use actix_web::http::Uri;
 use actix_web::middleware::Next;
 
-use crate::http::routes::Methods;
+use crate::http::route_table::{RouteTable, without_redundant_slashes};
 
-/// Lets the request be routed without those slashes.
+/// Routes the request without redundant slashes.
 pub async fn trim<B: MessageBody>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -32,25 +32,16 @@ fn trimmed(path: &str) -> Cow<'_, str> {
     if !path.starts_with('/') {
         return path.into();
     }
-    let mut text = String::with_capacity(path.len());
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        text.push('/');
-        text.push_str(part);
-    }
-    match text.as_str() {
-        "" => "/".into(),
-        _ if text == path => path.into(),
-        _ => text.into(),
-    }
+    let text = without_redundant_slashes(path);
+    if text == path { path.into() } else { text.into() }
 }
 
-/// Whether an id would make the path, as routing reads it, one of a route that changes something.
+/// Whether the path, with an id appended, belongs to a route that changes something.
 fn leaves_an_id_out(request: &ServiceRequest) -> bool {
     let path = request.match_info().as_str();
-    let Some(methods) = request.app_data::<Methods>().filter(|_| path.ends_with('/')) else { return false };
+    let Some(table) = request.app_data::<RouteTable>().filter(|_| path.ends_with('/')) else { return false };
     let with_id = format!("{}/id", trimmed(path));
-    !request.method().is_safe()
-        && methods.at(&with_id).is_some_and(|methods| methods.contains(request.method()))
+    !request.method().is_safe() && table.serves(&with_id, request.method())
 }
 
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
@@ -65,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_slashes_that_say_nothing_are_taken_away() {
+    fn only_redundant_slashes_are_removed() {
         for (path, expected) in [
             ("/", "/"),
             ("//", "/"),

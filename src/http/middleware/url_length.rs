@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ds_01_an_address_over_8_kib_is_refused() {
+    fn an_address_over_8_kib_is_refused() {
         let of_length = |length: usize| {
             let uri = format!("/{}", "a".repeat(length - 1));
             check(&TestRequest::with_uri(&uri).to_srv_request())

@@ -1,5 +1,4 @@
-//! The example of a whole body is made of the examples that stand at its members, so that it cannot differ from
-//! what the types say.
+//! The example of a body is assembled from the examples of its members, so that it always matches the types.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +32,7 @@ fn add_example(content: &mut RefOr<Content>, schemas: &Schemas) {
     }
 }
 
-/// The example of a schema; none where a part has none.
+/// The example of a schema; `None` if a part has none.
 fn example_of(schema: &RefOr<Schema>, schemas: &Schemas) -> Option<Value> {
     let schema = match schema {
         RefOr::T(schema) => schema,

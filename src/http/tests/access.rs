@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_web::test]
-async fn hd_11_unlisted_methods_get_405_with_allow() {
+async fn unlisted_methods_get_405_with_allow() {
     for (method, uri, allow) in [
         (Method::POST, "/login", "GET"),
         (Method::HEAD, "/login", "GET"),
@@ -21,13 +21,13 @@ async fn hd_11_unlisted_methods_get_405_with_allow() {
 }
 
 #[actix_web::test]
-async fn hd_11_method_overrides_have_no_effect() {
+async fn method_overrides_have_no_effect() {
     let overridden = get_from("/api/logout?_method=POST").insert_header(("x-http-method-override", "POST"));
     assert_eq!(public(overridden).await.status, 405);
 }
 
 #[actix_web::test]
-async fn ok_08_get_redeems_for_legacy_clients_only() {
+async fn get_redeems_for_legacy_clients_only() {
     let answer = public(get_from("/api/get_token/?one_time_key=tbo_x")).await;
     assert_eq!((answer.status, answer.header("allow")), (405, "POST"));
     assert_eq!(answer.json()["error"], "method_not_allowed");
@@ -41,7 +41,7 @@ async fn ok_08_get_redeems_for_legacy_clients_only() {
 }
 
 #[actix_web::test]
-async fn ok_08_a_key_in_the_address_is_refused() {
+async fn a_key_in_the_address_is_refused() {
     for query in ["one_time_key=tbo_x", "one%5Ftime_key", "code_verifier=a"] {
         let answer =
             public(post_json(&format!("/api/get_token?{query}"), r#"{"one_time_key":"tbo_x"}"#)).await;
@@ -50,7 +50,7 @@ async fn ok_08_a_key_in_the_address_is_refused() {
 }
 
 #[actix_web::test]
-async fn ok_08_a_body_without_a_key_or_with_two_is_refused() {
+async fn a_body_without_a_key_or_with_two_is_refused() {
     for body in ["{}", r#"{"one_time_key":""}"#, r#"{"one_time_key":"a","one_time_key":"a"}"#, "[]"] {
         assert_eq!(public(post_json("/api/get_token", body)).await.status, 400, "{body}");
     }
@@ -63,7 +63,7 @@ async fn ok_08_a_body_without_a_key_or_with_two_is_refused() {
 }
 
 #[actix_web::test]
-async fn br_02_br_04_challenges_follow_rfc_6750() {
+async fn challenges_follow_rfc_6750() {
     let with = |header: &'static str| get_from("/api/me").insert_header(("authorization", header));
     let plain = r#"Bearer realm="token-broker""#;
     for (request, status, challenge) in [
@@ -77,7 +77,7 @@ async fn br_02_br_04_challenges_follow_rfc_6750() {
 }
 
 #[actix_web::test]
-async fn hd_01_hd_02_cors_is_for_registered_origins_on_spa_endpoints_only() {
+async fn cors_is_for_registered_origins_on_spa_endpoints_only() {
     for (uri, origin, allowed) in [
         ("/api/me", SPA, SPA),
         ("/api/nothing", SPA, SPA),
@@ -99,7 +99,7 @@ async fn hd_01_hd_02_cors_is_for_registered_origins_on_spa_endpoints_only() {
 }
 
 #[actix_web::test]
-async fn hd_04_a_preflight_needs_no_credentials_and_is_kept_ten_minutes() {
+async fn a_preflight_needs_no_credentials_and_is_kept_ten_minutes() {
     let preflight = |origin: &'static str| {
         request(Method::OPTIONS, "/api/logout")
             .insert_header(("origin", origin))
@@ -118,7 +118,7 @@ async fn hd_04_a_preflight_needs_no_credentials_and_is_kept_ten_minutes() {
 }
 
 #[actix_web::test]
-async fn hd_04_a_readable_401_exposes_what_a_spa_needs() {
+async fn a_readable_401_exposes_what_a_spa_needs() {
     let answer = public(get_from("/api/me").insert_header(("origin", SPA))).await;
     let exposed = answer.header("access-control-expose-headers");
     for name in ["www-authenticate", "retry-after", "x-request-id"] {
@@ -127,7 +127,7 @@ async fn hd_04_a_readable_401_exposes_what_a_spa_needs() {
 }
 
 #[actix_web::test]
-async fn hd_03_a_state_changing_call_from_a_foreign_origin_is_stopped() {
+async fn a_state_changing_call_from_a_foreign_origin_is_stopped() {
     for (origin, status) in
         [("https://evil.example", 403), ("null", 403), ("https://auth.example.com", 401), (SPA, 401)]
     {
@@ -141,13 +141,13 @@ async fn hd_03_a_state_changing_call_from_a_foreign_origin_is_stopped() {
 }
 
 #[actix_web::test]
-async fn ad_09_a_foreign_host_is_misdirected() {
+async fn a_foreign_host_is_misdirected() {
     let answer = public(get_from("/api/me").insert_header(("host", "evil.example"))).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (421, Some("misdirected_request")));
 }
 
 #[actix_web::test]
-async fn er_08_a_production_broker_shows_its_docs_only_where_allowed() {
+async fn a_production_broker_shows_its_docs_only_where_allowed() {
     let uris = ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui.css", "/docs/initialiser.js"];
     let open = web::Data::new(HttpSettings { docs_public: true, ..HttpSettings::default() });
     let metrics =
@@ -165,7 +165,7 @@ async fn er_08_a_production_broker_shows_its_docs_only_where_allowed() {
 }
 
 #[actix_web::test]
-async fn ad_10_the_sample_is_served_only_where_it_is_switched_on() {
+async fn the_sample_is_served_only_where_it_is_switched_on() {
     for broker in [broker(false), broker(true)] {
         let off = |uri| ask(public_app(broker.clone(), web::Data::default()), get_from(uri));
         assert!(!off("/").await.body.contains("script"));
@@ -184,5 +184,27 @@ async fn ad_10_the_sample_is_served_only_where_it_is_switched_on() {
 async fn health_checkers_may_ask_with_head() {
     for uri in ["/healthz", "/readyz"] {
         assert_ne!(public(request(Method::HEAD, uri)).await.status, 405, "{uri}");
+    }
+}
+
+/// The admin listener's `/healthz` is detailed: a page of another site must not read it under a name of its own that
+/// resolves to 127.0.0.1.
+#[actix_web::test]
+async fn probes_answer_under_any_name_on_the_public_listener_only() {
+    let metrics =
+        web::Data::new(metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle());
+    for (path, host, at_public, at_admin) in [
+        ("/healthz", "rebound.evil.example", true, false),
+        ("/readyz/", "rebound.evil.example", true, false),
+        ("/healthz", "10.0.0.7:8080", true, true),
+        ("/healthz", "localhost", true, true),
+        ("/healthz/more", "rebound.evil.example", false, false),
+    ] {
+        let probe = || TestRequest::with_uri(path).insert_header(("host", host));
+        let admin = admin_app(broker(false), web::Data::default(), metrics.clone());
+        for (answer, expected) in [(public(probe()).await, at_public), (ask(admin, probe()).await, at_admin)]
+        {
+            assert_eq!(answer.status != 421, expected, "{path} at {host}: {}", answer.status);
+        }
     }
 }

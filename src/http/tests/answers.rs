@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use actix_web::HttpServer;
 
 use super::*;
+use crate::http::error_response::Shape;
 use crate::http::middleware::host::OwnNames;
 
 /// Requests whose answers are of every kind: success, page, redirectless error, framework error.
@@ -27,7 +28,7 @@ fn requests_of_every_kind() -> Vec<(TestRequest, u16)> {
 }
 
 #[actix_web::test]
-async fn hd_05_hd_06_every_answer_has_the_security_headers() {
+async fn every_answer_has_the_security_headers() {
     for (request, status) in requests_of_every_kind() {
         let answer = public(request).await;
         assert_eq!(answer.status, status, "{}", answer.body);
@@ -48,7 +49,7 @@ async fn hd_05_hd_06_every_answer_has_the_security_headers() {
 }
 
 #[actix_web::test]
-async fn hd_06_plain_http_has_no_transport_security_header() {
+async fn plain_http_has_no_transport_security_header() {
     let broker = web::Data::new(Broker {
         public_url: "http://localhost:8080/".parse().unwrap(),
         ..Arc::into_inner(broker(true).into_inner()).unwrap()
@@ -61,7 +62,7 @@ async fn hd_06_plain_http_has_no_transport_security_header() {
 }
 
 #[actix_web::test]
-async fn er_01_every_error_has_the_form_of_its_address() {
+async fn every_error_has_the_form_of_its_address() {
     let oauth = public(post_json("/api/get_token/", "{")).await;
     assert_eq!(oauth.header("content-type"), "application/json");
     assert_eq!(oauth.json()["error"], "invalid_request");
@@ -81,16 +82,19 @@ async fn er_01_every_error_has_the_form_of_its_address() {
     }
 }
 
+#[utoipa::path]
 #[get("/panics")]
 async fn panics() -> HttpResponse {
     panic!("a secret in a panic")
 }
 
+#[utoipa::path]
 #[get("/fails")]
 async fn fails() -> Result<HttpResponse, Error> {
     Err(actix_web::error::ErrorInternalServerError("SELECT secret FROM tokens"))
 }
 
+#[utoipa::path]
 #[get("/number/{number}")]
 async fn number(number: web::Path<u8>) -> String {
     number.to_string()
@@ -100,8 +104,8 @@ fn faulty_app() -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&["auth.example.com".into()]);
-    app(broker(false), web::Data::default(), names, |config| {
-        config.map(|config| config.service(panics).service(fails).service(number));
+    app(broker(false), web::Data::default(), names, |routes| {
+        routes.route(Shape::Problem, panics).route(Shape::Problem, fails).route(Shape::Problem, number);
     })
 }
 
@@ -110,7 +114,7 @@ async fn faulty(uri: &str) -> Answer {
 }
 
 #[actix_web::test]
-async fn er_01_a_panic_does_not_leave_the_connection_without_an_answer() {
+async fn a_panic_does_not_leave_the_connection_without_an_answer() {
     let server = HttpServer::new(faulty_app).workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
     let address = server.addrs()[0];
     let server = server.run();
@@ -130,7 +134,7 @@ async fn er_01_a_panic_does_not_leave_the_connection_without_an_answer() {
 }
 
 #[actix_web::test]
-async fn er_01_er_02_panics_and_framework_errors_are_answered_with_fixed_texts() {
+async fn panics_and_framework_errors_are_answered_with_fixed_texts() {
     for (uri, status, code) in
         [("/panics", 500, "server_error"), ("/fails", 500, "server_error"), ("/number/x", 404, "not_found")]
     {
@@ -144,7 +148,7 @@ async fn er_01_er_02_panics_and_framework_errors_are_answered_with_fixed_texts()
 }
 
 #[actix_web::test]
-async fn er_02_the_request_id_is_the_same_in_header_and_body() {
+async fn the_request_id_is_the_same_in_header_and_body() {
     for uri in ["/api/me", "/nothing"] {
         let answer = public(get_from(uri)).await;
         assert_eq!(answer.header("x-request-id"), answer.json()["request_id"].as_str().unwrap());
@@ -155,11 +159,11 @@ async fn er_02_the_request_id_is_the_same_in_header_and_body() {
 }
 
 #[actix_web::test]
-async fn br_03_a_refused_token_gets_its_code_in_body_and_challenge() {
+async fn a_refused_token_gets_its_code_in_body_and_challenge() {
     let mut response =
         HttpResponse::from_error(crate::error::Error::new(crate::error::ErrorCode::InvalidToken));
     let failure = error_response::Failure::of(&response).unwrap();
-    response = error_response::render(response, &failure, error_response::Shape::Problem, "r", || {
+    response = error_response::render(response, &failure, Shape::Problem, "r", || {
         panic!("only pages ask where to start again")
     });
     let answer = Answer::of(response).await;
@@ -168,7 +172,7 @@ async fn br_03_a_refused_token_gets_its_code_in_body_and_challenge() {
 }
 
 #[actix_web::test]
-async fn hd_07_pages_hold_no_inline_script_and_no_foreign_address() {
+async fn pages_hold_no_inline_script_and_no_foreign_address() {
     for uri in ["/", "/docs", "/login?state=%"] {
         let page = ask(public_app(broker(true), web::Data::default()), get_from(uri)).await;
         assert!(page.header("content-type").starts_with("text/html"));
@@ -189,7 +193,7 @@ async fn the_style_sheet_is_the_one_that_the_policy_names() {
 }
 
 #[actix_web::test]
-async fn ds_04_a_rate_limit_says_when_to_come_back() {
+async fn a_rate_limit_says_when_to_come_back() {
     let limited = crate::error::Error::new(crate::error::ErrorCode::RateLimited).retry_after(7);
     let response = HttpResponse::from_error(limited);
     assert_eq!(
@@ -213,7 +217,7 @@ impl Write for Log {
 }
 
 #[actix_web::test]
-async fn er_03_er_04_the_access_log_holds_the_route_and_nothing_of_the_request() {
+async fn the_access_log_holds_the_route_and_nothing_of_the_request() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

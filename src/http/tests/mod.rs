@@ -1,9 +1,7 @@
 //! The applications as a whole: what every answer has, whatever goes wrong. What the flow does is tested
 //! elsewhere; nothing here gets as far.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::body::{MessageBody, to_bytes};
 use actix_web::http::Method;
@@ -13,21 +11,8 @@ use actix_web::{Error, HttpResponse, get, web};
 use serde_json::Value;
 
 use super::*;
-use crate::domain::client::{Client, KeyDelivery, KeyParameter};
-use crate::domain::clock::{Clock, SystemClock};
-use crate::domain::entropy::SystemEntropy;
-use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
-use crate::domain::lifetimes;
-use crate::key_store::{KeyStore, KeyStoreSettings};
-use crate::provider::Providers;
-use crate::state::audit_trail::audit_trail;
-use crate::state::health::HealthMemory;
-use crate::state::last_use::LastUses;
-use crate::state::late_revocations::LateRevocations;
-use crate::state::limits::{LimitSettings, RateLimits};
-use crate::state::server_keys::ServerKeys;
-use crate::state::{ClientRegistry, Lifetimes};
-use crate::storage::{Storage, StorageSettings};
+use crate::domain::client::Client;
+use crate::state::{ClientRegistry, testing};
 
 mod access;
 mod answers;
@@ -35,65 +20,13 @@ mod answers;
 const SPA: &str = "https://app.example.com";
 
 fn client() -> Client {
-    Client {
-        id: "web".parse().unwrap(),
-        display_name: "Web".into(),
-        redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
-        origins: vec![SPA.parse().unwrap()],
-        key_delivery: KeyDelivery::Query,
-        key_parameter: KeyParameter::OneTimeKey,
-        legacy: false,
-        enabled: true,
-        scope: "profile".into(),
-        login_parameters: vec![],
-        inactivity: None,
-        post_logout_redirect_uris: vec![],
-    }
+    Client { origins: vec![SPA.parse().unwrap()], ..Client::example() }
 }
 
 /// A broker whose stores are never asked.
 fn broker(development: bool) -> web::Data<Broker> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let key = ServerKey::new(KeyId(1), vec![7; 32]).unwrap();
-    let storage = StorageSettings {
-        // Nothing can be opened there, and nothing is left behind.
-        url: "sqlite:no-such-folder/never-opened.sqlite".into(),
-        pool_size: 1,
-        wait: Duration::from_millis(20),
-        statement_timeout: Duration::from_secs(1),
-        synchronous_full: false,
-    };
-    let plenty = NonZeroU32::new(1_000_000).unwrap();
-    let limits = LimitSettings {
-        logins: plenty,
-        callbacks: plenty,
-        failed_redemptions: plenty,
-        failed_tokens: plenty,
-        failed_logout_tokens: plenty,
-    };
-    web::Data::new(Broker {
-        public_url: "https://auth.example.com/".parse().unwrap(),
-        development,
-        clients: ClientRegistry::new(vec![client()]),
-        providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
-        storage: Storage::new(&storage).unwrap(),
-        key_store: KeyStore::new(&KeyStoreSettings::new("memory:".into()), clock.clone()).unwrap(),
-        keys: ServerKeys::new(Arc::new(KeyRing::new(KeyId(1), vec![key]).unwrap())),
-        lifetimes: Lifetimes {
-            one_time_key: lifetimes::ONE_TIME_KEY,
-            api_token: lifetimes::API_TOKEN,
-            session: lifetimes::SESSION,
-        },
-        live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
-        audit: audit_trail().0,
-        last_uses: LastUses::default(),
-        late_revocations: LateRevocations::default(),
-        stopping: false.into(),
-        health: HealthMemory::default(),
-        limits: RateLimits::new(limits, &clock),
-        clock,
-        entropy: Arc::new(SystemEntropy),
-    })
+    let clients = ClientRegistry::new(vec![client()]);
+    web::Data::new(Broker { development, clients, ..testing::broker() })
 }
 
 /// An answer, read to its end.

@@ -2,8 +2,7 @@
 //! whole server.
 //!
 //! A fault is asked for with `fault=<name>` at the authorization endpoint and travels with the code and the
-//! access token of that login, so that parallel logins do not disturb each other. The number behind a name is
-//! the security requirement that the broker is tested for.
+//! access token of that login, so that parallel logins do not disturb each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -54,11 +53,11 @@ impl FaultGroup {
 }
 
 macro_rules! faults {
-    ($($group:ident { $($name:ident = $text:literal, $requirement:literal, $label:literal;)* })*) => {
+    ($($group:ident { $($name:ident = $text:literal, $label:literal;)* })*) => {
         /// What goes wrong in one login.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Fault {
-            $($(#[doc = concat!($label, " (", $requirement, ").")] $name,)*)*
+            $($(#[doc = concat!($label, ".")] $name,)*)*
         }
 
         impl Fault {
@@ -85,122 +84,122 @@ macro_rules! faults {
 
 faults! {
     Callback {
-        CallbackErrorServerError = "callback_error_server_error", "CB-07", "The provider says server_error";
-        CallbackErrorTemporarilyUnavailable = "callback_error_temporarily_unavailable", "CB-07", "The provider says temporarily_unavailable";
-        CallbackErrorUnknown = "callback_error_unknown", "CB-07", "An unknown error with hostile text";
-        CallbackErrorAndCode = "callback_error_and_code", "CB-06", "Both a code and an error";
-        CallbackNeither = "callback_neither", "CB-06", "Neither a code nor an error";
-        CallbackDuplicateState = "callback_duplicate_state", "CB-06", "The state twice";
-        CallbackDuplicateCode = "callback_duplicate_code", "CB-06", "Two codes";
-        CallbackWrongState = "callback_wrong_state", "CB-01", "The state of nobody";
-        CallbackMissingState = "callback_missing_state", "CB-01", "No state";
-        CallbackLongCode = "callback_long_code", "CB-09", "A code of 2049 characters";
-        CallbackControlCode = "callback_control_code", "CB-09", "A code with line breaks in it";
-        CallbackWrongIss = "callback_wrong_iss", "CB-04", "The issuer of somebody else";
-        CallbackUnknownParameter = "callback_unknown_parameter", "allowed", "Unknown parameters (allowed)";
+        CallbackErrorServerError = "callback_error_server_error", "The provider says server_error";
+        CallbackErrorTemporarilyUnavailable = "callback_error_temporarily_unavailable", "The provider says temporarily_unavailable";
+        CallbackErrorUnknown = "callback_error_unknown", "An unknown error with hostile text";
+        CallbackErrorAndCode = "callback_error_and_code", "Both a code and an error";
+        CallbackNeither = "callback_neither", "Neither a code nor an error";
+        CallbackDuplicateState = "callback_duplicate_state", "The state twice";
+        CallbackDuplicateCode = "callback_duplicate_code", "Two codes";
+        CallbackWrongState = "callback_wrong_state", "The state of nobody";
+        CallbackMissingState = "callback_missing_state", "No state";
+        CallbackLongCode = "callback_long_code", "A code of 2049 characters";
+        CallbackControlCode = "callback_control_code", "A code with line breaks in it";
+        CallbackWrongIss = "callback_wrong_iss", "The issuer of somebody else";
+        CallbackUnknownParameter = "callback_unknown_parameter", "Unknown parameters (allowed)";
     }
     CallbackIssuer {
-        CallbackMissingIss = "callback_missing_iss", "CB-04", "No issuer, although announced";
-        CallbackDuplicateIss = "callback_duplicate_iss", "CB-06", "The issuer twice";
+        CallbackMissingIss = "callback_missing_iss", "No issuer, although announced";
+        CallbackDuplicateIss = "callback_duplicate_iss", "The issuer twice";
     }
     TokenAnswer {
-        TokenHtml = "token_html", "PR-05", "A web page";
-        TokenTextPlain = "token_text_plain", "PR-05", "JSON that calls itself text/plain";
-        TokenArray = "token_array", "PR-05", "A JSON list";
-        TokenNotJson = "token_not_json", "PR-05", "Half a JSON document";
-        TokenDeep = "token_deep", "PR-05", "JSON nested 10 000 levels";
-        TokenDuplicateMember = "token_duplicate_member", "PR-05", "The access token twice";
-        TokenNoAccessToken = "token_no_access_token", "PR-05", "No access token";
-        TokenEmptyAccessToken = "token_empty_access_token", "PR-05", "An empty access token";
-        TokenWrongType = "token_wrong_type", "PR-05", "Token type mac";
-        TokenMissingType = "token_missing_type", "PR-05", "No token type";
-        TokenLowercaseType = "token_lowercase_type", "allowed", "Token type in small letters (allowed)";
-        Token201 = "token_201", "PR-05", "Status 201";
-        Token500 = "token_500", "PR-22", "Status 500";
-        Token503 = "token_503", "PR-22", "Status 503";
-        TokenErrorInvalidGrant = "token_error_invalid_grant", "PR-05", "invalid_grant";
-        TokenErrorInvalidClient = "token_error_invalid_client", "PR-05", "invalid_client";
-        TokenRedirect = "token_redirect", "PR-03", "A redirect (307) to another address";
-        TokenHuge = "token_huge", "PR-04", "A megabyte";
-        TokenSlow = "token_slow", "PR-04", "Nothing for 30 seconds";
-        TokenDrip = "token_drip", "PR-04", "One byte a second";
-        TokenCut = "token_cut", "PR-04", "The connection breaks in the middle";
+        TokenHtml = "token_html", "A web page";
+        TokenTextPlain = "token_text_plain", "JSON that calls itself text/plain";
+        TokenArray = "token_array", "A JSON list";
+        TokenNotJson = "token_not_json", "Half a JSON document";
+        TokenDeep = "token_deep", "JSON nested 10 000 levels";
+        TokenDuplicateMember = "token_duplicate_member", "The access token twice";
+        TokenNoAccessToken = "token_no_access_token", "No access token";
+        TokenEmptyAccessToken = "token_empty_access_token", "An empty access token";
+        TokenWrongType = "token_wrong_type", "Token type mac";
+        TokenMissingType = "token_missing_type", "No token type";
+        TokenLowercaseType = "token_lowercase_type", "Token type in small letters (allowed)";
+        Token201 = "token_201", "Status 201";
+        Token500 = "token_500", "Status 500";
+        Token503 = "token_503", "Status 503";
+        TokenErrorInvalidGrant = "token_error_invalid_grant", "invalid_grant";
+        TokenErrorInvalidClient = "token_error_invalid_client", "invalid_client";
+        TokenRedirect = "token_redirect", "A redirect (307) to another address";
+        TokenHuge = "token_huge", "A megabyte";
+        TokenSlow = "token_slow", "Nothing for 30 seconds";
+        TokenDrip = "token_drip", "One byte a second";
+        TokenCut = "token_cut", "The connection breaks in the middle";
     }
     IdToken {
-        MissingIdToken = "missing_id_token", "PR-07", "No ID token";
-        IdTokenNumber = "id_token_number", "PR-07", "A number in its place";
-        IdTokenGarbage = "id_token_garbage", "PR-07", "No JWT at all";
-        IdTokenFiveParts = "id_token_five_parts", "PR-07", "Five parts, as if encrypted";
-        IdTokenCut = "id_token_cut", "PR-08", "The signature is cut off";
-        BadSignature = "bad_signature", "PR-08", "One bit of the signature is wrong";
-        AlgNone = "alg_none", "PR-08", "Algorithm none";
-        AlgHs256 = "alg_hs256", "PR-08", "HS256 with the client secret";
-        AlgHs256PublicKey = "alg_hs256_public_key", "PR-08", "HS256 with the public key";
-        AlgPs256 = "alg_ps256", "PR-08", "PS256 with the RS256 key";
-        AlgOfOtherKey = "alg_of_other_key", "PR-08", "The header names another algorithm than the key's";
-        UnknownKid = "unknown_kid", "PR-08", "An unknown key id";
-        MissingKid = "missing_kid", "PR-08", "No key id although there are several keys";
-        WrongKey = "wrong_key", "PR-08", "Signed with another key";
-        EmbeddedJwk = "embedded_jwk", "PR-08", "Signed with another key, which it brings along";
-        ForeignJku = "foreign_jku", "PR-21", "Signed with another key, which it says where to fetch";
-        ForeignCrit = "foreign_crit", "PR-08", "An unknown critical header";
-        WrongIss = "wrong_iss", "PR-09", "Another issuer";
-        MissingIss = "missing_iss", "PR-09", "No issuer";
-        WrongAud = "wrong_aud", "PR-09", "Another audience";
-        MissingAud = "missing_aud", "PR-09", "No audience";
-        ExtraAud = "extra_aud", "PR-09", "A second audience";
-        AudList = "aud_list", "allowed", "The audience as a list of one (allowed)";
-        ForeignAzp = "foreign_azp", "PR-09", "Another authorized party";
-        WrongNonce = "wrong_nonce", "PR-11", "Another nonce";
-        MissingNonce = "missing_nonce", "PR-11", "No nonce";
-        Expired = "expired", "PR-10", "Expired two minutes ago";
-        MissingExp = "missing_exp", "PR-10", "No expiry";
-        ExpAsString = "exp_as_string", "PR-10", "The expiry as text";
-        ExpHuge = "exp_huge", "PR-10", "An expiry of 1e300";
-        FutureIat = "future_iat", "PR-10", "Issued five minutes in the future";
-        OldIat = "old_iat", "PR-10", "Issued twenty minutes ago";
-        MissingIat = "missing_iat", "PR-10", "No time of issue";
-        IatAsString = "iat_as_string", "PR-10", "The time of issue as text";
-        FutureNbf = "future_nbf", "PR-10", "Valid in five minutes only";
-        NbfAsString = "nbf_as_string", "PR-10", "The begin of validity as text";
-        WrongAtHash = "wrong_at_hash", "PR-12", "The hash of another access token";
-        MissingAtHash = "missing_at_hash", "allowed", "No hash of the access token (allowed)";
-        OldAuthTime = "old_auth_time", "PR-12", "Signed in ten hours ago";
-        MissingAuthTime = "missing_auth_time", "PR-12", "Does not say when the person signed in";
-        WrongAcr = "wrong_acr", "PR-12", "Another strength of sign-in";
-        MissingAcr = "missing_acr", "PR-12", "Does not say how strong the sign-in was";
-        DuplicateClaim = "duplicate_claim", "PR-07", "Two subjects";
+        MissingIdToken = "missing_id_token", "No ID token";
+        IdTokenNumber = "id_token_number", "A number in its place";
+        IdTokenGarbage = "id_token_garbage", "No JWT at all";
+        IdTokenFiveParts = "id_token_five_parts", "Five parts, as if encrypted";
+        IdTokenCut = "id_token_cut", "The signature is cut off";
+        BadSignature = "bad_signature", "One bit of the signature is wrong";
+        AlgNone = "alg_none", "Algorithm none";
+        AlgHs256 = "alg_hs256", "HS256 with the client secret";
+        AlgHs256PublicKey = "alg_hs256_public_key", "HS256 with the public key";
+        AlgPs256 = "alg_ps256", "PS256 with the RS256 key";
+        AlgOfOtherKey = "alg_of_other_key", "The header names another algorithm than the key's";
+        UnknownKid = "unknown_kid", "An unknown key id";
+        MissingKid = "missing_kid", "No key id although there are several keys";
+        WrongKey = "wrong_key", "Signed with another key";
+        EmbeddedJwk = "embedded_jwk", "Signed with another key, which it brings along";
+        ForeignJku = "foreign_jku", "Signed with another key, which it says where to fetch";
+        ForeignCrit = "foreign_crit", "An unknown critical header";
+        WrongIss = "wrong_iss", "Another issuer";
+        MissingIss = "missing_iss", "No issuer";
+        WrongAud = "wrong_aud", "Another audience";
+        MissingAud = "missing_aud", "No audience";
+        ExtraAud = "extra_aud", "A second audience";
+        AudList = "aud_list", "The audience as a list of one (allowed)";
+        ForeignAzp = "foreign_azp", "Another authorized party";
+        WrongNonce = "wrong_nonce", "Another nonce";
+        MissingNonce = "missing_nonce", "No nonce";
+        Expired = "expired", "Expired two minutes ago";
+        MissingExp = "missing_exp", "No expiry";
+        ExpAsString = "exp_as_string", "The expiry as text";
+        ExpHuge = "exp_huge", "An expiry of 1e300";
+        FutureIat = "future_iat", "Issued five minutes in the future";
+        OldIat = "old_iat", "Issued twenty minutes ago";
+        MissingIat = "missing_iat", "No time of issue";
+        IatAsString = "iat_as_string", "The time of issue as text";
+        FutureNbf = "future_nbf", "Valid in five minutes only";
+        NbfAsString = "nbf_as_string", "The begin of validity as text";
+        WrongAtHash = "wrong_at_hash", "The hash of another access token";
+        MissingAtHash = "missing_at_hash", "No hash of the access token (allowed)";
+        OldAuthTime = "old_auth_time", "Signed in ten hours ago";
+        MissingAuthTime = "missing_auth_time", "Does not say when the person signed in";
+        WrongAcr = "wrong_acr", "Another strength of sign-in";
+        MissingAcr = "missing_acr", "Does not say how strong the sign-in was";
+        DuplicateClaim = "duplicate_claim", "Two subjects";
     }
     Person {
-        SubjectMissing = "subject_missing", "PR-14", "No subject";
-        SubjectNull = "subject_null", "PR-14", "The subject is null";
-        SubjectEmpty = "subject_empty", "PR-14", "The subject is empty";
-        SubjectObject = "subject_object", "PR-14", "The subject is an object";
-        SubjectLong = "subject_long", "PR-14", "The subject has 256 bytes";
-        SubjectNul = "subject_nul", "PR-14", "A NUL in the subject";
-        EmailUnverified = "email_unverified", "PR-16", "The email address is not verified";
-        EmailVerifiedString = "email_verified_string", "PR-16", "email_verified is the text \"true\"";
-        EmailVerifiedMissing = "email_verified_missing", "PR-16", "email_verified is missing";
-        EmailTwoAts = "email_two_ats", "PR-17", "An email address with two @";
-        EmailForeignDomain = "email_foreign_domain", "PR-17", "An email address elsewhere";
-        HostileProfile = "hostile_profile", "PR-18", "Scripts, control characters, 10 000 letters";
+        SubjectMissing = "subject_missing", "No subject";
+        SubjectNull = "subject_null", "The subject is null";
+        SubjectEmpty = "subject_empty", "The subject is empty";
+        SubjectObject = "subject_object", "The subject is an object";
+        SubjectLong = "subject_long", "The subject has 256 bytes";
+        SubjectNul = "subject_nul", "A NUL in the subject";
+        EmailUnverified = "email_unverified", "The email address is not verified";
+        EmailVerifiedString = "email_verified_string", "email_verified is the text \"true\"";
+        EmailVerifiedMissing = "email_verified_missing", "email_verified is missing";
+        EmailTwoAts = "email_two_ats", "An email address with two @";
+        EmailForeignDomain = "email_foreign_domain", "An email address elsewhere";
+        HostileProfile = "hostile_profile", "Scripts, control characters, 10 000 letters";
     }
     UserInfo {
-        UserinfoOtherSub = "userinfo_other_sub", "PR-13", "Somebody else's profile";
-        UserinfoMissingSub = "userinfo_missing_sub", "PR-13", "A profile without subject";
+        UserinfoOtherSub = "userinfo_other_sub", "Somebody else's profile";
+        UserinfoMissingSub = "userinfo_missing_sub", "A profile without subject";
     }
     ProfileAnswer {
-        ProfileHtml = "profile_html", "PR-05", "A web page";
-        ProfileTextPlain = "profile_text_plain", "PR-05", "JSON that calls itself text/plain";
-        ProfileArray = "profile_array", "PR-05", "A JSON list";
-        ProfileNotJson = "profile_not_json", "PR-05", "Half a JSON document";
-        ProfileDuplicateMember = "profile_duplicate_member", "PR-05", "A member twice";
-        Profile401 = "profile_401", "PR-05", "Status 401";
-        Profile500 = "profile_500", "PR-22", "Status 500";
-        ProfileRedirect = "profile_redirect", "PR-03", "A redirect (307) to another address";
-        ProfileHuge = "profile_huge", "PR-04", "A megabyte";
-        ProfileSlow = "profile_slow", "PR-04", "Nothing for 30 seconds";
-        ProfileDrip = "profile_drip", "PR-04", "One byte a second";
+        ProfileHtml = "profile_html", "A web page";
+        ProfileTextPlain = "profile_text_plain", "JSON that calls itself text/plain";
+        ProfileArray = "profile_array", "A JSON list";
+        ProfileNotJson = "profile_not_json", "Half a JSON document";
+        ProfileDuplicateMember = "profile_duplicate_member", "A member twice";
+        Profile401 = "profile_401", "Status 401";
+        Profile500 = "profile_500", "Status 500";
+        ProfileRedirect = "profile_redirect", "A redirect (307) to another address";
+        ProfileHuge = "profile_huge", "A megabyte";
+        ProfileSlow = "profile_slow", "Nothing for 30 seconds";
+        ProfileDrip = "profile_drip", "One byte a second";
     }
 }
 
@@ -230,11 +229,11 @@ impl Fault {
 }
 
 macro_rules! switches {
-    ($($name:ident = $text:literal, $requirement:literal, $label:literal;)*) => {
+    ($($name:ident = $text:literal, $label:literal;)*) => {
         /// What goes wrong on the whole server until it is switched off again.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum FaultSwitch {
-            $(#[doc = concat!($label, " (", $requirement, ").")] $name,)*
+            $(#[doc = concat!($label, ".")] $name,)*
         }
 
         impl FaultSwitch {
@@ -255,21 +254,21 @@ macro_rules! switches {
 }
 
 switches! {
-    DiscoveryWrongIssuer = "discovery_wrong_issuer", "PR-01", "Discovery names another issuer";
-    DiscoveryForeignEndpoints = "discovery_foreign_endpoints", "PR-02", "Discovery names plain http endpoints elsewhere";
-    DiscoveryNoIssParameter = "discovery_no_iss_parameter", "CB-04", "Discovery and callbacks without iss (allowed)";
-    Discovery500 = "discovery_500", "PR-22", "Discovery answers 500";
-    DiscoverySlow = "discovery_slow", "PR-04", "Discovery answers after 30 seconds";
-    DiscoveryRedirect = "discovery_redirect", "PR-03", "Discovery redirects";
-    DiscoveryHuge = "discovery_huge", "PR-04", "Discovery is a megabyte";
-    DiscoveryNotJson = "discovery_not_json", "PR-05", "Discovery is half a JSON document";
-    Jwks500 = "jwks_500", "PR-22", "The key set answers 500";
-    JwksSlow = "jwks_slow", "PR-04", "The key set answers after 30 seconds";
-    JwksHuge = "jwks_huge", "PR-04", "The key set is a megabyte";
-    JwksRotate = "jwks_rotate", "PR-20", "New keys sign, the old ones are gone";
-    WeakRsa = "weak_rsa", "PR-08", "A key of 1024 bits signs (RS256)";
-    JwksOddKeys = "jwks_odd_keys", "allowed", "The key set holds unknown and broken keys, too (allowed)";
-    Everything500 = "everything_500", "PR-22", "Everything answers 500";
+    DiscoveryWrongIssuer = "discovery_wrong_issuer", "Discovery names another issuer";
+    DiscoveryForeignEndpoints = "discovery_foreign_endpoints", "Discovery names plain http endpoints elsewhere";
+    DiscoveryNoIssParameter = "discovery_no_iss_parameter", "Discovery and callbacks without iss (allowed)";
+    Discovery500 = "discovery_500", "Discovery answers 500";
+    DiscoverySlow = "discovery_slow", "Discovery answers after 30 seconds";
+    DiscoveryRedirect = "discovery_redirect", "Discovery redirects";
+    DiscoveryHuge = "discovery_huge", "Discovery is a megabyte";
+    DiscoveryNotJson = "discovery_not_json", "Discovery is half a JSON document";
+    Jwks500 = "jwks_500", "The key set answers 500";
+    JwksSlow = "jwks_slow", "The key set answers after 30 seconds";
+    JwksHuge = "jwks_huge", "The key set is a megabyte";
+    JwksRotate = "jwks_rotate", "New keys sign, the old ones are gone";
+    WeakRsa = "weak_rsa", "A key of 1024 bits signs (RS256)";
+    JwksOddKeys = "jwks_odd_keys", "The key set holds unknown and broken keys, too (allowed)";
+    Everything500 = "everything_500", "Everything answers 500";
 }
 
 impl FaultSwitch {

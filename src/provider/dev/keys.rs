@@ -1,23 +1,14 @@
-//! The signing keys: drawn once per process, so that a provider that is stopped and started again still has
-//! them.
-//!
-//! The signatures come straight from aws-lc-rs, not from the JWT library that the broker verifies with: what
-//! both ends get wrong alike would otherwise go unnoticed.
+//! The signing keys: drawn once per process, so that a provider that is stopped and started again still has them.
 
 use std::sync::OnceLock;
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
-    RsaKeyPair,
-};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::provider::signing::SigningKey;
 
 /// How an ID token is signed (RFC 7518 section 3.1, RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,11 +51,9 @@ impl SigningAlgorithm {
 
 /// One key per algorithm.
 pub(super) struct KeySet {
-    /// Part of the key ids.
-    generation: &'static str,
-    rsa: RsaKeyPair,
-    ec: EcdsaKeyPair,
-    ed: Ed25519KeyPair,
+    rsa: SigningKey,
+    ec: SigningKey,
+    ed: SigningKey,
 }
 
 impl KeySet {
@@ -78,75 +67,45 @@ impl KeySet {
     }
 
     fn generate(generation: &'static str) -> Result<Self, Unspecified> {
+        let key_id = |name: &str| format!("dev-{generation}-{name}");
         Ok(Self {
-            generation,
-            rsa: RsaKeyPair::generate(KeySize::Rsa2048)?,
-            ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?,
-            ed: Ed25519KeyPair::generate()?,
+            rsa: SigningKey::rsa(key_id("rs256"))?,
+            ec: SigningKey::p256(key_id("es256"))?,
+            ed: SigningKey::ed25519(key_id("eddsa"))?,
         })
+    }
+
+    fn key(&self, algorithm: SigningAlgorithm) -> &SigningKey {
+        match algorithm {
+            SigningAlgorithm::Rs256 => &self.rsa,
+            SigningAlgorithm::Es256 => &self.ec,
+            SigningAlgorithm::EdDsa => &self.ed,
+        }
     }
 
     /// The `kid` of the key for `algorithm`.
     pub(super) fn key_id(&self, algorithm: SigningAlgorithm) -> String {
-        format!("dev-{}-{}", self.generation, algorithm.name().to_ascii_lowercase())
+        self.key(algorithm).key_id().to_owned()
     }
 
     /// Signs with the key for `algorithm`.
     pub(super) fn sign(&self, algorithm: SigningAlgorithm, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
-        match algorithm {
-            SigningAlgorithm::Rs256 => self.sign_rsa(&RSA_PKCS1_SHA256, message),
-            SigningAlgorithm::Es256 => Ok(self.ec.sign(&SystemRandom::new(), message)?.as_ref().to_vec()),
-            SigningAlgorithm::EdDsa => Ok(self.ed.sign(message).as_ref().to_vec()),
-        }
+        self.key(algorithm).sign(message)
     }
 
     /// Signs with the RSA key, but with the padding of PS256.
     pub(super) fn sign_ps256(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
-        self.sign_rsa(&RSA_PSS_SHA256, message)
+        self.rsa.sign_ps256(message)
     }
 
-    fn sign_rsa(
-        &self,
-        padding: &'static dyn aws_lc_rs::signature::RsaEncoding,
-        message: &[u8],
-    ) -> Result<Vec<u8>, Unspecified> {
-        let mut signature = vec![0; self.rsa.public_modulus_len()];
-        self.rsa.sign(padding, &SystemRandom::new(), message, &mut signature)?;
-        Ok(signature)
-    }
-
-    /// The RSA public key as DER: what the classic HS256 attack uses as secret.
+    /// The RSA public key as DER: the secret of the classic attack with HS256.
     pub(super) fn rsa_public_der(&self) -> Result<Vec<u8>, Unspecified> {
-        let der: PublicKeyX509Der<'_> = self.rsa.public_key().as_der()?;
-        Ok(der.as_ref().to_vec())
+        self.rsa.rsa_public_der()
     }
 
     /// The public key for `algorithm` as a JWK (RFC 7517).
     pub(super) fn jwk(&self, algorithm: SigningAlgorithm) -> Value {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let mut jwk = match algorithm {
-            SigningAlgorithm::Rs256 => {
-                let key = self.rsa.public_key();
-                let (n, e) = (key.modulus(), key.exponent());
-                json!({
-                    "kty": "RSA",
-                    "n": text(n.big_endian_without_leading_zero()),
-                    "e": text(e.big_endian_without_leading_zero()),
-                })
-            }
-            SigningAlgorithm::Es256 => {
-                // An uncompressed point: 0x04, then both coordinates (SEC 1 section 2.3.3).
-                let point = self.ec.public_key().as_ref();
-                json!({"kty": "EC", "crv": "P-256", "x": text(&point[1..33]), "y": text(&point[33..65])})
-            }
-            SigningAlgorithm::EdDsa => {
-                json!({"kty": "OKP", "crv": "Ed25519", "x": text(self.ed.public_key().as_ref())})
-            }
-        };
-        jwk["use"] = "sig".into();
-        jwk["alg"] = algorithm.name().into();
-        jwk["kid"] = self.key_id(algorithm).into();
-        jwk
+        self.key(algorithm).public_jwk()
     }
 
     /// All public keys.

@@ -221,7 +221,7 @@ mod tests {
     use crate::domain::entropy::SystemEntropy;
 
     #[test]
-    fn ad_03_listens_on_loopback_only() {
+    fn listens_on_loopback_only() {
         let start = |listen: &str| {
             DevProvider::start(DevProviderSettings {
                 listen: listen.parse().unwrap(),

@@ -19,6 +19,7 @@ use super::users::User;
 use super::{DevClient, DevProviderSettings};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::entropy::{self, Entropy};
+use crate::domain::loopback::is_loopback_url;
 
 /// A code is redeemed within this time.
 const CODE_SECONDS: i64 = 60;
@@ -157,7 +158,7 @@ impl Shared {
     pub(super) fn may_redirect(&self, client_id: &str, redirect_uri: &str) -> bool {
         match self.clients().iter().find(|client| client.client_id == client_id) {
             Some(client) => client.redirect_uris.iter().any(|registered| registered == redirect_uri),
-            None => self.open_registration && is_loopback(redirect_uri),
+            None => self.open_registration && is_local_http(redirect_uri),
         }
     }
 
@@ -168,7 +169,7 @@ impl Shared {
             |uri: &String| url::Url::parse(uri).is_ok_and(|known| known.origin() == wanted.origin());
         match self.clients().iter().find(|client| client.client_id == client_id) {
             Some(client) => wanted.origin().is_tuple() && client.redirect_uris.iter().any(same_origin),
-            None => self.open_registration && is_loopback(address),
+            None => self.open_registration && is_local_http(address),
         }
     }
 
@@ -205,14 +206,6 @@ impl Shared {
 }
 
 /// Whether the text is an http address on this machine.
-fn is_loopback(address: &str) -> bool {
-    url::Url::parse(address).is_ok_and(|url| {
-        url.scheme() == "http"
-            && match url.host() {
-                Some(url::Host::Domain(name)) => name == "localhost",
-                Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-                Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-                None => false,
-            }
-    })
+fn is_local_http(address: &str) -> bool {
+    url::Url::parse(address).is_ok_and(|url| url.scheme() == "http" && is_loopback_url(&url))
 }

@@ -1,58 +1,45 @@
-//! Real signing keys, and tokens with any header and claims one can think of.
+//! Real signing keys, and tokens with any header and claims.
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-};
-use aws_lc_rs::{rsa, signature::EcdsaSigningAlgorithm};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
+
+use crate::provider::signing;
 
 /// A key pair of the fake provider.
 pub struct SigningKey {
     pub algorithm: Algorithm,
-    private: EncodingKey,
-    /// The public half as it stands in the key set, with `kid` and `alg`.
+    key: signing::SigningKey,
+    /// The public half as the key set has it, with `kid` and `alg`.
     pub jwk: Value,
 }
 
-/// One RSA key for all tests: making one takes a while.
+/// One RSA key for all tests: drawing one takes a while.
 pub static RSA: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::rsa("rsa"));
 
 impl SigningKey {
     /// An RSA key of 2048 bits.
     pub fn rsa(kid: &str) -> Self {
-        let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
-        let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-        let base64 = STANDARD.encode(der.as_ref());
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n");
-        Self::new(kid, Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap())
+        Self::new(signing::SigningKey::rsa(kid).unwrap())
     }
 
     pub fn p256(kid: &str) -> Self {
-        Self::new(kid, Algorithm::ES256, ec(&ECDSA_P256_SHA256_FIXED_SIGNING))
+        Self::new(signing::SigningKey::p256(kid).unwrap())
     }
 
     pub fn p384(kid: &str) -> Self {
-        Self::new(kid, Algorithm::ES384, ec(&ECDSA_P384_SHA384_FIXED_SIGNING))
+        Self::new(signing::SigningKey::p384(kid).unwrap())
     }
 
     pub fn ed25519(kid: &str) -> Self {
-        let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).unwrap();
-        Self::new(kid, Algorithm::EdDSA, EncodingKey::from_ed_der(der.as_ref()))
+        Self::new(signing::SigningKey::ed25519(kid).unwrap())
     }
 
-    fn new(kid: &str, algorithm: Algorithm, private: EncodingKey) -> Self {
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&private, algorithm).unwrap()).unwrap();
-        jwk["kid"] = kid.into();
-        jwk["use"] = "sig".into();
-        Self { algorithm, private, jwk }
+    fn new(key: signing::SigningKey) -> Self {
+        Self { algorithm: key.algorithm().parse().unwrap(), jwk: key.public_jwk(), key }
     }
 
     /// The public half with changes: `null` removes a member.
@@ -77,15 +64,14 @@ impl SigningKey {
         self.sign_message(&message, self.algorithm)
     }
 
-    /// Any message with a signature of any algorithm.
+    /// Any message, signed with the key's own algorithm or, by an RSA key, with PS256.
     pub fn sign_message(&self, message: &str, algorithm: Algorithm) -> String {
-        format!("{message}.{}", crypto::sign(message.as_bytes(), &self.private, algorithm).unwrap())
+        let signature = match algorithm {
+            Algorithm::PS256 => self.key.sign_ps256(message.as_bytes()),
+            _ => self.key.sign(message.as_bytes()),
+        };
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap()))
     }
-}
-
-fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> EncodingKey {
-    let der = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new()).unwrap();
-    EncodingKey::from_ec_der(der.as_ref())
 }
 
 /// `object` with `changes` laid on top: `null` removes a member.

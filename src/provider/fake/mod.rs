@@ -12,8 +12,8 @@ use chrono::DateTime;
 use url::Url;
 
 use super::settings::{
-    ClaimMapping, ClientAuth, KindSettings, OAuth2Settings, OidcSettings, ProfileDocument, ProviderSettings,
-    Timeouts,
+    CaCertificates, ClaimMapping, ClientAuth, KindSettings, OAuth2Settings, OidcSettings, ProfileDocument,
+    ProviderSettings, Timeouts,
 };
 use super::{AuthorizationRequest, CodeExchange, Provider, ProviderError, Providers, Registration};
 use crate::domain::clock::{StoppedClock, Timestamp};
@@ -54,7 +54,7 @@ pub(super) fn settings(kind: KindSettings) -> ProviderSettings {
         allowed_email_domains: Vec::new(),
         kind,
         timeouts: Timeouts { connect: Duration::from_secs(3), total: Duration::from_secs(10) },
-        ca_certificates: Vec::new(),
+        ca_certificates: CaCertificates::default(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What `/login` may ask of a browser that is signed in: when its session is enough, and when the provider is asked.
+//! `/login` with different parameters in a signed-in browser: when its session is enough, and when it is redirected to
+//! the provider.
 
 use token_broker::domain::client::LoginParameter;
 
@@ -14,7 +15,7 @@ async fn signed_in(broker: &TestBroker, provider: &str, age: i64) -> Browser {
 
 async fn check(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str)], expected: Leads) {
     let cookie = session_cookie(browser);
-    // A copy, so that no login leaves an attempt behind for the next.
+    // A copy, so that no login leaves an attempt cookie for the next one.
     let answer = browser.copy().navigate(&broker.login(parameters).url).await;
     assert_eq!(leads(broker, &answer), expected, "{parameters:?}");
     if let Some((value, _)) = set_session(&answer) {
@@ -33,7 +34,7 @@ async fn check(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str
 }
 
 #[actix_web::test]
-async fn the_sessions_own_provider_or_none_is_continued_another_one_is_asked() {
+async fn a_session_is_continued_only_for_its_own_provider() {
     let broker = TestBroker::start();
     let at_dev = signed_in(&broker, "dev", 10).await;
     let at_ops = signed_in(&broker, "ops", 10).await;
@@ -47,31 +48,31 @@ async fn the_sessions_own_provider_or_none_is_continued_another_one_is_asked() {
     ] {
         check(&broker, browser, &[("provider", provider)], expected).await;
     }
-    // Whose provider is not configured any more signs in elsewhere.
+    // If the provider of the session is no longer configured, the user signs in at another one.
     let without_dev = broker.twin_with(|config| drop(config.providers.remove(0)));
     at_dev.route(&broker.url, &without_dev.real_url);
     check(&without_dev, &at_dev, &[("provider", "")], Leads::Provider("ops")).await;
 }
 
 #[actix_web::test]
-async fn ls_16_a_prompt_that_the_provider_must_show_goes_to_the_provider() {
+async fn a_prompt_that_the_provider_must_show_goes_to_the_provider() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for prompt in ["login", "consent", "login consent", "select_account", "login select_account"] {
         let named = [("provider", "dev"), ("prompt", prompt)];
         check(&broker, &browser, &named, Leads::Provider("dev")).await;
-        // The same person proves it again where they signed in; who may be another one chooses.
+        // The same user signs in again at the same provider; a user who may be a different one chooses.
         let again = if prompt.contains("select_account") { Leads::Chooser } else { Leads::Provider("dev") };
         check(&broker, &browser, &[("provider", ""), ("prompt", prompt)], again).await;
     }
-    // prompt=login makes the provider ask, although it knows the browser, too.
+    // prompt=login makes the provider ask, although the browser also has a session there.
     let authorize = browser.navigate(&broker.login(&[("prompt", "login")]).url).await.location().unwrap();
     let page = browser.navigate(authorize.as_str()).await;
     assert_eq!(page.status, 200, "{page:?}");
 }
 
 #[actix_web::test]
-async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
+async fn max_age_is_measured_from_the_sign_in_at_the_provider() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 100).await;
     for provider in ["", "dev"] {
@@ -87,7 +88,7 @@ async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
     let now = signed_in(&broker, "dev", 0).await;
     check(&broker, &now, &[("max_age", "0")], Leads::Provider("dev")).await;
 
-    // A provider that does not say when the person signed in has to be asked; plain OAuth 2 cannot be.
+    // A provider that does not report the time of the sign-in has to be asked; plain OAuth 2 does not support that.
     let silent = broker.browser();
     let login = broker.log_in(&silent, "dev", "alice", "&fault=missing_auth_time").await;
     assert!(login.key().starts_with("tbo_"));
@@ -99,7 +100,7 @@ async fn ls_16_max_age_is_measured_from_the_sign_in_at_the_provider() {
 }
 
 #[actix_web::test]
-async fn ls_16_who_is_expected_is_compared_with_who_is_signed_in() {
+async fn login_hint_is_compared_with_the_signed_in_user() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for (hint, expected) in [
@@ -122,7 +123,7 @@ fn login_required() -> Leads {
 }
 
 #[actix_web::test]
-async fn ls_16_prompt_none_shows_no_page() {
+async fn prompt_none_shows_no_page() {
     let broker = TestBroker::start();
     let nobody = broker.browser();
     broker.ready().await;
@@ -135,7 +136,7 @@ async fn ls_16_prompt_none_shows_no_page() {
         (&browser, &[("provider", "dev")], Leads::Back),
         (&browser, &[("login_hint", "alice")], Leads::Back),
         (&browser, &[("max_age", "200")], Leads::Back),
-        // What the session is not enough for: silently at an OpenID provider, nowhere else.
+        // If the session is not enough: silently at an OpenID provider, otherwise an error.
         (&browser, &[("max_age", "20")], Leads::Provider("dev")),
         (&browser, &[("provider", ""), ("max_age", "20")], Leads::Provider("dev")),
         (&browser, &[("login_hint", "bob")], Leads::Provider("dev")),
@@ -165,7 +166,7 @@ async fn ls_16_prompt_none_shows_no_page() {
 }
 
 #[actix_web::test]
-async fn ls_16_the_single_provider_is_asked_silently() {
+async fn a_single_provider_is_asked_with_prompt_none() {
     for (kept, expected) in [(0, Leads::Provider("dev")), (1, login_required())] {
         let broker = TestBroker::with(Setup::default().adjust(move |config| {
             let provider = config.providers.remove(kept);
@@ -177,9 +178,9 @@ async fn ls_16_the_single_provider_is_asked_silently() {
     }
 }
 
-/// What the broker itself decides needs no permission; what goes on to the provider does.
+/// What the broker decides itself needs no permission; what is passed on to the provider does.
 #[actix_web::test]
-async fn ls_16_prompt_none_needs_no_permission_while_no_provider_is_asked() {
+async fn prompt_none_needs_no_permission_without_a_provider() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.clients[0].login_parameters.clear()));
     let browser = signed_in(&broker, "dev", 10).await;
@@ -199,9 +200,9 @@ async fn ls_16_prompt_none_needs_no_permission_while_no_provider_is_asked() {
     assert_eq!(login_leads(&only_hint, &browser, &silent).await, login_required());
 }
 
-/// Silent or not, a login is a navigation of the window: a frame is refused whoever is signed in.
+/// Silent or not, a login is a navigation of the window: a frame is refused even if a user is signed in.
 #[actix_web::test]
-async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_a_fetch() {
+async fn a_signed_in_browser_gets_no_key_in_a_frame_or_fetch() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for destination in ["iframe", "frame", "empty", "image"] {
@@ -215,7 +216,7 @@ async fn ls_12_a_signed_in_browser_gets_no_key_in_a_frame_or_a_fetch() {
 }
 
 #[actix_web::test]
-async fn a_wrong_request_is_refused_whoever_is_signed_in() {
+async fn an_invalid_request_is_refused_even_if_a_user_is_signed_in() {
     let broker = TestBroker::start();
     let browser = signed_in(&broker, "dev", 10).await;
     for (name, value, code) in [

@@ -1,4 +1,4 @@
-//! The session cookie itself: what it looks like, what it is not good for, and what planting one comes to.
+//! The session cookie itself: its attributes, what it cannot be used for, and the effect of planting one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +12,7 @@ use crate::support::broker::HTTPS_URL;
 use crate::support::rows;
 
 #[actix_web::test]
-async fn hd_08_the_session_cookie_has_every_attribute_and_says_nothing() {
+async fn the_session_cookie_has_all_attributes_and_is_opaque() {
     for (setup, host, name, secure) in [
         (Setup::https(), "auth.example.com", "__Host-Http-tb_session", "Secure; "),
         (Setup::default(), "localhost", "tb_session", ""),
@@ -36,9 +36,9 @@ async fn hd_08_the_session_cookie_has_every_attribute_and_says_nothing() {
     }
 }
 
-/// On https nothing is read that plain http or a neighbour under the same domain could have set.
+/// On https, no cookie is read that plain http or another subdomain could have set.
 #[actix_web::test]
-async fn se_08_an_https_broker_reads_no_cookie_that_a_neighbour_can_plant() {
+async fn an_https_broker_reads_no_cookie_that_another_subdomain_can_set() {
     let broker = TestBroker::with(Setup::https());
     broker.ready().await;
     let browser = broker.browser();
@@ -53,7 +53,7 @@ async fn se_08_an_https_broker_reads_no_cookie_that_a_neighbour_can_plant() {
 }
 
 #[actix_web::test]
-async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
+async fn a_planted_cookie_never_becomes_a_session_cookie() {
     let broker = TestBroker::start();
     broker.ready().await;
     let foreign = KeyRing::new(KeyId(1), vec![ServerKey::new(KeyId(1), vec![7; 32]).unwrap()]).unwrap();
@@ -71,7 +71,7 @@ async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
         let begun = victim.navigate(&broker.login(&[]).url).await;
         assert_eq!(leads(&broker, &begun), Leads::Provider("dev"), "{planted}");
         assert!(is_forgotten(&begun), "{planted}");
-        // It is planted once more, for the way back.
+        // It is planted again, for the callback.
         victim.set_cookie("localhost", "tb_session", Some(planted));
         let chosen = victim.navigate(&format!("{}&user=alice", begun.location().unwrap())).await;
         let back = victim.navigate(chosen.location().unwrap().as_str()).await;
@@ -84,10 +84,10 @@ async fn se_08_a_planted_cookie_is_never_the_cookie_of_a_session() {
     }
 }
 
-/// An attacker's own live cookie in the victim's browser: whoever then signs in gets another one, and the
-/// attacker's is dead.
+/// An attacker's live cookie in the victim's browser: a user who then signs in gets a new cookie, and the attacker's
+/// becomes invalid.
 #[actix_web::test]
-async fn se_08_who_signs_in_over_a_planted_live_session_does_not_share_it() {
+async fn a_sign_in_over_a_planted_session_does_not_share_it() {
     let broker = TestBroker::start();
     let (attacker, victim) = (broker.browser(), broker.browser());
     broker.sign_in(&attacker, "dev", "bob").await;
@@ -100,7 +100,7 @@ async fn se_08_who_signs_in_over_a_planted_live_session_does_not_share_it() {
 }
 
 #[actix_web::test]
-async fn hd_09_of_two_session_cookies_neither_is_believed_nor_ended() {
+async fn two_session_cookies_are_neither_accepted_nor_ended() {
     let broker = TestBroker::start();
     let (one, other) = (broker.browser(), broker.browser());
     let tokens = [broker.sign_in(&one, "dev", "alice").await, broker.sign_in(&other, "dev", "bob").await];
@@ -129,7 +129,7 @@ async fn hd_09_of_two_session_cookies_neither_is_believed_nor_ended() {
 }
 
 #[actix_web::test]
-async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
+async fn the_session_cookie_authenticates_no_call_of_the_api() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -155,14 +155,17 @@ async fn br_06_the_session_cookie_authenticates_no_call_of_the_api() {
     }
     let as_key = broker.redeem(&browser, &value, &"v".repeat(43)).await;
     assert_eq!(as_key.error_code().as_deref(), Some("invalid_grant"));
-    assert_eq!(status(&broker, &token).await, 200, "nobody was logged out");
+    assert_eq!(status(&broker, &token).await, 200, "no session was ended");
 }
 
-/// Who can write to the database can neither move a session to another user nor give one to a cookie.
+/// An attacker who can write to the database can neither move a session to another user nor assign one to a cookie.
 #[actix_web::test]
-async fn tk_18_a_session_row_that_was_tampered_with_is_not_continued() {
+async fn a_session_row_that_was_tampered_with_is_not_continued() {
     for (what, changes) in [
-        ("the user", &["UPDATE sessions SET user_id = (SELECT id FROM users WHERE username = 'bob')"][..]),
+        (
+            "the user",
+            &["UPDATE sessions SET user_id = (SELECT user_id FROM identities WHERE username = 'bob')"][..],
+        ),
         ("no digest", &["UPDATE sessions SET cookie_digest = NULL"]),
         (
             "alice's digest at bob's session",
@@ -192,7 +195,7 @@ fn ring(issuing: u32, ids: &[u32]) -> ServerKeysConfig {
 }
 
 #[actix_web::test]
-async fn tk_06_a_cookie_dies_with_the_server_key_that_sealed_it_unless_it_was_sealed_anew() {
+async fn a_cookie_is_invalid_without_the_key_that_sealed_it_unless_it_was_resealed() {
     let old = TestBroker::with(Setup::default().adjust(|config| config.server_keys = ring(1, &[1])));
     let browser = old.browser();
     old.sign_in(&browser, "dev", "alice").await;

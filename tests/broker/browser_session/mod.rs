@@ -1,4 +1,4 @@
-//! The browser's session: who signed in stays signed in, in this browser and nowhere else, until the session ends.
+//! The browser session: a user stays signed in, in this browser only, until the session ends.
 
 mod asked;
 mod cookie;
@@ -7,10 +7,11 @@ mod stores;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use crate::support::audit;
 use crate::support::broker::{Login, LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 
-/// Where a login leads.
+/// The result of `/login`.
 #[derive(Debug, PartialEq, Eq)]
 enum Leads {
     /// Back to the SPA with a key.
@@ -42,12 +43,12 @@ fn leads(broker: &TestBroker, answer: &Answer) -> Leads {
     }
 }
 
-/// Where `/login` with these parameters leads this browser.
+/// The result of `/login` with these parameters in this browser.
 async fn login_leads(broker: &TestBroker, browser: &Browser, parameters: &[(&str, &str)]) -> Leads {
     leads(broker, &browser.navigate(&broker.login(parameters).url).await)
 }
 
-/// A login that goes straight back to the SPA.
+/// A login that redirects back to the SPA without the provider.
 async fn continued(broker: &TestBroker, browser: &Browser, login: LoginUrl) -> Login {
     let back = browser.navigate(&login.url).await;
     assert_eq!(leads(broker, &back), Leads::Back, "{back:?}");
@@ -90,7 +91,7 @@ fn session_cookie(browser: &Browser) -> Option<String> {
     browser.cookies("localhost").remove("tb_session")
 }
 
-/// What the answer makes of the session cookie: its value and attributes.
+/// The session cookie in the response: its value and attributes.
 fn set_session(answer: &Answer) -> Option<(String, String)> {
     let lines = answer.headers.get_all("set-cookie").iter().map(|line| line.to_str().unwrap());
     let mut found = lines.filter_map(|line| {
@@ -129,7 +130,7 @@ fn second_client(broker: &TestBroker) -> LoginUrl {
 }
 
 #[actix_web::test]
-async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_the_provider() {
+async fn reload_second_tab_and_restart_get_tokens_of_one_session_without_the_provider() {
     for provider in ["dev", "ops"] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -162,9 +163,9 @@ async fn tk_08_reload_second_tab_and_restart_get_tokens_of_one_session_without_t
     }
 }
 
-/// The key of a continued session is held to everything that the callback's key is.
+/// The key of a continued session has the same protection as the key from a callback.
 #[actix_web::test]
-async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_once() {
+async fn the_key_of_a_continued_session_needs_its_verifier_and_works_once() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -178,7 +179,7 @@ async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_on
     let twice = broker.redeem(&browser, &login.key(), &login.verifier).await;
     assert_eq!(twice.error_code().as_deref(), Some("invalid_grant"));
     assert_eq!([status(&broker, &first).await, status(&broker, &token).await], [200, 200], "a double submit");
-    // A replay from elsewhere ends the session, and with it what the cookie is good for.
+    // A replay by another browser ends the session, so the cookie becomes invalid.
     let mut thief = broker.browser();
     thief.user_agent = "thief/1.0".to_owned();
     assert_eq!(broker.redeem(&thief, &login.key(), &login.verifier).await.status, 400);
@@ -187,7 +188,7 @@ async fn tk_08_the_key_of_a_continued_session_needs_its_verifier_and_is_spent_on
 }
 
 #[actix_web::test]
-async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
+async fn two_clients_in_one_browser_share_a_session_and_no_token() {
     let broker = TestBroker::with(with_a_second_client());
     let browser = broker.browser();
     let first = broker.sign_in(&browser, "dev", "alice").await;
@@ -204,7 +205,7 @@ async fn tk_08_two_clients_in_one_browser_share_a_session_and_no_token() {
 }
 
 #[actix_web::test]
-async fn tk_08_other_browsers_are_not_signed_in() {
+async fn other_browsers_are_not_signed_in() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -213,7 +214,7 @@ async fn tk_08_other_browsers_are_not_signed_in() {
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Provider("dev"));
 }
 
-/// What can end a session.
+/// The ways in which a session can end.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Logout,
@@ -240,7 +241,7 @@ impl End {
             }
             Self::Disabled => {
                 let user = id(&who["user"]).parse().unwrap();
-                assert!(storage.set_user_disabled(user, Some(broker.now())).await.unwrap());
+                audit::set_user_disabled(broker, user, true);
             }
             Self::Expired => broker.advance(30 * 86_400 + 1),
         }
@@ -248,7 +249,7 @@ impl End {
 }
 
 #[actix_web::test]
-async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes() {
+async fn after_its_end_a_session_needs_the_provider_and_its_cookie_is_removed() {
     for end in [End::Logout, End::LogoutEverywhere, End::Administrator, End::Disabled, End::Expired] {
         let broker = TestBroker::start();
         let browser = broker.browser();
@@ -259,7 +260,7 @@ async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes
         assert_eq!(leads(&broker, &answer), Leads::Provider("dev"), "{end:?}");
         assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
         assert_eq!(session_cookie(&browser), None, "{end:?}");
-        // With several providers the person chooses, and the cookie goes, too.
+        // With several providers the user chooses, and the cookie is also removed.
         let answer = copied.navigate(&broker.login(&[("provider", "")]).url).await;
         assert_eq!(leads(&broker, &answer), Leads::Chooser, "{end:?}");
         assert!(is_forgotten(&answer), "{end:?}: {answer:?}");
@@ -267,7 +268,7 @@ async fn se_01_an_ended_session_is_asked_for_at_the_provider_and_its_cookie_goes
 }
 
 #[actix_web::test]
-async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
+async fn a_continued_session_ends_thirty_days_after_its_login() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -289,10 +290,10 @@ async fn tk_11_a_continued_session_ends_thirty_days_after_its_login() {
 }
 
 #[actix_web::test]
-async fn tk_11_a_session_can_be_shorter() {
+async fn a_session_can_be_shorter() {
     let broker = TestBroker::with(Setup::default().adjust(|config| {
-        config.tokens.api_token_seconds = 3_600;
-        config.tokens.session_seconds = 3_600;
+        config.lifetimes.api_token = chrono::TimeDelta::seconds(3_600);
+        config.lifetimes.session = chrono::TimeDelta::seconds(3_600);
     }));
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
@@ -303,7 +304,7 @@ async fn tk_11_a_session_can_be_shorter() {
 }
 
 #[actix_web::test]
-async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one() {
+async fn a_login_starts_a_new_session_and_ends_the_previous_one_of_the_browser() {
     for user in ["alice", "bob"] {
         let broker = TestBroker::start();
         let (browser, elsewhere) = (broker.browser(), broker.browser());
@@ -330,7 +331,7 @@ async fn se_08_a_fresh_login_begins_a_new_session_and_ends_the_browsers_old_one(
 }
 
 #[actix_web::test]
-async fn a_login_that_fails_leaves_the_session_as_it_was() {
+async fn a_failed_login_does_not_change_the_session() {
     let broker = TestBroker::start();
     let (browser, bobs) = (broker.browser(), broker.browser());
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -343,7 +344,7 @@ async fn a_login_that_fails_leaves_the_session_as_it_was() {
         let login = fresh_login(&broker, &browser, user, choice).await;
         assert!(login.back.parameter("error").is_some(), "{login:?}");
         assert_eq!(set_session(&login.back), None, "{login:?}");
-        // A callback that nobody began is none of the session's business either.
+        // A callback without an attempt does not affect the session either.
         browser.navigate(&login.callback).await.assert_own_page(400, "invalid_state");
     }
     assert_eq!(session_cookie(&browser), cookie);
@@ -368,8 +369,8 @@ async fn parallel_logins_with_one_cookie_all_get_tokens_of_its_session() {
 }
 
 #[actix_web::test]
-async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
-    let broker = TestBroker::with(Setup::default().adjust(|config| config.tokens.live_tokens_per_user = 3));
+async fn tokens_of_a_continued_session_are_capped_like_all_others() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| config.live_tokens_per_user = 3));
     let browser = broker.browser();
     let mut tokens = vec![broker.sign_in(&browser, "dev", "alice").await];
     for _ in 0..4 {
@@ -384,7 +385,7 @@ async fn tk_15_tokens_of_a_continued_session_are_capped_like_all_others() {
 }
 
 #[actix_web::test]
-async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
+async fn reloads_in_one_browser_revoke_no_token_of_another() {
     let broker = TestBroker::start();
     broker.ready().await;
     let phone = broker.sign_in(&broker.browser(), "dev", "alice").await;
@@ -403,9 +404,9 @@ async fn tk_15_reloads_in_one_browser_cost_no_other_browser_its_token() {
     }
 }
 
-/// A legacy client's contract is one token for all browsers of a user: it has no part in this browser's session.
+/// Legacy clients have one token for all browsers of a user, so they do not use browser sessions.
 #[actix_web::test]
-async fn a_legacy_client_neither_begins_nor_continues_nor_ends_a_browsers_session() {
+async fn a_legacy_client_does_not_start_continue_or_end_a_browser_session() {
     let broker = TestBroker::start();
     broker.ready().await;
     let legacy = broker.browser();

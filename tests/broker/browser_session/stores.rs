@@ -1,4 +1,4 @@
-//! A store is away while a signed-in browser comes to `/login`, and two instances over the same stores.
+//! `/login` of a signed-in browser while a store is unavailable, and with two instances on the same stores.
 
 use super::*;
 use crate::support::outage::{SOON, assert_nothing_lost, assert_recovers, assert_told_to_the_spa, within};
@@ -19,11 +19,11 @@ async fn assert_unknown(broker: &TestBroker, browser: &Browser, parameters: &[(&
 }
 
 #[actix_web::test]
-async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
+async fn an_unavailable_key_store_signs_no_user_out_and_uses_up_no_token() {
     let mut redis = RedisServer::start(&[]);
     let broker = TestBroker::with(
         Setup { key_store: Some(redis.url()), ..Setup::default() }
-            .adjust(|config| config.tokens.live_tokens_per_user = 2),
+            .adjust(|config| config.live_tokens_per_user = 2),
     );
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
@@ -31,17 +31,17 @@ async fn a_key_store_that_is_away_signs_nobody_out_and_uses_no_token_up() {
     for prompt in ["", "none", ""] {
         assert_unknown(&broker, &browser, &[("prompt", prompt)]).await;
     }
-    assert_eq!(rows::count(&broker, "api_tokens", "1"), 1, "no token was written");
+    assert_eq!(rows::count(&broker, "tokens", "1"), 1, "no token was written");
     assert_eq!(status(&broker, &token).await, 200);
     redis.launch();
     assert_recovers(&broker, "the key store was started again").await;
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
 }
 
-/// The key store goes away between the sign-in and the parking of the key: the session before is over, so the
-/// browser needs the new one's cookie, with which the next click succeeds.
+/// The key store fails between the sign-in and the storing of the key: the previous session has ended, so the browser
+/// needs the cookie of the new one, with which the next attempt succeeds.
 #[actix_web::test]
-async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in() {
+async fn if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let redis = RedisServer::start(&[]);
     let parking = |right: &str| redis.ask::<()>(redis::cmd("ACL").arg("SETUSER").arg("default").arg(right));
     let broker = TestBroker::with(Setup { key_store: Some(redis.url()), ..Setup::default() });
@@ -64,18 +64,18 @@ async fn ds_06_a_sign_in_whose_key_cannot_be_parked_leaves_the_browser_signed_in
     let asked = asked_providers(&broker);
     let token = another_token(&broker, &browser).await;
     assert_eq!(me(&broker, &token).await["user"]["username"], "bob");
-    assert_eq!(asked_providers(&broker), asked, "nobody has to sign in twice");
+    assert_eq!(asked_providers(&broker), asked, "the user does not have to sign in again");
     assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 1);
 }
 
 #[actix_web::test]
-async fn a_database_that_another_writer_holds_signs_nobody_out() {
+async fn a_locked_database_signs_no_user_out() {
     let broker = TestBroker::start();
     let browser = broker.browser();
     broker.sign_in(&browser, "dev", "alice").await;
     let lock = SqliteLock::of(secrecy::ExposeSecret::expose_secret(&broker.config.database.url));
     assert_unknown(&broker, &browser, &[]).await;
-    // Whoever has no session is sent to the provider, as ever.
+    // A browser without a session is redirected to the provider, as usual.
     assert_eq!(login_leads(&broker, &broker.browser(), &[]).await, Leads::Provider("dev"));
     drop(lock);
     another_token(&broker, &browser).await;
@@ -88,7 +88,7 @@ mod postgres {
     use crate::support::redis;
 
     #[actix_web::test]
-    async fn a_database_that_is_away_signs_nobody_out() {
+    async fn an_unavailable_database_signs_no_user_out() {
         let mut server = Postgres::own();
         let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
         broker.storage().migrate().await.unwrap();
@@ -98,7 +98,7 @@ mod postgres {
         for parameters in [&[][..], &[("prompt", "none")], &[("prompt", "login")], &[("provider", "")]] {
             assert_unknown(&broker, &browser, parameters).await;
         }
-        // A cookie that is none costs no question, and is none whatever the database does.
+        // An invalid cookie is refused without a query, whatever the state of the database.
         let stranger = broker.browser();
         stranger.set_cookie("localhost", "tb_session", Some("made-up"));
         assert_eq!(login_leads(&broker, &stranger, &[]).await, Leads::Provider("dev"));
@@ -108,7 +108,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn tk_08_a_session_of_one_instance_is_continued_and_ended_at_another() {
+    async fn a_session_of_one_instance_is_continued_and_ended_at_another() {
         let setup = Setup { database: Some(database()), key_store: Some(redis::url()), ..Setup::default() };
         let first = TestBroker::with(setup);
         first.storage().migrate().await.unwrap();
@@ -135,10 +135,9 @@ mod postgres {
         assert_eq!(login_leads(&first, &browser, &[]).await, Leads::Provider("dev"));
     }
 
-    /// Two browsers change places: each signs in as the user that the other one was, over and over, at the same
-    /// moment. No transaction waits for the other one's user.
+    /// Two browsers swap their users repeatedly and concurrently. Their transactions must not deadlock.
     #[actix_web::test]
-    async fn se_08_browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
+    async fn browsers_that_change_users_at_the_same_moment_do_not_block_each_other() {
         let broker = TestBroker::with(Setup { database: Some(database()), ..Setup::default() });
         broker.storage().migrate().await.unwrap();
         let (one, other) = (broker.browser(), broker.browser());

@@ -1,5 +1,5 @@
-//! The callback: which answers of the provider count. What the SPA is told is in [`redirect`], that an attempt
-//! counts once in [`once`].
+//! The callback: which responses of the provider are accepted. [`redirect`] tests what is sent to the SPA, [`once`]
+//! that an attempt works once.
 
 mod once;
 mod redirect;
@@ -12,7 +12,7 @@ use url::Url;
 use crate::support::broker::{LoginUrl, Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 
-/// A login that has come as far as its callback.
+/// A login that has reached its callback.
 struct Begun {
     browser: Browser,
     login: LoginUrl,
@@ -35,7 +35,7 @@ impl Begun {
         self.browser.navigate(&self.callback).await
     }
 
-    /// The callback's address with one parameter replaced, added or, with nothing, removed.
+    /// The URL of the callback with one parameter replaced or added or, with `None`, removed.
     fn with(&self, name: &str, value: Option<&str>) -> String {
         with(&self.callback, name, value)
     }
@@ -67,13 +67,13 @@ async fn started() -> TestBroker {
     broker
 }
 
-/// How often the provider was asked for tokens.
+/// The number of token requests at the provider.
 fn exchanges(broker: &TestBroker) -> u64 {
     broker.provider.log().count("/token") + broker.provider.log().count("/o/token/")
 }
 
 #[actix_web::test]
-async fn cb_01_only_the_state_of_a_live_attempt_counts() {
+async fn only_the_state_of_a_live_attempt_is_accepted() {
     let broker = started().await;
     let (begun, other) = (Begun::new(&broker).await, Begun::new(&broker).await);
     let state = begun.parameter("state");
@@ -103,7 +103,7 @@ async fn cb_01_only_the_state_of_a_live_attempt_counts() {
 }
 
 #[actix_web::test]
-async fn cb_02_a_login_cannot_be_completed_in_another_browser() {
+async fn a_login_cannot_be_completed_in_another_browser() {
     let broker = started().await;
     let (begun, other) = (Begun::new(&broker).await, Begun::new(&broker).await);
     let ((name, value), (other_name, other_value)) = (begun.cookie(), other.cookie());
@@ -130,7 +130,7 @@ async fn cb_02_a_login_cannot_be_completed_in_another_browser() {
 }
 
 #[actix_web::test]
-async fn hd_09_a_cookie_that_stands_there_twice_fails_the_attempt() {
+async fn a_cookie_that_is_sent_twice_fails_the_attempt() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     let (name, value) = begun.cookie();
@@ -144,7 +144,7 @@ async fn hd_09_a_cookie_that_stands_there_twice_fails_the_attempt() {
 }
 
 #[actix_web::test]
-async fn cb_04_the_issuer_is_compared_and_missed_where_it_was_announced() {
+async fn the_issuer_must_match_and_be_present_if_announced() {
     let broker = started().await;
     let issuer = broker.provider.issuer();
     for bad in [
@@ -159,7 +159,7 @@ async fn cb_04_the_issuer_is_compared_and_missed_where_it_was_announced() {
         begun.browser.navigate(&begun.with("iss", bad)).await.assert_own_page(400, "issuer_mismatch");
         begun.call().await.assert_own_page(400, "invalid_state");
     }
-    // A plain provider without a configured issuer has none to send.
+    // A plain provider without a configured issuer must not send one.
     let plain = Begun::at(&broker, "ops", "&user=bob").await;
     let answer = plain.browser.navigate(&plain.with("iss", Some(&issuer))).await;
     answer.assert_own_page(400, "issuer_mismatch");
@@ -167,7 +167,7 @@ async fn cb_04_the_issuer_is_compared_and_missed_where_it_was_announced() {
 }
 
 #[actix_web::test]
-async fn cb_05_an_answer_on_another_providers_path_is_refused() {
+async fn a_callback_on_the_path_of_another_provider_is_refused() {
     let broker = started().await;
     for (provider, own, foreign) in [("dev", "/dev?", "/ops?"), ("ops", "/ops?", "/dev?")] {
         for path in [foreign, "/nobody?", "/DEV?", "?", "/?"] {
@@ -181,7 +181,7 @@ async fn cb_05_an_answer_on_another_providers_path_is_refused() {
 }
 
 #[actix_web::test]
-async fn cb_05_a_callback_path_may_be_bare_and_may_end_with_a_slash() {
+async fn a_callback_path_may_be_bare_and_may_end_with_a_slash() {
     for path in ["/oauth2_callback/dev", "/oauth2_callback/dev/", "/oauth2_callback", "/oauth2_callback/"] {
         let broker = TestBroker::with(Setup::default().adjust(move |config| {
             config.providers[0].redirect_uri = config.public_url.join(path).unwrap();
@@ -200,7 +200,7 @@ async fn cb_05_a_callback_path_may_be_bare_and_may_end_with_a_slash() {
 }
 
 #[actix_web::test]
-async fn cb_06_cb_08_an_answer_that_is_none_goes_nowhere() {
+async fn an_incomplete_callback_is_never_redirected() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     for more in
@@ -222,7 +222,7 @@ async fn cb_06_cb_08_an_answer_that_is_none_goes_nowhere() {
 }
 
 #[actix_web::test]
-async fn cb_06_a_fault_of_the_providers_redirect_ends_on_the_own_page() {
+async fn a_faulty_provider_redirect_ends_on_the_brokers_page() {
     let broker = started().await;
     for (fault, code) in [
         ("callback_error_and_code", "invalid_request"),
@@ -251,7 +251,7 @@ async fn cb_06_a_fault_of_the_providers_redirect_ends_on_the_own_page() {
 }
 
 #[actix_web::test]
-async fn cb_09_a_code_is_1_to_2048_visible_characters() {
+async fn a_code_is_1_to_2048_visible_characters() {
     let broker = started().await;
     for (at, bad) in
         ["c".repeat(2049), "a\nb".into(), "a\0".into(), "\u{7f}".into(), "é".into()].iter().enumerate()
@@ -260,7 +260,7 @@ async fn cb_09_a_code_is_1_to_2048_visible_characters() {
         begun.browser.navigate(&begun.with("code", Some(bad))).await.assert_own_page(400, "invalid_request");
     }
     assert_eq!(exchanges(&broker), 0);
-    // What may be a code is for the provider to judge, and goes nowhere else.
+    // Which codes are valid is for the provider to decide; the code is sent nowhere else.
     for good in ["c", &"secret-code-".repeat(170), " ~!\"#$%&'()*+,/:;<=>?@[\\]^`{|}"] {
         let begun = Begun::new(&broker).await;
         let back = begun.browser.navigate(&begun.with("code", Some(good))).await;
@@ -275,7 +275,7 @@ async fn cb_09_a_code_is_1_to_2048_visible_characters() {
 }
 
 #[actix_web::test]
-async fn cb_13_only_get_is_a_callback() {
+async fn only_get_is_a_callback() {
     let broker = started().await;
     let begun = Begun::new(&broker).await;
     let query = begun.callback.split_once('?').unwrap().1;

@@ -1,4 +1,4 @@
-//! An attempt counts once: of parallel callbacks one proceeds, and whatever came of it, there is no second.
+//! An attempt works once: of concurrent callbacks one proceeds, and whatever its result is, no other does.
 
 use futures_util::future::join_all;
 
@@ -7,11 +7,11 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::redis::{self, RedisServer};
 
 #[actix_web::test]
-async fn cb_03_of_parallel_callbacks_one_proceeds() {
+async fn of_parallel_callbacks_one_proceeds() {
     for key_store in [None, Some(redis::url())] {
         let shared = key_store.is_some();
         let broker = TestBroker::with(Setup { key_store, ..Setup::default() });
-        // Over one Redis, the callbacks reach two instances in turn.
+        // With Redis, the callbacks reach two instances alternately.
         let twin = shared.then(|| broker.twin());
         broker.ready().await;
         for round in 1..=4 {
@@ -34,7 +34,7 @@ async fn cb_03_of_parallel_callbacks_one_proceeds() {
 }
 
 #[actix_web::test]
-async fn cb_03_whatever_came_of_it_there_is_no_second() {
+async fn an_attempt_works_once_whatever_its_result() {
     let broker = started().await;
     for choice in [
         "&deny=1",
@@ -65,7 +65,7 @@ async fn cb_03_whatever_came_of_it_there_is_no_second() {
 }
 
 #[actix_web::test]
-async fn cb_03_an_outage_of_the_key_store_is_no_verdict_and_uses_nothing_up() {
+async fn a_key_store_outage_is_reported_as_such_and_uses_up_nothing() {
     let mut server = RedisServer::start(&[]);
     let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..Setup::default() });
     broker.ready().await;

@@ -1,4 +1,4 @@
-//! What the callback tells the SPA: key and state, or an error in our own words, and nothing else.
+//! What the callback sends to the SPA: key and state, or an error in the broker's own words, and nothing else.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::{Begun, exchanges, started, with};
 use crate::support::broker::{Setup, TestBroker};
 
 #[actix_web::test]
-async fn cb_07_an_error_of_the_provider_is_told_in_our_own_words() {
+async fn provider_errors_are_reported_in_the_brokers_own_words() {
     let broker = started().await;
     for (error, told, code) in [
         ("access_denied", "access_denied", "access_denied"),
@@ -49,7 +49,7 @@ async fn cb_07_an_error_of_the_provider_is_told_in_our_own_words() {
 }
 
 #[actix_web::test]
-async fn cb_07_a_person_who_says_no_comes_back_to_the_spa() {
+async fn a_user_who_cancels_returns_to_the_spa() {
     let broker = started().await;
     for (choice, error) in [
         ("&deny=1", "access_denied"),
@@ -71,7 +71,7 @@ async fn cb_07_a_person_who_says_no_comes_back_to_the_spa() {
 }
 
 #[actix_web::test]
-async fn cb_10_cb_12_the_redirect_carries_key_and_state_and_nothing_else() {
+async fn the_redirect_contains_only_key_and_state() {
     let broker = started().await;
     let mut keys = HashSet::new();
     for provider in ["dev", "ops"] {
@@ -99,7 +99,7 @@ async fn cb_10_cb_12_the_redirect_carries_key_and_state_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn cb_11_the_client_says_where_and_under_which_name_the_key_travels() {
+async fn the_client_configures_delivery_and_parameter_name() {
     for (delivery, parameter, name) in [
         (KeyDelivery::Query, KeyParameter::OneTimeKey, "one_time_key"),
         (KeyDelivery::Query, KeyParameter::Code, "code"),

@@ -1,7 +1,7 @@
-//! Each fault changes what it says, and nothing else.
+//! Each fault changes only what its name says.
 //!
-//! A login at a fresh provider with a stopped clock and seeded randomness is the same, byte for byte, each
-//! time. So whatever differs is the fault's doing.
+//! A login at a fresh provider with a stopped clock and seeded randomness is identical, byte for byte, each time. So
+//! the fault causes all differences.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ struct Seen {
     profiles: Vec<String>,
 }
 
-/// Status, media type and body of an answer, or how it failed; long bodies by their length.
+/// Status, media type and body of an answer, or the failure; long bodies are replaced by their length.
 async fn answer_of(request: RequestBuilder, url: &str) -> String {
     let answer = match request.send().await {
         Ok(answer) => answer,
@@ -51,7 +51,7 @@ async fn id_token_of(script: &Script, token: &Value) -> String {
         .replace(script.provider.url(), "URL")
 }
 
-/// How long to wait for an answer that this fault, or switch, makes slow, and for any other.
+/// How long to wait for a response that this fault or switch delays, and for any other.
 fn limit(fault: Option<&str>, of: &str) -> Duration {
     let is_slow = |name: &str| name.starts_with(of) && (name.ends_with("_slow") || name.ends_with("_drip"));
     if fault.is_some_and(is_slow) { Duration::from_millis(500) } else { PATIENCE }
@@ -73,7 +73,7 @@ async fn login(script: &Script, kind: Kind, fault: Option<Fault>) -> Seen {
     let tokens: Value = serde_json::from_str(&body.unwrap_or_default()).unwrap_or_default();
     if let Some(token) = tokens.get("id_token") {
         seen.id_token = Some(id_token_of(script, token).await);
-        // As text, since a parser would also hide what is wrong with the rest.
+        // As text, because a parser would hide differences in the rest.
         seen.token_answer = Some(exchange.replace(&format!("\"id_token\":{token},"), ""));
     } else {
         seen.token_answer = Some(exchange);
@@ -126,7 +126,7 @@ async fn each_fault_changes_only_its_part_of_plain_oauth2() {
 }
 
 #[tokio::test]
-async fn each_switch_changes_what_it_says_and_back() {
+async fn each_switch_can_be_set_and_reset() {
     let script = Script::new();
     let url = script.provider.url();
     let look = async |switch: Option<&str>| {
@@ -162,7 +162,7 @@ async fn new_keys_sign_after_a_rotation() {
 }
 
 #[tokio::test]
-async fn pr_08_a_short_key_signs_when_it_is_asked_to() {
+async fn a_short_key_can_be_used_to_sign() {
     let script = Script::new();
     script.provider.faults().set(FaultSwitch::WeakRsa, true);
     let code = script.callback(Kind::Oidc, "user=alice").await.code().to_owned();
@@ -176,7 +176,7 @@ async fn pr_08_a_short_key_signs_when_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn without_the_iss_parameter_neither_discovery_nor_callbacks_speak_of_it() {
+async fn without_iss_neither_discovery_nor_callbacks_contain_it() {
     let script = Script::new();
     script.provider.faults().set(FaultSwitch::DiscoveryNoIssParameter, true);
     assert_eq!(script.callback(Kind::Oidc, "user=alice").await.get("iss"), None);

@@ -1,5 +1,5 @@
-//! The development provider, driven by a script over HTTP: what it must refuse, or the broker's tests against
-//! it would prove nothing.
+//! The development provider, driven by a script over HTTP: what it must refuse, so that the tests of the broker against
+//! it are meaningful.
 
 mod faults;
 mod pages;
@@ -79,7 +79,7 @@ async fn a_script_signs_in_with_plain_oauth2() {
     assert_eq!(json_of(person).await, expected);
     let expected = json!({"permissions": ["report.read", "report.write", "user.manage"]});
     assert_eq!(json_of(permissions).await, expected);
-    // Its token is no token of the OpenID provider, and nothing goes without one.
+    // Its token is not accepted by the OpenID provider, and requests without a token are refused.
     for request in [script.get("/userinfo").bearer_auth(token), script.get(Kind::Plain.profile_paths()[0])] {
         let refused = request.send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
@@ -88,7 +88,7 @@ async fn a_script_signs_in_with_plain_oauth2() {
 }
 
 #[tokio::test]
-async fn the_discovery_document_names_what_is_there() {
+async fn the_discovery_document_names_existing_endpoints() {
     let script = Script::new();
     let document = json_of(script.get("/.well-known/openid-configuration")).await;
     assert_eq!(document["issuer"], script.provider.issuer());
@@ -124,7 +124,7 @@ async fn pkce_is_enforced() {
             assert_eq!(error_of(request.form(&form)).await, (400, "invalid_grant".into()));
             let seen = script.provider.log().last_token_request.unwrap();
             assert_eq!(seen.verifier_matched, Some(verified));
-            // The wrong proof has spent the code.
+            // The wrong proof has used up the code.
             assert_eq!(error_of(script.exchange(kind, &code)).await.1, "invalid_grant");
         }
     }
@@ -176,7 +176,7 @@ async fn clients_authenticate_in_the_header_or_in_the_body() {
         assert_eq!((status, got.as_str()), (if error == "invalid_client" { 401 } else { 400 }, error));
         assert_eq!(script.provider.log().last_token_request.unwrap().client_auth, seen);
     }
-    // None of that has touched the code.
+    // None of these requests has used up the code.
     let granted = post().basic_auth(CLIENT, Some(encoded_secret())).form(&form).send().await.unwrap();
     assert_eq!(granted.status(), 200);
     let seen = script.provider.log().last_token_request.unwrap();
@@ -216,7 +216,7 @@ async fn a_code_works_once_within_a_minute_for_its_client_and_address() {
 }
 
 #[tokio::test]
-async fn nothing_is_redirected_to_an_unregistered_address() {
+async fn unregistered_addresses_get_no_redirect() {
     let script = Script::new();
     let good = script.authorize_url(Kind::Oidc).to_string();
     let good = good.strip_prefix(script.provider.url()).unwrap();
@@ -316,7 +316,7 @@ async fn an_outage_cuts_off_requests_in_flight() {
 }
 
 #[tokio::test]
-async fn with_open_registration_any_client_may_go_to_a_loopback_address() {
+async fn with_open_registration_any_client_can_use_a_loopback_address() {
     let script = Script::with_open_registration();
     let form = script.authorize_url(Kind::Oidc).to_string().replace("client_id=broker", "client_id=mine");
     let path = |address: &str| {
@@ -336,7 +336,7 @@ async fn with_open_registration_any_client_may_go_to_a_loopback_address() {
 }
 
 #[tokio::test]
-async fn signs_tokens_for_tests_and_remembers_who_walks_into_the_trap() {
+async fn signs_tokens_for_tests_and_records_requests_to_the_trap() {
     let script = Script::new();
     let token = script.provider.sign("logout+jwt", &json!({"jti": "1"})).unwrap();
     assert!(script.is_signed_by_the_provider(&token).await);

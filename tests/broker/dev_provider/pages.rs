@@ -1,4 +1,4 @@
-//! The pages that people see.
+//! The pages of the development provider.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use token_broker::provider::dev::{Fault, FaultSwitch, USERS};
 use super::script::{Callback, Kind, Script};
 
 #[tokio::test]
-async fn the_page_offers_every_choice_as_a_link_that_works() {
+async fn every_choice_of_the_page_is_a_working_link() {
     let script = Script::new();
     for kind in [Kind::Oidc, Kind::Plain] {
         let page = script.choose(kind, "login_hint=bob").send().await.unwrap().text().await.unwrap();
@@ -22,7 +22,7 @@ async fn the_page_offers_every_choice_as_a_link_that_works() {
             page.split_once("<h2>Most used</h2>").unwrap().1.split_once("<h2>").unwrap();
         assert_eq!(by_group.matches("fault=").count(), faults.count());
         assert_eq!(links.len(), USERS.len() + 1 + page.matches("fault=").count());
-        // The sample's "Provider down" sends people here.
+        // The sample's "Provider down" links to this page.
         assert!(
             most_used.contains("<span>Token endpoint: status 500</span> <code>token_500</code>"),
             "{most_used}"
@@ -56,7 +56,7 @@ async fn the_page_escapes_what_it_shows_and_allows_no_script() {
 }
 
 #[tokio::test]
-async fn switches_are_set_by_hand() {
+async fn switches_are_set_on_the_page() {
     let script = Script::new();
     let answer = script.post("/dev/faults").form(&[("everything_500", "on")]).send().await.unwrap();
     assert_eq!(answer.headers()["location"], "/dev/faults");

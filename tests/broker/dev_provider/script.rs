@@ -1,4 +1,4 @@
-//! A script that signs in at the development provider as a broker would, and keeps what it saw.
+//! A script that signs in at the development provider like a broker and records the responses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// A provider of one's own, with a clock that stands and the same "random" codes in every run.
+/// A new provider with a stopped clock and the same "random" codes in every run.
 pub struct Script {
     pub provider: DevProvider,
     pub clock: Arc<StoppedClock>,
@@ -79,11 +79,11 @@ impl Script {
         Self { provider: provider.unwrap(), clock, http: http_client(), verifier }
     }
 
-    /// Stops the provider, sees that it is gone, and starts it again.
+    /// Stops the provider, checks that it is unreachable, and starts it again.
     pub async fn after_an_outage(self) -> Self {
         let address = self.provider.address();
         let stopped = self.provider.stop().await;
-        std::net::TcpStream::connect(address).expect_err("nobody listens during the outage");
+        std::net::TcpStream::connect(address).expect_err("the port is closed during the outage");
         Self { provider: stopped.start_again().unwrap(), ..self }
     }
 
@@ -95,7 +95,7 @@ impl Script {
         self.http.post(format!("{}{path}", self.provider.url()))
     }
 
-    /// The address that a broker would send the browser to.
+    /// The URL to which a broker would redirect the browser.
     pub fn authorize_url(&self, kind: Kind) -> Url {
         let url = format!("{}{}", self.provider.url(), kind.authorize_path());
         let mut url = Url::parse(&url).unwrap();
@@ -116,12 +116,12 @@ impl Script {
         self.http.get(format!("{}&{choice}", self.authorize_url(kind)))
     }
 
-    /// Chooses, and reads the way back.
+    /// Makes a choice and reads the redirect.
     pub async fn callback(&self, kind: Kind, choice: &str) -> Callback {
         Callback::of(&self.choose(kind, choice).send().await.unwrap())
     }
 
-    /// A token request as it should be; `change` makes it another.
+    /// A valid token request, modified by `change`.
     pub fn token_form(&self, code: &str) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("grant_type", "authorization_code".to_owned()),
@@ -138,7 +138,7 @@ impl Script {
         self.post(kind.token_path()).form(&form)
     }
 
-    /// Whether the token's signature is one of the published keys', and by the algorithm of that key.
+    /// Whether a published key verifies the token's signature, with the algorithm of that key.
     pub async fn is_signed_by_the_provider(&self, token: &str) -> bool {
         let keys: JwkSet = self.get("/jwks").send().await.unwrap().json().await.unwrap();
         let Ok(header) = jsonwebtoken::decode_header(token) else { return false };
@@ -154,7 +154,7 @@ impl Script {
     }
 }
 
-/// Where the browser was sent.
+/// The target of the redirect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
     pub address: Url,

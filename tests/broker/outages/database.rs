@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::*;
 
-/// What writes waits, and then says so; what reads goes on.
+/// Writes wait and then report the outage; reads continue.
 #[actix_web::test]
-async fn ds_09_another_writer_holds_the_sqlite_file() {
+async fn another_writer_holds_the_sqlite_file() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let lock = lock(&broker);
@@ -27,7 +27,7 @@ async fn ds_09_another_writer_holds_the_sqlite_file() {
 
     drop(lock);
     assert_eq!(broker.post("/api/token/rotate", &underway.token, &json!({})).await.status, 200);
-    assert_eq!(broker.call("/api/me", &underway.leaving).await.status, 200, "nobody was logged out");
+    assert_eq!(broker.call("/api/me", &underway.leaving).await.status, 200, "no session was ended");
     assert_eq!(broker.post("/api/logout", &underway.leaving, &json!({})).await.status, 200);
     assert_signs_in(&broker).await;
 }
@@ -48,7 +48,7 @@ mod postgres {
         broker
     }
 
-    /// Who holds a key gets the token; nobody learns whether a token is live, and none dies.
+    /// Keys can be redeemed; whether a token is live is unknown, and no token is revoked.
     async fn assert_database_is_missed(broker: &TestBroker, underway: &Underway, limit: Duration) {
         let (browser, login, callback) = &underway.returning;
         let (token, nothing) = (&underway.token, json!({}));
@@ -78,7 +78,7 @@ mod postgres {
         assert_eq!(forged.status, 401);
     }
 
-    /// All is as it was, and the trail of what failed meanwhile is written.
+    /// Nothing was lost, and the audit events of the outage are written.
     async fn assert_nothing_was_lost(broker: &TestBroker, underway: &Underway) {
         for token in [&underway.token, &underway.leaving] {
             assert_eq!(broker.call("/api/me", token).await.status, 200);
@@ -89,7 +89,7 @@ mod postgres {
     }
 
     #[actix_web::test]
-    async fn br_11_postgresql_stops_in_the_middle_of_a_login() {
+    async fn postgresql_stops_in_the_middle_of_a_login() {
         let mut server = Postgres::own();
         let broker = broker(&server).await;
         let underway = Underway::at(&broker).await;
@@ -100,10 +100,10 @@ mod postgres {
         assert_nothing_was_lost(&broker, &underway).await;
     }
 
-    /// Its connections stay open and silent: the first statements wait for their whole time (DS-05: a place in
-    /// the pool for 2 s, a statement for 5 s).
+    /// Its connections stay open but unresponsive: the first statements wait for their whole timeout (2 s for a
+    /// connection of the pool, 5 s for a statement).
     #[actix_web::test]
-    async fn ds_05_postgresql_hangs_in_the_middle_of_a_login() {
+    async fn postgresql_hangs_in_the_middle_of_a_login() {
         let server = Postgres::own();
         let broker = broker(&server).await;
         let underway = Underway::at(&broker).await;

@@ -1,13 +1,13 @@
-//! The identity provider fails: stopped, or silent.
+//! The identity provider fails: it is stopped or unresponsive.
 
 use token_broker::provider::dev::FaultSwitch;
 
 use super::*;
 use crate::support::outage::{SLOW_PROVIDER, assert_provider_timeout};
 
-/// Both kinds; people who are signed in notice nothing.
+/// Both kinds of provider; signed-in users are not affected.
 #[actix_web::test]
-async fn pr_22_the_provider_stops_in_the_middle_of_a_login() {
+async fn the_provider_stops_in_the_middle_of_a_login() {
     let mut broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let plain = returning(&broker, "ops", "").await;
@@ -28,9 +28,9 @@ async fn pr_22_the_provider_stops_in_the_middle_of_a_login() {
     assert_signs_in(&broker).await;
 }
 
-/// Before the first login nothing is known of the provider.
+/// Before the first login, no metadata is cached.
 #[actix_web::test]
-async fn pr_22_the_provider_is_away_before_the_first_login() {
+async fn the_provider_is_unavailable_before_the_first_login() {
     let mut broker = TestBroker::start();
     let stopped = broker.stop_provider().await;
     let page = within(SOON, "/login", broker.browser().navigate(&broker.login(&[]).url)).await;
@@ -44,9 +44,9 @@ async fn pr_22_the_provider_is_away_before_the_first_login() {
     assert_signs_in(&broker).await;
 }
 
-/// The provider takes the request and never answers, at every point at which the broker asks it something.
+/// The provider accepts the request and never responds, for every call that the broker makes.
 #[actix_web::test]
-async fn pr_22_a_silent_provider_ends_a_login_in_time() {
+async fn a_login_at_an_unresponsive_provider_ends_in_time() {
     let broker = TestBroker::start();
     let underway = Underway::at(&broker).await;
     let cold = broker.twin();

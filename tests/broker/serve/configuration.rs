@@ -1,4 +1,4 @@
-//! Configurations that cannot be used: exit code 2, the key by name, and no secret.
+//! Invalid configurations: exit code 2, the name of the setting, and no secret.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,7 +10,7 @@ async fn production() -> Production {
     Production::new(&database, &key_store, "https://provider.invalid").await
 }
 
-/// Starts `serve`, which must not; gives what it said.
+/// Runs `serve`, which must refuse to start; returns its error output.
 async fn refused(production: &Production) -> String {
     let ended = Program::run(production.folder(), &["serve", "--config", "token-broker.toml"]).await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
@@ -19,7 +19,7 @@ async fn refused(production: &Production) -> String {
 }
 
 #[actix_web::test]
-async fn ad_02_ad_06_what_cannot_be_used_is_named_by_its_key() {
+async fn an_invalid_setting_is_named_in_the_error() {
     let production = production().await;
     let good = production.config();
     for (from, to, key) in [
@@ -60,7 +60,7 @@ async fn ad_02_ad_06_what_cannot_be_used_is_named_by_its_key() {
 }
 
 #[actix_web::test]
-async fn ad_01_a_secret_file_that_others_can_read_stops_the_start() {
+async fn a_secret_file_that_others_can_read_prevents_the_start() {
     let production = production().await;
     for (file, key) in [
         ("database_url", "database.url_file"),
@@ -77,7 +77,7 @@ async fn ad_01_a_secret_file_that_others_can_read_stops_the_start() {
 }
 
 #[actix_web::test]
-async fn ad_02_sample_and_short_server_keys_stop_the_start() {
+async fn sample_and_short_server_keys_prevent_the_start() {
     let production = production().await;
     let sample = "dG9rZW4tYnJva2VyLWV4YW1wbGUta2V5LWRvLW5vdC11c2U";
     for secret in [sample, "c2hvcnQ", "no/base64url/at+all"] {
@@ -88,9 +88,9 @@ async fn ad_02_sample_and_short_server_keys_stop_the_start() {
     }
 }
 
-/// Nothing to mend in the file: the address is taken.
+/// The file is valid, but the address is in use.
 #[actix_web::test]
-async fn an_address_that_is_taken_ends_the_start_with_1() {
+async fn an_address_in_use_ends_the_start_with_1() {
     let production = production().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! `token-broker demo`: everything in one process, on files of its own.
+//! `token-broker demo`: everything in one process, with its own files.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl Demo {
         LoginUrl::at(&self.url, &[("provider", provider)])
     }
 
-    /// `localhost` may also name an address at which the demo does not listen.
+    /// `localhost` can also resolve to an address on which the demo does not listen.
     fn browser(&self) -> Browser {
         let browser = Browser::new();
         browser.route(&self.url, &format!("http://127.0.0.1:{}", self.port));
@@ -39,7 +39,7 @@ impl Demo {
 }
 
 #[actix_web::test]
-async fn the_demo_signs_people_in_and_remembers_them() {
+async fn the_demo_signs_users_in_and_remembers_them() {
     let folder = tempfile::tempdir().unwrap();
     let demo = Demo::start(folder.path(), free_port()).await;
     let mut tokens = Vec::new();
@@ -64,7 +64,7 @@ async fn the_demo_signs_people_in_and_remembers_them() {
 }
 
 #[actix_web::test]
-async fn ls_02_hd_01_the_demo_signs_people_in_to_an_app_of_ones_own_at_the_addresses_that_were_named() {
+async fn the_demo_accepts_other_apps_at_the_given_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let apps = ["--app", "http://localhost:3000/", "--app", "http://127.0.0.1:3000/signed-in"];
     let demo = Demo::start_with(folder.path(), free_port(), &apps).await;
@@ -91,9 +91,9 @@ async fn ls_02_hd_01_the_demo_signs_people_in_to_an_app_of_ones_own_at_the_addre
     browser.navigate(&elsewhere.url).await.assert_own_page(400, "invalid_request");
 }
 
-/// The callback waits for the database's lock when the signal comes.
+/// The callback waits for the database lock when the signal arrives.
 #[actix_web::test]
-async fn ds_08_a_login_in_flight_is_completed_before_the_demo_ends() {
+async fn a_login_in_progress_is_completed_before_the_demo_ends() {
     let folder = tempfile::tempdir().unwrap();
     let demo = Demo::start(folder.path(), free_port()).await;
     let (browser, login) = (demo.browser(), demo.login("dev"));
@@ -117,5 +117,5 @@ async fn ds_08_a_login_in_flight_is_completed_before_the_demo_ends() {
     let ended = demo.program.end().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let url = format!("sqlite:{}", file.display());
-    assert_eq!((sql::count(&url, "users"), sql::count(&url, "api_tokens")), (1, 1));
+    assert_eq!((sql::count(&url, "users"), sql::count(&url, "tokens")), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! An administrator's shell beside a running broker: the program itself, on the same database and server keys.
+//! An administrator's shell: runs commands of the program on the database and server keys of a running broker.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use token_broker::config::KeysFile;
+use token_broker::domain::client::Client;
 use token_broker::domain::clock::{Clock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 
@@ -22,27 +23,29 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Beside this broker.
+    /// For the database of this broker.
     pub fn of(broker: &TestBroker) -> Self {
-        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys())
+        let (rest, _) = CONFIG.split_once("[[clients]]").unwrap();
+        let config = format!("{rest}{}", clients_of(broker));
+        Self::with(broker.config.database.url.expose_secret(), &broker.server_keys(), &config)
     }
 
-    /// At a database that no broker uses.
+    /// For a database that no broker uses.
     pub fn at(database: &str) -> Self {
         let keys = KeysFile::fresh(&SystemEntropy, SystemClock.now());
-        Self::with(database, keys.text().expose_secret())
+        Self::with(database, keys.text().expose_secret(), CONFIG)
     }
 
-    fn with(database: &str, server_keys: &str) -> Self {
+    fn with(database: &str, server_keys: &str, config: &str) -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
         desk.file("database_url", database);
         desk.file("server_keys.toml", server_keys);
         desk.file("secret", "a-secret-of-the-tests-only");
-        desk.file("token-broker.toml", CONFIG);
+        desk.file("token-broker.toml", config);
         desk
     }
 
-    /// Where commands are run.
+    /// The folder in which commands are run.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -54,7 +57,7 @@ impl Desk {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs a command, as a script would: without a terminal.
+    /// Runs a command without a terminal, like a script.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         self.run_with(arguments, "")
     }
@@ -71,14 +74,14 @@ impl Desk {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that does not read its input may be gone already.
+        // A command that does not read its input may have exited already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let ended = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ended { code: ended.status.code(), out: text(ended.stdout), err: text(ended.stderr) }
     }
 
-    /// Runs a command that must succeed; gives what it printed.
+    /// Runs a command that must succeed; returns its output.
     #[track_caller]
     pub fn done(&self, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
@@ -86,14 +89,14 @@ impl Desk {
         ended.out
     }
 
-    /// Runs a command that must succeed with `--json`; gives its answer.
+    /// Runs a command with `--json` that must succeed; returns its JSON value.
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let out = self.done(&[arguments, &["--json"]].concat());
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
     }
 
-    /// Runs a command that must be refused like this; gives the complaint.
+    /// Runs a command that must fail with this exit code; returns its error output.
     #[track_caller]
     pub fn refused(&self, code: i32, arguments: &[&str]) -> String {
         let ended = self.run(arguments);
@@ -102,7 +105,7 @@ impl Desk {
     }
 }
 
-/// The configuration of a desk, which names no address and no provider that is there.
+/// The configuration of a desk. Its listener and its provider do not exist.
 pub const CONFIG: &str = r#"
 public_url = "https://auth.example.com"
 [database]
@@ -125,6 +128,22 @@ id = "web"
 redirect_uris = ["https://app.example.com/signed-in"]
 "#;
 
+/// The clients of a broker, as far as they decide about tokens: administrators use its configuration.
+fn clients_of(broker: &TestBroker) -> String {
+    let one = |client: &Client| {
+        let inactivity =
+            client.inactivity.map(|limit| format!("inactivity_seconds = {}\n", limit.num_seconds()));
+        format!(
+            "[[clients]]\nid = \"{}\"\nredirect_uris = [\"https://{}.example.com/\"]\nenabled = {}\n{}",
+            client.id,
+            client.id,
+            client.enabled,
+            inactivity.unwrap_or_default()
+        )
+    };
+    broker.config.clients.iter().map(one).collect()
+}
+
 /// Everything in the broker's database.
 pub fn dump_of(broker: &TestBroker) -> Dump {
     let url = broker.config.database.url.expose_secret();
@@ -135,7 +154,7 @@ pub fn dump_of(broker: &TestBroker) -> Dump {
     dump::sqlite(url)
 }
 
-/// Whether some value of a dump has this in it.
+/// Whether any value of a dump contains this text.
 pub fn holds(dump: &Dump, text: &str) -> bool {
     dump.values.iter().any(|value| String::from_utf8_lossy(value).contains(text))
 }

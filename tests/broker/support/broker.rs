@@ -1,5 +1,5 @@
-//! A broker of one's own: the real server on a free port, with a clock that can be moved and a development
-//! provider whose faults can be chosen.
+//! A broker for one test: the real server on a free port, with a clock that can be moved and a development provider
+//! with configurable faults.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ use token_broker::provider::dev::{
 };
 use token_broker::server::{self, Environment};
 use token_broker::storage::Storage;
-use token_broker::storage::records::AuditRecord;
+use token_broker::storage::audit::AuditRecord;
 use url::Url;
 
 use super::browser::{Answer, Browser};
 use super::process::free_port;
 use super::wait::until;
-use super::{install_tls_provider, storage};
+use super::{audit, install_tls_provider, storage};
 
 /// The broker's client at the development provider.
 const CLIENT_ID: &str = "token-broker";
@@ -35,23 +35,23 @@ pub const CLIENT_SECRET: &str = "a secret of the tests only";
 
 type Adjust = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
-/// What a broker starts with; what is left out is SQLite, memory, and the demo's configuration.
+/// The setup of a broker. By default it uses SQLite, memory, and the demo's configuration.
 #[derive(Clone, Default)]
 pub struct Setup {
     /// `sqlite:…` or `postgres://…`.
     pub database: Option<String>,
     /// `memory:` or `redis://…`.
     pub key_store: Option<String>,
-    /// The address that browsers use, where it is not the listener's own.
+    /// The public URL, if it is not that of the listener.
     pub public_url: Option<String>,
-    /// The last word on the configuration.
+    /// Changes the configuration at the end.
     pub adjust: Option<Adjust>,
-    /// Where the broker's random bytes come from, for tests that must know them.
+    /// The source of the broker's random bytes, for tests that must know them.
     pub entropy: Option<Arc<dyn Entropy>>,
 }
 
 impl Setup {
-    /// One for each kind of database.
+    /// One setup for each kind of database.
     pub async fn each_database() -> Vec<Self> {
         vec![
             Self::default(),
@@ -60,7 +60,7 @@ impl Setup {
         ]
     }
 
-    /// Adds a last word on the configuration.
+    /// Adds a change of the configuration.
     pub fn adjust(mut self, adjust: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.adjust = Some(Arc::new(adjust));
         self
@@ -71,12 +71,12 @@ impl Setup {
 pub const HTTPS_URL: &str = "https://auth.example.com";
 
 impl Setup {
-    /// As in production: browsers reach the broker at [`HTTPS_URL`], where the client `sample` lives too.
+    /// As in production: browsers reach the broker at [`HTTPS_URL`], which is also the origin of the client `sample`.
     pub fn https() -> Self {
         let setup = Self { public_url: Some(HTTPS_URL.to_owned()), ..Self::default() };
         setup.adjust(|config| {
             config.mode = Mode::Production;
-            config.docs.public = false;
+            config.http.docs_public = false;
             config.sample.client_id = None;
             for provider in &mut config.providers {
                 let callback = format!("{HTTPS_URL}/oauth2_callback/{}", provider.id);
@@ -96,13 +96,13 @@ impl Setup {
 
 /// A running broker. It stops when it is dropped.
 pub struct TestBroker {
-    /// The address that browsers use, without a trailing slash.
+    /// The public URL, without a trailing slash.
     pub url: String,
-    /// The address of this instance.
+    /// The URL of this instance.
     pub real_url: String,
-    /// The address of its admin listener.
+    /// The URL of its admin listener.
     pub admin_url: String,
-    /// Its clock, and the provider's.
+    /// The clock of the broker and of the provider.
     pub clock: Arc<MovableClock>,
     /// Its identity provider.
     pub provider: Arc<DevProvider>,
@@ -120,14 +120,14 @@ impl TestBroker {
         Self::with(Setup::default())
     }
 
-    /// As `setup` says.
+    /// A broker with this setup.
     pub fn with(setup: Setup) -> Self {
         let clock = Arc::new(MovableClock::new());
         let provider = Arc::new(provider(&clock));
         Self::with_provider(setup, clock, provider)
     }
 
-    /// As in the demo, at a provider that has this fault from the beginning.
+    /// A broker as in the demo, with a provider that has this fault from the start.
     pub fn with_switch(switch: FaultSwitch) -> Self {
         let clock = Arc::new(MovableClock::new());
         let provider = Arc::new(provider(&clock));
@@ -135,7 +135,7 @@ impl TestBroker {
         Self::with_provider(Setup::default(), clock, provider)
     }
 
-    /// As `setup` says, at a provider that runs already.
+    /// A broker with this setup and a running provider.
     pub fn with_provider(setup: Setup, clock: Arc<MovableClock>, provider: Arc<DevProvider>) -> Self {
         install_tls_provider();
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -198,7 +198,7 @@ impl TestBroker {
         }
     }
 
-    /// Stops the provider, which no twin may share.
+    /// Stops the provider, which must not be shared with a twin.
     pub async fn stop_provider(&mut self) -> StoppedProvider {
         let stand_in = Arc::new(provider(&self.clock));
         let provider = std::mem::replace(&mut self.provider, stand_in);
@@ -215,39 +215,39 @@ impl TestBroker {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
-    /// The time here.
+    /// The current time of the broker.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Moves the time to `moment`, where it stays until it is moved again.
+    /// Sets the time to `moment` and stops the clock.
     pub fn go_to(&self, moment: Timestamp) {
         self.clock.stand_at(moment);
     }
 
-    /// From now on time passes only when it is moved.
+    /// Stops the clock, so that time passes only when it is moved.
     pub fn stop_clock(&self) {
         self.go_to(self.now());
     }
 
-    /// A browser whose requests to the public address reach this instance.
+    /// A browser whose requests to the public URL reach this instance.
     pub fn browser(&self) -> Browser {
         let browser = Browser::new();
         browser.route(&self.url, &self.real_url);
         browser
     }
 
-    /// The broker's own database, to look into.
+    /// The broker's database, for direct access.
     pub fn storage(&self) -> Storage {
         Storage::new(&storage::settings(self.config.database.url.expose_secret())).unwrap()
     }
 
-    /// How many rows a table has.
+    /// The number of rows of a table.
     pub fn rows(&self, table: &str) -> usize {
         storage::sql::count(self.config.database.url.expose_secret(), table)
     }
 
-    /// Waits until the database schema is there.
+    /// Waits until the database schema exists.
     pub async fn ready(&self) {
         let browser = self.browser();
         until(async || {
@@ -257,14 +257,21 @@ impl TestBroker {
         .await;
     }
 
-    /// The address of an endpoint.
+    /// The URL of an endpoint.
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
-    /// A login of the client `sample`: `/login` with these further or other parameters.
+    /// A login of the client `sample`, with these additional or changed parameters of `/login`.
     pub fn login(&self, parameters: &[(&str, &str)]) -> LoginUrl {
         LoginUrl::at(&self.url, parameters)
+    }
+
+    /// A login of the client `sample` with these parameters beside the usual ones, each as often as it is given.
+    pub fn login_with(&self, parameters: &[(&str, &str)]) -> LoginUrl {
+        let login = self.login(&[]);
+        let url = Url::parse_with_params(&login.url, parameters).unwrap();
+        LoginUrl { url: url.into(), ..login }
     }
 
     /// From `/login` to the answer of the callback, as `user` (`alice`, `bob`), with what the authorize page
@@ -281,7 +288,7 @@ impl TestBroker {
         Login { back, callback, verifier: login.verifier, state: login.state }
     }
 
-    /// Follows a login to the provider and gives the address of the callback, not called yet.
+    /// Follows a login to the provider and returns the URL of the callback without calling it.
     pub async fn callback_url(&self, browser: &Browser, login: &str, choice: &str) -> String {
         callback_url(browser, login, choice).await
     }
@@ -291,13 +298,13 @@ impl TestBroker {
         std::fs::read_to_string(self.folder.path().join("server_keys.toml")).unwrap()
     }
 
-    /// Exchanges a key.
+    /// Redeems a one-time key.
     pub async fn redeem(&self, browser: &Browser, key: &str, verifier: &str) -> Answer {
         let body = serde_json::json!({ "one_time_key": key, "code_verifier": verifier });
         browser.post_json(&self.at("/api/get_token"), &body, &[]).await
     }
 
-    /// Signs `user` in and gives the token.
+    /// Signs `user` in and returns the token.
     pub async fn sign_in(&self, browser: &Browser, provider: &str, user: &str) -> String {
         self.ready().await;
         let login = self.log_in(browser, provider, user, "").await;
@@ -318,7 +325,7 @@ impl TestBroker {
         self.browser().post_json(&self.at(path), body, &[("authorization", &authorization)]).await
     }
 
-    /// A login of the client `legacy`, as the SPA of the replaced service begins it.
+    /// A login of the client `legacy`, as the SPA of the replaced service starts it.
     pub fn legacy_login(&self) -> LoginUrl {
         let redirect_uri = self.at("/legacy");
         self.login(&[
@@ -330,11 +337,11 @@ impl TestBroker {
         ])
     }
 
-    /// The newest audit row of this kind, as soon as there is one.
+    /// The newest audit row of this kind. Waits until there is one.
     pub async fn audited(&self, kind: &str) -> AuditRecord {
         let storage = self.storage();
         until(async || {
-            let rows = storage.recent_audit(1_000).await.unwrap();
+            let rows = audit::newest(&storage, 1_000).await;
             rows.into_iter().find(|row| row.kind == kind).ok_or(kind)
         })
         .await
@@ -348,7 +355,7 @@ impl TestBroker {
         line.map_or(0, |number| number.parse().unwrap())
     }
 
-    /// Stops the broker; requests under way are finished.
+    /// Stops the broker; requests in progress are finished.
     pub fn stop(mut self) {
         self.halt(true);
     }
@@ -369,7 +376,7 @@ impl Drop for TestBroker {
     }
 }
 
-/// A login that is about to begin.
+/// A login that has not started yet.
 #[derive(Debug, Clone)]
 pub struct LoginUrl {
     pub url: String,
@@ -378,15 +385,15 @@ pub struct LoginUrl {
 }
 
 impl LoginUrl {
-    /// A login of the client `sample` at the broker `base`, with these further or other parameters.
+    /// A login of the client `sample` at the broker `base`, with these additional or changed parameters.
     pub fn at(base: &str, parameters: &[(&str, &str)]) -> Self {
         let redirect_uri = format!("{base}/");
         let usual = [("client_id", "sample"), ("provider", "dev"), ("redirect_uri", &*redirect_uri)];
         Self::new(base, &[&usual, parameters].concat())
     }
 
-    /// `/login` of the broker at `broker` with a fresh state and challenge and these parameters; of two with one
-    /// name the later one counts, and an empty one is left out.
+    /// `/login` of the broker at `broker` with a fresh state and challenge and these parameters; of two parameters with
+    /// the same name the last one is used, and empty ones are omitted.
     pub fn new(broker: &str, parameters: &[(&str, &str)]) -> Self {
         let verifier = CodeVerifier::random(&SystemEntropy);
         let state = State::random(&SystemEntropy).expose();
@@ -403,8 +410,8 @@ impl LoginUrl {
     }
 }
 
-/// Follows a login to the provider, as a browser that has no session, and gives the address of the callback, not
-/// called yet.
+/// Follows a login to the provider, as a browser that has no session, and returns the URL of the callback without
+/// calling it.
 pub async fn callback_url(browser: &Browser, login: &str, choice: &str) -> String {
     browser.forget_session();
     let authorize = browser.navigate(login).await;
@@ -414,12 +421,12 @@ pub async fn callback_url(browser: &Browser, login: &str, choice: &str) -> Strin
     chosen.location().unwrap_or_else(|| panic!("no redirect to the callback: {chosen:?}")).to_string()
 }
 
-/// A login that came back.
+/// A login that has returned to the SPA.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The callback's answer.
+    /// The response of the callback.
     pub back: Answer,
-    /// The address that was called.
+    /// The URL of the callback.
     pub callback: String,
     /// The SPA's verifier.
     pub verifier: String,
@@ -433,12 +440,12 @@ impl Login {
         self.back.parameter("one_time_key").unwrap_or_else(|| panic!("no key in {:?}", self.back))
     }
 
-    /// The error that the SPA is told.
+    /// The error that the SPA gets.
     pub fn error(&self) -> String {
         self.back.parameter("error").unwrap_or_else(|| panic!("no error in {:?}", self.back))
     }
 
-    /// Its description, which names our own code.
+    /// The description of the error, which contains the broker's code.
     pub fn description(&self) -> String {
         self.back.parameter("error_description").unwrap_or_default()
     }
@@ -473,19 +480,19 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     });
     let mut config = loaded.unwrap().config;
     let plenty = std::num::NonZeroU32::new(1_000_000).unwrap();
-    config.limits.login_per_minute = plenty;
-    config.limits.callback_per_minute = plenty;
-    config.limits.failed_redemptions_per_minute = plenty;
-    config.limits.failed_tokens_per_minute = plenty;
-    config.limits.failed_logout_tokens_per_minute = plenty;
+    config.limits.logins = plenty;
+    config.limits.callbacks = plenty;
+    config.limits.failed_redemptions = plenty;
+    config.limits.failed_tokens = plenty;
+    config.limits.failed_logout_tokens = plenty;
     config.server.workers = Some(2);
     config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
     config.database.synchronous_full = false;
     if let Some(url) = &setup.database {
-        config.database.url = url.as_str().into();
+        config.database.url = url.parse().unwrap();
     }
     if let Some(url) = &setup.key_store {
-        config.key_store.url = url.as_str().into();
+        config.key_store.url = url.parse().unwrap();
     }
     if let Some(url) = &setup.public_url {
         move_to(&mut config, url.parse().unwrap());
@@ -496,7 +503,7 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     config
 }
 
-/// Gives the broker another address, and everything that the demo's configuration derives from it.
+/// Changes the public URL of the broker and all settings that the demo derives from it.
 fn move_to(config: &mut Config, public_url: Url) {
     for provider in &mut config.providers {
         provider.redirect_uri = public_url.join(provider.redirect_uri.path()).unwrap();

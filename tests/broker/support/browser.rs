@@ -1,4 +1,4 @@
-//! A browser as the tests need it: cookies, no automatic redirects, every answer visible.
+//! A browser for tests: it keeps cookies, does not follow redirects, and returns every response.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -8,17 +8,17 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-/// Keeps cookies for every host it speaks to, as browsers do (by host, whatever the port).
+/// It keeps cookies per host, independent of the port, like browsers.
 pub struct Browser {
     http: Client,
     cookies: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
-    /// Addresses that lead to another place than their name says: (public prefix, real prefix).
+    /// URLs that are sent to another server: (public prefix, real prefix).
     pub routes: Mutex<Vec<(String, String)>>,
     /// The `User-Agent` header.
     pub user_agent: String,
 }
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
@@ -47,8 +47,7 @@ impl Browser {
         Self { http, cookies: Mutex::default(), routes: Mutex::default(), user_agent }
     }
 
-    /// Another browser with the same cookies and routes: what somebody has who copied them, and a request that is
-    /// under way at the same time.
+    /// Another browser with the same cookies and routes: for an attacker who copied them, or for a concurrent request.
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         *copy.cookies.lock().unwrap() = self.cookies.lock().unwrap().clone();
@@ -56,14 +55,14 @@ impl Browser {
         copy
     }
 
-    /// Sends addresses that begin with `public` to `real`, with the public host in the `Host` header.
+    /// Sends requests whose URL starts with `public` to `real`, with the public host in the `Host` header.
     pub fn route(&self, public: &str, real: &str) {
         let mut routes = self.routes.lock().unwrap();
         routes.retain(|(known, _)| known != public);
         routes.push((public.to_owned(), real.to_owned()));
     }
 
-    /// A request of any kind; `headers` are sent as they are, cookies are added.
+    /// Sends any request; `headers` are sent unchanged, and cookies are added.
     pub async fn send(
         &self,
         method: Method,
@@ -93,14 +92,14 @@ impl Browser {
         Answer { status, headers, body, url }
     }
 
-    /// What the address bar does.
+    /// `GET` like a navigation from the address bar.
     pub async fn navigate(&self, url: &str) -> Answer {
         let headers =
             [("sec-fetch-dest", "document"), ("sec-fetch-mode", "navigate"), ("accept", "text/html")];
         self.send(Method::GET, url, &headers, None).await
     }
 
-    /// `GET` as a script of the page would do it.
+    /// `GET` like a script of the page.
     pub async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(Method::GET, url, headers, None).await
     }
@@ -125,7 +124,7 @@ impl Browser {
         self.cookies.lock().unwrap().get(host).cloned().unwrap_or_default()
     }
 
-    /// Plants or removes a cookie.
+    /// Sets or removes a cookie.
     pub fn set_cookie(&self, host: &str, name: &str, value: Option<&str>) {
         let mut cookies = self.cookies.lock().unwrap();
         let jar = cookies.entry(host.to_owned()).or_default();
@@ -135,7 +134,7 @@ impl Browser {
         };
     }
 
-    /// Loses its session with every broker, which learns nothing of it: the next login asks the provider.
+    /// Removes the session cookies of all brokers without informing them: the next login uses the provider.
     pub fn forget_session(&self) {
         for jar in self.cookies.lock().unwrap().values_mut() {
             jar.retain(|name, _| !name.ends_with("tb_session"));
@@ -174,7 +173,7 @@ impl Browser {
 }
 
 impl Answer {
-    /// Where a redirect leads.
+    /// The target of a redirect.
     pub fn location(&self) -> Option<Url> {
         let location = self.header("location")?;
         self.status.is_redirection().then(|| self.url.join(location).unwrap())
@@ -198,7 +197,7 @@ impl Answer {
         pairs.into_iter().find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
     }
 
-    /// It is the broker's own error page with this status and code, and leads nowhere by itself.
+    /// Checks that this is the broker's error page with this status and code, without a redirect.
     #[track_caller]
     pub fn assert_own_page(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -207,9 +206,9 @@ impl Answer {
         assert!(self.body.contains(&format!("<code>{code}</code>")), "{self:?}");
     }
 
-    /// Everything that two answers can have in common: status, headers and body without date and request id.
-    /// The order of a list of header names says nothing.
-    pub fn likeness(&self) -> (StatusCode, BTreeMap<String, String>, String) {
+    /// The comparable parts of a response: status, headers and body without date and request id. Lists of header names
+    /// are sorted.
+    pub fn normalized(&self) -> (StatusCode, BTreeMap<String, String>, String) {
         let names = self.headers.keys().map(|name| name.as_str());
         let kept = names.filter(|name| !["date", "x-request-id"].contains(name));
         let sorted = |text: &str| {
@@ -222,7 +221,7 @@ impl Answer {
         (self.status, headers, self.body.replace(request_id, "…"))
     }
 
-    /// The stable error code, whatever the shape.
+    /// The stable error code, in any format.
     pub fn error_code(&self) -> Option<String> {
         let body: Value = serde_json::from_str(&self.body).ok()?;
         let code = body.get("code").or_else(|| body.get("error"))?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// Files in PEM form: the authority's certificate, the server's certificate and its key.
+/// Files in PEM format: the authority's certificate, the server's certificate and its key.
 pub struct Certificates {
     pub ca: PathBuf,
     pub certificate: PathBuf,
@@ -12,10 +12,10 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Writes certificates for a server that is called by one of `names` into `folder`.
+    /// Writes certificates for a server with these `names` into `folder`.
     pub fn write(folder: &Path, names: &[&str]) -> Self {
         let mut authority = CertificateParams::new([]).unwrap();
-        // OpenSSL takes a certificate that names itself as its issuer for self-signed.
+        // OpenSSL treats a certificate whose issuer is its own subject as self-signed.
         authority.distinguished_name.push(DnType::CommonName, format!("authority of {}", folder.display()));
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

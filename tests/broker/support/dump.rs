@@ -1,4 +1,4 @@
-//! Everything that a thief of a store would hold: the bytes, and the single values.
+//! A dump of a store, as an attacker would have it: the raw bytes and the individual values.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::redis::ask;
 /// A copy of a store.
 #[derive(Default)]
 pub struct Dump {
-    /// The whole of it.
+    /// The raw bytes.
     pub bytes: Vec<u8>,
     /// Names and values, one by one.
     pub values: BTreeSet<Vec<u8>>,
@@ -31,7 +31,7 @@ pub fn sqlite_texts(url: &str, query: &str) -> Vec<String> {
     sql_query(query).load::<Row>(&mut file).unwrap().into_iter().map(|row| row.text).collect()
 }
 
-/// The file with its log, byte by byte, and every value of every table.
+/// The raw file with its write-ahead log, and every value of every table.
 pub fn sqlite(url: &str) -> Dump {
     let mut dump = Dump::default();
     for table in sqlite_texts(url, "SELECT name AS text FROM sqlite_master WHERE type = 'table'") {
@@ -88,7 +88,7 @@ pub fn redis(url: &str) -> Dump {
     Dump { bytes: values.iter().cloned().collect::<Vec<_>>().join(&b'\n'), values }
 }
 
-/// The bytes behind hexadecimal digits.
+/// Decodes hexadecimal digits.
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> =
         text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();

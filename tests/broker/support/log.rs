@@ -1,7 +1,7 @@
-//! What brokers log, at the most verbose level, as the product itself writes it.
+//! The log of brokers at the most verbose level, in the format of the product.
 //!
-//! A process has one log. It is kept only while some test listens; a test that needs the lines of its own
-//! requests asks for them by request id.
+//! A process has one log. It is recorded only while a test listens. A test selects the lines of its own requests by
+//! request id.
 
 use std::io;
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -18,13 +18,13 @@ struct Kept {
     bytes: Vec<u8>,
 }
 
-/// Keeps the log from its making until it is dropped.
+/// Records the log until it is dropped.
 pub struct Listener {
     from: usize,
 }
 
 impl Listener {
-    /// Listens from now on.
+    /// Starts recording.
     pub fn start() -> Self {
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
@@ -36,7 +36,7 @@ impl Listener {
         Self { from: kept.bytes.len() }
     }
 
-    /// Everything that was logged, by all brokers of this program.
+    /// All recorded lines, from all brokers of this program.
     pub fn text(&self) -> String {
         String::from_utf8(kept().bytes[self.from..].to_vec()).unwrap()
     }

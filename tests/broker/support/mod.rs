@@ -1,6 +1,7 @@
-//! What the tests stand on: private servers, a broker of one's own, a browser.
+//! Test support: private servers, a broker for one test, a browser.
 
 pub mod administration;
+pub mod audit;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
@@ -23,8 +24,8 @@ pub mod story;
 pub mod tls_front;
 pub mod wait;
 
-/// Makes aws-lc-rs the TLS provider of this program, as `main` does for the broker.
+/// Installs aws-lc-rs as the TLS provider of this program, as `main` does for the broker.
 pub fn install_tls_provider() {
-    // Only the first call of the program can succeed; every one wants the same.
+    // Only the first call of the program can succeed; all calls install the same provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! What an outage may look like from outside, and how soon it must be over.
+//! How an outage may appear to callers, and how soon the broker must recover.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use super::broker::TestBroker;
 use super::browser::Answer;
 use super::wait::until;
 
-/// How soon an answer comes while a store cannot be reached.
+/// How soon the broker responds while a store is unavailable.
 pub const SOON: Duration = Duration::from_secs(3);
 
-/// How soon an answer comes while the provider says nothing (PR-22).
+/// How soon the broker responds while the provider is unresponsive.
 pub const SLOW_PROVIDER: Duration = Duration::from_secs(12);
 
-/// How soon everything works again once a store is back (DS-06).
+/// How soon everything works again after a store is back.
 pub const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What a slow machine, busy with other tests, may take on top of a time that is promised. Less than the next time
-/// limit that could end the same wait.
+/// How much longer a slow machine, busy with other tests, can take than the promised time. Less than the next timeout
+/// that could end the same wait.
 const ROOM: Duration = Duration::from_secs(2);
 
-/// Awaits an answer that must come in time.
+/// Awaits a response that must arrive in time.
 pub async fn within<T>(limit: Duration, what: &str, answer: impl Future<Output = T>) -> T {
     let begun = monotonic();
     let answer = answer.await;
@@ -30,21 +30,21 @@ pub async fn within<T>(limit: Duration, what: &str, answer: impl Future<Output =
     answer
 }
 
-/// What began then must be over in time.
+/// Checks that an operation has finished in time.
 #[track_caller]
 pub fn assert_in_time(begun: Moment, limit: Duration, what: &str) {
     let took = begun.elapsed();
     assert!(took < limit + ROOM, "{what} took {took:?}");
 }
 
-/// An answer that says "try again shortly", and nothing about what was presented.
+/// Checks that a response says "try again shortly" and nothing about the presented credential.
 #[track_caller]
 pub fn assert_unavailable(answer: &Answer) {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_says_nothing_wrong(answer, "temporarily_unavailable");
 }
 
-/// The same from a provider that did not answer in time.
+/// The same for a provider that did not respond in time.
 #[track_caller]
 pub fn assert_provider_timeout(answer: &Answer) {
     assert_eq!(answer.status, 504, "{answer:?}");
@@ -64,7 +64,7 @@ fn assert_says_nothing_wrong(answer: &Answer, code: &str) {
     assert_nothing_lost(answer);
 }
 
-/// No cookie goes, and nothing is called invalid.
+/// No cookie is removed, and nothing is called invalid.
 #[track_caller]
 pub fn assert_nothing_lost(answer: &Answer) {
     assert_eq!(answer.header("set-cookie"), None, "{answer:?}");
@@ -78,7 +78,7 @@ fn assert_not_called_invalid(answer: &Answer) {
     assert!(!text.contains("\"token\":null"), "{text}");
 }
 
-/// The SPA hears of the outage, with the code that belongs to it, and gets its state back.
+/// The SPA gets the error code of the outage and its state.
 #[track_caller]
 pub fn assert_told_to_the_spa(back: &Answer, state: &str, code: &str) {
     assert_eq!(back.status, 303, "{back:?}");
@@ -90,19 +90,19 @@ pub fn assert_told_to_the_spa(back: &Answer, state: &str, code: &str) {
     assert_not_called_invalid(back);
 }
 
-/// What `/readyz` says: (log_in, redeem, verify), and whether its status fits.
+/// The content of `/readyz`: (log_in, redeem, verify), after a check of its status.
 pub async fn readiness(broker: &TestBroker) -> (bool, bool, bool) {
     let answer = broker.browser().get(&broker.at("/readyz"), &[]).await;
     let json = answer.json();
     let can = |what: &str| json[what].as_bool().unwrap();
     let (log_in, redeem, verify) = (can("log_in"), can("redeem"), can("verify"));
     assert_eq!(can("ready"), log_in && redeem && verify);
-    // A load balancer keeps an instance that can do anything at all.
+    // A load balancer keeps using an instance that can do anything at all.
     assert_eq!(answer.status, if log_in || redeem || verify { 200 } else { 503 });
     (log_in, redeem, verify)
 }
 
-/// Waits until `/readyz` says this, which may be as old as a second.
+/// Waits until `/readyz` reports this. The report can be a second old.
 pub async fn assert_becomes(broker: &TestBroker, expected: (bool, bool, bool)) {
     until(async || {
         let found = readiness(broker).await;
@@ -111,7 +111,7 @@ pub async fn assert_becomes(broker: &TestBroker, expected: (bool, bool, bool)) {
     .await;
 }
 
-/// What the admin listener says is wrong: part and problem.
+/// The problems that the admin listener reports: part and problem.
 pub async fn problems(broker: &TestBroker) -> Vec<(String, String)> {
     let answer = broker.browser().get(&format!("{}/healthz", broker.admin_url), &[]).await;
     let json = answer.json();
@@ -122,7 +122,7 @@ pub async fn problems(broker: &TestBroker) -> Vec<(String, String)> {
     broken.map(|part| (text(part, "name"), text(part, "problem"))).collect()
 }
 
-/// Waits until everything works again, without a restart; says how long it took.
+/// Waits until everything works again without a restart; prints how long it took.
 pub async fn assert_recovers(broker: &TestBroker, after: &str) {
     let begun = monotonic();
     while readiness(broker).await != (true, true, true) {
@@ -132,8 +132,8 @@ pub async fn assert_recovers(broker: &TestBroker, after: &str) {
     report(&format!("works again {:?} after {after}", begun.elapsed()));
 }
 
-/// Says what was measured; seen with `--nocapture` and where a test fails.
-#[allow(clippy::print_stdout, reason = "a measurement is for whoever reads the test's output")]
+/// Prints a measured time; visible with `--nocapture` and if a test fails.
+#[allow(clippy::print_stdout, reason = "measured times are printed for the readers of the test output")]
 pub fn report(text: &str) {
     println!("{text}");
 }

@@ -1,4 +1,4 @@
-//! Private PostgreSQL servers: one that all tests share, and one's own for tests of outages.
+//! Private PostgreSQL servers: one shared by all tests, and separate ones for tests of outages.
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::process::{ServerProcess, free_port};
 use super::wait::PATIENCE;
 
-/// The user that owns the servers when the tests run as root, whom PostgreSQL refuses: "nobody".
+/// The user that owns the servers when the tests run as root, as which PostgreSQL does not start: "nobody".
 const NOBODY: u32 = 65534;
 
 /// The URL of a new, empty database on the shared server.
@@ -33,7 +33,7 @@ pub struct Postgres {
     databases: AtomicU32,
 }
 
-/// How long the data lives. A value in a static is never dropped, a server's folder always removed.
+/// How long the data is kept. A value in a static is never dropped, but the folder of the server is always removed.
 #[derive(Clone, Copy, PartialEq)]
 enum Folder {
     EndsWithServer,
@@ -41,7 +41,7 @@ enum Folder {
 }
 
 impl Postgres {
-    /// A server of one's own, to be stopped and started again.
+    /// A separate server that can be stopped and started again.
     pub fn own() -> Self {
         Self::start(Folder::EndsWithHandle)
     }
@@ -91,11 +91,11 @@ impl Postgres {
         self.process = None;
     }
 
-    /// Stops every process of the server where it stands, until the value is dropped.
+    /// Suspends every process of the server until the value is dropped.
     pub fn freeze(&self) -> Frozen {
         let file = std::fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap();
         let postmaster = file.lines().next().unwrap().to_owned();
-        // First the one that could start others.
+        // First the main process, which could start others.
         assert!(signal("STOP", std::slice::from_ref(&postmaster)), "kill -STOP {postmaster}");
         let children =
             std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
@@ -125,17 +125,17 @@ impl Drop for Postgres {
     }
 }
 
-/// The processes of a server that stands still.
+/// The processes of a suspended server.
 pub struct Frozen(Vec<String>);
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // One that had just ended is swept away by the first, and missing then.
+        // A process that has just ended can be missing.
         signal("CONT", &self.0);
     }
 }
 
-/// Whether every process was there to get the signal.
+/// Whether every process received the signal.
 fn signal(name: &str, processes: &[String]) -> bool {
     Command::new("kill").arg(format!("-{name}")).args(processes).status().unwrap().success()
 }

@@ -1,4 +1,4 @@
-//! Servers that end with the test run, however it ends.
+//! Servers that are stopped at the end of the test run, even if it crashes.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,14 @@ wait "$server"
 rm -rf "$folder"
 "#;
 
-/// A server process with a folder of its own.
+/// A server process with its own folder.
 pub struct ServerProcess {
     child: Child,
     folder: PathBuf,
 }
 
 impl ServerProcess {
-    /// Starts `program` with `arguments`; `folder` is removed when it ends. Its output goes to `folder/log`.
+    /// Starts `program` with `arguments`; `folder` is removed when the process ends. Its output goes to `folder/log`.
     pub fn start(folder: &Path, program: &Path, arguments: &[String]) -> Self {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = Command::new("sh")
@@ -53,13 +53,13 @@ impl Drop for ServerProcess {
     }
 }
 
-/// A free loopback port, each time another one. It is below those that the system gives to whoever asks for any,
-/// so that nobody else gets it before it is used, or while its server is stopped.
+/// A free loopback port, different on each call. It is below the range from which the system assigns ports, so that no
+/// other process gets it before it is used or while its server is stopped.
 pub fn free_port() -> u16 {
     const RANGE: std::ops::Range<u32> = 15_000..30_000;
     static TAKEN: AtomicU32 = AtomicU32::new(0);
     loop {
-        // Test programs that run at the same time begin at different places.
+        // Test programs that run concurrently start at different ports.
         let step = std::process::id() * 211 + TAKEN.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(RANGE.start + step % (RANGE.end - RANGE.start)).unwrap();
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {

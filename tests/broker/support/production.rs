@@ -1,5 +1,4 @@
-//! A production installation as an operator would make it: a configuration file, and a private file for each
-//! secret.
+//! A production installation as an operator would set it up: a configuration file, and a private file for each secret.
 
 use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -28,14 +27,14 @@ pub struct Production {
 /// One `token-broker serve`.
 pub struct Instance {
     pub program: Program,
-    /// The address of its listener for browsers.
+    /// The URL of its public listener.
     pub url: String,
-    /// The address of its admin listener.
+    /// The URL of its admin listener.
     pub admin_url: String,
 }
 
 impl Production {
-    /// Stores at these addresses, and the provider `corp`, a plain OAuth 2 one at `provider`.
+    /// An installation with stores at these URLs and the provider `corp`, a plain OAuth 2 provider at `provider`.
     pub async fn new(database: &str, key_store: &str, provider: &str) -> Self {
         let new = Self { folder: tempfile::tempdir().unwrap() };
         new.private("database_url", database);
@@ -80,7 +79,7 @@ redirect_uris = ["https://app.example.com/signed-in"]
         )
     }
 
-    /// Its folder, in which the program runs.
+    /// The folder in which the program runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -130,7 +129,7 @@ impl Instance {
         self.program.line("\"ready\"").await;
     }
 
-    /// A browser that is led to this instance.
+    /// A browser whose requests to the public URL reach this instance.
     pub fn browser(&self) -> Browser {
         let browser = Browser::new();
         browser.route(PUBLIC, &self.url);

@@ -12,7 +12,7 @@ pub struct Program {
     err: PathBuf,
 }
 
-/// What it left behind.
+/// The result of a finished program.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -21,8 +21,7 @@ pub struct Ended {
 }
 
 impl Program {
-    /// Starts it in `folder`, where `name` tells its output from that of others, with nothing in its environment
-    /// but `settings`.
+    /// Starts it in `folder`, with `name` for its output files and only `settings` in its environment.
     pub fn start(folder: &Path, name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
         let child = Command::new(env!("CARGO_BIN_EXE_token-broker"))
@@ -38,12 +37,12 @@ impl Program {
         Self { child, out, err }
     }
 
-    /// Runs it to its end.
+    /// Runs it until it exits.
     pub async fn run(folder: &Path, arguments: &[&str]) -> Ended {
         Self::start(folder, "run", arguments, &[]).end().await
     }
 
-    /// Waits until its output or its log has a line that contains `text`; gives that line.
+    /// Waits until its output or its log has a line that contains `text`; returns that line.
     pub async fn line(&mut self, text: &str) -> String {
         until(async || {
             let ended = self.child.try_wait().unwrap().is_some();
@@ -57,18 +56,18 @@ impl Program {
         .await
     }
 
-    /// What it has written so far.
+    /// Its output so far.
     pub fn said(&self) -> String {
         [&self.out, &self.err].map(|file| std::fs::read_to_string(file).unwrap()).concat()
     }
 
-    /// Sends a signal, as in `TERM`.
+    /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let kill = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(kill.unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub async fn end(mut self) -> Ended {
         let status = until(async || self.child.try_wait().unwrap().ok_or_else(|| self.said())).await;
         let read = |file: &Path| std::fs::read_to_string(file).unwrap();
@@ -78,7 +77,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

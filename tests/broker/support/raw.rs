@@ -5,12 +5,12 @@ use std::net::TcpStream;
 
 use super::wait::PATIENCE;
 
-/// What came back: everything until the server closed the connection.
+/// The raw response: everything until the server closed the connection.
 #[derive(Debug)]
 pub struct RawAnswer(pub String);
 
 impl RawAnswer {
-    /// The status, or nothing where the server closed without a word.
+    /// The status, or `None` if the server closed the connection without a response.
     pub fn status(&self) -> Option<u16> {
         self.0.split(' ').nth(1)?.parse().ok()
     }
@@ -24,12 +24,12 @@ impl RawAnswer {
             .map(|(n, v)| (n.to_lowercase(), v.trim()))
     }
 
-    /// The header of this name, in small letters.
+    /// The header with this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// What follows the head.
+    /// The body.
     pub fn body(&self) -> &str {
         self.0.split_once("\r\n\r\n").map_or("", |(_, body)| body)
     }

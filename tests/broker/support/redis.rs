@@ -1,4 +1,4 @@
-//! Private Redis servers: one that the program's tests share, and own ones for the tests that break them.
+//! Private Redis servers: one shared by all tests, and separate ones for tests that stop or block them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use redis::{Cmd, FromRedisValue, InfoDict, RedisResult};
 
 use super::process::{ServerProcess, free_port};
 
-/// A database of its own on the shared server, for one test.
+/// A separate database on the shared server, for one test.
 pub fn url() -> String {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     static DATABASES: AtomicU16 = AtomicU16::new(0);
@@ -36,7 +36,7 @@ impl RedisServer {
         server
     }
 
-    /// A server that has a port and a folder and is started later.
+    /// A server with a port and a folder that is started later.
     pub fn prepare(settings: &[&str]) -> Self {
         let mut server = Self::prepare_sentinel(settings);
         server.sentinel = false;
@@ -71,7 +71,7 @@ impl RedisServer {
         arguments.extend(self.sentinel.then(|| "--sentinel".to_owned()));
         let process = ServerProcess::start(&self.folder, "redis-server".as_ref(), &arguments);
         for _ in 0..6_000 {
-            // Another program's server could have been quicker at this port: ask whose it is.
+            // A server of another program could have taken this port first: check which one responds.
             let about = self.try_ask::<InfoDict>(redis::cmd("INFO").arg("server"));
             if about.is_ok_and(|about| about.get::<String>("config_file").as_deref() == Some(config_name)) {
                 self.process = Some(process);
@@ -82,19 +82,19 @@ impl RedisServer {
         panic!("redis-server does not answer at port {}:\n{}", self.port, process.log());
     }
 
-    /// Stops it; what it held is gone.
+    /// Stops the server; its data is lost.
     pub fn stop(&mut self) {
         self.process = None;
     }
 
-    /// Halts it until the guard is dropped: it keeps its connections and answers nothing.
+    /// Suspends the server until the guard is dropped: it keeps its connections but does not respond.
     pub fn freeze(&self) -> Frozen {
         let pid: u32 = self.ask::<InfoDict>(redis::cmd("INFO").arg("server")).get("process_id").unwrap();
         signal("-STOP", pid);
         Frozen(pid)
     }
 
-    /// Where it is, with the password where it was given one.
+    /// The URL of the server, with its password if it has one.
     pub fn url(&self) -> String {
         let password = self.settings.iter().find_map(|line| line.strip_prefix("requirepass "));
         let login = password.map(|password| format!(":{password}@")).unwrap_or_default();
@@ -111,7 +111,7 @@ impl RedisServer {
         &self.folder
     }
 
-    /// Sends a command past the broker.
+    /// Sends a command to the server directly.
     pub fn ask<T: FromRedisValue>(&self, command: &Cmd) -> T {
         self.try_ask(command).unwrap()
     }
@@ -124,7 +124,7 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.process = None;
-        // One that was prepared and never launched has its folder still.
+        // A server that was prepared but never started still has its folder.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -135,7 +135,7 @@ pub fn ask<T: FromRedisValue>(url: &str, command: &Cmd) -> RedisResult<T> {
     command.query(&mut connection)
 }
 
-/// Keeps a server halted.
+/// Keeps a server suspended.
 pub struct Frozen(u32);
 
 impl Drop for Frozen {

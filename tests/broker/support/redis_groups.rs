@@ -10,7 +10,7 @@ use super::redis::RedisServer;
 
 const SLOTS: u16 = 16_384;
 
-/// Three servers that share the keys.
+/// A cluster of three servers.
 pub struct RedisCluster {
     pub nodes: Vec<RedisServer>,
 }
@@ -50,7 +50,7 @@ impl RedisCluster {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[0].port(), self.nodes[1].port())
     }
 
-    /// Hands the slot of a key that does not exist yet to another node.
+    /// Moves the slot of a key that does not exist yet to another node.
     pub fn move_slot_of(&self, key: &str) {
         let slot: u16 = self.nodes[0].ask(cmd("CLUSTER").arg("KEYSLOT").arg(key));
         let owner = usize::from((slot / (SLOTS / 3)).min(2));
@@ -85,7 +85,7 @@ impl RedisSentinel {
         group
     }
 
-    /// Waits until the replica has all that the primary has.
+    /// Waits until the replica has all data of the primary.
     pub fn wait_for_replica(&self) {
         until("the replica has caught up", || {
             let offset = |server: &RedisServer, field: &str| {
@@ -100,12 +100,12 @@ impl RedisSentinel {
         launch_sentinel(self.primary.port())
     }
 
-    /// A URL that names a sentinel that is away and the one that is there.
+    /// A URL that names an unreachable sentinel and the running one.
     pub fn url(&self) -> String {
         self.url_by_way_of(free_port())
     }
 
-    /// A URL that names a sentinel at `first` and then the one that is there.
+    /// A URL that names a sentinel at `first` and then the running one.
     pub fn url_by_way_of(&self, first: u16) -> String {
         format!(
             "redis+sentinel://:data-password@127.0.0.1:{first},127.0.0.1:{}/main/1?sentinel_password=sentinel-password",

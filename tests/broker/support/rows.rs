@@ -1,10 +1,10 @@
-//! The database and the key store past the broker: rows changed by hand, and everything that is stored.
+//! Direct access to the database and the key store: changing rows, and reading everything that is stored.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use secrecy::ExposeSecret;
-use token_broker::domain::api_token::GenuineToken;
+use token_broker::domain::token::GenuineToken;
 
 use super::broker::TestBroker;
 use super::redis;
@@ -15,12 +15,12 @@ struct Line {
     line: String,
 }
 
-/// Runs a statement on the broker's SQLite file; says how many rows it changed.
+/// Runs a statement on the broker's SQLite file; returns the number of changed rows.
 pub fn change(broker: &TestBroker, statement: &str) -> usize {
     diesel::sql_query(statement).execute(&mut connection(broker)).unwrap()
 }
 
-/// The rows of `table` that match, counted.
+/// The number of matching rows of `table`.
 pub fn count(broker: &TestBroker, table: &str, condition: &str) -> usize {
     lines(&mut connection(broker), &format!("SELECT '' AS line FROM {table} WHERE {condition}")).len()
 }
@@ -64,7 +64,7 @@ pub fn redis_dump(url: &str) -> Vec<Vec<u8>> {
     values
 }
 
-/// Hexadecimal digits.
+/// Encodes bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! Every secret that passed through a broker, and the search for them in whatever it leaves behind.
+//! Records all secrets that pass through a broker, and searches for them in its stores and logs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -10,8 +10,8 @@ use token_broker::domain::entropy::{Entropy, SystemEntropy};
 /// The shortest secret, in bytes.
 const LEAST: usize = 8;
 
-/// The system's generator, which remembers what it gave: every state, nonce, verifier, key, handle, code and
-/// provider token begins here.
+/// The system's generator, which records its output: every state, nonce, verifier, key, handle, code and provider token
+/// is made from it.
 #[derive(Clone, Default)]
 pub struct RememberingEntropy(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -23,8 +23,8 @@ impl Entropy for RememberingEntropy {
 }
 
 impl RememberingEntropy {
-    /// What is secret of it: 32 bytes always are; 16 bytes are a token's handle, unless they look like one of
-    /// the UUIDs that stand in rows; what is shorter is the public nonce of a seal.
+    /// The secret values: 32 bytes are always secret; 16 bytes are a token's handle, unless they are the UUID of a row;
+    /// shorter values are public nonces of seals.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
         let drawn = self.0.lock().unwrap();
         drawn.iter().filter(|bytes| bytes.len() >= 16 && !is_uuid(bytes)).cloned().collect()
@@ -35,19 +35,20 @@ fn is_uuid(bytes: &[u8]) -> bool {
     bytes.len() == 16 && bytes[6] >> 4 == 4 && bytes[8] >> 6 == 2
 }
 
-/// Secrets by what they are.
+/// Secrets with their names.
 #[derive(Default)]
 pub struct Secrets(Vec<(&'static str, Vec<u8>)>);
 
 impl Secrets {
-    /// One more, as text or as bytes.
+    /// Adds a secret, as text or as bytes.
     pub fn add(&mut self, what: &'static str, secret: impl AsRef<[u8]>) {
         let secret = secret.as_ref();
         assert!(secret.len() >= LEAST, "{what} is too short to be looked for");
         self.0.push((what, secret.to_vec()));
     }
 
-    /// Which of them stand in `haystack`: as they are, in hexadecimal, or in one of the two base64 alphabets.
+    /// The secrets that are contained in `haystack`: as raw bytes, in hexadecimal, or in one of the two base64
+    /// alphabets.
     pub fn found_in(&self, haystack: &[u8]) -> Vec<&'static str> {
         let mut forms: HashMap<[u8; LEAST], Vec<(Vec<u8>, &'static str)>> = HashMap::new();
         for (what, secret) in self.0.iter().collect::<BTreeSet<_>>() {

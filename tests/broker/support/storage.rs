@@ -1,10 +1,9 @@
-//! Databases of one's own, and logins to write into them.
+//! New databases for single tests, and logins to write into them.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use tempfile::TempDir;
-use token_broker::domain::api_token::{HandleDigest, TokenFacts, TokenHandle};
 use token_broker::domain::clock::Timestamp;
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{IdentityId, SessionId, TokenId, UserId};
@@ -12,13 +11,17 @@ use token_broker::domain::key_ring::{KeyId, ServerKey};
 use token_broker::domain::lifetimes;
 use token_broker::domain::profile::{NameList, Profile, ProfileText};
 use token_broker::domain::session::Browser;
-use token_broker::storage::records::{Rotation, RotationLimits, SignIn, SignedIn, StoredToken, TokenRecord};
+use token_broker::domain::standing::TokenRecord;
+use token_broker::domain::token::{HandleDigest, StoredToken, TokenFacts, TokenHandle, TokenOwner};
+use token_broker::domain::token_kind::TokenKind;
+use token_broker::storage::sign_in::{SignIn, SignedIn};
+use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageSettings};
 
 /// The settings of a broker with four connections.
 pub fn settings(url: &str) -> StorageSettings {
     StorageSettings {
-        url: url.into(),
+        url: url.parse().unwrap(),
         pool_size: 4,
         wait: Duration::from_secs(2),
         statement_timeout: Duration::from_secs(5),
@@ -26,7 +29,7 @@ pub fn settings(url: &str) -> StorageSettings {
     }
 }
 
-/// An empty database; a SQLite file is removed with it.
+/// An empty database. A SQLite file is removed when it is dropped.
 pub struct Database {
     pub url: String,
     pub storage: Storage,
@@ -57,12 +60,12 @@ impl Database {
     }
 }
 
-/// When the tests take place.
+/// The time at which the tests run.
 pub fn noon() -> Timestamp {
     "2026-06-01T12:00:00.123456Z".parse().unwrap()
 }
 
-/// A later moment.
+/// A later time.
 pub fn after(seconds: i64) -> Timestamp {
     noon() + TimeDelta::seconds(seconds)
 }
@@ -97,20 +100,26 @@ pub fn login(subject: &str, now: Timestamp) -> SignIn {
 }
 
 /// A new token of the client "web".
-pub fn token(user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
-    token_of("web", user_id, session_id, now)
+pub fn token(owner: TokenOwner, now: Timestamp) -> StoredToken {
+    token_of("web", owner, now)
 }
 
-fn token_of(client: &str, user_id: UserId, session_id: SessionId, now: Timestamp) -> StoredToken {
+/// The owner of the token that a first login will get.
+pub fn owner_of(login: &SignIn) -> TokenOwner {
+    TokenOwner { user_id: login.user_id, identity_id: login.identity_id, session_id: Some(login.session_id) }
+}
+
+fn token_of(client: &str, owner: TokenOwner, now: Timestamp) -> StoredToken {
     let facts = TokenFacts {
         id: TokenId::random(&SystemEntropy),
         handle: TokenHandle::random(&SystemEntropy).digest(),
         key_id: KeyId(u32::MAX),
-        session_id,
-        user_id,
+        kind: TokenKind::Session,
+        owner,
+        name: None,
         client_id: client.parse().unwrap(),
-        audience: "api".to_owned(),
-        scope: "openid profile".to_owned(),
+        audiences: "api".parse().unwrap(),
+        scopes: "openid profile".parse().unwrap(),
         issued_at: now,
         expires_at: now + lifetimes::API_TOKEN,
     };
@@ -123,18 +132,18 @@ pub async fn sign_in(storage: &Storage, login: SignIn) -> SignedIn {
     sign_in_where(storage, login, |_| true).await
 }
 
-/// Signs in, where a token is used again only if `reusable` says so.
+/// Signs in. A live token is reused only if `reusable` allows it.
 pub async fn sign_in_where(
     storage: &Storage,
     login: SignIn,
-    reusable: impl Fn(&StoredToken) -> bool + Send + 'static,
+    reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
 ) -> SignedIn {
     let (client, now) = (login.client_id.clone(), login.now);
-    let issue = move |user, session| token_of(client.as_str(), user, session, now);
+    let issue = move |owner| token_of(client.as_str(), owner, now);
     storage.sign_in(login, issue, reusable).await.unwrap().unwrap()
 }
 
-/// Rotates a token that nothing speaks against.
+/// Rotates a valid token.
 pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> Rotation {
     let limits = RotationLimits {
         siblings: lifetimes::ROTATION_SIBLINGS,
@@ -145,7 +154,7 @@ pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> 
 
 /// A new token in the session of another.
 pub fn successor(record: &TokenRecord, now: Timestamp) -> StoredToken {
-    token(record.user.id, record.session.id, now)
+    token(record.token.facts.owner, now)
 }
 
 /// The record of a token that must exist.
@@ -153,11 +162,17 @@ pub async fn found(storage: &Storage, handle: HandleDigest) -> TokenRecord {
     *storage.find_token(handle).await.unwrap().expect("the token exists")
 }
 
-/// Statements past the broker, on either database.
+/// SQL statements on either database, without the broker.
 pub mod sql {
     use diesel::connection::SimpleConnection;
     use diesel::prelude::*;
-    use diesel::sql_types::BigInt;
+    use diesel::sql_types::{BigInt, Text};
+
+    #[derive(QueryableByName)]
+    struct Line {
+        #[diesel(sql_type = Text)]
+        line: String,
+    }
 
     #[derive(QueryableByName)]
     struct Count {
@@ -171,7 +186,7 @@ pub mod sql {
         Some(connection)
     }
 
-    /// Another writer of a SQLite file, until it is dropped.
+    /// Locks a SQLite file, like another writer, until it is dropped.
     pub struct SqliteLock(SqliteConnection);
 
     impl SqliteLock {
@@ -188,7 +203,7 @@ pub mod sql {
         }
     }
 
-    /// Runs statements that give nothing back.
+    /// Runs statements without results.
     pub fn execute(url: &str, statements: &str) {
         match sqlite(url) {
             Some(mut connection) => connection.batch_execute(statements).unwrap(),
@@ -199,7 +214,20 @@ pub mod sql {
         }
     }
 
-    /// The rows of a table.
+    /// What a query calls `line`.
+    pub fn lines(url: &str, query: &str) -> Vec<String> {
+        let query = diesel::sql_query(query);
+        let lines: Vec<Line> = match sqlite(url) {
+            Some(mut connection) => query.load(&mut connection).unwrap(),
+            #[cfg(feature = "postgres")]
+            None => query.load(&mut PgConnection::establish(url).unwrap()).unwrap(),
+            #[cfg(not(feature = "postgres"))]
+            None => panic!("built without PostgreSQL"),
+        };
+        lines.into_iter().map(|line| line.line).collect()
+    }
+
+    /// The number of rows of a table.
     pub fn count(url: &str, table: &str) -> usize {
         let query = diesel::sql_query(format!("SELECT count(*) AS count FROM {table}"));
         let found: Count = match sqlite(url) {

@@ -1,4 +1,4 @@
-//! Everything that can happen to a broker, with every secret that is seen on the way.
+//! A story with all kinds of requests to a broker, which records every secret that it sees.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::broker::{Login, LoginUrl};
 use super::browser::{Answer, Browser};
 use super::secrets::Secrets;
 
-/// What goes wrong in both kinds of provider, and in OpenID Connect alone.
+/// Faults of both kinds of provider, and faults of OpenID Connect only.
 const FAULTS: &[&str] = &[
     "token_html",
     "token_duplicate_member",
@@ -24,16 +24,16 @@ const FAULTS: &[&str] = &[
 const OIDC_FAULTS: &[&str] =
     &["wrong_nonce", "bad_signature", "alg_none", "id_token_garbage", "duplicate_claim"];
 
-/// A broker's life seen from outside.
+/// The story of one broker.
 pub struct Story {
-    /// The broker's address, as browsers know it.
+    /// The public URL of the broker.
     pub base: String,
     routes: Vec<(String, String)>,
-    /// The provider of logins that name none.
+    /// The provider of logins that do not name one.
     pub provider: &'static str,
-    /// What was seen.
+    /// The recorded secrets.
     pub secrets: Secrets,
-    /// Everything that the broker answered, where the secrets do stand.
+    /// All responses of the broker, which do contain the secrets.
     transcript: Vec<u8>,
 }
 
@@ -44,7 +44,7 @@ impl Story {
         Self { base: base.to_owned(), routes, provider: "dev", secrets, transcript: Vec::new() }
     }
 
-    /// Leads browsers that are sent to `public` to `real`.
+    /// Sends requests of browsers for `public` to `real`.
     pub fn route(&mut self, public: &str, real: &str) {
         self.routes.push((public.to_owned(), real.to_owned()));
     }
@@ -104,14 +104,14 @@ impl Story {
         }
     }
 
-    /// A login of a browser that is signed in: no provider is asked.
+    /// A login of a signed-in browser, without a provider.
     pub async fn continue_session(&mut self, browser: &Browser, provider: &str) -> Login {
         let (back, begun) = self.begin(browser, provider).await;
         self.remember_login(&begun, &back);
         Login { back, callback: String::new(), verifier: begun.verifier, state: begun.state }
     }
 
-    /// `/login`, with whatever session the browser has.
+    /// `/login` with the current session of the browser.
     async fn begin(&mut self, browser: &Browser, provider: &str) -> (Answer, LoginUrl) {
         let begun = LoginUrl::at(&self.base, &[("provider", provider)]);
         let answer = browser.navigate(&begun.url).await;
@@ -165,12 +165,12 @@ impl Story {
         let continued = self.continue_session(&browser, provider).await;
         let answer = self.redeem(&browser, &continued.key(), &continued.verifier).await;
         self.token(&answer);
-        // The plain provider has no logout of its own to go on to.
+        // The plain provider has no logout endpoint.
         let ended = if provider == "ops" { 204 } else { 200 };
         assert_eq!(self.call(Method::POST, "/api/logout", &third).await.status, ended);
         let over = self.begin(&browser, provider).await;
         assert_eq!(over.0.parameter("one_time_key"), None, "{:?}", over.0);
-        // Used again, on the wrong path, in the wrong place.
+        // Used a second time, on the wrong path, and in the wrong place.
         let strange = browser.navigate(&login.callback).await;
         self.saw(&strange);
         for wrong in [login.key(), login.verifier.clone(), third.clone(), format!("{third}x")] {
@@ -218,14 +218,14 @@ impl Story {
         self.log_in(&self.browser("denying"), &[("provider", provider)], "&deny=1").await;
     }
 
-    /// Everything, at these providers.
+    /// The whole story with these providers.
     pub async fn everything(&mut self, providers: &[&str]) {
         for provider in providers {
             self.a_whole_life(provider).await;
             self.everything_that_fails(provider).await;
         }
         self.a_legacy_life("&user=bob").await;
-        // The search finds what it is looking for where it does stand.
+        // Checks that the search finds the secrets in the responses.
         let found = self.secrets.found_in(&self.transcript);
         for what in ["a cookie", "a one-time key", "a token", "the SPA's state"] {
             assert!(found.contains(&what), "{what} was never seen: {found:?}");

@@ -1,4 +1,4 @@
-//! TLS in front of a server that has none, as a reverse proxy would be.
+//! Adds TLS in front of a plain server, like a reverse proxy.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::certificates::Certificates;
 
-/// Listens on a free loopback port, for as long as the test's runtime lives; gives the port.
+/// Listens on a free loopback port, as long as the runtime of the test exists; returns the port.
 pub async fn start(certificates: &Certificates, target: SocketAddr) -> u16 {
     super::install_tls_provider();
     let chain = vec![CertificateDer::from_pem_file(&certificates.certificate).unwrap()];
@@ -25,7 +25,7 @@ pub async fn start(certificates: &Certificates, target: SocketAddr) -> u16 {
         while let Ok((inbound, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // Whoever breaks a connection off is seen by both ends.
+                // If one side closes the connection, the other side is closed as well.
                 if let Ok(mut inbound) = acceptor.accept(inbound).await
                     && let Ok(mut outbound) = TcpStream::connect(target).await
                 {

@@ -1,4 +1,4 @@
-//! Waiting for what comes in its own time: as long as it takes, also on a machine that is slow or busy.
+//! Waits for asynchronous effects, also on a slow or busy machine.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use token_broker::domain::clock::monotonic;
 use tokio::time::sleep;
 
-/// When a test gives up. No promise of the broker's: those are measured, see [`super::outage`].
+/// When a test gives up. This is not a promised time of the broker; those are measured in [`super::outage`].
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks again and again until there is what the test waits for; gives that. What was seen last is the message of
-/// a test that waited in vain.
+/// Polls until the expected value is found and returns it. If the time is over, the test fails with the last
+/// observation.
 pub async fn until<T, E: Debug>(mut look: impl AsyncFnMut() -> Result<T, E>) -> T {
     let begun = monotonic();
     loop {
@@ -22,7 +22,7 @@ pub async fn until<T, E: Debug>(mut look: impl AsyncFnMut() -> Result<T, E>) -> 
     }
 }
 
-/// The same for what is only true or not.
+/// The same for a condition.
 pub async fn until_true(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     until(async || if holds().await { Ok(()) } else { Err(what) }).await;
 }

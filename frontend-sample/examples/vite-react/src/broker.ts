@@ -1,4 +1,4 @@
-/** The one client of this app, made outside of all components. */
+/** The client of this app, created once, outside of all components. */
 import { createBrokerClient } from '../../../client/token-broker.js';
 
 export const brokerUrl: string = import.meta.env.VITE_BROKER_URL ?? 'http://localhost:8080';

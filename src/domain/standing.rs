@@ -1,0 +1,183 @@
+//! The one judgement of liveness: what everything stored about a token says about it at a moment.
+//!
+//! [`standing`] is pure and total. Every surface translates its answer; none judges for itself. The SQL filters that
+//! repeat parts of it for speed are in `storage/liveness.rs`, and a property test holds them equal to it.
+
+use super::client::Client;
+use super::clock::Timestamp;
+use super::key_ring::KeyRing;
+use super::lifetimes::ROTATION_OVERLAP;
+use super::session::{SessionRecord, SessionState};
+use super::token::StoredToken;
+use super::user::User;
+
+/// A stored token with everything that decides whether it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The row.
+    pub token: StoredToken,
+    /// When it was replaced by its first successor.
+    pub superseded_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last used, accurate to [`LAST_USE_GRAIN`](crate::domain::lifetimes::LAST_USE_GRAIN).
+    pub last_used_at: Option<Timestamp>,
+    /// Its session, if its kind has one.
+    pub session: Option<SessionState>,
+    /// Its user, with the profile of the token's identity.
+    pub user: User,
+    /// When the user was disabled.
+    pub user_disabled_at: Option<Timestamp>,
+}
+
+/// What a token is worth at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It may be used.
+    Live,
+    /// It was rotated and may still be used, so that requests in flight do not fail.
+    Overlap {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It was rotated and its overlap is over.
+    Superseded {
+        /// Whether using it now proves that someone has a copy. Not if the clock was set back to before the rotation.
+        reuse: bool,
+    },
+    /// It was revoked.
+    Revoked,
+    /// Its session was ended.
+    SessionEnded,
+    /// Its own lifetime, or its session's, is over.
+    Expired,
+    /// Its session was not used for longer than the client allows.
+    Idle,
+    /// Its user is disabled.
+    UserDisabled,
+    /// Its client is disabled or no longer registered.
+    ClientGone,
+    /// Its row was changed by someone without the server key, or that key is no longer in the ring.
+    Forged,
+}
+
+impl Standing {
+    /// Whether the token may be used.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Live | Self::Overlap { .. })
+    }
+
+    /// The name in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Overlap { .. } => "overlap",
+            Self::Superseded { .. } => "superseded",
+            Self::Revoked => "revoked",
+            Self::SessionEnded => "session_ended",
+            Self::Expired => "expired",
+            Self::Idle => "idle",
+            Self::UserDisabled => "user_disabled",
+            Self::ClientGone => "client_gone",
+            Self::Forged => "forged",
+        }
+    }
+}
+
+/// Judges a token at `now`.
+///
+/// `client` is the registered client of the token, if there is one. `last_used` is the latest use of its session that
+/// is known but not stored yet. If several things are wrong with a token, the first in this order is reported: a row
+/// that cannot be trusted, what someone did (revoked, ended, disabled, client removed), what time did.
+///
+/// Revoked, ended and superseded are flags, so that no step of the clock revives a token.
+pub fn standing(
+    record: &TokenRecord,
+    client: Option<&Client>,
+    last_used: Option<Timestamp>,
+    keys: &KeyRing,
+    now: Timestamp,
+) -> Standing {
+    let facts = &record.token.facts;
+    if !facts.is_bound_by(&record.token.binding, keys) {
+        return Standing::Forged;
+    }
+    if record.revoked_at.is_some() {
+        return Standing::Revoked;
+    }
+    if record.session.as_ref().is_some_and(|session| session.revoked_at.is_some()) {
+        return Standing::SessionEnded;
+    }
+    if record.user_disabled_at.is_some() {
+        return Standing::UserDisabled;
+    }
+    let Some(client) = client.filter(|client| client.enabled) else { return Standing::ClientGone };
+    if now >= facts.expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at)
+    {
+        return Standing::Expired;
+    }
+    let rotated = match record.superseded_at {
+        None => Standing::Live,
+        // The clocks of two instances differ a little: shortly before counts as shortly after.
+        Some(at) if (now - at).abs() < ROTATION_OVERLAP => Standing::Overlap { until: at + ROTATION_OVERLAP },
+        Some(at) => return Standing::Superseded { reuse: now > at },
+    };
+    let is_idle = record.session.as_ref().is_some_and(|state| {
+        // Issuing a token is a use of its session.
+        let used = [Some(facts.issued_at), state.last_used_at, last_used];
+        used.into_iter().flatten().max().is_some_and(|used| client.is_idle(used, now))
+    });
+    if is_idle { Standing::Idle } else { rotated }
+}
+
+/// What a session is worth at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionStanding {
+    /// It can be continued, and its tokens may be used.
+    Live,
+    /// It was ended.
+    Ended,
+    /// Its lifetime is over.
+    Expired,
+    /// Its user is disabled.
+    UserDisabled,
+}
+
+impl SessionStanding {
+    /// The name in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Ended => "ended",
+            Self::Expired => "expired",
+            Self::UserDisabled => "user_disabled",
+        }
+    }
+}
+
+/// Judges a session at `now`. Whether it is idle depends on the client that asks: see [`is_idle_for`].
+pub fn session_standing(record: &SessionRecord, now: Timestamp) -> SessionStanding {
+    if record.state.revoked_at.is_some() {
+        SessionStanding::Ended
+    } else if record.user_disabled_at.is_some() {
+        SessionStanding::UserDisabled
+    } else if now >= record.state.session.expires_at {
+        SessionStanding::Expired
+    } else {
+        SessionStanding::Live
+    }
+}
+
+/// Whether a session has not been used for longer than `client` allows. `last_used` is as for [`standing`].
+pub fn is_idle_for(
+    record: &SessionRecord,
+    client: &Client,
+    last_used: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    let used = last_used.max(record.state.last_used_at).unwrap_or(record.state.session.created_at);
+    client.is_idle(used, now)
+}
+
+#[cfg(test)]
+mod tests;

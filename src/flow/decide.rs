@@ -1,0 +1,158 @@
+//! The only door: may a presented token be used for what a surface needs?
+//!
+//! The answer is yes, no or unknown, and asking changes nothing. What follows from a yes or a no is in
+//! [`react`](super::react). No verdict is cached: each call asks the database once, and a forged token never does.
+
+use std::sync::Arc;
+
+use crate::domain::audience::Audience;
+use crate::domain::clock::Timestamp;
+use crate::domain::key_ring::KeyRing;
+use crate::domain::standing::{Standing, TokenRecord, standing};
+use crate::domain::token::{GenuineToken, TokenFacts};
+use crate::domain::token_kind::TokenKind;
+use crate::error::Error;
+use crate::state::Broker;
+
+/// What a surface asks of a token.
+#[derive(Debug, Clone, Copy)]
+pub struct Need<'a> {
+    /// The kinds that it accepts.
+    pub kinds: &'a [TokenKind],
+    /// The scope that it needs (RFC 6750 section 3.1).
+    pub scope: Option<&'static str>,
+    /// The API that asks (RFC 8707). `None` for the broker's own endpoints: they are about the token itself, its
+    /// session and its owner, and so are for every token.
+    pub audience: Option<&'a Audience>,
+}
+
+impl Need<'static> {
+    /// A token of any kind, with this scope if one is given.
+    pub const fn any_kind(scope: Option<&'static str>) -> Self {
+        Self { kinds: TokenKind::ALL, scope, audience: None }
+    }
+
+    /// A session's token, with this scope if one is given.
+    pub const fn session(scope: Option<&'static str>) -> Self {
+        Self { kinds: &[TokenKind::Session], scope, audience: None }
+    }
+}
+
+/// The answer to "may it be used?".
+#[derive(Debug)]
+pub enum Decision {
+    /// It may.
+    Yes(Access),
+    /// It may not.
+    No(Denial),
+    /// A store cannot answer: nothing is said about the token.
+    Unknown(Error),
+}
+
+/// A token that may be used.
+#[derive(Debug)]
+pub struct Access {
+    /// Its row.
+    pub record: Box<TokenRecord>,
+    /// The server keys by which it was judged.
+    pub keys: Arc<KeyRing>,
+}
+
+impl Access {
+    /// What the token is for.
+    pub fn facts(&self) -> &TokenFacts {
+        &self.record.token.facts
+    }
+}
+
+/// A token that may not be used.
+#[derive(Debug)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// Its row, if there is one.
+    pub record: Option<Box<TokenRecord>>,
+}
+
+/// Why a token may not be used. Told to the audit trail; the caller learns less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The text is not a token of this broker: malformed, mistyped, made up, or of a removed server key.
+    NotIssued,
+    /// It was issued here, but its row is gone.
+    NotFound,
+    /// What its row says.
+    Standing(Standing),
+    /// It is live, but of a kind that the surface does not accept.
+    Kind,
+    /// It is live, but for other APIs.
+    Audience,
+    /// It is live, but lacks the scope.
+    Scope(&'static str),
+}
+
+/// Decides whether `presented` may be used for what `need` says.
+pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
+    let keys = broker.keys.current();
+    let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
+        return Decision::No(Denial { reason: Reason::NotIssued, record: None });
+    };
+    let (record, standing) = match judged(broker, &genuine, &keys).await {
+        Ok(Some(judged)) => judged,
+        Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
+        Err(outage) => return Decision::Unknown(outage),
+    };
+    let reason = if standing.is_usable() {
+        unmet(&record.token.facts, need)
+    } else {
+        Some(Reason::Standing(standing))
+    };
+    match reason {
+        None => Decision::Yes(Access { record, keys }),
+        Some(reason) => Decision::No(Denial { reason, record: Some(record) }),
+    }
+}
+
+/// Reads the row of a token and judges it.
+///
+/// A use of the session that is not stored yet counts. It may be stored, and leave memory, between the look at the row
+/// and the look at memory; so a row that looks idle is read once more, after memory was looked at.
+async fn judged(
+    broker: &Broker,
+    genuine: &GenuineToken,
+    keys: &KeyRing,
+) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
+    let now = broker.clock.now();
+    let Some((record, standing)) = read(broker, genuine, keys, None, now).await? else { return Ok(None) };
+    match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
+        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now).await,
+        None => Ok(Some((record, standing))),
+    }
+}
+
+async fn read(
+    broker: &Broker,
+    genuine: &GenuineToken,
+    keys: &KeyRing,
+    last_used: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
+    let found = broker.storage.find_token(genuine.handle.digest()).await?;
+    let record = found.filter(|found| genuine.matches(&found.token.facts));
+    Ok(record.map(|record| {
+        let client = broker.clients.get(&record.token.facts.client_id);
+        let standing = standing(&record, client, last_used, keys, now);
+        (record, standing)
+    }))
+}
+
+/// What a usable token lacks.
+fn unmet(facts: &TokenFacts, need: &Need<'_>) -> Option<Reason> {
+    if !need.kinds.contains(&facts.kind) {
+        return Some(Reason::Kind);
+    }
+    if need.audience.is_some_and(|audience| !facts.audiences.contains(audience)) {
+        return Some(Reason::Audience);
+    }
+    need.scope.filter(|scope| !facts.scopes.contains(scope)).map(Reason::Scope)
+}

@@ -1,0 +1,202 @@
+//! Step 1, `/login`: checks what the SPA asks for. A browser with a live session goes straight back with a key;
+//! any other is sent to the provider, with what was request sealed into the attempt.
+//!
+//! Nothing is stored about an attempt: it travels in a cookie, so that a flood of logins fills no store.
+
+use url::Url;
+
+use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
+use crate::domain::client::ShortDigest;
+use crate::domain::clock::Timestamp;
+use crate::domain::entropy;
+use crate::domain::ids::ProviderId;
+use crate::domain::login_attempt::{AttemptId, LoginAttempt, OidcNonce, State};
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::AttemptCookie;
+use crate::flow::browser_session::SessionCookieChange;
+use crate::flow::continue_session::{Continuation, continue_session};
+use crate::flow::hand_over::failed;
+pub use crate::flow::login_request::LoginRequest;
+use crate::flow::login_request::{Prompt, ValidLoginRequest};
+use crate::provider::{AuthorizationRequest, Provider};
+use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
+
+/// Logins that one browser can have open at the same time; beyond that the oldest is dropped.
+const OPEN_ATTEMPTS: usize = 5;
+
+/// The answer to a login.
+pub struct LoginAnswer {
+    /// What comes next.
+    pub step: LoginStep,
+    /// What happens to the browser's session cookie.
+    pub session_cookie: SessionCookieChange,
+}
+
+/// What comes next.
+pub enum LoginStep {
+    /// The browser is sent back to the SPA without having seen the provider.
+    Back {
+        /// The SPA's address with the key, or with an error.
+        location: String,
+    },
+    /// The browser is sent to the provider.
+    Redirect {
+        /// The provider's authorization endpoint with our request.
+        location: Url,
+        /// The cookie of this attempt.
+        attempt: AttemptCookie,
+        /// Older attempts whose cookies are deleted.
+        forget: Vec<AttemptId>,
+    },
+    /// The person chooses a provider first.
+    Choose {
+        /// The name of the client.
+        client_name: String,
+        /// The SPA's address, with `access_denied`, for a person who does not want to sign in.
+        back: String,
+        /// The providers to choose from.
+        providers: Vec<ProviderChoice>,
+    },
+}
+
+/// A provider on the chooser page.
+#[derive(Debug)]
+pub struct ProviderChoice {
+    /// The value of the parameter `provider`.
+    pub id: ProviderId,
+    /// What people call it.
+    pub display_name: String,
+}
+
+/// Begins a login, or continues the session that the browser has.
+///
+/// # Errors
+/// `invalid_request` or `invalid_client` for what the SPA got wrong, `rate_limited`, and what the provider's
+/// metadata causes: shown on the broker's own page. Once the request is valid, `prompt=none` shows no page, and an outage
+/// that prevents a session from being continued is reported to the SPA.
+pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginAnswer> {
+    count(broker, caller, Counted::Login)?;
+    let valid = ValidLoginRequest::new(broker, &request)?;
+    let cookie = request.session_cookie.as_deref();
+    match continue_session(broker, caller, &valid, cookie).await {
+        Ok(Continuation::Key { key, session_cookie }) => {
+            let step = LoginStep::Back { location: valid.way_back.with_key(&key) };
+            Ok(LoginAnswer { step, session_cookie })
+        }
+        Ok(Continuation::Provider { provider, session_cookie }) => {
+            let step = without_session(broker, caller, &valid, provider, &request.open_attempts).await?;
+            Ok(LoginAnswer { step, session_cookie })
+        }
+        // Whether the session is live is unknown: the browser keeps it, and the person is not sent to sign in again
+        // only to meet the same outage at the callback.
+        Err(outage) => {
+            let step = back(broker, caller, &valid, &outage);
+            Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None })
+        }
+    }
+}
+
+/// What comes next if no session is continued: the provider, the choice among several, or, if no page may be shown and no
+/// provider can be asked without one, the SPA.
+async fn without_session(
+    broker: &Broker,
+    caller: &Caller,
+    request: &ValidLoginRequest<'_>,
+    provider: Option<&Provider>,
+    open_attempts: &[AttemptCookie],
+) -> Result<LoginStep> {
+    if !request.is_silent() {
+        return match provider {
+            Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
+            None => Ok(choose(broker, caller, request)),
+        };
+    }
+    let begun = match provider.filter(|provider| request.may_pass_prompt && provider.supports_prompt_none()) {
+        Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
+        None => Err(ErrorCode::LoginRequired.into()),
+    };
+    Ok(begun.unwrap_or_else(|error| back(broker, caller, request, &error)))
+}
+
+/// Back to the SPA with an error.
+fn back(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>, error: &Error) -> LoginStep {
+    failed(broker, caller, error).client(&request.way_back.client.id).record();
+    LoginStep::Back { location: request.way_back.with_error(caller, error) }
+}
+
+/// Sends the browser to the provider.
+async fn begin(
+    broker: &Broker,
+    caller: &Caller,
+    request: &ValidLoginRequest<'_>,
+    provider: &Provider,
+    open_attempts: &[AttemptCookie],
+) -> Result<LoginStep> {
+    let attempt = LoginAttempt {
+        state: State::random(&*broker.entropy),
+        started_at: broker.clock.now(),
+        provider: provider.id().clone(),
+        provider_identity: ShortDigest::of(provider.identity()),
+        client: request.way_back.client.id.clone(),
+        redirect_uri: ShortDigest::of(request.way_back.redirect_uri.as_str()),
+        challenge: request.challenge,
+        client_state: request.way_back.client_state.clone(),
+        nonce: OidcNonce::random(&*broker.entropy),
+        verifier_seed: entropy::bytes(&*broker.entropy),
+        max_age: request.max_age,
+        audiences: request.audience_digests(),
+    };
+    let authorization = AuthorizationRequest {
+        state: &attempt.state,
+        nonce: &attempt.nonce,
+        challenge: attempt.verifier().challenge(),
+        prompt: request.prompt.map(Prompt::as_str),
+        login_hint: request.login_hint,
+        max_age: request.max_age,
+    };
+    let location = provider.authorization_url(&authorization).await?;
+    Event::new(broker, caller, AuditKind::LoginStarted)
+        .client(&attempt.client)
+        .provider(provider.id())
+        .record();
+    Ok(LoginStep::Redirect {
+        location,
+        attempt: AttemptCookie {
+            id: attempt.state.attempt_id(),
+            value: attempt.seal(&broker.keys.current(), &*broker.entropy),
+        },
+        forget: surplus(broker, open_attempts),
+    })
+}
+
+fn choose(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>) -> LoginStep {
+    let choice = |provider: &Provider| ProviderChoice {
+        id: provider.id().clone(),
+        display_name: provider.display_name().to_owned(),
+    };
+    LoginStep::Choose {
+        client_name: request.way_back.client.display_name.clone(),
+        back: request.way_back.with_error(caller, &ErrorCode::AccessDenied.into()),
+        providers: broker.providers.iter().map(choice).collect(),
+    }
+}
+
+/// The attempts to delete so that the browser holds no more than it may: the expired ones and the oldest.
+fn surplus(broker: &Broker, cookies: &[AttemptCookie]) -> Vec<AttemptId> {
+    let (now, keys) = (broker.clock.now(), broker.keys.current());
+    let started = |cookie: &AttemptCookie| {
+        LoginAttempt::open(&cookie.id, &cookie.value, &keys)
+            .filter(|attempt| attempt.is_live(now))
+            .map(|attempt| attempt.started_at)
+    };
+    let mut by_age: Vec<(Option<Timestamp>, &AttemptId)> =
+        cookies.iter().map(|cookie| (started(cookie), &cookie.id)).collect();
+    by_age.sort_by_key(|(started, _)| std::cmp::Reverse(*started));
+    let dead_or_old = |(at, (started, _)): &(usize, &(Option<Timestamp>, &AttemptId))| {
+        started.is_none() || *at >= OPEN_ATTEMPTS - 1
+    };
+    by_age.iter().enumerate().filter(dead_or_old).map(|(_, (_, id))| (*id).clone()).collect()
+}

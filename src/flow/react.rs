@@ -1,0 +1,187 @@
+//! What follows from a decision about a token, by who asked.
+//!
+//! A holder presents its own token: its failures count against its address. A resource server or a gateway asks about
+//! the tokens of its users: it has one address for all of them, which is therefore neither slowed down for their
+//! failures nor recorded as theirs.
+
+use crate::domain::audit::AuditKind;
+use crate::domain::caller::Caller;
+use crate::domain::ids::ResourceServerId;
+use crate::domain::standing::{Standing, TokenRecord};
+use crate::domain::token::TokenFacts;
+use crate::error::{Error, ErrorCode, Result};
+use crate::flow::decide::{Access, Decision, Denial, Reason};
+use crate::state::Broker;
+use crate::state::audit_trail::Event;
+use crate::state::limits::{Counted, count};
+
+/// Who asked about a token.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// The one who presented it.
+    Holder(&'a Caller),
+    /// A resource server that was given it (RFC 7662).
+    ResourceServer(&'a Caller, &'a ResourceServerId),
+    /// A gateway through which it was presented.
+    Gateway(&'a Caller),
+}
+
+impl<'a> Asker<'a> {
+    fn event(self, broker: &'a Broker, kind: AuditKind) -> Event<'a> {
+        match self {
+            Self::Holder(caller) => Event::new(broker, caller, kind),
+            Self::ResourceServer(caller, id) => {
+                Event::new(broker, caller, kind).without_address().resource_server(id)
+            }
+            Self::Gateway(caller) => Event::new(broker, caller, kind).without_address(),
+        }
+    }
+}
+
+/// Carries out what a decision causes, and answers with the access or with the error for whoever presented the token.
+///
+/// # Errors
+/// `invalid_token`, the same for everything that is wrong with a token; `insufficient_scope` for a live token that
+/// lacks a scope or is of another kind; `rate_limited` once a holder's address has failed too often;
+/// `temporarily_unavailable` if a store cannot answer.
+pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Result<Access> {
+    match decision {
+        Decision::Yes(access) => {
+            broker.last_uses.add(&access.record, broker.clock.now());
+            Ok(access)
+        }
+        Decision::No(denial) => Err(refuse(broker, asker, &denial).await),
+        Decision::Unknown(outage) => Err(outage),
+    }
+}
+
+/// Carries out what a refusal causes, and returns the error for whoever presented the token.
+pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
+    if let Some(record) = &denial.record
+        && let Reason::Standing(standing) = denial.reason
+        && let Err(outage) = end(broker, asker, record, standing).await
+    {
+        return outage;
+    }
+    match denial.reason {
+        Reason::Scope(scope) => Error::insufficient_scope(scope),
+        Reason::Kind => ErrorCode::InsufficientScope.into(),
+        Reason::NotIssued | Reason::NotFound | Reason::Standing(_) | Reason::Audience => {
+            invalid(broker, asker, denial)
+        }
+    }
+}
+
+/// Ends what must not be used again: an idle token, and the session of which someone has a copy of a token.
+async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: Standing) -> Result<()> {
+    let facts = &record.token.facts;
+    let now = broker.clock.now();
+    match standing {
+        // Flagged, so that no later use of the session revives it.
+        Standing::Idle => {
+            if broker.storage.revoke_token(facts.handle, now).await? {
+                concerning(asker.event(broker, AuditKind::TokenIdle), facts).record();
+            }
+        }
+        Standing::Superseded { reuse: true } => {
+            let Some(session) = facts.owner.session_id else { return Ok(()) };
+            let ended = broker.storage.end_session(session, now).await?;
+            concerning(asker.event(broker, AuditKind::TokenReused), facts).record();
+            if ended {
+                concerning(asker.event(broker, AuditKind::SessionEnded), facts).record();
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Refuses a token. The refusals of an address over its limit are not recorded one by one.
+fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
+    if let Asker::Holder(caller) = asker
+        && let Err(limited) = count(broker, caller, Counted::FailedToken)
+    {
+        return limited;
+    }
+    let event = asker.event(broker, AuditKind::TokenRefused).reason(ErrorCode::InvalidToken);
+    match &denial.record {
+        Some(record) => concerning(event, &record.token.facts).record(),
+        None => event.record(),
+    }
+    ErrorCode::InvalidToken.into()
+}
+
+/// Adds to an event which token it is about.
+pub(super) fn concerning<'a>(event: Event<'a>, facts: &TokenFacts) -> Event<'a> {
+    let event = event.client(&facts.client_id).user(facts.owner.user_id).token(facts.handle);
+    match facts.owner.session_id {
+        Some(session) => event.session(session),
+        None => event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::state::limits::{LimitSettings, RateLimits};
+    use crate::state::testing;
+
+    fn caller() -> Caller {
+        let address = "192.0.2.1".parse().unwrap();
+        Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None }
+    }
+
+    fn broker() -> Broker {
+        let broker = testing::broker();
+        let settings = LimitSettings { failed_tokens: NonZeroU32::MIN, ..testing::limits() };
+        Broker { limits: RateLimits::new(settings, &broker.clock.clone()), ..broker }
+    }
+
+    async fn refusals(asker: Asker<'_>) -> [ErrorCode; 3] {
+        let broker = broker();
+        let denial = Denial { reason: Reason::NotIssued, record: None };
+        let mut codes = [ErrorCode::ServerError; 3];
+        for code in &mut codes {
+            *code = refuse(&broker, asker, &denial).await.code();
+        }
+        codes
+    }
+
+    #[actix_web::test]
+    async fn only_a_holder_is_slowed_down_for_its_failures() {
+        let (caller, orders) = (caller(), "orders".parse().unwrap());
+        assert_eq!(
+            refusals(Asker::Holder(&caller)).await,
+            [ErrorCode::InvalidToken, ErrorCode::RateLimited, ErrorCode::RateLimited]
+        );
+        for asker in [Asker::ResourceServer(&caller, &orders), Asker::Gateway(&caller)] {
+            assert_eq!(refusals(asker).await, [ErrorCode::InvalidToken; 3], "{asker:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_whoever_asks_for_others_is_not_recorded_as_theirs() {
+        let (broker, caller, orders) = (broker(), caller(), "orders".parse().unwrap());
+        let recorded = |asker: Asker<'_>| {
+            let event = asker.event(&broker, AuditKind::TokenRefused).into_event();
+            (event.address, event.resource_server)
+        };
+        assert_eq!(recorded(Asker::Holder(&caller)), (Some(caller.address), None));
+        assert_eq!(recorded(Asker::ResourceServer(&caller, &orders)), (None, Some(orders.clone())));
+        assert_eq!(recorded(Asker::Gateway(&caller)), (None, None));
+    }
+
+    #[actix_web::test]
+    async fn a_live_token_that_lacks_something_is_forbidden_and_not_invalid() {
+        let (broker, caller) = (broker(), caller());
+        for (reason, scope) in [(Reason::Scope("profile"), Some("profile")), (Reason::Kind, None)] {
+            for _ in 0..3 {
+                let denial = Denial { reason, record: None };
+                let error = refuse(&broker, Asker::Holder(&caller), &denial).await;
+                assert_eq!((error.code(), error.missing_scope()), (ErrorCode::InsufficientScope, scope));
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The challenge of a bearer endpoint (RFC 6750 section 3).
+
+use std::fmt;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+use crate::error::{Error, ErrorCode};
+
+/// Unreadable credentials: answered with a challenge, whatever the code.
+#[derive(Debug)]
+pub struct BearerRefused(pub Error);
+
+impl fmt::Display for BearerRefused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+/// Adds the challenge. It has no error code if no token was presented.
+pub fn challenge(response: &mut HttpResponse, error: &Error) {
+    let code = match error.code() {
+        ErrorCode::MissingToken => None,
+        code @ (ErrorCode::InvalidToken | ErrorCode::InsufficientScope) => Some(code.as_str()),
+        _ => Some(ErrorCode::InvalidRequest.as_str()),
+    };
+    let mut challenge = r#"Bearer realm="token-broker""#.to_owned();
+    for (name, value) in [("error", code), ("scope", error.missing_scope())] {
+        if let Some(value) = value {
+            challenge.push_str(&format!(r#", {name}="{value}""#));
+        }
+    }
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}

@@ -1,0 +1,61 @@
+//! Resource servers and their secrets.
+
+pub(super) mod rows;
+
+use super::Storage;
+use super::blocking::on_backend;
+use super::error::StorageError;
+use crate::domain::audit::AuditEvent;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::ResourceServerId;
+use crate::domain::resource_server::{ResourceServer, StoredSecret};
+
+/// What to do with a resource server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceServerChange {
+    /// Add this secret.
+    AddSecret(StoredSecret),
+    /// Remove all secrets but the newest.
+    KeepNewestSecret,
+    /// Disable it, or enable it with `None`.
+    SetDisabled(Option<Timestamp>),
+    /// Remove it with its secrets.
+    Remove,
+    /// Leave it as it is, and write no event.
+    Nothing,
+}
+
+impl Storage {
+    /// All resource servers, by name.
+    pub async fn resource_servers(&self) -> Result<Vec<ResourceServer>, StorageError> {
+        on_backend!(self, resource_servers::all())
+    }
+
+    /// The resource server of this name.
+    pub async fn find_resource_server(
+        &self,
+        id: ResourceServerId,
+    ) -> Result<Option<ResourceServer>, StorageError> {
+        on_backend!(self, resource_servers::find(&id))
+    }
+
+    /// Registers a resource server; returns whether the name was free.
+    pub async fn add_resource_server(
+        &self,
+        server: ResourceServer,
+        event: AuditEvent,
+    ) -> Result<bool, StorageError> {
+        on_backend!(self, resource_servers::add(&server, event))
+    }
+
+    /// Changes a resource server in one transaction: `change` receives it while no one else can
+    /// change it, and returns what to do, or why not. Returns what was done; `None` if there is no such resource server.
+    pub async fn change_resource_server<E: Send + 'static>(
+        &self,
+        id: ResourceServerId,
+        event: AuditEvent,
+        change: impl FnOnce(&ResourceServer) -> Result<ResourceServerChange, E> + Send + 'static,
+    ) -> Result<Option<Result<ResourceServerChange, E>>, StorageError> {
+        on_backend!(self, resource_servers::change(&id, event, change))
+    }
+}

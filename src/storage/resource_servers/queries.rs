@@ -1,0 +1,100 @@
+//! Resource servers and their secrets.
+
+use diesel::prelude::*;
+
+use super::{Db, audit, write};
+use crate::domain::audit::AuditEvent;
+use crate::domain::ids::ResourceServerId;
+use crate::domain::resource_server::ResourceServer;
+use crate::storage::error::StorageError;
+use crate::storage::resource_servers::ResourceServerChange;
+use crate::storage::resource_servers::rows::{ResourceServerRow, SecretRow};
+use crate::storage::schema::{resource_server_secrets, resource_servers};
+use crate::storage::types::Time;
+
+pub fn all(db: &mut Db) -> Result<Vec<ResourceServer>, StorageError> {
+    let rows = resource_servers::table
+        .order(resource_servers::id)
+        .select(ResourceServerRow::as_select())
+        .load::<ResourceServerRow>(db)?;
+    rows.into_iter().map(|row| with_secrets(db, row)).collect()
+}
+
+pub fn find(db: &mut Db, id: &ResourceServerId) -> Result<Option<ResourceServer>, StorageError> {
+    let row = resource_servers::table
+        .find(id.as_str())
+        .select(ResourceServerRow::as_select())
+        .first(db)
+        .optional()?;
+    row.map(|row| with_secrets(db, row)).transpose()
+}
+
+fn with_secrets(db: &mut Db, row: ResourceServerRow) -> Result<ResourceServer, StorageError> {
+    let secrets = resource_server_secrets::table
+        .filter(resource_server_secrets::resource_server_id.eq(&row.id))
+        .order((resource_server_secrets::created_at.desc(), resource_server_secrets::digest))
+        .select(SecretRow::as_select())
+        .load(db)?;
+    row.read(secrets)
+}
+
+pub fn add(db: &mut Db, server: &ResourceServer, event: AuditEvent) -> Result<bool, StorageError> {
+    write(db, |db| {
+        let row = ResourceServerRow::from(server);
+        let added = diesel::insert_into(resource_servers::table)
+            .values(row)
+            .on_conflict(resource_servers::id)
+            .do_nothing()
+            .execute(db)?;
+        if added == 0 {
+            return Ok(false);
+        }
+        let secrets: Vec<_> =
+            server.secrets.iter().map(|secret| SecretRow::new(&server.id, secret)).collect();
+        diesel::insert_into(resource_server_secrets::table).values(secrets).execute(db)?;
+        audit::insert(db, vec![event])?;
+        Ok(true)
+    })
+}
+
+pub fn change<E>(
+    db: &mut Db,
+    id: &ResourceServerId,
+    event: AuditEvent,
+    change: impl FnOnce(&ResourceServer) -> Result<ResourceServerChange, E>,
+) -> Result<Option<Result<ResourceServerChange, E>>, StorageError> {
+    let server = || resource_servers::table.find(id.as_str());
+    write(db, |db| {
+        // Locks its row, as `users::lock` does a user's.
+        diesel::update(server())
+            .set(resource_servers::audience.eq(resource_servers::audience))
+            .execute(db)?;
+        let Some(current) = find(db, id)? else { return Ok(None) };
+        let change = match change(&current) {
+            Ok(change) => change,
+            Err(refusal) => return Ok(Some(Err(refusal))),
+        };
+        match change {
+            ResourceServerChange::Nothing => return Ok(Some(Ok(change))),
+            ResourceServerChange::AddSecret(secret) => {
+                let row = SecretRow::new(id, &secret);
+                diesel::insert_into(resource_server_secrets::table).values(row).execute(db)?;
+            }
+            ResourceServerChange::KeepNewestSecret => {
+                for old in current.secrets.iter().skip(1) {
+                    let secret = (id.as_str(), old.digest.bytes.as_slice());
+                    diesel::delete(resource_server_secrets::table.find(secret)).execute(db)?;
+                }
+            }
+            ResourceServerChange::SetDisabled(at) => {
+                let at = resource_servers::disabled_at.eq(at.map(Time));
+                diesel::update(server()).set(at).execute(db)?;
+            }
+            ResourceServerChange::Remove => {
+                diesel::delete(server()).execute(db)?;
+            }
+        }
+        audit::insert(db, vec![event])?;
+        Ok(Some(Ok(change)))
+    })
+}

@@ -1,0 +1,90 @@
+//! Writing a completed login: user, identity, session and token.
+
+pub(super) mod rows;
+
+use super::Storage;
+use super::blocking::on_backend;
+use super::error::StorageError;
+use crate::domain::browser_session::SessionDigest;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{ClientId, IdentityId, SessionId, UserId};
+use crate::domain::profile::Profile;
+use crate::domain::session::Browser;
+use crate::domain::standing::TokenRecord;
+use crate::domain::token::{StoredToken, TokenOwner};
+
+/// A completed login, written in one transaction.
+#[derive(Debug)]
+pub struct SignIn {
+    /// Who signed in, as the provider says.
+    pub profile: Profile,
+    /// The client that the login is for.
+    pub client_id: ClientId,
+    /// The id of the new session.
+    pub session_id: SessionId,
+    /// The id of the user, if this is the user's first login.
+    pub user_id: UserId,
+    /// The id of the identity, if this is its first login.
+    pub identity_id: IdentityId,
+    /// The browser that signed in.
+    pub browser: Browser,
+    /// When the person last authenticated at the provider, if it says so.
+    pub auth_time: Option<Timestamp>,
+    /// The sealed ID token for the provider's logout, if it is kept.
+    pub sealed_id_token: Option<Vec<u8>>,
+    /// When the login was.
+    pub now: Timestamp,
+    /// When the new session ends, at the latest.
+    pub session_expires_at: Timestamp,
+    /// The session cookie; `None` for a client that works without one.
+    pub browser_session: Option<NewBrowserSession>,
+    /// Whether a live token of this user and client is returned instead of a new one.
+    pub reuse: bool,
+    /// How many live session tokens the user can have; the oldest beyond that are revoked.
+    pub live_tokens: usize,
+}
+
+/// The session cookies of a browser that signs in.
+#[derive(Debug, Clone, Copy)]
+pub struct NewBrowserSession {
+    /// Digest of the new cookie.
+    pub digest: SessionDigest,
+    /// Digest of the cookie that the browser sent: its session ends.
+    pub previous: Option<SessionDigest>,
+}
+
+/// What a login wrote.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The previous session of the browser and its user, if it was open and is now ended.
+    pub ended: Option<(SessionId, UserId)>,
+    /// Whether this was the user's first login.
+    pub first_login: bool,
+    /// The new token or, with [`SignIn::reuse`], the existing one.
+    pub token: StoredToken,
+}
+
+/// Why a login was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInRefused {
+    /// The user is disabled.
+    UserDisabled,
+}
+
+impl Storage {
+    /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates one, updates the
+    /// profile, and starts a session with a new token. With [`SignIn::reuse`] it returns the newest live token of this
+    /// user and client that `reusable` accepts instead, if there is one. The previous session of the browser ends,
+    /// whoever its user is.
+    ///
+    /// `issue` creates the new token for its owner; it is called at most once, inside the transaction. If the user is
+    /// disabled, the login is refused and nothing changes.
+    pub async fn sign_in(
+        &self,
+        login: SignIn,
+        issue: impl FnOnce(TokenOwner) -> StoredToken + Send + 'static,
+        reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
+    ) -> Result<Result<SignedIn, SignInRefused>, StorageError> {
+        on_backend!(self, sign_in::sign_in(&login, issue, reusable))
+    }
+}

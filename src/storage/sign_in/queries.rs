@@ -1,0 +1,136 @@
+//! A completed login: user, identity, session and token in one transaction.
+
+use diesel::prelude::*;
+
+use super::issuing::{Among, insert, revoke_oldest};
+use super::session_ending::end_previous;
+use super::tokens::records;
+use super::{Db, users as users_queries, write};
+use crate::domain::standing::TokenRecord;
+use crate::domain::token::{StoredToken, TokenOwner};
+use crate::storage::error::StorageError;
+use crate::storage::liveness::{is_current, is_open, is_session_token};
+use crate::storage::schema::{identities, sessions, tokens, users};
+use crate::storage::sign_in::rows::NewSession;
+use crate::storage::sign_in::{SignIn, SignInRefused, SignedIn};
+use crate::storage::tokens::rows::RecordRow;
+use crate::storage::types::{Id, Time};
+use crate::storage::users::rows::IdentityProfile;
+
+/// The user and the identity of a login.
+struct Account {
+    user_id: Id,
+    identity_id: Id,
+    first_login: bool,
+}
+
+pub fn sign_in(
+    db: &mut Db,
+    login: &SignIn,
+    issue: impl FnOnce(TokenOwner) -> StoredToken,
+    reusable: impl Fn(&TokenRecord) -> bool,
+) -> Result<Result<SignedIn, SignInRefused>, StorageError> {
+    write(db, |db| {
+        let account = find_or_create(db, login)?;
+        if !account.first_login && !update_profile(db, login, &account)? {
+            return Ok(Err(SignInRefused::UserDisabled));
+        }
+        let first_login = account.first_login;
+        if login.reuse
+            && let Some(token) = newest_reusable(db, login, account.user_id, reusable)?
+        {
+            return Ok(Ok(SignedIn { ended: None, first_login, token }));
+        }
+        let session = NewSession::new(login, account.user_id, account.identity_id);
+        diesel::insert_into(sessions::table).values(session).execute(db)?;
+        let token = issue(TokenOwner {
+            user_id: account.user_id.into(),
+            identity_id: account.identity_id.into(),
+            session_id: Some(login.session_id),
+        });
+        insert(db, &token, None)?;
+        let previous = login.browser_session.and_then(|browser| browser.previous);
+        let ended =
+            previous.map(|digest| end_previous(db, &digest, account.user_id, login.now)).transpose()?;
+        revoke_oldest(db, &token, login.now, login.live_tokens, Among::User)?;
+        let ended = ended.flatten().map(|ended| (ended.session, ended.user));
+        Ok(Ok(SignedIn { ended, first_login, token }))
+    })
+}
+
+/// By (provider, subject), and by nothing else.
+fn find(db: &mut Db, login: &SignIn) -> QueryResult<Option<Account>> {
+    let found: Option<(Id, Id)> = identities::table
+        .filter(identities::provider_id.eq(login.profile.provider.as_str()))
+        .filter(identities::subject.eq(login.profile.subject.as_str()))
+        .select((identities::user_id, identities::id))
+        .first(db)
+        .optional()?;
+    Ok(found.map(|(user_id, identity_id)| Account { user_id, identity_id, first_login: false }))
+}
+
+fn find_or_create(db: &mut Db, login: &SignIn) -> Result<Account, StorageError> {
+    if let Some(account) = find(db, login)? {
+        return Ok(account);
+    }
+    let created_at = Time(login.now);
+    let new =
+        Account { user_id: login.user_id.into(), identity_id: login.identity_id.into(), first_login: true };
+    let user = (users::id.eq(new.user_id), users::created_at.eq(created_at));
+    diesel::insert_into(users::table).values(user).execute(db)?;
+    let identity = (
+        identities::id.eq(new.identity_id),
+        identities::user_id.eq(new.user_id),
+        identities::provider_id.eq(login.profile.provider.as_str()),
+        identities::subject.eq(login.profile.subject.as_str()),
+        identities::created_at.eq(created_at),
+        IdentityProfile::new(&login.profile, login.now)?,
+    );
+    // Waits for a parallel first login of the same person and then inserts no row.
+    let inserted = diesel::insert_into(identities::table)
+        .values(identity)
+        .on_conflict((identities::provider_id, identities::subject))
+        .do_nothing()
+        .execute(db)?;
+    if inserted == 1 {
+        return Ok(new);
+    }
+    diesel::delete(users::table.find(new.user_id)).execute(db)?;
+    find(db, login)?
+        .ok_or_else(|| StorageError::Unexpected("an identity was deleted during its login".to_owned()))
+}
+
+/// Locks the user's row and writes the profile. Returns `false` and changes nothing if the user is disabled.
+fn update_profile(db: &mut Db, login: &SignIn, account: &Account) -> Result<bool, StorageError> {
+    if !users_queries::lock_enabled(db, account.user_id)? {
+        return Ok(false);
+    }
+    let profile = IdentityProfile::new(&login.profile, login.now)?;
+    diesel::update(identities::table.find(account.identity_id)).set(profile).execute(db)?;
+    Ok(true)
+}
+
+fn newest_reusable(
+    db: &mut Db,
+    login: &SignIn,
+    user_id: Id,
+    reusable: impl Fn(&TokenRecord) -> bool,
+) -> Result<Option<StoredToken>, StorageError> {
+    let now = Time(login.now);
+    let rows: Vec<RecordRow> = records()
+        .filter(tokens::user_id.eq(user_id))
+        .filter(tokens::client_id.eq(login.client_id.as_str()))
+        .filter(is_session_token())
+        .filter(is_current(now))
+        .filter(is_open(now))
+        .order((tokens::issued_at.desc(), tokens::id.desc()))
+        .select(RecordRow::as_select())
+        .load(db)?;
+    for row in rows {
+        let record = TokenRecord::try_from(row)?;
+        if reusable(&record) {
+            return Ok(Some(record.token));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,117 @@
+//! Writing new tokens, and keeping the number of a user's live tokens bounded.
+
+use diesel::prelude::*;
+
+use super::tokens::lock_and_find;
+use super::{Db, sessions as sessions_queries, users as users_queries, write};
+use crate::domain::browser_session::SessionDigest;
+use crate::domain::clock::Timestamp;
+use crate::domain::session::SessionRecord;
+use crate::domain::standing::TokenRecord;
+use crate::domain::token::{HandleDigest, StoredToken};
+use crate::storage::error::StorageError;
+use crate::storage::liveness::{is_current, is_session_token, is_unrotated};
+use crate::storage::schema::tokens;
+use crate::storage::tokens::rows::TokenRow;
+use crate::storage::tokens::{Rotation, RotationLimits};
+use crate::storage::types::{Id, Time};
+
+/// The live tokens that one client can have in one session, which are its tabs. The reloads of an app that keeps its
+/// token in memory thus do not revoke tokens of the person's other browsers.
+const TOKENS_OF_A_CLIENT: usize = 20;
+
+pub fn add_to_session(
+    db: &mut Db,
+    digest: &SessionDigest,
+    token: &StoredToken,
+    now: Timestamp,
+    live_tokens: usize,
+    judge: impl FnOnce(&SessionRecord) -> bool,
+) -> Result<bool, StorageError> {
+    write(db, |db| {
+        users_queries::lock(db, token.facts.owner.user_id.into())?;
+        if !sessions_queries::find_by_cookie(db, digest)?.is_some_and(|session| judge(&session)) {
+            return Ok(false);
+        }
+        insert(db, token, None)?;
+        revoke_oldest(db, token, now, TOKENS_OF_A_CLIENT, Among::SessionAndClient)?;
+        revoke_oldest(db, token, now, live_tokens, Among::User)?;
+        Ok(true)
+    })
+}
+
+pub fn rotate(
+    db: &mut Db,
+    handle: &HandleDigest,
+    now: Timestamp,
+    limits: RotationLimits,
+    judge: impl FnOnce(&TokenRecord) -> bool,
+    issue: impl FnOnce(&TokenRecord) -> StoredToken,
+) -> Result<Rotation, StorageError> {
+    write(db, |db| {
+        let Some(record) = lock_and_find(db, handle)? else { return Ok(Rotation::Refused) };
+        if !judge(&record) {
+            return Ok(Rotation::Refused);
+        }
+        let parent = Id::from(record.token.facts.id);
+        let successors = tokens::table.filter(tokens::parent_id.eq(parent)).count();
+        if usize::try_from(successors.get_result::<i64>(db)?).unwrap_or(usize::MAX) >= limits.siblings {
+            return Ok(Rotation::TooManySiblings);
+        }
+        let unrotated = tokens::table.find(parent).filter(is_unrotated());
+        diesel::update(unrotated).set(tokens::superseded_at.eq(Time(now))).execute(db)?;
+        let token = issue(&record);
+        insert(db, &token, Some(parent))?;
+        revoke_oldest(db, &token, now, limits.live_tokens, Among::User)?;
+        Ok(Rotation::Rotated(Box::new(token)))
+    })
+}
+
+/// Writes a token of a user whose row is locked.
+pub fn insert(db: &mut Db, token: &StoredToken, parent: Option<Id>) -> QueryResult<()> {
+    let row = (TokenRow::from(token), tokens::parent_id.eq(parent));
+    diesel::insert_into(tokens::table).values(row).execute(db)?;
+    Ok(())
+}
+
+/// Which tokens a limit is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// All session tokens of the user.
+    User,
+    /// Those of the same client in the same session.
+    SessionAndClient,
+}
+
+/// Keeps the user's live session tokens at `limit` by revoking the oldest, but never `newest`, whatever the clock did.
+pub fn revoke_oldest(
+    db: &mut Db,
+    newest: &StoredToken,
+    now: Timestamp,
+    limit: usize,
+    among: Among,
+) -> QueryResult<()> {
+    let others = i64::try_from(limit.saturating_sub(1)).unwrap_or(i64::MAX);
+    let owner = newest.facts.owner;
+    let mut current = tokens::table
+        .filter(tokens::user_id.eq(Id::from(owner.user_id)))
+        .filter(is_session_token())
+        .filter(is_current(Time(now)))
+        .filter(tokens::id.ne(Id::from(newest.facts.id)))
+        .into_boxed();
+    if among == Among::SessionAndClient {
+        current = current
+            .filter(tokens::session_id.eq(owner.session_id.map(Id::from)))
+            .filter(tokens::client_id.eq(newest.facts.client_id.as_str()));
+    }
+    let surplus: Vec<Id> = current
+        .order((tokens::issued_at.desc(), tokens::id.desc()))
+        .offset(others)
+        .select(tokens::id)
+        .load(db)?;
+    if !surplus.is_empty() {
+        let surplus = tokens::table.filter(tokens::id.eq_any(surplus));
+        diesel::update(surplus).set(tokens::revoked_at.eq(Time(now))).execute(db)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Tokens: finding, issuing, rotating and revoking them.
+
+pub(super) mod rows;
+
+use super::Storage;
+use super::blocking::on_backend;
+use super::error::StorageError;
+pub use super::liveness::UsableAt;
+use crate::domain::audit::AuditEvent;
+use crate::domain::browser_session::SessionDigest;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{SessionId, TokenId, UserId};
+use crate::domain::session::SessionRecord;
+use crate::domain::standing::TokenRecord;
+use crate::domain::token::{HandleDigest, StoredToken};
+use crate::domain::token_kind::TokenKind;
+
+/// The limits that a rotation keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct RotationLimits {
+    /// How many successors one token can have: the tabs that rotate it at the same moment.
+    pub siblings: usize,
+    /// How many live session tokens a user can have; the oldest beyond that are revoked.
+    pub live_tokens: usize,
+}
+
+/// What a rotation did.
+#[derive(Debug)]
+pub enum Rotation {
+    /// It wrote this successor.
+    Rotated(Box<StoredToken>),
+    /// It changed nothing, because the token has enough successors already.
+    TooManySiblings,
+    /// It changed nothing, because there is no such token or `judge` refused it.
+    Refused,
+}
+
+/// A use of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenUse {
+    /// The token.
+    pub handle: HandleDigest,
+    /// Its session, if it is in one.
+    pub session: Option<SessionId>,
+    /// When it was used.
+    pub at: Timestamp,
+}
+
+/// Which tokens to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct TokenFilter {
+    /// Only tokens of this user.
+    pub user: Option<UserId>,
+    /// Only tokens of this session.
+    pub session: Option<SessionId>,
+    /// Only tokens of this kind.
+    pub kind: Option<TokenKind>,
+    /// Only tokens that may be used.
+    pub usable: Option<UsableAt>,
+    /// Only tokens that follow this one in the list.
+    pub after: Option<TokenId>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+impl Storage {
+    /// The token with this handle and everything that decides whether it may be used: one query.
+    pub async fn find_token(&self, handle: HandleDigest) -> Result<Option<Box<TokenRecord>>, StorageError> {
+        on_backend!(self, tokens::find(&handle))
+    }
+
+    /// Writes one more token into the session whose cookie has this digest, in one transaction, and keeps the user's
+    /// live session tokens at `live_tokens`. `judge` decides on the session, which cannot change meanwhile; returns
+    /// whether it agreed. The token's user and session must be those of the session.
+    pub async fn add_token(
+        &self,
+        digest: SessionDigest,
+        token: StoredToken,
+        now: Timestamp,
+        live_tokens: usize,
+        judge: impl FnOnce(&SessionRecord) -> bool + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        on_backend!(self, issuing::add_to_session(&digest, &token, now, live_tokens, judge))
+    }
+
+    /// Writes a successor of a token in one transaction. `judge` decides on the token, which cannot change meanwhile;
+    /// `issue` creates the successor. The token counts as rotated from its first successor on.
+    pub async fn rotate(
+        &self,
+        handle: HandleDigest,
+        now: Timestamp,
+        limits: RotationLimits,
+        judge: impl FnOnce(&TokenRecord) -> bool + Send + 'static,
+        issue: impl FnOnce(&TokenRecord) -> StoredToken + Send + 'static,
+    ) -> Result<Rotation, StorageError> {
+        on_backend!(self, issuing::rotate(&handle, now, limits, judge, issue))
+    }
+
+    /// Revokes a token. Returns whether it exists and was not revoked before.
+    pub async fn revoke_token(&self, handle: HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
+        on_backend!(self, tokens::revoke(&handle, now))
+    }
+
+    /// Stores when tokens and their sessions were used, at most once per
+    /// [`LAST_USE_GRAIN`](crate::domain::lifetimes::LAST_USE_GRAIN). Returns how many tokens' rows changed.
+    pub async fn note_token_uses(&self, uses: Vec<TokenUse>) -> Result<usize, StorageError> {
+        on_backend!(self, tokens::store_uses(&uses))
+    }
+
+    /// The tokens that match; `None` if there is no token [`TokenFilter::after`].
+    pub async fn list_tokens(&self, filter: TokenFilter) -> Result<Option<Vec<TokenRecord>>, StorageError> {
+        on_backend!(self, tokens::list(&filter))
+    }
+
+    /// Revokes a token and writes the audit event, which it completes, in one transaction. Returns the token as it was
+    /// before; `None` if there is no such token.
+    pub async fn revoke_token_by_admin(
+        &self,
+        token: TokenId,
+        event: AuditEvent,
+    ) -> Result<Option<TokenRecord>, StorageError> {
+        on_backend!(self, tokens::revoke_by_admin(token, event))
+    }
+}
