@@ -101,7 +101,7 @@ fn authorize(kind: Kind, request: &HttpRequest, body: &[u8], shared: &Shared) ->
         },
         (_, None) => {
             let known = known.map(|session| session.user);
-            return authorize_page::show(kind, request.path(), &params, &asked, known);
+            return authorize_page::show(kind, request.path(), &params, asked.login_hint, known);
         }
         (_, Some(Choice::Deny)) => {
             return callback::redirect(shared, &back, Outcome::Error("access_denied"), asked.fault);

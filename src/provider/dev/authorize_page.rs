@@ -7,23 +7,22 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use maud::{Markup, html};
 
-use super::authorize::Asked;
 use super::faults::{Fault, FaultGroup};
 use super::pages;
 use super::shared::Kind;
 use super::users::{USERS, User};
 use super::web::Params;
 
-/// Shows it; `known` is who signed in here before with this browser.
+/// Shows it. `login_hint` is the user whom the request expects, `known` the one who signed in before with this browser.
 pub(super) fn show(
     kind: Kind,
     path: &str,
     params: &Params,
-    asked: &Asked,
+    login_hint: Option<&'static User>,
     known: Option<&'static User>,
 ) -> HttpResponse {
     let client = params.get("client_id").map(String::as_str).unwrap_or_default();
-    let suggested = asked.login_hint.or(known).unwrap_or(&USERS[0]);
+    let suggested = login_hint.or(known).unwrap_or(&USERS[0]);
     let link = |choice: &[(&str, &str)]| link(path, params, choice);
     let mut people: Vec<_> = USERS.iter().collect();
     people.sort_by_key(|user| *user != suggested);

@@ -1,13 +1,10 @@
 //! `docs/security.md` and the tests say the same: every requirement names tests, and every named test exists.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(missing_docs, reason = "test names say what is tested")]
-
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 
 use regex::Regex;
+
+use crate::sources::{assert_none, files, read, root};
 
 /// The two letters of the areas.
 const AREAS: &str = "LS|CB|PR|OK|TK|BR|IN|OA|DP|PT|SE|HD|ER|AD|DS|SC";
@@ -35,14 +32,14 @@ fn every_requirement_names_tests_that_exist() {
         }
     }
     assert!(ids.len() > 100, "the list was not read: {ids:?}");
-    assert_none(&violations);
+    assert_none(violations);
 }
 
 #[test]
 fn requirements_are_quoted_by_id_in_the_list_only() {
     let id = Regex::new(&format!(r"\b(?:{AREAS})-\d\d\b|\bfn (?:{})_\d\d_", AREAS.to_lowercase())).unwrap();
     let mut violations = Vec::new();
-    for path in tracked() {
+    for path in files("") {
         let is_text = [".rs", ".md", ".mjs", ".js", ".ts", ".toml", ".html", ".css"]
             .iter()
             .any(|end| path.ends_with(end));
@@ -55,38 +52,20 @@ fn requirements_are_quoted_by_id_in_the_list_only() {
             }
         }
     }
-    assert_none(&violations);
+    assert_none(violations);
 }
 
-/// Whether the file has this test: a function in Rust, by itself or in a list that runs it on both databases, or a title in
-/// JavaScript.
+/// Whether the file has this test: a function with the attribute `test` or in a list that runs it on both databases,
+/// or a title in JavaScript.
 fn is_test(path: &str, name: &str) -> bool {
     let Ok(text) = std::fs::read_to_string(root().join(path)) else { return false };
+    let name = regex::escape(name);
     if path.ends_with(".rs") {
-        let function = Regex::new(&format!(r"\bfn {}\b", regex::escape(name))).unwrap();
-        return function.is_match(&text);
+        let function =
+            format!(r"#\[(?:\w+::)*test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*|//.*\s*)*(?:async )?fn {name}\b");
+        let listed = format!(r"(?s)\bon_both! \{{[^}}]*\b{name}\b");
+        return [function, listed].iter().any(|pattern| Regex::new(pattern).unwrap().is_match(&text));
     }
-    let title = Regex::new(&format!(r#"\b(?:test|it)\(\s*['"`]{}['"`]"#, regex::escape(name))).unwrap();
+    let title = Regex::new(&format!(r#"\b(?:test|it)\(\s*['"`]{name}['"`]"#)).unwrap();
     title.is_match(&text.replace("\\'", "'"))
-}
-
-fn assert_none(violations: &[String]) {
-    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
-}
-
-fn tracked() -> Vec<String> {
-    let listed = Command::new("git").args(["ls-files"]).current_dir(root()).output().unwrap();
-    let files = String::from_utf8(listed.stdout).unwrap();
-    let files: Vec<String> =
-        files.lines().filter(|path| root().join(path).is_file()).map(str::to_owned).collect();
-    assert!(files.len() > 100, "the files of the repository were not found");
-    files
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
