@@ -41,9 +41,9 @@ fn files_that_a_text_names_exist() {
             for found in named.captures_iter(line) {
                 let name = found.get(1).or(found.get(2)).unwrap().as_str();
                 let beside = Path::new(path).ancestors().skip(1).chain([Path::new("frontend-sample")]);
-                if !beside.map(|folder| root().join(folder).join(name)).any(|file| file.exists())
-                    && !(found.get(2).is_some() && all.iter().any(|file| file.ends_with(name)))
-                {
+                let is_beside = beside.map(|folder| root().join(folder).join(name)).any(|file| file.exists());
+                let is_anywhere = found.get(2).is_some() && all.iter().any(|file| file.ends_with(name));
+                if !is_beside && !is_anywhere {
                     violations.push(format!("{path}:{number}: {name} does not exist"));
                 }
             }
