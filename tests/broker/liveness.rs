@@ -648,6 +648,7 @@ const TO_BE_MET: [&str; 18] = [
     "a purged session",
 ];
 
+#[expect(clippy::print_stdout, reason = "the seed and the rounds are part of the result")]
 fn sql_agrees_with_the_judgement(database: Database) {
     let rounds = std::env::var("TOKEN_BROKER_TEST_ROUNDS").map_or(100, |text| text.parse().unwrap());
     println!("seed {:?}, {rounds} rounds", str::from_utf8(&SEED).unwrap());

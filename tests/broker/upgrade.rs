@@ -278,7 +278,6 @@ async fn an_upgrade_from_every_migration_fails_no_request() {
                 "{migration} has no fixture: see this file's head"
             );
             let (_, database) = databases().into_iter().find(|(name, _)| *name == backend).unwrap();
-            println!("{migration} in {backend}");
             an_upgrade_fails_no_request(database, &migration, backend).await;
         }
     }
