@@ -24,7 +24,7 @@ async function run(t) {
   return app;
 }
 
-test('the code: greets who is signed in, and says why nobody is', async (t) => {
+test('the code: greets who is signed in, and says why no one is', async (t) => {
   const broker = new FakeBroker();
   const page = openPage(t, 'https://app.example/');
   t.mock.method(globalThis, 'fetch', broker.fetch);

@@ -223,7 +223,7 @@ test('an existing session survives a failed login attempt', async (t) => {
   }
 });
 
-test('a login as somebody else replaces the session', async (t) => {
+test('a login as another user replaces the session', async (t) => {
   const { client, page, broker, grant, visited } = await openSignedIn(t);
   await client.login();
   page.href = broker.signIn(visited[0], { user: 'bob' });
@@ -543,7 +543,7 @@ test('rotateBeforeSeconds counts, but no token is rotated in the first half of i
   assert.equal((await last.client.ready()).token.rotatesAt, 60_000);
 });
 
-test('rotation is one request however many ask, and everybody gets the new token', async (t) => {
+test('rotation is one request however many ask, and every caller gets the new token', async (t) => {
   const { client, broker, grant, page } = await openSignedIn(t);
   await Promise.all([client.rotate(), client.rotate(), client.rotate()]);
   assert.equal(broker.count('api/token/rotate'), 1);
@@ -627,7 +627,7 @@ test('a second tab signs in by hand-over, and logout reaches all tabs of the ses
   assert.equal(first.storage.items.size, 0);
 });
 
-test('logout everywhere reaches tabs with another session of the user, and nobody else', async (t) => {
+test('logout everywhere reaches tabs with another session of the user, and no other user', async (t) => {
   const broker = new FakeBroker();
   const page = openPage(t, APP);
   const tab = (user) => openSignedIn(t, { broker, page, user, storage: new FakeStorage(), shareAcrossTabs: true });
@@ -707,7 +707,7 @@ test('subscribe tells at once and until it is ended', async (t) => {
   endTwin();
 });
 
-test('a throwing listener harms nobody, and its error is not swallowed', async (t) => {
+test('a throwing listener harms no other, and its error is not swallowed', async (t) => {
   const uncaught = [];
   process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error.message));
   t.after(() => process.setUncaughtExceptionCaptureCallback(null));
@@ -771,7 +771,7 @@ test('nothing is logged, and neither state nor errors hold a secret', async (t) 
   for (const secret of secrets) assert.ok(secret.length > 7 && !shown.join('\n').includes(secret));
 });
 
-test('dispose leaves no timer, listener or channel, and signs nobody out', async (t) => {
+test('dispose leaves no timer, listener or channel, and signs no one out', async (t) => {
   const { client, page, broker, grant, storage } = await openSignedIn(t, { shareAcrossTabs: true });
   let heard = 0;
   client.subscribe(() => { heard += 1; });
@@ -789,7 +789,7 @@ test('dispose leaves no timer, listener or channel, and signs nobody out', async
   assert.ok(storage.getItem(NAME));
   broker.fault = null;
   await client.logout();
-  assert.equal(heard, 1, 'nobody listens any more');
+  assert.equal(heard, 1, 'no one listens any more');
 });
 
 test('dispose while a new tab waits for the others ends the wait', async (t) => {

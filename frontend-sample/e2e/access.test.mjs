@@ -51,7 +51,7 @@ test('a problem beside a session can be dismissed, and the focus goes to the hea
   await cause(page, 'denied');
   await answerProvider(page, { deny: '1' });
   assert.match(await alert(page), /still signed in/);
-  await press(page, 'Rotate now'); // a call that works clears it, too
+  await press(page, 'Rotate now'); // a call that works also clears it
   await page.getByText('There is a new token.').waitFor();
   await cause(page, 'denied');
   await answerProvider(page, { deny: '1' });

@@ -152,7 +152,7 @@ test('an existing session survives a login that was denied, and one whose key wa
   assert.equal(await token(page), bearer);
 });
 
-test('a key that was refused after somebody signed in anew says so: the broker has ended the session before', async (t) => {
+test('a key that was refused after a new sign-in says so: the broker has ended the session before', async (t) => {
   const page = await openSignedIn(t);
   await goToProvider(page, { provider: 'dev', prompt: 'login' });
   await withWrongProof(page);
@@ -178,7 +178,7 @@ test('with the broker stopped one stays signed in, also over a reload', async (t
   assert.equal(await token(page), bearer);
 });
 
-test('a 5xx, a 403 or a 401 of somebody else does not sign out', async (t) => {
+test('a 5xx, a 403 or a 401 of another server does not sign out', async (t) => {
   const page = await openSignedIn(t);
   for (const [status, body, code] of [[503, '{"code":"temporarily_unavailable"}', 'temporarily_unavailable'],
     [403, '{"code":"insufficient_scope"}', 'insufficient_scope'], [401, '<h1>Proxy</h1>', 'http_401']]) {
@@ -360,7 +360,7 @@ test('with sharing off a second tab is signed out', async (t) => {
   assert.equal((await settled(await openClient(context, broker, { options }))).status, 'signed-out');
 });
 
-test('nothing is announced on focus, visibility or connection alone, and nobody suffers from a throwing listener', async (t) => {
+test('nothing is announced on focus, visibility or connection alone, and a throwing listener harms no other', async (t) => {
   const page = await openSignedIn(t);
   const errors = [];
   page.on('pageerror', (error) => errors.push(error.message));

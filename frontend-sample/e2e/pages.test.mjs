@@ -13,7 +13,7 @@ import { broker, heading, open, press, signIn } from './support/sample.mjs';
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const pictures = process.env.SCREENS;
 
-/** What is known of Swagger UI's own markup and cannot be mended by a style sheet: see `src/http/assets/docs.css`. */
+/** What is known of Swagger UI's own markup and cannot be fixed by a style sheet: see `src/http/assets/docs.css`. */
 const upstream = ['heading-order', 'nested-interactive'];
 
 /** Every page: how to get there from the sample's page, its heading, and the rules of axe that are not ours. */
@@ -97,7 +97,7 @@ test('the viewer of the API follows the colour scheme', async (t) => {
   assert.ok(await page.evaluate(() => document.documentElement.classList.length === 0));
 });
 
-test('whoever does not want to sign in goes back to the application, which says so', async (t) => {
+test('a user who does not want to sign in goes back to the application, which says so', async (t) => {
   const { page } = await open(t);
   await press(page, 'Choose on the next page');
   await page.getByRole('link', { name: 'Back to Sample app' }).click();

@@ -88,7 +88,7 @@ test('copy as curl: the command works', async (t) => {
   assert.equal((await answer.json()).user.username, 'alice');
 });
 
-/** Somebody else's tab on the sample, signed in with the user agent of another machine. */
+/** Another user's tab on the sample, signed in with the user agent of another machine. */
 async function openElsewhere(t, userAgent, name) {
   const { page } = await open(t, { userAgent });
   await signIn(page, name);

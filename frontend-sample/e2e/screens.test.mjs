@@ -19,7 +19,7 @@ const signInBadly = async (page, fault) => {
   await alert(page);
 };
 
-/** Every screen: how to get there from the page of somebody who is signed out, and its heading. */
+/** Every screen: how to get there from the page of a user who is signed out, and its heading. */
 const screens = {
   'signed out': ['Sign in', async () => {}],
   'going to the provider': ['Sign in', async (page) => {
@@ -62,9 +62,9 @@ const screens = {
     await page.context().clock.resume();
     await press(other, 'Sign out');
   }],
-  'key used twice, nobody signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-used')],
-  'key expired, nobody signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-expired')],
-  'broker down, nobody signed in': ['The broker cannot be reached', async (page) => {
+  'key used twice, no one signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-used')],
+  'key expired, no one signed in': ['That sign-in did not work', (page) => signInBadly(page, 'key-expired')],
+  'broker down, no one signed in': ['The broker cannot be reached', async (page) => {
     await page.route('**/api/get_token', (route) => route.abort());
     await press(page, 'Continue with Development provider');
     await answerProvider(page);

@@ -70,13 +70,13 @@ impl Demo {
     /// Says at once what is wrong with the port, and what to do.
     fn check_port(&self) -> Result<(), Failure> {
         let port = self.port;
-        let mend = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        let remedy = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AddrInUse => "is taken".to_owned(),
             Err(error) => format!("cannot be listened on ({error})"),
         };
         let other = if port == 8080 { 8081 } else { 8080 };
-        Err(Failure::Runtime(format!("port {port} {mend}: choose another, as in --port {other}")))
+        Err(Failure::Runtime(format!("port {port} {remedy}: choose another, as in --port {other}")))
     }
 
     fn check_sample(&self) -> Result<(), Failure> {
@@ -162,7 +162,7 @@ impl Demo {
     }
 }
 
-/// An address of an app on this machine: nobody else's browser can be sent to it.
+/// An address of an app on this machine: no other browser can be sent to it.
 fn app_address(text: &str) -> Result<RedirectUri, String> {
     let address: RedirectUri = text.parse().map_err(|why: InvalidUri| why.to_string())?;
     let here = Url::parse(text).is_ok_and(|url| is_loopback_url(&url));

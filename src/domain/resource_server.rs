@@ -25,7 +25,7 @@ pub const SECRETS: usize = 2;
 
 const LENGTH: usize = 32;
 
-/// A resource server's secret. Shown once, to whoever makes it.
+/// A resource server's secret. Shown once, to the administrator who creates it.
 pub struct ResourceServerSecret(Zeroizing<[u8; LENGTH]>);
 
 impl ResourceServerSecret {

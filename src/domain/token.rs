@@ -25,7 +25,7 @@ const HANDLE: usize = 16;
 const KEY_ID: usize = 4;
 const MAC: usize = 28;
 
-/// The random part of a token. Whoever holds it and the server key can write the token down.
+/// The random part of a token. Anyone who holds it and the server key can write the token down.
 #[derive(Clone)]
 pub struct TokenHandle(Zeroizing<[u8; HANDLE]>);
 

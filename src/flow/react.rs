@@ -38,7 +38,7 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Carries out what a decision causes, and answers with the access or with the error for whoever presented the token.
+/// Carries out what a decision causes, and answers with the access or with the error for the caller that presented the token.
 ///
 /// # Errors
 /// `invalid_token`, the same for everything that is wrong with a token; `insufficient_scope` for a live token that
@@ -55,7 +55,7 @@ pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Res
     }
 }
 
-/// Carries out what a refusal causes, and returns the error for whoever presented the token.
+/// Carries out what a refusal causes, and returns the error for the caller that presented the token.
 pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
     if let Some(record) = &denial.record
         && let Reason::Standing(standing) = denial.reason

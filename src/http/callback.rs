@@ -44,7 +44,7 @@ errors!(CallbackErrors, [InvalidRequest, InvalidState, IssuerMismatch, RateLimit
 
 /// Complete a login
 ///
-/// Where the provider sends the browser back to. Whoever signs in here begins a new session; the one that the
+/// Where the provider sends the browser back to. A user who signs in here begins a new session; the one that the
 /// browser had until then ends. With a valid attempt the browser always goes on to the SPA, with
 /// `one_time_key` and `state`, or with `error`, `error_description` and `state`. Without one it stays here, on a
 /// page that says what happened.

@@ -56,7 +56,7 @@ pub async fn healthz() -> web::Json<Health> {
 /// What works at the moment
 ///
 /// For a load balancer: 503 takes this instance out of rotation, which helps only where nothing works. Log-in,
-/// redemption and token checks are told apart in the body, because each needs other stores: while Redis is away,
+/// redemption and token checks are told apart in the body, because each needs other stores: while Redis is unavailable,
 /// tokens are still checked.
 #[utoipa::path(
     method(get, head),

@@ -26,7 +26,7 @@ pub struct LogoutBody {
 /// What is left to do.
 #[derive(Serialize, ToSchema)]
 pub struct LogoutAnswer {
-    /// Where to send the browser's window, to sign out at the provider, too.
+    /// Where to send the browser's window, to sign out at the provider as well.
     #[schema(value_type = String, example = "https://auth.example.com/logout?client_id=web")]
     provider_logout_url: Url,
 }
@@ -50,7 +50,7 @@ errors!(
 /// Sign out
 ///
 /// Ends the session of the token at once: no token of it works any more. The body may be left out. Where the
-/// session's provider can end its own session, too, the answer says where to send the browser's window for it.
+/// session's provider can also end its own session, the answer says where to send the browser's window for it.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),

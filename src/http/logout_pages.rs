@@ -9,7 +9,7 @@ use super::pages::{self, layout};
 use crate::flow::browser_logout::Question;
 
 /// The policy of the page that asks: its form goes to this origin. What follows the form is a page again, not a
-/// redirect, because browsers hold redirects of a form to the same list, and nobody can name every host that a
+/// redirect, because browsers hold redirects of a form to the same list, and no one can name every host that a
 /// provider's logout leads through.
 pub static OWN_FORM: LazyLock<HeaderValue> = LazyLock::new(|| pages::policy_with_form("'self'"));
 
@@ -52,7 +52,7 @@ pub fn signed_out(unreachable: Option<&str>, back: Option<&str>) -> Markup {
                 h1 { "You are signed out" }
                 @match unreachable {
                     Some(provider) => p role="alert" {
-                        (provider) " could not be reached: you may still be signed in there. On a shared computer, sign out there, too."
+                        (provider) " could not be reached: you may still be signed in there. On a shared computer, sign out there as well."
                     },
                     None => p { "You can close this page." },
                 }

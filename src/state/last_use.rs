@@ -3,7 +3,7 @@
 //!
 //! A check that finds an old note leaves a new one here and goes on; a task writes it. Of any number of checks
 //! within the grain one row change comes: notes that wait are not doubled, and the database takes none that is
-//! too close to the one before, whichever instance wrote that. While the database is away notes wait, up to a
+//! too close to the one before, whichever instance wrote that. While the database is unavailable notes wait, up to a
 //! bound, each with the newest time, and count when the limit is judged; no request waits for them or fails with
 //! them.
 
@@ -30,7 +30,7 @@ const BATCH: usize = 64;
 /// How long to collect notes, so that they are written together.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long to wait before asking a database again that was away.
+/// How long to wait before retrying a database that was unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The notes that wait.
@@ -86,7 +86,7 @@ impl LastUses {
     /// Writes the notes that wait. Those that were not written wait on.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is unavailable.
     pub async fn write(&self, storage: &Storage) -> Result<(), StorageError> {
         loop {
             let batch: Vec<TokenUse> = self.waiting().values().take(BATCH).copied().collect();

@@ -1,7 +1,7 @@
 //! Rate limits per address, in this process: a flood from one address does not reach the stores and does not
 //! slow anybody else down.
 //!
-//! A failed redemption or token check is judged first and counted after, so that somebody behind the same
+//! A failed redemption or token check is judged first and counted after, so that another user behind the same
 //! address with a good key or token is not locked out by a guesser. What a guesser can cost the key store is
 //! bounded by the limit on all redemptions, which is far above what people need.
 
@@ -158,7 +158,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Lets the limiter read the broker's clock, as far as it goes forward: a clock that was set back would
-/// otherwise lock everybody out until it is where it was.
+/// otherwise lock everyone out until it is where it was.
 #[derive(Clone)]
 struct LimitClock {
     clock: Arc<dyn Clock>,

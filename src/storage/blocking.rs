@@ -1,5 +1,5 @@
 //! Diesel blocks; the servers' threads must not. Queries run on tokio's blocking threads, at most as many as
-//! there are connections, and whoever waits for one, or for an answer, waits for a bounded time.
+//! there are connections, and waiting for one, or for an answer, is limited in time.
 
 use std::fmt;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ pub struct Storage {
 
 impl Storage {
     /// Chooses the database by the URL's scheme. Connects later, when it is first needed: succeeds while a
-    /// PostgreSQL server is away.
+    /// PostgreSQL server is unavailable.
     pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
         Ok(Self { workers: Arc::new(Workers::new(settings)?) })
     }

@@ -63,7 +63,7 @@ pub struct Turn {
 }
 
 impl<C: R2D2Connection + Send + 'static> Pool<C> {
-    /// A pool whose connections are made by `open`, when they are needed: succeeds while the database is away.
+    /// A pool whose connections are made by `open`, when they are needed: succeeds while the database is unavailable.
     pub fn new(
         settings: &StorageSettings,
         open: impl Fn() -> Result<C, OpenError> + Send + Sync + 'static,
@@ -71,9 +71,9 @@ impl<C: R2D2Connection + Send + 'static> Pool<C> {
         let builder = r2d2::Pool::builder()
             .max_size(settings.pool_size)
             .min_idle(Some(0))
-            // Half of it is the longest pause between two attempts to reach a database that is away.
+            // Half of it is the longest pause between two attempts to reach a database that is unavailable.
             .connection_timeout(settings.wait)
-            // What went wrong is in the answer to whoever waits.
+            // What went wrong is in the answer to the caller that waits.
             .error_handler(Box::new(NopErrorHandler));
         Self(builder.build_unchecked(Manager { open: Box::new(open) }))
     }
@@ -87,7 +87,7 @@ impl<C: R2D2Connection + Send + 'static> Pool<C> {
         let remaining = turn.deadline.saturating_duration_since(Instant::from_std(monotonic()));
         let opened = self.0.get_timeout(remaining);
         let mut pooled = opened.map_err(|error| StorageError::Unavailable(error.to_string()))?;
-        // Nobody listens any more when the caller gave up; the work is done all the same.
+        // No one listens any more once the caller has given up; the work is done all the same.
         let _ = turn.connected.send(());
         let result = work(&mut pooled.connection);
         pooled.failed = result.is_err();

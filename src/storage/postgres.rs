@@ -25,7 +25,7 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgre
 pub const COUNT_MIGRATION_TABLES: &str =
     "SELECT count(*) AS count FROM pg_class WHERE oid = to_regclass('__diesel_schema_migrations')";
 
-/// Advisory locks of this program: any two numbers that nobody else takes in this database.
+/// Advisory locks of this program: any two numbers that are not used otherwise in this database.
 const MIGRATION_LOCK: i64 = 7_163_870_901;
 const PURGE_LOCK: i64 = 7_163_870_902;
 
@@ -61,7 +61,7 @@ fn without_url(error: &ConnectionError) -> OpenError {
     OpenError(reason.to_owned())
 }
 
-/// Runs `work` in a transaction. Whoever reads in order to write locks a row first: see `queries`.
+/// Runs `work` in a transaction. A transaction that reads in order to write locks a row first: see `queries`.
 pub fn write<T>(
     connection: &mut Db,
     work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
@@ -69,7 +69,7 @@ pub fn write<T>(
     connection.transaction(work)
 }
 
-/// Those of these users who exist; none of them is deleted before the end of the transaction. Nobody else waits for
+/// Those of these users who exist; none of them is deleted before the end of the transaction. No one else waits for
 /// it: to sign in or to rotate takes a weaker lock than to delete.
 pub fn hold_users(connection: &mut Db, named: Vec<Id>) -> QueryResult<Vec<Id>> {
     users::table.filter(users::id.eq_any(named)).select(users::id).for_key_share().load(connection)

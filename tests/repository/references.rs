@@ -1,10 +1,10 @@
-//! A file that a text refers to is in the repository.
+//! A file that a text refers to is in the repository, and the texts use the words of the field.
 
 use std::path::Path;
 
 use regex::Regex;
 
-use crate::sources::{assert_none, files, root, text};
+use crate::sources::{assert_none, files, lines_that_match, root, text};
 
 /// Texts that people read: the sources and their comments, the documentation, the scripts.
 fn is_text(path: &str) -> bool {
@@ -50,4 +50,16 @@ fn files_that_a_text_names_exist() {
         }
     }
     assert_none(violations);
+}
+
+#[test]
+fn texts_use_the_words_of_the_field() {
+    let words = "mend|mends|mended|nobody|somebody|everybody|whoever";
+    let old = format!(
+        r"(?i)(?:^|[\s(])(?:{words})(?:'s)?(?:[\s.,;:)]|$)|\b(?:is|are|was|were|be) away\b|, too(?:[.,;:)]|$| \()"
+    );
+    assert_none(lines_that_match(&Regex::new(&old).unwrap(), |path| {
+        is_text(path)
+            && (path.ends_with(".md") || path.starts_with("src/") || path.starts_with("frontend-sample/"))
+    }));
 }

@@ -25,7 +25,7 @@ export function advise(error: BrokerError): string {
 
 export async function use(): Promise<void> {
   const state = await client.ready();
-  // @ts-expect-error: there is a user only when somebody is signed in
+  // @ts-expect-error: there is a user only when someone is signed in
   state.user;
   // @ts-expect-error: the state is replaced, not changed, so its statuses are known
   if (state.status === 'signedin') return;

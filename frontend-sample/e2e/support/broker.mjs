@@ -14,7 +14,7 @@ const program = process.env.TOKEN_BROKER_BIN
 const sample = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * A free port below those that the system gives to whoever asks for any: nobody else gets it while the broker is
+ * A free port below those that the system hands out by itself: no other program gets it while the broker is
  * stopped.
  */
 async function freePort() {

@@ -148,7 +148,7 @@ export async function signIn(page, choice) {
   return page.evaluate(() => broker.getState());
 }
 
-/** Waits until the client knows whether somebody is signed in. */
+/** Waits until the client knows whether someone is signed in. */
 export async function settled(page) {
   await page.waitForFunction(() => window.broker && broker.getState().status !== 'loading');
   return page.evaluate(() => broker.getState());

@@ -1,6 +1,6 @@
 //! Headers of every answer, errors and redirects included. A page that needs more than nothing
 //! has set its own Content-Security-Policy before; that one stays. So does the `no-cache` of the sample's files,
-//! which are the same for everybody.
+//! which are the same for all callers.
 
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,

@@ -63,7 +63,7 @@ enum Choice {
 
 /// Why a request is refused.
 enum Refusal {
-    /// A mistake of whoever wrote the script: said on a page, since a redirect would blame the login.
+    /// A mistake in the script: reported on a page, since a redirect would blame the login.
     Script(&'static str),
     /// An error of RFC 6749 section 4.1.2.1, told to the broker.
     Broker(&'static str),

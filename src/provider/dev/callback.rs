@@ -10,7 +10,7 @@ use super::person::HOSTILE;
 use super::shared::{Kind, Shared};
 use super::web::{self, Params};
 
-/// Where the answer to an authorization request goes; once it is known, errors go there, too.
+/// Where the answer to an authorization request goes; once it is known, errors also go there.
 #[derive(Debug)]
 pub(super) struct ReturnAddress {
     pub kind: Kind,

@@ -91,11 +91,11 @@ faults! {
         CallbackNeither = "callback_neither", "Neither a code nor an error";
         CallbackDuplicateState = "callback_duplicate_state", "The state twice";
         CallbackDuplicateCode = "callback_duplicate_code", "Two codes";
-        CallbackWrongState = "callback_wrong_state", "The state of nobody";
+        CallbackWrongState = "callback_wrong_state", "A state that no login has";
         CallbackMissingState = "callback_missing_state", "No state";
         CallbackLongCode = "callback_long_code", "A code of 2049 characters";
         CallbackControlCode = "callback_control_code", "A code with line breaks in it";
-        CallbackWrongIss = "callback_wrong_iss", "The issuer of somebody else";
+        CallbackWrongIss = "callback_wrong_iss", "The issuer of another provider";
         CallbackUnknownParameter = "callback_unknown_parameter", "Unknown parameters (allowed)";
     }
     CallbackIssuer {
@@ -185,7 +185,7 @@ faults! {
         HostileProfile = "hostile_profile", "Scripts, control characters, 10 000 letters";
     }
     UserInfo {
-        UserinfoOtherSub = "userinfo_other_sub", "Somebody else's profile";
+        UserinfoOtherSub = "userinfo_other_sub", "The profile of another user";
         UserinfoMissingSub = "userinfo_missing_sub", "A profile without subject";
     }
     ProfileAnswer {
@@ -215,7 +215,7 @@ impl Fault {
         (Self::HostileProfile, "Profile: scripts and control characters"),
     ];
 
-    /// Whether the plain OAuth 2 provider, too, has what this changes. (It never says `email_verified`.)
+    /// Whether the plain OAuth 2 provider also has what this changes. (It never says `email_verified`.)
     pub fn concerns_plain_oauth2(self) -> bool {
         use FaultGroup::{Callback, Person, ProfileAnswer, TokenAnswer};
         matches!(self.group(), Callback | TokenAnswer | Person | ProfileAnswer)
@@ -267,7 +267,7 @@ switches! {
     JwksHuge = "jwks_huge", "The key set is a megabyte";
     JwksRotate = "jwks_rotate", "New keys sign, the old ones are gone";
     WeakRsa = "weak_rsa", "A key of 1024 bits signs (RS256)";
-    JwksOddKeys = "jwks_odd_keys", "The key set holds unknown and broken keys, too (allowed)";
+    JwksOddKeys = "jwks_odd_keys", "The key set also holds unknown and broken keys (allowed)";
     Everything500 = "everything_500", "Everything answers 500";
 }
 

@@ -14,7 +14,7 @@
 //! curl -si "$AUTHORIZE_URL&user=alice"                     # as if clicked
 //! curl -si "$AUTHORIZE_URL&user=bob&fault=wrong_nonce"     # and this login goes wrong
 //! curl -si "$AUTHORIZE_URL&deny=1"
-//! curl -s  -d jwks_500=on http://127.0.0.1:PORT/dev/faults # goes wrong for everybody
+//! curl -s  -d jwks_500=on http://127.0.0.1:PORT/dev/faults # goes wrong for every login
 //! ```
 //!
 //! With `prompt=none` there is no page and no choice: the browser's session at the provider decides. What can go
@@ -62,7 +62,7 @@ pub use self::users::{USERS, User};
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 
-/// A path that remembers its visitors: redirects, `picture` and `jku` point there, and nobody should follow.
+/// A path that remembers its visitors: redirects, `picture` and `jku` point there, which the broker must not follow.
 pub const TRAP: &str = "/dev/trap";
 
 /// What a provider starts with.
@@ -75,7 +75,7 @@ pub struct DevProviderSettings {
     pub entropy: Arc<dyn Entropy>,
     /// The registered clients.
     pub clients: Vec<DevClient>,
-    /// Whether a client that is not registered may sign people in, too: with any secret, to any loopback
+    /// Whether a client that is not registered may sign people in as well: with any secret, to any loopback
     /// address. For trying out an application of one's own.
     pub open_registration: bool,
 }

@@ -58,7 +58,7 @@ pub(super) fn page(status: StatusCode, title: &str, content: &Markup) -> HttpRes
 pub(super) fn refusal(why: &str) -> HttpResponse {
     let content = html! {
         p role="alert" { (why) }
-        p.quiet { "Nothing was sent to the application. Mend the request and start again there." }
+        p.quiet { "Nothing was sent to the application. Fix the request and start again there." }
     };
     page(StatusCode::BAD_REQUEST, "This request cannot be answered", &content)
 }
@@ -81,7 +81,7 @@ pub(super) fn overview(shared: &Shared) -> HttpResponse {
                 @if place > 0 { ", " } (user.name) " (" (user.full_name) ")"
             } }
         }
-        h2 { "Make something go wrong for everybody" }
+        h2 { "Make something go wrong for every login" }
         p.quiet { "A switch stays on until it is switched off. A single login is made to fail on its own page." }
         form method="post" action="/dev/faults" {
             ul {

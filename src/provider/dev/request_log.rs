@@ -15,7 +15,7 @@ pub struct RequestLog {
     pub last_token_request: Option<TokenRequestSeen>,
     /// The claims of the last ID token that was issued, after its fault.
     pub last_id_token: Option<Value>,
-    /// The requests to [`TRAP`](super::TRAP), where nobody should ever come: redirect targets and addresses
+    /// The requests to [`TRAP`](super::TRAP), which the broker must never call: redirect targets and addresses
     /// that stand in tokens and profiles.
     pub trapped: Vec<TrappedRequest>,
 }

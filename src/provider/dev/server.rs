@@ -39,7 +39,7 @@ pub(super) fn run(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Runn
             // An idle connection could outlive an outage by a moment, and look like one that is not over.
             let server = HttpServer::new(app).workers(1).keep_alive(KeepAlive::Disabled).disable_signals();
             let server = server.listen(listener);
-            // Whoever starts it waits to hear of it; if they are gone, nobody needs the server.
+            // The caller waits for this message; if it is gone, the server is not needed.
             match server.map(HttpServer::run) {
                 Ok(server) => {
                     let _ = started.send(Ok(server.handle()));
@@ -110,7 +110,7 @@ async fn switch(body: Bytes, shared: Data<Shared>) -> HttpResponse {
     web::uncached(StatusCode::SEE_OTHER).insert_header((header::LOCATION, "/dev/faults")).finish()
 }
 
-/// Where nobody should come: remembers who did.
+/// A path that must not be called: remembers the requests that came.
 async fn trap(request: HttpRequest, body: Bytes, shared: Data<Shared>) -> HttpResponse {
     shared.log().trapped(TrappedRequest {
         method: request.method().to_string(),

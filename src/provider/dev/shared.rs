@@ -61,7 +61,7 @@ impl Grant {
 /// A browser's sign-in at the provider.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
-    /// The value of its cookie: whoever has it is signed in.
+    /// The value of its cookie: a browser that has it is signed in.
     pub cookie: String,
     pub user: &'static User,
     pub auth_time: Timestamp,

@@ -17,7 +17,7 @@ pub struct User {
     pub permissions: &'static [&'static str],
 }
 
-/// Everybody.
+/// All users.
 pub static USERS: [User; 2] = [
     User {
         name: "alice",

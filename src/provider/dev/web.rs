@@ -56,7 +56,7 @@ fn form_decode(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A JSON answer that nobody keeps.
+/// A JSON answer that must not be cached.
 pub(super) fn json(status: StatusCode, body: &Value) -> HttpResponse {
     uncached(status).json(body)
 }

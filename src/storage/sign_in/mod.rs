@@ -75,7 +75,7 @@ impl Storage {
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates one, updates the
     /// profile, and starts a session with a new token. With [`SignIn::reuse`] it returns the newest live token of this
     /// user and client that `reusable` accepts instead, if there is one. The previous session of the browser ends,
-    /// whoever its user is.
+    /// regardless of its user.
     ///
     /// `issue` creates the new token for its owner; it is called at most once, inside the transaction. If the user is
     /// disabled, the login is refused and nothing changes.
