@@ -79,7 +79,8 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
     match standing {
         // Flagged, so that no later use of the session revives it.
         Standing::Idle => {
-            if broker.storage.revoke_token(facts.handle, now).await? {
+            let revoked = broker.storage.revoke_token(facts.handle, now).await?;
+            if revoked {
                 concerning(asker.event(broker, AuditKind::TokenIdle), facts).record();
             }
         }

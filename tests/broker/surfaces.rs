@@ -134,26 +134,27 @@ impl State {
                 let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
                 users::delete(&administration, &user).await.unwrap();
             }
-            Self::ClientDisabled => {
-                return Arranged { token, id, twin: Some(broker.twin_with(disable)), broker };
-            }
-            Self::ClientRemoved => {
-                let twin =
-                    broker.twin_with(|config| config.clients.retain(|client| client.id.as_str() != "sample"));
-                return Arranged { token, id, twin: Some(twin), broker };
+            Self::ClientDisabled | Self::ClientRemoved | Self::ServerKeyRemoved => {
+                return Arranged { token, id, twin: Some(self.reconfigured(&broker)), broker };
             }
             Self::Forged => update("scopes = 'admin permissions profile'"),
-            Self::ServerKeyRemoved => {
-                let twin = broker.twin_with(|config| {
-                    let key = ServerKey::new(KeyId(4_000_000_000), vec![9; 32]).unwrap();
-                    config.server_keys = KeyRing::new(key.id(), vec![key]).unwrap().into();
-                });
-                return Arranged { token, id, twin: Some(twin), broker };
-            }
             Self::RowGone => assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {row}")), 1),
             Self::PersonalExpired => broker.advance(366 * 86_400 + 1),
         }
         Arranged { token, id, twin: None, broker }
+    }
+
+    /// Another instance, whose configuration brings about this state.
+    fn reconfigured(self, broker: &TestBroker) -> TestBroker {
+        broker.twin_with(|config| match self {
+            Self::ClientDisabled => disable(config),
+            Self::ClientRemoved => config.clients.retain(|client| client.id.as_str() != "sample"),
+            Self::ServerKeyRemoved => {
+                let key = ServerKey::new(KeyId(4_000_000_000), vec![9; 32]).unwrap();
+                config.server_keys = KeyRing::new(key.id(), vec![key]).unwrap().into();
+            }
+            other => panic!("no configuration brings about {other:?}"),
+        })
     }
 }
 

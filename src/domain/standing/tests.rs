@@ -90,8 +90,11 @@ impl Case {
     }
 }
 
+/// A change that spoils a token, and what is then reported.
+type Flaw = (fn(&mut Case), Standing);
+
 /// What can be wrong with a token, in the order in which it is reported.
-const FLAWS: [(fn(&mut Case), Standing); 7] = [
+const FLAWS: [Flaw; 7] = [
     (|case| case.record.token.binding[0] ^= 1, Standing::Forged),
     (|case| case.record.revoked_at = Some(at(API_TOKEN * 2)), Standing::Revoked),
     (|case| case.session().revoked_at = Some(at(API_TOKEN * 2)), Standing::SessionEnded),
