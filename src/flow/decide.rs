@@ -1,4 +1,4 @@
-//! The only door: may a presented token be used for what a surface needs?
+//! The one place that decides: may a presented token be used for what a surface needs?
 //!
 //! The answer is yes, no or unknown, and asking changes nothing. What follows from a yes or a no is in
 //! [`react`](super::react). No verdict is cached: each call asks the database once, and a forged token never does.

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_whoever_asks_for_others_is_not_recorded_as_theirs() {
+    fn the_address_of_a_resource_server_or_gateway_is_not_recorded_as_the_holders() {
         let (broker, caller, orders) = (broker(), caller(), "orders".parse().unwrap());
         let recorded = |asker: Asker<'_>| {
             let event = asker.event(&broker, AuditKind::TokenRefused).into_event();

@@ -40,10 +40,10 @@ pub struct TokenAnswer<'a> {
     /// Always `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
-    /// Seconds until it dies, counted from now.
+    /// Seconds until it expires, counted from now.
     #[schema(example = 604_800)]
     expires_in: i64,
-    /// When it dies.
+    /// When it expires.
     #[schema(example = "2026-11-29T10:15:00Z")]
     expires_at: DateTime<Utc>,
     /// Its scopes, space-separated.
