@@ -103,28 +103,6 @@ impl Client {
     }
 }
 
-#[cfg(test)]
-impl Client {
-    /// The client `web` of tests.
-    pub(crate) fn example() -> Self {
-        Self {
-            id: "web".parse().unwrap(),
-            display_name: "Web".to_owned(),
-            redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
-            post_logout_redirect_uris: Vec::new(),
-            origins: Vec::new(),
-            key_delivery: KeyDelivery::Query,
-            key_parameter: KeyParameter::OneTimeKey,
-            legacy: false,
-            enabled: true,
-            audiences: "https://api.example.com".parse().unwrap(),
-            scopes: "profile".parse().unwrap(),
-            login_parameters: Vec::new(),
-            inactivity: None,
-        }
-    }
-}
-
 /// Which part of the redirect to the SPA carries the one-time key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -337,6 +315,27 @@ impl ShortDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Client {
+        /// The client `web` of tests.
+        pub(crate) fn example() -> Self {
+            Self {
+                id: "web".parse().unwrap(),
+                display_name: "Web".to_owned(),
+                redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
+                post_logout_redirect_uris: Vec::new(),
+                origins: Vec::new(),
+                key_delivery: KeyDelivery::Query,
+                key_parameter: KeyParameter::OneTimeKey,
+                legacy: false,
+                enabled: true,
+                audiences: "https://api.example.com".parse().unwrap(),
+                scopes: "profile".parse().unwrap(),
+                login_parameters: Vec::new(),
+                inactivity: None,
+            }
+        }
+    }
 
     #[test]
     fn only_safe_redirect_uris_can_be_registered() {
