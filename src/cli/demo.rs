@@ -60,7 +60,7 @@ impl Demo {
             let provider = self.start_provider()?;
             let config = self.configuration(&provider.0, &provider.1, &keys)?;
             start_log(&config.log)?;
-            migrate::apply(&config).await?;
+            migrate::storage(&config)?.migrate().await.map_err(runtime)?;
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             self.welcome(provider.0.url(), out)?;
             server.run().await.map_err(runtime)

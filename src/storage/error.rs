@@ -11,6 +11,10 @@ pub enum StorageError {
     /// tables are not those that this program needs.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// It ended the transaction in favour of another one: a deadlock, or a conflict of serialisable transactions. The
+    /// transaction changed nothing and can be tried once more.
+    #[error("the database cannot be used: {0}")]
+    Conflict(String),
     /// It answered with something that this program does not expect. The text holds no values.
     #[error("the database gave an unexpected answer: {0}")]
     Unexpected(String),
@@ -31,7 +35,7 @@ impl StorageError {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let code = match &error {
-            StorageError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
+            StorageError::Unavailable(_) | StorageError::Conflict(_) => ErrorCode::TemporarilyUnavailable,
             StorageError::Unexpected(_) => ErrorCode::ServerError,
         };
         Self::new(code).caused_by(error)
@@ -61,9 +65,9 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
         None => format!("{kind:?}: {}", information.message()),
     };
     match kind {
+        DatabaseErrorKind::SerializationFailure => StorageError::Conflict(message),
         DatabaseErrorKind::ClosedConnection
         | DatabaseErrorKind::UnableToSendCommand
-        | DatabaseErrorKind::SerializationFailure
         | DatabaseErrorKind::ReadOnlyTransaction => StorageError::Unavailable(message),
         DatabaseErrorKind::UniqueViolation
         | DatabaseErrorKind::ForeignKeyViolation
@@ -71,13 +75,23 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
         | DatabaseErrorKind::NotNullViolation
         | DatabaseErrorKind::CheckViolation
         | DatabaseErrorKind::ExclusionViolation => StorageError::Unexpected(message),
+        _ if is_deadlock(information) => StorageError::Conflict(message),
         _ if is_about_the_statement(information) => StorageError::schema_is_behind(&message),
         _ => StorageError::Unavailable(message),
     }
 }
 
+/// Diesel has no kind for a deadlock (SQLSTATE 40P01). PostgreSQL describes it in the language of the server, but names
+/// the locks that the processes wait for in the same way in every language.
+fn is_deadlock(information: &dyn DatabaseErrorInformation) -> bool {
+    information.message() == "deadlock detected"
+        || information
+            .details()
+            .is_some_and(|details| details.contains("ShareLock") || details.contains("ExclusiveLock"))
+}
+
 /// Diesel knows neither the SQLSTATE nor SQLite's code of the remaining errors: "database is locked", a
-/// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. What is wrong with the statement
+/// statement timeout, a shutdown, a full disk. Those are outages. What is wrong with the statement
 /// itself PostgreSQL points at with a position, in any language, and SQLite says so. The statements are compiled
 /// in and right for the migrated schema: a table or a column is missing.
 fn is_about_the_statement(information: &dyn DatabaseErrorInformation) -> bool {
@@ -118,6 +132,57 @@ mod tests {
             assert!(text.contains(message) && text.contains("`token-broker migrate`"), "{text}");
             assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
         }
+    }
+
+    /// What PostgreSQL reports about a statement.
+    struct Reported(&'static str, &'static str);
+
+    impl DatabaseErrorInformation for Reported {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn details(&self) -> Option<&str> {
+            Some(self.1)
+        }
+
+        fn hint(&self) -> Option<&str> {
+            None
+        }
+
+        fn table_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn column_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn constraint_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn statement_position(&self) -> Option<i32> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_deadlock_is_recognised_in_any_language() {
+        let reported = |message, details| {
+            let reported = Box::new(Reported(message, details));
+            StorageError::from(DieselError::DatabaseError(DatabaseErrorKind::Unknown, reported))
+        };
+        let german = "Prozess 7 wartet auf RowExclusiveLock-Sperre auf Relation 4 der Datenbank 1; blockiert von Prozess 8.";
+        for error in [
+            mapped(DatabaseErrorKind::Unknown, "deadlock detected"),
+            reported("Verklemmung entdeckt", german),
+        ] {
+            assert!(matches!(error, StorageError::Conflict(_)), "{error}");
+            assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
+        }
+        let full = reported("could not extend file", "No space left on device");
+        assert!(matches!(full, StorageError::Unavailable(_)), "{full}");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! Locks: a transaction that reads in order to write takes the user's row first (`users::lock`). Nothing about one user
 //! then changes inside of it, and no two transactions wait for each other.
 
-use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, hold_users, is_only_purger, lock_migrations, write};
+use super::{
+    COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, hold_users, is_only_purger, lock_migrations, write,
+};
 
 #[path = "audit/queries.rs"]
 pub mod audit;

@@ -38,6 +38,8 @@ mod login_flood;
 mod login_story;
 mod logout;
 mod logs;
+#[cfg(feature = "postgres")]
+mod migration_under_load;
 mod outages;
 mod pages;
 mod parallel_logins;

@@ -1,6 +1,7 @@
 //! The database is unavailable, frozen, locked or overloaded: the storage responds within seconds, never with a wrong
 //! result, and recovers without a restart.
 
+use std::cell::Cell;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -39,8 +40,9 @@ async fn an_exhausted_pool_answers_in_time(database: Database) {
         let storage = storage.clone();
         async move {
             let limits = RotationLimits { siblings: 5, live_tokens: 50 };
+            let entered = Cell::new(Some(entered));
             let judge = move |_: &_| {
-                entered.send(()).unwrap();
+                entered.take().unwrap().send(()).unwrap();
                 waits.recv().is_ok()
             };
             storage.rotate(handle, after(1), limits, judge, |record| successor(record, after(1))).await

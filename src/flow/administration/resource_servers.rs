@@ -148,7 +148,7 @@ async fn change(
     administration: &Administration,
     id: &ResourceServerId,
     kind: AuditKind,
-    change: impl FnOnce(&ResourceServer) -> std::result::Result<ResourceServerChange, String> + Send + 'static,
+    change: impl Fn(&ResourceServer) -> std::result::Result<ResourceServerChange, String> + Send + 'static,
 ) -> Result<ResourceServerChange> {
     let event = about(administration, kind, id);
     match administration.storage.change_resource_server(id.clone(), event, change).await? {

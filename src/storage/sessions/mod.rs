@@ -145,7 +145,7 @@ impl Storage {
         session: SessionId,
         event: AuditEvent,
     ) -> Result<Option<bool>, StorageError> {
-        on_backend!(self, session_ending::end_by_admin(session, event))
+        on_backend!(self, session_ending::end_by_admin(session, event.clone()))
     }
 
     /// Ends every session of a user. Returns how many were not ended before; `None` if there is no such user.
@@ -154,7 +154,7 @@ impl Storage {
         user: UserId,
         event: AuditEvent,
     ) -> Result<Option<usize>, StorageError> {
-        on_backend!(self, session_ending::end_all_of_by_admin(user, event))
+        on_backend!(self, session_ending::end_all_of_by_admin(user, event.clone()))
     }
 
     /// Ends every session and returns how many were not ended before. Works in batches of users, so that no other

@@ -78,9 +78,9 @@ impl Storage {
         token: StoredToken,
         now: Timestamp,
         live_tokens: usize,
-        judge: impl FnOnce(&SessionRecord) -> bool + Send + 'static,
+        judge: impl Fn(&SessionRecord) -> bool + Send + 'static,
     ) -> Result<bool, StorageError> {
-        on_backend!(self, issuing::add_to_session(&digest, &token, now, live_tokens, judge))
+        on_backend!(self, issuing::add_to_session(&digest, &token, now, live_tokens, &judge))
     }
 
     /// Writes a successor of a token in one transaction. `judge` decides on the token, which cannot change meanwhile;
@@ -90,10 +90,10 @@ impl Storage {
         handle: HandleDigest,
         now: Timestamp,
         limits: RotationLimits,
-        judge: impl FnOnce(&TokenRecord) -> bool + Send + 'static,
-        issue: impl FnOnce(&TokenRecord) -> StoredToken + Send + 'static,
+        judge: impl Fn(&TokenRecord) -> bool + Send + 'static,
+        issue: impl Fn(&TokenRecord) -> StoredToken + Send + 'static,
     ) -> Result<Rotation, StorageError> {
-        on_backend!(self, issuing::rotate(&handle, now, limits, judge, issue))
+        on_backend!(self, issuing::rotate(&handle, now, limits, &judge, &issue))
     }
 
     /// Revokes a token. Returns whether it exists and was not revoked before.
@@ -119,6 +119,6 @@ impl Storage {
         token: TokenId,
         event: AuditEvent,
     ) -> Result<Option<TokenRecord>, StorageError> {
-        on_backend!(self, tokens::revoke_by_admin(token, event))
+        on_backend!(self, tokens::revoke_by_admin(token, event.clone()))
     }
 }

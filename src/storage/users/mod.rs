@@ -100,12 +100,12 @@ impl Storage {
         user: UserId,
         event: AuditEvent,
     ) -> Result<Option<Disabled>, StorageError> {
-        on_backend!(self, users::disable(user, event))
+        on_backend!(self, users::disable(user, event.clone()))
     }
 
     /// Enables a user again. Returns whether the user was disabled; `None` if there is no such user.
     pub async fn enable_user(&self, user: UserId, event: AuditEvent) -> Result<Option<bool>, StorageError> {
-        on_backend!(self, users::enable(user, event))
+        on_backend!(self, users::enable(user, event.clone()))
     }
 
     /// Deletes a user with all identities, sessions and tokens, and removes the addresses from the user's audit events;
@@ -115,6 +115,6 @@ impl Storage {
         user: UserId,
         event: AuditEvent,
     ) -> Result<Option<Deleted>, StorageError> {
-        on_backend!(self, users::delete(user, event))
+        on_backend!(self, users::delete(user, event.clone()))
     }
 }
