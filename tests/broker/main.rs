@@ -28,6 +28,8 @@ mod headers;
 mod health;
 mod instances;
 mod key_store;
+#[cfg(all(feature = "redis-sentinel", feature = "redis-cluster"))]
+mod key_store_groups;
 mod key_store_outages;
 mod last_use;
 mod legacy;

@@ -147,8 +147,8 @@ fn the_commands_of_production_work_in_their_order() {
     );
     let commands: Vec<String> = block_with("check-config")
         .lines()
-        .filter(|line| line.starts_with("target/release/token-broker"))
-        .map(|line| line.replace("target/release/token-broker", BINARY))
+        .filter(|line| line.starts_with("target/dist/token-broker"))
+        .map(|line| line.replace("target/dist/token-broker", BINARY))
         .collect();
     let [keys, check, migrate, serve] = &commands[..] else { panic!("{commands:?}") };
     for command in [keys, check, migrate] {

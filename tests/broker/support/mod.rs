@@ -15,6 +15,7 @@ pub mod production;
 pub mod program;
 pub mod raw;
 pub mod redis;
+#[cfg(all(feature = "redis-sentinel", feature = "redis-cluster"))]
 pub mod redis_groups;
 pub mod rows;
 pub mod secrets;
