@@ -255,6 +255,7 @@ fn malformed(what: &'static str) -> KeyStoreSettingsError {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "redis-cluster")]
     use redis::ConnectionAddr;
 
     use super::*;
