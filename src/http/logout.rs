@@ -17,7 +17,7 @@ use crate::state::Broker;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LogoutBody {
-    /// Whether all sessions of the person end, not only this one.
+    /// Whether all sessions of the user end, not only this one.
     #[serde(default)]
     #[schema(example = false)]
     everywhere: bool,
@@ -49,15 +49,15 @@ errors!(
 
 /// Sign out
 ///
-/// Ends the session of the token at once: no token of it works any more. The body may be left out. Where the
-/// session's provider can also end its own session, the answer says where to send the browser's window for it.
+/// Ends the session of the token at once: all its tokens become invalid. The body is optional. If the provider can also
+/// end its own session, or if that is unknown at the moment, the response contains the URL to open in the browser window.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),
     request_body(content = Option<LogoutBody>, description = "Optional.", content_type = "application/json"),
     responses(
         (status = 204, description = "The session has ended, and there is no more to do."),
-        (status = 200, description = "The session has ended here; the provider's own has not.", body = LogoutAnswer),
+        (status = 200, description = "The session has ended here; the one at the provider has not.", body = LogoutAnswer),
         LogoutErrors,
     ),
 )]
@@ -69,6 +69,7 @@ pub async fn logout(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse> {
+    // The body is read only after the token was accepted.
     let body = read(&request, payload).await?;
     let logout_url = flow::logout::logout(&broker, &caller, &signed_in, body.everywhere).await?;
     Ok(match logout_url {
