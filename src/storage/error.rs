@@ -7,10 +7,14 @@ use crate::error::{Error, ErrorCode};
 /// The database cannot answer, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// It cannot be reached, is locked by another writer, every connection stayed busy for too long, or its
-    /// tables are not those that this program needs.
+    /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// Its tables are not those that this program needs; the text says which are missing.
+    #[error(
+        "the database cannot be used: its schema is not this program's: run `token-broker migrate` ({0})"
+    )]
+    OtherSchema(String),
     /// It answered with something that this program does not expect. The text holds no values.
     #[error("the database gave an unexpected answer: {0}")]
     Unexpected(String),
@@ -24,14 +28,14 @@ impl StorageError {
 
     /// Tables or columns are missing; `what` says which.
     pub(super) fn schema_is_behind(what: &str) -> Self {
-        Self::Unavailable(format!("its schema is not this program's: run `token-broker migrate` ({what})"))
+        Self::OtherSchema(what.to_owned())
     }
 }
 
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let code = match &error {
-            StorageError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
+            StorageError::Unavailable(_) | StorageError::OtherSchema(_) => ErrorCode::TemporarilyUnavailable,
             StorageError::Unexpected(_) => ErrorCode::ServerError,
         };
         Self::new(code).caused_by(error)
@@ -77,9 +81,9 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
 }
 
 /// Diesel knows neither the SQLSTATE nor SQLite's code of the remaining errors: "database is locked", a
-/// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. What is wrong with the statement
-/// itself PostgreSQL points at with a position, in any language, and SQLite says so. The statements are compiled
-/// in and right for the migrated schema: a table or a column is missing.
+/// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. For an error in the statement itself,
+/// PostgreSQL reports a position and SQLite a fixed message. The statements are compiled in and right for the migrated
+/// schema, so a table or a column is missing.
 fn is_about_the_statement(information: &dyn DatabaseErrorInformation) -> bool {
     let message = information.message();
     information.statement_position().is_some()
