@@ -1,5 +1,5 @@
-//! Step 1, `/login`: checks what the SPA asks for. A browser with a live session goes straight back with a key;
-//! any other is sent to the provider, with what was request sealed into the attempt.
+//! Step 1, `/login`: checks what the SPA asks for. A browser with a live session is sent straight back with a key; any
+//! other is sent to the provider, and the request is sealed into the attempt.
 //!
 //! Nothing is stored about an attempt: it travels in a cookie, so that a flood of logins fills no store.
 
@@ -55,7 +55,8 @@ pub enum LoginStep {
     Choose {
         /// The name of the client.
         client_name: String,
-        /// The SPA's address, with `access_denied`, for a person who does not want to sign in.
+        /// The SPA's address, with `access_denied`, for a user who does not want to sign in. A link, so that declining
+        /// here is not recorded as a failed login: none has begun.
         back: String,
         /// The providers to choose from.
         providers: Vec<ProviderChoice>,
@@ -75,8 +76,8 @@ pub struct ProviderChoice {
 ///
 /// # Errors
 /// `invalid_request` or `invalid_client` for what the SPA got wrong, `rate_limited`, and what the provider's
-/// metadata causes: shown on the broker's own page. Once the request is valid, `prompt=none` shows no page, and an outage
-/// that prevents a session from being continued is reported to the SPA.
+/// metadata causes: shown on the broker's own page. Once the request is valid, `prompt=none` shows no page, and an
+/// outage that prevents a session from being continued is reported to the SPA.
 pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginAnswer> {
     count(broker, caller, Counted::Login)?;
     let valid = ValidLoginRequest::new(broker, &request)?;
@@ -99,8 +100,8 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
     }
 }
 
-/// What comes next if no session is continued: the provider, the choice among several, or, if no page may be shown and no
-/// provider can be asked without one, the SPA.
+/// What comes next if no session is continued: the provider, the choice among several, or, if no page may be shown and
+/// no provider can be asked without one, the SPA.
 async fn without_session(
     broker: &Broker,
     caller: &Caller,
@@ -109,9 +110,13 @@ async fn without_session(
     open_attempts: &[AttemptCookie],
 ) -> Result<LoginStep> {
     if !request.is_silent() {
-        return match provider {
-            Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
-            None => Ok(choose(broker, caller, request)),
+        let able = request.able_providers(broker);
+        return match (provider, &able[..]) {
+            (Some(only), _) | (None, &[only]) => begin(broker, caller, request, only, open_attempts).await,
+            (None, []) => {
+                Err(Error::invalid_request("The parameter 'max_age' is not supported by any provider."))
+            }
+            (None, able) => Ok(choose(caller, request, able)),
         };
     }
     let begun = match provider.filter(|provider| request.may_pass_prompt && provider.supports_prompt_none()) {
@@ -172,15 +177,15 @@ async fn begin(
     })
 }
 
-fn choose(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>) -> LoginStep {
-    let choice = |provider: &Provider| ProviderChoice {
+fn choose(caller: &Caller, request: &ValidLoginRequest<'_>, providers: &[&Provider]) -> LoginStep {
+    let choice = |provider: &&Provider| ProviderChoice {
         id: provider.id().clone(),
         display_name: provider.display_name().to_owned(),
     };
     LoginStep::Choose {
         client_name: request.way_back.client.display_name.clone(),
         back: request.way_back.with_error(caller, &ErrorCode::AccessDenied.into()),
-        providers: broker.providers.iter().map(choice).collect(),
+        providers: providers.iter().map(choice).collect(),
     }
 }
 

@@ -134,6 +134,12 @@ impl<'a> ValidLoginRequest<'a> {
         self.audiences.iter().map(|audience| ShortDigest::of(audience.as_str())).collect()
     }
 
+    /// The providers that can do what is requested: plain OAuth 2 has no `max_age`.
+    pub(super) fn able_providers<'b>(&self, broker: &'b Broker) -> Vec<&'b Provider> {
+        let able = |provider: &&Provider| self.max_age.is_none() || provider.supports_max_age();
+        broker.providers.iter().filter(able).collect()
+    }
+
     /// Whether no page may be shown.
     pub(super) fn is_silent(&self) -> bool {
         self.prompt.is_some_and(Prompt::is_none)
@@ -201,7 +207,7 @@ fn audiences(client: &Client, resources: &[String]) -> Result<AudienceSet> {
 
 fn provider<'a>(broker: &'a Broker, id: Option<&str>) -> Result<Option<&'a Provider>> {
     let Some(id) = id else { return Ok(broker.providers.only()) };
-    let unknown = || Error::invalid_request("The parameter 'provider' is not one of the configured ones.");
+    let unknown = || Error::invalid_request("The parameter 'provider' does not name a configured provider.");
     let id: ProviderId = id.parse().map_err(|_| unknown())?;
     broker.providers.get(&id).ok_or_else(unknown).map(Some)
 }
@@ -211,7 +217,9 @@ fn login_hint(text: &str) -> Result<&str> {
     if good {
         Ok(text)
     } else {
-        Err(Error::invalid_request("The parameter 'login_hint' must be at most 255 characters."))
+        Err(Error::invalid_request(
+            "The parameter 'login_hint' must be at most 255 characters without control characters.",
+        ))
     }
 }
 
