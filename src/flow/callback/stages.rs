@@ -56,7 +56,7 @@ impl<'a> VerifiedCallback<'a> {
         let Self { attempt, client, audiences, provider, answer } = self;
         let code = match answer {
             Answer::Code(code) => code,
-            Answer::Refused(refusal) => return Err(refusal.into()),
+            Answer::Refused(refusal) => return Err(refusal),
         };
         let grant = provider
             .exchange(CodeExchange {
