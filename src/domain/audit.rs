@@ -37,12 +37,14 @@ pub enum AuditKind {
     TokenRotated,
     /// A token was refused.
     TokenRefused,
+    /// A token was refused because its row had been changed by someone without the server key.
+    TokenForged,
     /// A rotated token was used after its overlap time: its session was ended.
     TokenReused,
     /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
-    /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token was
-    /// copied.
+    /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token
+    /// was copied.
     SessionEnded,
     /// A back-channel logout of a provider succeeded. Each session that it ended has its own event.
     BackchannelLogout,
@@ -97,6 +99,7 @@ impl AuditKind {
             Self::TokenIssued => "token_issued",
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
+            Self::TokenForged => "token_forged",
             Self::TokenReused => "token_reused",
             Self::TokenIdle => "token_idle",
             Self::SessionEnded => "session_ended",
@@ -143,7 +146,8 @@ pub struct AuditEvent {
     pub session: Option<SessionId>,
     /// The token the event is about.
     pub token: Option<HandleDigest>,
-    /// The error code of a failure; for changes of the server keys, the known keys or the problem with their file.
+    /// Why: the error code of a failure or, for a refused token, the name of the state that it is in; for changes of
+    /// the server keys, the known keys or the problem with their file.
     pub reason: Option<Cow<'static, str>>,
     /// The administrator who ran the command, if it was one.
     pub actor: Option<Actor>,

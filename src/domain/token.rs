@@ -25,7 +25,7 @@ const HANDLE: usize = 16;
 const KEY_ID: usize = 4;
 const MAC: usize = 28;
 
-/// The random part of a token. Anyone who holds it and the server key can write the token down.
+/// The random part of a token. The token can be computed from it and the server key.
 #[derive(Clone)]
 pub struct TokenHandle(Zeroizing<[u8; HANDLE]>);
 
@@ -69,7 +69,7 @@ impl HandleDigest {
         Self(bytes)
     }
 
-    /// The digest as it stands in the database.
+    /// The digest as stored in the database.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -105,7 +105,7 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A presented token whose MAC is valid: this broker issued it. Whether it is live, its row says.
+/// A presented token whose MAC is valid: this broker issued it. Its row decides whether it is live.
 #[derive(Debug, Clone)]
 pub struct GenuineToken {
     /// Its kind.
@@ -130,7 +130,7 @@ impl GenuineToken {
         Ok(Self { kind, key_id: key.id(), handle })
     }
 
-    /// Whether a row is this token's. Its handle may be another token's only if a server key leaked.
+    /// Whether a row is this token's. Another token can have the same handle only if a server key has leaked.
     pub fn matches(&self, facts: &TokenFacts) -> bool {
         self.kind == facts.kind && self.key_id == facts.key_id && self.handle.digest() == facts.handle
     }
@@ -208,9 +208,9 @@ impl TokenFacts {
         )
     }
 
-    /// Whether the stored MAC is the one of these facts, under the ring's key of that id.
-    pub fn is_bound_by(&self, binding: &[u8], ring: &KeyRing) -> bool {
-        ring.get(self.key_id).is_some_and(|key| verify_slices_are_equal(&self.binding(key), binding).is_ok())
+    /// Whether the stored MAC is the one of these facts, under the key that issued the token.
+    pub fn is_bound_by(&self, binding: &[u8], key: &ServerKey) -> bool {
+        verify_slices_are_equal(&self.binding(key), binding).is_ok()
     }
 }
 

@@ -1,7 +1,8 @@
-//! The one place that decides: may a presented token be used for what a surface needs?
+//! Decides whether a presented token may be used for what an endpoint needs. Every check goes through here.
 //!
 //! The answer is yes, no or unknown, and asking changes nothing. What follows from a yes or a no is in
-//! [`react`](super::react). No verdict is cached: each call asks the database once, and a forged token never does.
+//! [`react`](super::react). No decision is cached: each call reads the database, once or, for a session that looks
+//! idle, twice. A made-up token is refused without a query.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::domain::token_kind::TokenKind;
 use crate::error::Error;
 use crate::state::Broker;
 
-/// What a surface asks of a token.
+/// What an endpoint requires of a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Need<'a> {
     /// The kinds that it accepts.
@@ -54,7 +55,7 @@ pub enum Decision {
 pub struct Access {
     /// Its row.
     pub record: Box<TokenRecord>,
-    /// The server keys by which it was judged.
+    /// The server keys that verified it.
     pub keys: Arc<KeyRing>,
 }
 
@@ -74,7 +75,7 @@ pub struct Denial {
     pub record: Option<Box<TokenRecord>>,
 }
 
-/// Why a token may not be used. Told to the audit trail; the caller learns less.
+/// Why a token may not be used. The audit trail gets it by name; the caller does not learn it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The text is not a token of this broker: malformed, mistyped, made up, or of a removed server key.
@@ -91,14 +92,28 @@ pub enum Reason {
     Scope(&'static str),
 }
 
+impl Reason {
+    /// The stable name in the audit trail and the log. [`Standing`] has the other ones.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotIssued => "not_issued",
+            Self::NotFound => "not_found",
+            Self::Standing(standing) => standing.as_str(),
+            Self::Kind => "kind",
+            Self::Audience => "audience",
+            Self::Scope(_) => "scope",
+        }
+    }
+}
+
 /// Decides whether `presented` may be used for what `need` says.
 pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
     let keys = broker.keys.current();
     let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
         return Decision::No(Denial { reason: Reason::NotIssued, record: None });
     };
-    let (record, standing) = match judged(broker, &genuine, &keys).await {
-        Ok(Some(judged)) => judged,
+    let (record, standing) = match read_standing(broker, &genuine, &keys).await {
+        Ok(Some(found)) => found,
         Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
         Err(outage) => return Decision::Unknown(outage),
     };
@@ -113,20 +128,23 @@ pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decisi
     }
 }
 
-/// Reads the row of a token and judges it.
+/// Reads the row of a token and its standing.
 ///
 /// A use of the session that is not stored yet counts. It may be stored, and leave memory, between the look at the row
 /// and the look at memory; so a row that looks idle is read once more, after memory was looked at.
-async fn judged(
+async fn read_standing(
     broker: &Broker,
     genuine: &GenuineToken,
     keys: &KeyRing,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let now = broker.clock.now();
     let Some((record, standing)) = read(broker, genuine, keys, None, now).await? else { return Ok(None) };
-    match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
-        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now).await,
-        None => Ok(Some((record, standing))),
+    match (standing, record.token.facts.owner.session_id) {
+        (Standing::Idle, Some(session)) => {
+            let last_used = broker.last_uses.of(session);
+            read(broker, genuine, keys, last_used, now).await
+        }
+        _ => Ok(Some((record, standing))),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Step 5, `/api/token/rotate`: exchanges a live token for its successor, inside the same session.
+//! Step 4, `/api/token/rotate`: exchanges a live token for its successor, inside the same session.
 //!
-//! The old token works 60 seconds more, so that requests in flight do not fail; in that time another tab may rotate it
-//! too and gets a sibling. Rotating twice signs no one out.
+//! The old token stays valid for 60 seconds, so that requests in flight do not fail; a tab that rotates it in that time
+//! gets a second successor. Rotating twice signs no one out.
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
@@ -32,25 +32,25 @@ pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result
     let now = broker.clock.now();
     let issue = Issue::successor_of(facts, broker, client, now);
     let (handle, issuing) = (issue.handle().clone(), issue.keys());
-    let judged_by = client.clone();
-    // Judged again on the locked row: between reading and locking it, the session may have ended.
-    let usable =
-        move |locked: &TokenRecord| standing(locked, Some(&judged_by), Some(now), &keys, now).is_usable();
+    let owner = client.clone();
+    // Checked again on the locked row: between reading and locking it, the session may have ended.
+    let checked = move |locked: &TokenRecord| standing(locked, Some(&owner), Some(now), &keys, now);
     let row = move |locked: &TokenRecord| {
         let session = locked.session.as_ref().map(|state| &state.session);
         issue.row(locked.token.facts.owner, session.map(|session| session.expires_at))
     };
     let limits =
         RotationLimits { siblings: lifetimes::ROTATION_SIBLINGS, live_tokens: broker.live_tokens_per_user };
-    match broker.storage.rotate(facts.handle, now, limits, usable, row).await? {
+    match broker.storage.rotate(facts.handle, now, limits, checked, row).await? {
         Rotation::Rotated(successor) => {
             let event = Event::new(broker, caller, AuditKind::TokenRotated);
             concerning(event, &successor.facts).record();
             let parts = TokenParts::of(&successor.facts, &handle);
             IssuedToken::new(&issuing, parts, now).ok_or_else(|| ErrorCode::ServerError.into())
         }
-        Rotation::Refused => {
-            let denial = Denial { reason: Reason::NotFound, record: Some(record) };
+        Rotation::Refused(standing) => {
+            let reason = standing.map_or(Reason::NotFound, Reason::Standing);
+            let denial = Denial { reason, record: Some(record) };
             Err(refuse(broker, Asker::Holder(caller), &denial).await)
         }
         Rotation::TooManySiblings => Err(Error::new(ErrorCode::RateLimited).retry_after(1)),

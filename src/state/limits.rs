@@ -1,9 +1,9 @@
-//! Rate limits per address, in this process: a flood from one address does not reach the stores and does not
-//! slow anybody else down.
+//! Rate limits per address, in this process: a flood from one address does not reach the stores and slows down no one
+//! else.
 //!
-//! A failed redemption or token check is judged first and counted after, so that another user behind the same
-//! address with a good key or token is not locked out by a guesser. What a guesser can cost the key store is
-//! bounded by the limit on all redemptions, which is far above what people need.
+//! Keys and tokens are checked first, and only the failures are counted, so that another user behind the same address
+//! with a good key or token is not locked out by a guesser. What a guesser can cost the key store is bounded by the
+//! limit on all redemptions, which is far above what users need.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 
-/// After so many new checks the limiter forgets addresses that have been quiet.
+/// Number of checks after which addresses without recent requests are removed.
 const SWEEP_EVERY: usize = 10_000;
 
 /// How many requests one address may make in a minute.
@@ -36,7 +36,7 @@ pub struct LimitSettings {
     pub callbacks: NonZeroU32,
     /// Redemptions that failed.
     pub failed_redemptions: NonZeroU32,
-    /// Token checks that failed.
+    /// Made-up or mistyped tokens that were presented.
     pub failed_tokens: NonZeroU32,
     /// Logout tokens that were refused.
     pub failed_logout_tokens: NonZeroU32,
@@ -53,13 +53,13 @@ pub(crate) enum Counted {
     Redemption,
     /// A redemption that failed.
     FailedRedemption,
-    /// A token check that failed.
+    /// A text that is not a token of this broker was presented as one.
     FailedToken,
     /// A provider's logout token that was refused.
     FailedLogoutToken,
 }
 
-/// So many redemptions of one address may succeed for each that may fail: many people can share an address.
+/// How many redemptions per address are allowed for each failed one that is allowed: many users can share an address.
 const REDEMPTIONS_PER_FAILURE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// The limits of one process.
@@ -70,6 +70,7 @@ pub struct RateLimits {
     failed_redemptions: Limit,
     failed_tokens: Limit,
     failed_logout_tokens: Limit,
+    recorded_refusals: Limit,
     notices: Limit,
 }
 
@@ -85,6 +86,7 @@ impl RateLimits {
             failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
             failed_logout_tokens: limit(settings.failed_logout_tokens),
+            recorded_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
         }
     }
@@ -104,14 +106,20 @@ impl RateLimits {
 /// Counts a request against its limit.
 ///
 /// # Errors
-/// `rate_limited`. Of an address that goes on all the same, one refusal a minute is remembered: a flood must not
-/// push other events out of the audit trail.
+/// `rate_limited`. If an address keeps exceeding the limit, one refusal per minute is recorded: a flood must not push other
+/// events out of the audit trail.
 pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
     broker.limits.of(counted).count(caller).inspect_err(|refused| {
         if broker.limits.notices.count(caller).is_ok() {
             Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
         }
     })
+}
+
+/// Whether one more refusal of a token that this broker issued is recorded. Such a refusal is no guess, so it never
+/// slows its address down; but a flood of them must not push other events out of the audit trail either.
+pub(crate) fn records_refusal(broker: &Broker, caller: &Caller) -> bool {
+    broker.limits.recorded_refusals.count(caller).is_ok()
 }
 
 impl std::fmt::Debug for RateLimits {
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out() {
+    fn a_clock_that_is_set_back_locks_no_one_out() {
         let clock = Arc::new(MovableClock::new());
         let limit = Limit::new(NonZeroU32::new(1).unwrap(), LimitClock::new(clock.clone()));
         limit.count(&caller("192.0.2.1")).unwrap();

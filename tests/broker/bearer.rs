@@ -393,3 +393,23 @@ async fn failed_tokens_are_limited_per_address_and_good_ones_are_not() {
     broker.clock.advance(TimeDelta::seconds(seconds));
     assert_eq!(broker.call("/api/me", "guess").await.status, 401);
 }
+
+/// An API that passes the tokens of its users on has one address for all of them: their tokens expire and are revoked,
+/// and it must learn that from each of them.
+#[actix_web::test]
+async fn a_token_that_was_issued_here_never_counts_as_a_guess() {
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.limits.failed_tokens = NonZeroU32::new(2).unwrap()),
+    );
+    let ended = sign_in(&broker, "alice").await;
+    assert_eq!(broker.post("/api/logout", &ended, &json!({})).await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(broker.call("/api/me", &ended).await.status, 401);
+    }
+    // Not even after a flood of made-up ones from the same address.
+    for _ in 0..5 {
+        broker.call("/api/me", "guess").await;
+    }
+    assert_eq!(broker.call("/api/me", "guess").await.status, 429);
+    assert_eq!(broker.call("/api/me", &ended).await.status, 401);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use token_broker::domain::standing::Standing;
 use token_broker::error::{Error, ErrorCode};
 use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageError, StorageSettings};
@@ -41,7 +42,8 @@ async fn an_exhausted_pool_answers_in_time(database: Database) {
             let limits = RotationLimits { siblings: 5, live_tokens: 50 };
             let judge = move |_: &_| {
                 entered.send(()).unwrap();
-                waits.recv().is_ok()
+                waits.recv().unwrap();
+                Standing::Live
             };
             storage.rotate(handle, after(1), limits, judge, |record| successor(record, after(1))).await
         }

@@ -65,7 +65,7 @@ const STATES: [(State, Option<&str>); 20] = [
     (State::ClientDisabled, Some("client_gone")),
     (State::ClientRemoved, Some("client_gone")),
     (State::Forged, Some("forged")),
-    (State::ServerKeyRemoved, Some("forged")),
+    (State::ServerKeyRemoved, Some("key_removed")),
     (State::RowGone, None),
     (State::Personal, Some("live")),
     (State::PersonalRevoked, Some("revoked")),

@@ -11,7 +11,7 @@ use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, TokenId, UserId};
 use crate::domain::session::SessionRecord;
-use crate::domain::standing::TokenRecord;
+use crate::domain::standing::{Standing, TokenRecord};
 use crate::domain::token::{HandleDigest, StoredToken};
 use crate::domain::token_kind::TokenKind;
 
@@ -31,8 +31,8 @@ pub enum Rotation {
     Rotated(Box<StoredToken>),
     /// It changed nothing, because the token has enough successors already.
     TooManySiblings,
-    /// It changed nothing, because there is no such token or `judge` refused it.
-    Refused,
+    /// It changed nothing, because the token may not be used, or because there is no such token (`None`).
+    Refused(Option<Standing>),
 }
 
 /// A use of a token.
@@ -70,8 +70,8 @@ impl Storage {
     }
 
     /// Writes one more token into the session whose cookie has this digest, in one transaction, and keeps the user's
-    /// live session tokens at `live_tokens`. `judge` decides on the session, which cannot change meanwhile; returns
-    /// whether it agreed. The token's user and session must be those of the session.
+    /// live session tokens at `live_tokens`. `judge` decides on the session, which cannot change in the meantime;
+    /// returns whether it agreed. The token's user and session must be those of the session.
     pub async fn add_token(
         &self,
         digest: SessionDigest,
@@ -83,17 +83,17 @@ impl Storage {
         on_backend!(self, issuing::add_to_session(&digest, &token, now, live_tokens, judge))
     }
 
-    /// Writes a successor of a token in one transaction. `judge` decides on the token, which cannot change meanwhile;
-    /// `issue` creates the successor. The token counts as rotated from its first successor on.
+    /// Writes a successor of a token in one transaction. `standing` decides on the token, which cannot change in the
+    /// meantime; `issue` creates the successor. The token counts as rotated from its first successor on.
     pub async fn rotate(
         &self,
         handle: HandleDigest,
         now: Timestamp,
         limits: RotationLimits,
-        judge: impl FnOnce(&TokenRecord) -> bool + Send + 'static,
+        standing: impl FnOnce(&TokenRecord) -> Standing + Send + 'static,
         issue: impl FnOnce(&TokenRecord) -> StoredToken + Send + 'static,
     ) -> Result<Rotation, StorageError> {
-        on_backend!(self, issuing::rotate(&handle, now, limits, judge, issue))
+        on_backend!(self, issuing::rotate(&handle, now, limits, standing, issue))
     }
 
     /// Revokes a token. Returns whether it exists and was not revoked before.
