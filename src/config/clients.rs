@@ -38,17 +38,19 @@ pub(super) struct RawClient {
     key_delivery: String,
     /// The name of the parameter that carries the one-time key: `one_time_key` or `code`.
     key_parameter: String,
-    /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven days,
-    /// no browser session. Less secure: use it only as long as an old SPA needs it.
+    /// For an SPA that was written for an older token service: no PKCE, one token per user, returned at every login for
+    /// seven days, no browser session. Less secure: use it only while an old SPA still needs it.
     legacy: bool,
-    /// Whether logins are allowed; a disabled client is treated as unknown.
+    /// A disabled client is treated as unknown: no logins, and its tokens are refused. Enabling it makes unexpired
+    /// tokens valid again.
     enabled: bool,
-    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token for which it is
-    /// not named. At most eight. `resource` at `/login` chooses among them. Default: the broker itself.
+    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token whose audience
+    /// does not name it. At most eight. `resource` at `/login` chooses among them. A change takes effect at the next
+    /// login; rotated tokens keep theirs until their session ends. Default: the broker itself.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     audiences: Vec<String>,
-    /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for the
-    /// APIs behind the broker.
+    /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for
+    /// the APIs behind the broker. A change takes effect as for `audiences`.
     #[serde(deserialize_with = "list")]
     scopes: Vec<String>,
     /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`. `prompt=none` needs no

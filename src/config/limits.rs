@@ -18,7 +18,8 @@ pub(super) struct RawLimits {
     callback_per_minute: u32,
     /// Refused one-time keys, 1 to 1000000.
     failed_redemptions_per_minute: u32,
-    /// Refused bearer tokens, 1 to 1000000.
+    /// Made-up or mistyped bearer tokens, 1 to 1000000. Tokens that the broker issued never count, in whatever state
+    /// they are.
     failed_tokens_per_minute: u32,
     /// Refused logout tokens of a provider, 1 to 1000000.
     failed_logout_tokens_per_minute: u32,

@@ -81,7 +81,7 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("#one_time_key_seconds = 120", "one_time_key_seconds = 121", "tokens.one_time_key_seconds", "10 to 120"),
     ("#one_time_key_seconds = 120", "one_time_key_seconds = 9", "tokens.one_time_key_seconds", "10 to 120"),
     ("#api_token_seconds = 604800", "api_token_seconds = 604801", "tokens.api_token_seconds", "604800"),
-    ("#session_seconds = 2592000", "session_seconds = 3600", "tokens.session_seconds", "api_token_seconds"),
+    ("#session_seconds = 2592000", "session_seconds = 59", "tokens.session_seconds", "60"),
     ("#login_per_minute = 120", "login_per_minute = 0", "limits.login_per_minute", "1 to"),
     ("#pool_size = 10", "pool_size = -1", "database.pool_size", "integer"),
     ("#pool_size = 10", "pool_size = 99999999999", "database.pool_size", "integer"),
