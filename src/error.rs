@@ -51,10 +51,11 @@ error_codes! {
     InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed. Check its parameters.";
     /// The client is unknown, disabled or failed to authenticate.
     InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service. Check the client_id.";
-    /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say which.
+    /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say
+    /// which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier does not match. Sign in again.";
     /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
-    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter resource.";
+    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter 'resource'.";
     /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
@@ -64,7 +65,7 @@ error_codes! {
     /// The callback came from a different provider than the one the login was sent to (RFC 9207).
     IssuerMismatch = "issuer_mismatch", 400, "invalid_request", "The response came from a different provider than the one this sign-in was sent to. Sign in again.";
     /// The user cancelled the sign-in, or the provider or the broker refused the account.
-    AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled or this account may not sign in.";
+    AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled, or this account is not allowed to sign in. Try another account, or ask an administrator.";
     /// `prompt=none` was requested, but the user is not signed in at the provider.
     LoginRequired = "login_required", 403, "login_required", "The user is not signed in and prompt=none forbids showing a page. Sign in without prompt=none.";
     /// `prompt=none` was requested, but the provider needs input from the user.
@@ -82,7 +83,7 @@ error_codes! {
     /// The `Origin` is not one of the client's.
     OriginNotAllowed = "origin_not_allowed", 403, "invalid_request", "This origin is not registered for the client. Add it to the origins of the client.";
     /// This address does not exist, or what it names does not belong to the caller.
-    NotFound = "not_found", 404, "invalid_request", "Not found.";
+    NotFound = "not_found", 404, "invalid_request", "Not found. Check the path and the id.";
     /// The address exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "This method is not allowed here. Use one of the methods in the Allow header.";
     /// The request did not arrive in time.
@@ -94,11 +95,11 @@ error_codes! {
     /// The body has an unsupported media type.
     UnsupportedMediaType = "unsupported_media_type", 415, "invalid_request", "This media type is not supported. Send application/json or application/x-www-form-urlencoded.";
     /// The request was sent to a host name that is not the broker's.
-    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not serve that host name. Use its public URL.";
+    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not accept that host name. Use its public URL.";
     /// Too many requests from this address.
     RateLimited = "rate_limited", 429, "temporarily_unavailable", "Too many requests. Wait and try again.";
     /// A bug, or an unexpected answer of a dependency.
-    ServerError = "server_error", 500, "server_error", "An internal error occurred. Report the request id, under which the details are logged.";
+    ServerError = "server_error", 500, "server_error", "An internal error occurred. Report the request id; the details are logged under it.";
     /// The provider's response is not what the standards or the configuration require.
     ProviderError = "provider_error", 502, "temporarily_unavailable", "The sign-in provider sent an unusable response. Try again later.";
     /// The provider's ID token failed verification.

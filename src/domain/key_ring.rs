@@ -37,7 +37,7 @@ pub enum Purpose {
     OneTimeKey,
     /// Seals a login attempt into its cookie.
     LoginAttempt,
-    /// Seals the handle of a `legacy` token, the only kind that is handed out more than once.
+    /// Seals the handle of a token of a `legacy` client: only those tokens are returned more than once.
     LegacyHandle,
     /// Seals a browser's session into its cookie.
     BrowserSession,
@@ -82,10 +82,10 @@ impl fmt::Debug for ServerKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyRing {
     /// There is no key at all.
-    #[error("the ring holds no key")]
+    #[error("there is no server key")]
     Empty,
     /// Two keys have one id.
-    #[error("key id {0} is there twice")]
+    #[error("key id {0} appears twice")]
     RepeatedId(KeyId),
     /// The secret is too short to be a 256-bit key.
     #[error("key {0} has fewer than 32 bytes")]

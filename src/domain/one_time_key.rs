@@ -130,7 +130,7 @@ pub struct Redemption {
 }
 
 /// A one-way digest of the address and the user agent of a browser. It distinguishes a double submit from a replay by
-/// another browser, without storing personal data.
+/// another browser. It is sealed, like every part of the entry, and is deleted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowserPrint([u8; 16]);
 

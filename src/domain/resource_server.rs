@@ -57,7 +57,7 @@ impl fmt::Debug for ResourceServerSecret {
     }
 }
 
-/// A secret as it stands in the database.
+/// A secret as stored in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SecretDigest {
     /// The server key that made it; without that key the secret is refused.

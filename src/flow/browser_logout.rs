@@ -32,7 +32,7 @@ pub struct LogoutRequest {
     pub client_id: Option<String>,
     /// Where the browser returns to; may be omitted if the client has registered only one address.
     pub post_logout_redirect_uri: Option<String>,
-    /// Handed back unchanged.
+    /// Returned unchanged.
     pub state: Option<String>,
     /// The cookie of the browser's session.
     pub session_cookie: Option<String>,
@@ -106,7 +106,7 @@ pub async fn open(broker: &Broker, request: LogoutRequest) -> Result<LogoutStep>
 /// `POST /logout`: ends the browser's session with all its tokens.
 ///
 /// # Errors
-/// As [`open`]; after an error nothing was ended.
+/// As [`open`]; after `temporarily_unavailable` it is unknown whether the session has ended. Repeating is safe.
 pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Result<Onward> {
     let destination = Destination::of(broker, &request)?;
     let session = session(broker, &request).await?;
@@ -219,7 +219,7 @@ async fn go_on(broker: &Broker, destination: Destination<'_>, session: Option<&S
         Ok(Some(endpoint)) => to_provider(broker, &destination, provider, session, &endpoint).await,
         Ok(None) => destination.end(),
         Err(error) => {
-            tracing::warn!(%error, provider = %provider.id(), "a logout did not go on to the provider");
+            tracing::warn!(%error, provider = %provider.id(), "the provider could not be reached during a logout");
             let unreachable = Some(provider.display_name().to_owned());
             Onward::Stay { unreachable, back: destination.address() }
         }

@@ -64,7 +64,7 @@ pub(super) async fn continue_session<'a>(
     let Some(session) = find_opened(broker, &presented).await?.filter(|found| is_live(found, now)) else {
         return ask(request.provider, SessionCookieChange::Forget);
     };
-    // Otherwise a reload of the page would lift the limit.
+    // An idle session is not continued: otherwise, reloading the page would bypass `inactivity_seconds`.
     if is_idle_for(&session, request.way_back.client, last_used, now)
         || !suits(broker, request, &session, now)
     {

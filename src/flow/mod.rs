@@ -1,4 +1,4 @@
-//! What happens, in order: the product. One file per step; reading them tells what the broker does.
+//! What happens, in order: the product. One file or folder per step; reading them tells what the broker does.
 //!
 //! 1. [`login`] validates what the SPA asks for and sends the browser to its provider; a browser that is already signed
 //!    in continues its session (`continue_session`) without one.
@@ -6,14 +6,15 @@
 //!    one-time key, with which `hand_over` sends the browser back to the SPA.
 //! 3. [`redeem`] exchanges the key for the token, once.
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
-//!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
+//!    the token may be used, [`react`] carries out what follows. [`rotate`]
+//!    exchanges it for a successor.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //!
 //! [`administration`] does the same from the command line, beside running instances.
 //!
 //! A step takes the [`Broker`](crate::state::Broker), the [`Caller`](crate::domain::caller::Caller) and a plain request
-//! type, and returns a plain answer type. It knows no HTTP framework; the transport in `http` has a file of the same
-//! name.
+//! type, and returns a plain answer type. It knows no HTTP framework; if a step has an endpoint,
+//! `http` has a file of the same name.
 
 pub mod administration;
 pub mod authenticate;

@@ -38,8 +38,8 @@ pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) ->
         Outcome::Issued(issued) => return Ok(issued),
         Outcome::Refused(refusal) => refusal,
     };
-    // The rate limit must not prevent this: otherwise a thief who fails often enough from the victim's address keeps the
-    // stolen session.
+    // The rate limit must not prevent this: otherwise a thief who fails often enough from the victim's address keeps
+    // the stolen session.
     let ends = match &refusal.about {
         Some(about) if refusal.kind == AuditKind::KeyReplayed => {
             end_session(broker, caller, &refusal, about).await
@@ -105,7 +105,8 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
         Some(Err(_)) => return unknown(),
         None => None,
     };
-    // An unknown client and a foreign origin are refused before anything is spent.
+    // If the request names its client, an unknown client and an unregistered origin are refused before the key is
+    // taken.
     if let Some(id) = request.client_id.as_deref() {
         let Some(client) = broker.clients.find(id) else { return unknown() };
         if let Some(refusal) = foreign_origin(caller, client, None) {
@@ -189,8 +190,8 @@ fn repeated(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Rede
     Refusal::invalid(kind, Some(receipt))
 }
 
-/// Ends the session that a replayed key had opened, later if the database is unreachable now. Records it with the reason,
-/// and returns whether there was anything to end: a repeated replay is a refusal like any other.
+/// Ends the session that a replayed key had opened, later if the database is unreachable now. Records it with the
+/// reason, and returns whether there was anything to end: a repeated replay is a refusal like any other.
 async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about: &Receipt) -> bool {
     let ended = broker.storage.end_session(about.session_id, broker.clock.now()).await;
     if matches!(ended, Ok(false)) {
@@ -204,7 +205,7 @@ async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about:
     match ended {
         Ok(_) => event.record(),
         Err(error) => {
-            tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
+            tracing::error!(%error, session_id = %about.session_id, "a stolen session will be ended when the database recovers");
             event.end_later(about.session_id);
         }
     }

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use crate::error::{Error, ErrorCode};
 
-/// Unreadable credentials: answered with a challenge, whatever the code.
+/// An error while reading the credentials. The response always carries a challenge.
 #[derive(Debug)]
 pub struct BearerRefused(pub Error);
 

@@ -19,20 +19,20 @@ use super::routes::{self, Offered};
 #[openapi(
     info(
         title = "token-broker",
-        description = "Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them \
-            bearer tokens over a one-time key.\n\n\
+        description = "Signs users in to single-page apps through OAuth 2 and OpenID Connect providers and gives \
+            the apps bearer tokens.\n\n\
             1. The SPA sends the browser to `GET /login` with a PKCE challenge.\n\
-            2. The provider sends it back to `GET /oauth2_callback`; the broker sends it on to the SPA with a one-time key.\n\
+            2. The provider sends it back to `GET /oauth2_callback`; the broker redirects it to the SPA with a one-time key.\n\
             3. The SPA exchanges the key, once and within 120 seconds, at `POST /api/get_token` for its bearer token.\n\
-            4. The token opens `/api/*` for seven days and is renewed at `POST /api/token/rotate`.\n\n\
-            A trailing slash is accepted everywhere, but never stands for an id that was left out. Every answer carries `X-Request-Id`.",
+            4. The token is accepted at `/api/*` for seven days and is rotated at `POST /api/token/rotate`.\n\n\
+            A trailing slash is accepted everywhere, but is not taken for an empty id. Every answer carries `X-Request-Id`.",
     ),
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
-        (name = "Sessions", description = "Where the person is signed in."),
-        (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
-        (name = "Profile", description = "The signed-in person."),
+        (name = "Sessions", description = "Where the user is signed in."),
+        (name = "Sign-out", description = "The end of a session: here, at the provider, or by back-channel logout."),
+        (name = "Profile", description = "The signed-in user."),
         (name = "Service", description = "Health, and this description."),
     ),
     components(schemas(OAuthError, Problem)),

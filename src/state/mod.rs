@@ -47,7 +47,7 @@ pub struct Broker {
     pub storage: Storage,
     /// The store of one-time keys.
     pub key_store: KeyStore,
-    /// The server keys. A request uses one snapshot of them.
+    /// The server keys. Each step of a request uses one snapshot of them.
     pub keys: ServerKeys,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,

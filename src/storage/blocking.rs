@@ -15,7 +15,7 @@ use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
 use crate::domain::clock::monotonic;
 
-/// What the pool and the database have on top of their own time limits to say so themselves.
+/// Extra time for the pool and the database to report their own timeouts.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// One of the databases.

@@ -195,7 +195,7 @@ async fn a_token_as_an_argument_is_refused_and_not_repeated() {
         [vec!["tokens", "revoke", &token], vec!["tokens", "revoke-id", &token], vec!["users", "show", &token]]
     {
         let complaint = desk.refused(2, &command);
-        assert!(complaint.contains("treat it as leaked") && !complaint.contains(&token), "{complaint}");
+        assert!(complaint.contains("revoke it") && !complaint.contains(&token), "{complaint}");
     }
     assert_eq!(status(&broker, &token).await, 200, "nothing was changed");
 }

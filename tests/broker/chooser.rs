@@ -62,7 +62,7 @@ async fn the_user_can_return_to_the_application() {
         let said: BTreeMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         assert_eq!((&*said["error"], &said["state"]), ("access_denied", &login.state));
         let id = page.header("x-request-id").unwrap();
-        let text = "The sign-in was cancelled or this account may not sign in.";
+        let text = "The sign-in was cancelled, or this account is not allowed to sign in. Try another account, or ask an administrator.";
         assert_eq!(said["error_description"], format!("{text} (access_denied, request {id})"));
     }
     assert!(browser.cookies("localhost").is_empty(), "nothing began");

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use token_broker::error::ErrorCode;
+
 use crate::support::administration::CONFIG;
 use crate::support::process::free_port;
 
@@ -113,6 +115,18 @@ fn the_links_of_the_readme_exist() {
     for picture in ["docs/pictures/signed-in-light.png", "docs/pictures/signed-in-dark.png"] {
         let size = Path::new(env!("CARGO_MANIFEST_DIR")).join(picture).metadata().unwrap().len();
         assert!(size < 150_000, "{picture} has {size} bytes");
+    }
+}
+
+/// Readers search for the message that they see.
+#[test]
+fn the_messages_that_the_readme_quotes_are_those_of_the_broker() {
+    let readme = file("README.md");
+    let quoted: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("| \"")?.split('"').next()).collect();
+    assert!(!quoted.is_empty());
+    for message in quoted {
+        assert!(ErrorCode::ALL.iter().any(|code| code.public_text() == message), "{message}");
     }
 }
 

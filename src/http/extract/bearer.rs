@@ -11,7 +11,8 @@ use super::parameters;
 use crate::error::{Error, ErrorCode, Result};
 use crate::http::challenge::BearerRefused;
 
-/// The longest token, in characters: far above our own, so that every mistake gets the same answer.
+/// The longest accepted token, in bytes. Ours have 76; anything up to this length is answered `invalid_token`, longer input
+/// is refused unread.
 const LONGEST: usize = 512;
 
 /// A presented token, unchecked.
@@ -25,7 +26,9 @@ impl Bearer {
 
     fn read(request: &HttpRequest) -> Result<Self> {
         if parameters::has(request.query_string().as_bytes(), "access_token") {
-            return Err(Error::invalid_request("An access token in the address is not accepted."));
+            return Err(Error::invalid_request(
+                "An access token in the URL is not accepted. Send it in the Authorization header.",
+            ));
         }
         if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
             && has_body(request)
@@ -37,7 +40,9 @@ impl Bearer {
         let mut headers = request.headers().get_all(AUTHORIZATION);
         let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };
         if headers.next().is_some() {
-            return Err(Error::invalid_request("There are two Authorization headers."));
+            return Err(Error::invalid_request(
+                "More than one Authorization header was sent. Send exactly one.",
+            ));
         }
         let malformed = || Error::invalid_request("The Authorization header is malformed.");
         let header = header.to_str().map_err(|_| malformed())?;

@@ -62,7 +62,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     }
     serde_json::from_slice(body).map_err(|error| {
         Error::invalid_request(
-            "The JSON body is malformed, has a member twice, or a member of the wrong type or name.",
+            "The JSON body is malformed, repeats a member, or has a member of the wrong type.",
         )
         .caused_by(Place(error.line(), error.column()))
     })

@@ -158,7 +158,7 @@ impl Storage {
     }
 
     /// Ends every session and returns how many were not ended before. Works in batches of users, so that no other
-    /// transaction waits for long. Users who sign in meanwhile may stay signed in.
+    /// transaction waits for long. Users who sign in while it runs may stay signed in.
     pub async fn end_every_session(&self, event: AuditEvent) -> Result<usize, StorageError> {
         self.record_audit(vec![event.clone()]).await?;
         let (mut ended, mut after) = (0, None);
