@@ -46,7 +46,7 @@ pub(super) struct RawClient {
     enabled: bool,
     /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token whose audience
     /// does not name it. At most eight. `resource` at `/login` chooses among them. A change takes effect at the next
-    /// login; rotated tokens keep theirs until their session ends. Default: the broker itself.
+    /// `/login`; rotated tokens keep theirs until their session ends. Default: the broker itself.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     audiences: Vec<String>,
     /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for

@@ -35,8 +35,8 @@ pub(super) struct RawServer {
     /// Address and port for metrics, detailed health and API documents. If it is not set, there is no such listener.
     /// Do not expose it to the internet.
     admin_listen: Option<String>,
-    /// Networks of the reverse proxies whose `X-Forwarded-For` is trusted. If they are wrong, all users seem to come
-    /// from the proxy and share its rate limits.
+    /// Networks of the reverse proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted. If they are wrong, all
+    /// users seem to come from the proxy and share its rate limits.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
     /// Further host names that the listeners accept, such as the one that a metrics scraper uses. Loopback names are

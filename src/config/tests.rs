@@ -223,7 +223,7 @@ fn weak_and_sample_server_keys_stop_the_start() {
         (key(2, random), "server_keys.file.keys", "issuing key 1"),
         (key(1, random) + "[[keys]]\nid = 1\nsecret = \"" + random + "\"", "server_keys.file.keys", "twice"),
         (key(1, random).replace("issuing = 1", ""), "server_keys.issuing", "issuing"),
-        ("issuing = 1".to_owned(), "server_keys.file.keys", "no key"),
+        ("issuing = 1".to_owned(), "server_keys.file.keys", "no server key"),
         (random.to_owned(), "server_keys.file", "token-broker keys"),
     ] {
         folder.write("server_keys.toml", &text);

@@ -112,8 +112,8 @@ pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decisi
     let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
         return Decision::No(Denial { reason: Reason::NotIssued, record: None });
     };
-    let (record, standing) = match read_standing(broker, &genuine, &keys).await {
-        Ok(Some(found)) => found,
+    let (record, standing) = match judged(broker, &genuine, &keys).await {
+        Ok(Some(judged)) => judged,
         Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
         Err(outage) => return Decision::Unknown(outage),
     };
@@ -132,19 +132,16 @@ pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decisi
 ///
 /// A use of the session that is not stored yet counts. It may be stored, and leave memory, between the look at the row
 /// and the look at memory; so a row that looks idle is read once more, after memory was looked at.
-async fn read_standing(
+async fn judged(
     broker: &Broker,
     genuine: &GenuineToken,
     keys: &KeyRing,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let now = broker.clock.now();
     let Some((record, standing)) = read(broker, genuine, keys, None, now).await? else { return Ok(None) };
-    match (standing, record.token.facts.owner.session_id) {
-        (Standing::Idle, Some(session)) => {
-            let last_used = broker.last_uses.of(session);
-            read(broker, genuine, keys, last_used, now).await
-        }
-        _ => Ok(Some((record, standing))),
+    match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
+        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now).await,
+        None => Ok(Some((record, standing))),
     }
 }
 

@@ -70,7 +70,7 @@ pub struct RateLimits {
     failed_redemptions: Limit,
     failed_tokens: Limit,
     failed_logout_tokens: Limit,
-    recorded_refusals: Limit,
+    holder_refusals: Limit,
     notices: Limit,
 }
 
@@ -86,7 +86,7 @@ impl RateLimits {
             failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
             failed_logout_tokens: limit(settings.failed_logout_tokens),
-            recorded_refusals: limit(settings.failed_tokens),
+            holder_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
         }
     }
@@ -119,7 +119,7 @@ pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Resul
 /// Whether one more refusal of a token that this broker issued is recorded. Such a refusal is no guess, so it never
 /// slows its address down; but a flood of them must not push other events out of the audit trail either.
 pub(crate) fn records_refusal(broker: &Broker, caller: &Caller) -> bool {
-    broker.limits.recorded_refusals.count(caller).is_ok()
+    broker.limits.holder_refusals.count(caller).is_ok()
 }
 
 impl std::fmt::Debug for RateLimits {

@@ -99,8 +99,8 @@ fn check(
         return Err(ErrorCode::IssuerMismatch.into());
     }
     let way_back = WayBack { client, redirect_uri, client_state: attempt.client_state.clone() };
-    let answer = answer(request, &attempt.provider)?;
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
+    let answer = answer(request, &attempt.provider)?;
     Ok((began, VerifiedCallback { attempt, client, audiences, provider, answer }))
 }
 
