@@ -59,6 +59,8 @@ error_codes! {
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
     MissingToken = "missing_token", 401, "access_denied", "A bearer token is required. Send it in the Authorization header.";
+    /// A resource server did not authenticate, or failed to (RFC 6749 section 5.2).
+    UnauthenticatedClient = "invalid_client", 401, "unauthorized_client", "Client authentication failed. Check the client_id and the client_secret.";
     /// The callback does not belong to a login that this browser started.
     InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was started in another browser. Sign in again.";
     /// The callback came from a different provider than the one the login was sent to (RFC 9207).

@@ -22,6 +22,8 @@ pub(super) struct RawLimits {
     failed_tokens_per_minute: u32,
     /// Refused logout tokens of a provider, 1 to 1000000.
     failed_logout_tokens_per_minute: u32,
+    /// Wrong ids or secrets of resource servers, 1 to 1000000.
+    failed_resource_servers_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -32,6 +34,7 @@ impl Default for RawLimits {
             failed_redemptions_per_minute: 30,
             failed_tokens_per_minute: 60,
             failed_logout_tokens_per_minute: 60,
+            failed_resource_servers_per_minute: 60,
         }
     }
 }
@@ -46,12 +49,15 @@ impl RawLimits {
         let tokens = limit("limits.failed_tokens_per_minute", self.failed_tokens_per_minute);
         let logout_tokens =
             limit("limits.failed_logout_tokens_per_minute", self.failed_logout_tokens_per_minute);
+        let resource_servers =
+            limit("limits.failed_resource_servers_per_minute", self.failed_resource_servers_per_minute);
         Some(LimitSettings {
             logins: logins?,
             callbacks: callbacks?,
             failed_redemptions: redemptions?,
             failed_tokens: tokens?,
             failed_logout_tokens: logout_tokens?,
+            failed_resource_servers: resource_servers?,
         })
     }
 }

@@ -41,9 +41,13 @@ pub enum AuditKind {
     TokenReused,
     /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
-    /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token was
-    /// copied.
+    /// A personal token was revoked by whoever presented it (RFC 7009).
+    TokenRevoked,
+    /// A session was ended: by its user, by its provider, by an API that revoked its token, by another login in the same
+    /// browser, or because its token was copied.
     SessionEnded,
+    /// A resource server presented a wrong id or secret, or is disabled.
+    ResourceServerRefused,
     /// A back-channel logout of a provider succeeded. Each session that it ended has its own event.
     BackchannelLogout,
     /// A back-channel logout was refused or failed.
@@ -99,7 +103,9 @@ impl AuditKind {
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
             Self::TokenIdle => "token_idle",
+            Self::TokenRevoked => "token_revoked",
             Self::SessionEnded => "session_ended",
+            Self::ResourceServerRefused => "resource_server_refused",
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",

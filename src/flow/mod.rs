@@ -8,6 +8,8 @@
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
 //!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
+//! 6. [`introspect`]: an API behind the broker, a [`resource_server`], asks about a token that it was given. [`revoke`]
+//!    gives a token up.
 //!
 //! [`administration`] does the same from the command line, beside running instances.
 //!
@@ -24,6 +26,7 @@ pub mod callback;
 mod continue_session;
 pub mod decide;
 mod hand_over;
+pub mod introspect;
 mod issue;
 pub mod login;
 mod login_request;
@@ -31,6 +34,8 @@ pub mod logout;
 pub mod permissions;
 pub mod react;
 pub mod redeem;
+pub mod resource_server;
+pub mod revoke;
 pub mod rotate;
 pub mod sessions;
 

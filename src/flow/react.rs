@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Decision, Denial, Reason};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::state::limits::{Counted, count};
+use crate::state::limits::{Counted, count, is_recorded};
 
 /// Who asked about a token.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub enum Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn event(self, broker: &'a Broker, kind: AuditKind) -> Event<'a> {
+    pub(super) fn event(self, broker: &'a Broker, kind: AuditKind) -> Event<'a> {
         match self {
             Self::Holder(caller) => Event::new(broker, caller, kind),
             Self::ResourceServer(caller, id) => {
@@ -97,19 +97,28 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
     Ok(())
 }
 
-/// Refuses a token. The refusals of an address over its limit are not recorded one by one.
+/// Refuses a token. The refusals of an address or of a resource server over its limit are not recorded one by one.
 fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
-    if let Asker::Holder(caller) = asker
-        && let Err(limited) = count(broker, caller, Counted::FailedToken)
-    {
-        return limited;
+    let is_recorded = match asker {
+        Asker::Holder(caller) => match count(broker, caller, Counted::FailedToken) {
+            Ok(()) => true,
+            Err(limited) => return limited,
+        },
+        Asker::ResourceServer(_, id) => is_recorded(broker, id),
+        Asker::Gateway(_) => true,
+    };
+    if is_recorded {
+        record_refusal(broker, asker, denial);
     }
+    ErrorCode::InvalidToken.into()
+}
+
+fn record_refusal(broker: &Broker, asker: Asker<'_>, denial: &Denial) {
     let event = asker.event(broker, AuditKind::TokenRefused).reason(ErrorCode::InvalidToken);
     match &denial.record {
         Some(record) => concerning(event, &record.token.facts).record(),
         None => event.record(),
     }
-    ErrorCode::InvalidToken.into()
 }
 
 /// Adds to an event which token it is about.

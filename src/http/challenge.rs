@@ -1,4 +1,5 @@
-//! The challenge of a bearer endpoint (RFC 6750 section 3).
+//! The challenges: of bearer endpoints (RFC 6750 section 3), and of those that resource servers call (RFC 6749 section
+//! 5.2).
 
 use std::fmt;
 
@@ -6,6 +7,9 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use crate::error::{Error, ErrorCode};
+
+/// The challenge for a resource server that did not authenticate (RFC 7617 section 2).
+pub const BASIC: &str = r#"Basic realm="token-broker""#;
 
 /// Unreadable credentials: answered with a challenge, whatever the code.
 #[derive(Debug)]

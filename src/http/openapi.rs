@@ -33,16 +33,17 @@ use super::routes::{self, Offered};
         (name = "Sessions", description = "Where the person is signed in."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
+        (name = "For APIs", description = "Questions of the APIs behind the broker about the tokens that they are given."),
         (name = "Service", description = "Health, and this description."),
     ),
     components(schemas(OAuthError, Problem)),
-    modifiers(&BearerScheme),
+    modifiers(&SecuritySchemes),
 )]
 struct Base;
 
-struct BearerScheme;
+struct SecuritySchemes;
 
-impl Modify for BearerScheme {
+impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
@@ -52,6 +53,13 @@ impl Modify for BearerScheme {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some(
+                "The id and the secret of a resource server (RFC 6749 section 2.3.1): `tbs_` and 50 letters and digits.",
+            ))
+            .build();
+        components.add_security_scheme("resource_server", SecurityScheme::Http(basic));
     }
 }
 
@@ -144,6 +152,8 @@ mod tests {
                 "post /api/token/rotate",
                 "post /logout",
                 "post /oauth2/backchannel_logout",
+                "post /oauth2/introspect",
+                "post /oauth2/revoke",
             ]
         );
     }
@@ -252,7 +262,9 @@ mod tests {
             let bearer = operation["security"][0]["bearer"].is_array();
             let expected = name.contains(" /api/") && !name.ends_with("/get_token");
             assert_eq!(bearer, expected, "{name}");
-            assert_eq!(operation["responses"]["401"].is_object(), expected, "{name}");
+            let authenticated =
+                expected || ["post /oauth2/introspect", "post /oauth2/revoke"].contains(&&*name);
+            assert_eq!(operation["responses"]["401"].is_object(), authenticated, "{name}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! Rate limits per address, in this process: a flood from one address does not reach the stores and does not
 //! slow anybody else down.
 //!
-//! A failed redemption or token check is judged first and counted after, so that another user behind the same
-//! address with a good key or token is not locked out by a guesser. What a guesser can cost the key store is
-//! bounded by the limit on all redemptions, which is far above what people need.
+//! A failed redemption, token check or authentication of a resource server is judged first and counted after, so that
+//! another caller behind the same address with a good key, token or secret is not locked out by a guesser. What a guesser
+//! can cost the key store is bounded by the limit on all redemptions, which is far above what people need.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +21,7 @@ use governor::{Quota, RateLimiter};
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::ResourceServerId;
 use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -40,6 +42,8 @@ pub struct LimitSettings {
     pub failed_tokens: NonZeroU32,
     /// Logout tokens that were refused.
     pub failed_logout_tokens: NonZeroU32,
+    /// Resource servers that failed to authenticate.
+    pub failed_resource_servers: NonZeroU32,
 }
 
 /// What is counted.
@@ -57,6 +61,8 @@ pub(crate) enum Counted {
     FailedToken,
     /// A provider's logout token that was refused.
     FailedLogoutToken,
+    /// A wrong id or secret of a resource server.
+    FailedResourceServer,
 }
 
 /// So many redemptions of one address may succeed for each that may fail: many people can share an address.
@@ -70,7 +76,9 @@ pub struct RateLimits {
     failed_redemptions: Limit,
     failed_tokens: Limit,
     failed_logout_tokens: Limit,
+    failed_resource_servers: Limit,
     notices: Limit,
+    recorded_refusals: Limit<ResourceServerId>,
 }
 
 impl RateLimits {
@@ -85,7 +93,9 @@ impl RateLimits {
             failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
             failed_logout_tokens: limit(settings.failed_logout_tokens),
+            failed_resource_servers: limit(settings.failed_resource_servers),
             notices: limit(NonZeroU32::MIN),
+            recorded_refusals: Limit::new(settings.failed_tokens, LimitClock::new(clock.clone())),
         }
     }
 
@@ -97,6 +107,7 @@ impl RateLimits {
             Counted::FailedRedemption => &self.failed_redemptions,
             Counted::FailedToken => &self.failed_tokens,
             Counted::FailedLogoutToken => &self.failed_logout_tokens,
+            Counted::FailedResourceServer => &self.failed_resource_servers,
         }
     }
 }
@@ -107,11 +118,18 @@ impl RateLimits {
 /// `rate_limited`. Of an address that goes on all the same, one refusal a minute is remembered: a flood must not
 /// push other events out of the audit trail.
 pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
-    broker.limits.of(counted).count(caller).inspect_err(|refused| {
-        if broker.limits.notices.count(caller).is_ok() {
+    let address = network(caller.address);
+    broker.limits.of(counted).count(&address).inspect_err(|refused| {
+        if broker.limits.notices.count(&address).is_ok() {
             Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
         }
     })
+}
+
+/// Whether one more refused token of this resource server is recorded. However many dead tokens it asks about, it gets
+/// its answers, but it does not push other events out of the audit trail.
+pub(crate) fn is_recorded(broker: &Broker, id: &ResourceServerId) -> bool {
+    broker.limits.recorded_refusals.count(id).is_ok()
 }
 
 impl std::fmt::Debug for RateLimits {
@@ -120,25 +138,25 @@ impl std::fmt::Debug for RateLimits {
     }
 }
 
-type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, LimitClock, NoOpMiddleware<Nanos>>;
+type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, LimitClock, NoOpMiddleware<Nanos>>;
 
-struct Limit {
-    limiter: Limiter,
+struct Limit<K: Hash + Eq + Clone = IpAddr> {
+    limiter: Limiter<K>,
     clock: LimitClock,
     checks: AtomicUsize,
 }
 
-impl Limit {
+impl<K: Hash + Eq + Clone> Limit<K> {
     fn new(per_minute: NonZeroU32, clock: LimitClock) -> Self {
         let limiter = RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), clock.clone());
         Self { limiter, clock, checks: AtomicUsize::new(0) }
     }
 
-    fn count(&self, caller: &Caller) -> Result<()> {
+    fn count(&self, key: &K) -> Result<()> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(&network(caller.address)).map_err(|denied| {
+        self.limiter.check_key(key).map_err(|denied| {
             let wait = denied.wait_time_from(self.clock.now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Error::new(ErrorCode::RateLimited).retry_after(seconds)
@@ -192,9 +210,8 @@ mod tests {
     use super::*;
     use crate::domain::clock::MovableClock;
 
-    fn caller(address: &str) -> Caller {
-        let address = address.parse().unwrap();
-        Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None }
+    fn caller(address: &str) -> IpAddr {
+        network(address.parse().unwrap())
     }
 
     #[test]

@@ -25,6 +25,7 @@ use self::last_use::LastUses;
 use self::late_revocations::LateRevocations;
 use self::limits::RateLimits;
 use self::server_keys::ServerKeys;
+use crate::domain::audience::Audience;
 use crate::domain::client::Client;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
@@ -81,6 +82,11 @@ impl Broker {
     /// Whether cookies are `Secure` and named `__Host-…`: always, except for plain http on loopback.
     pub fn secure_cookies(&self) -> bool {
         self.public_url.scheme() == "https"
+    }
+
+    /// The name of the broker as an authorization server (RFC 8414 section 2).
+    pub fn issuer(&self) -> String {
+        Audience::of_url(&self.public_url).as_str().to_owned()
     }
 
     /// Makes this instance report that it is not ready. Requests in progress are finished.

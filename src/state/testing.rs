@@ -29,6 +29,7 @@ pub(crate) fn limits() -> LimitSettings {
         failed_redemptions: plenty,
         failed_tokens: plenty,
         failed_logout_tokens: plenty,
+        failed_resource_servers: plenty,
     }
 }
 

@@ -55,7 +55,7 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     use ErrorCode::{
         ContentTooLarge, InvalidClient, InvalidGrant, InvalidRequest, InvalidState, InvalidTarget,
         InvalidToken, MethodNotAllowed, MissingToken, NotANavigation, NotFound, OriginNotAllowed,
-        UnsupportedMediaType, UriTooLong,
+        UnauthenticatedClient, UnsupportedMediaType, UriTooLong,
     };
     let (key, json_type) = (json!({ "one_time_key": "x" }), [("content-type", "application/json")]);
     let get = async |path: &str, headers: &[(&str, &str)]| browser.get(&broker.at(path), headers).await;
@@ -68,6 +68,10 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
         (
             InvalidTarget,
             browser.navigate(&broker.login_with(&[("resource", "https://other.example")]).url).await,
+        ),
+        (
+            UnauthenticatedClient,
+            browser.post_form(&broker.at("/oauth2/introspect"), &[("token", "x")], &[]).await,
         ),
         (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
         (MissingToken, get("/api/me", &[]).await),

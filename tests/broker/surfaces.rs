@@ -1,26 +1,20 @@
 //! Every state of a token against every surface: all of them answer by the same judgement, and what an administrator
 //! sees is what `/api/me` says.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 use serde_json::json;
-use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::TokenId;
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
-use token_broker::domain::profile::ProfileText;
-use token_broker::domain::request_id::RequestId;
-use token_broker::domain::standing::TokenRecord;
-use token_broker::domain::token::{AccessToken, GenuineToken, TokenFacts, TokenHandle, TokenOwner};
-use token_broker::domain::token_kind::TokenKind;
 use token_broker::flow::administration::tokens::{self, ListedToken};
-use token_broker::flow::administration::{Administration, users};
-use token_broker::state::ClientRegistry;
+use token_broker::flow::administration::users;
 use token_broker::storage::tokens::TokenFilter;
 
+use crate::support::administration::administrator;
+use crate::support::api::{Api, assert_inactive, assert_unauthenticated};
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
-use crate::support::rows::{change, hex, row_of};
+use crate::support::personal::{self, record};
+use crate::support::rows::{change, row_of};
 
 /// The inactivity limit of the client, in seconds.
 const INACTIVITY: i64 = 600;
@@ -90,9 +84,9 @@ impl State {
         let mut token = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let record = record(&broker, &token).await;
         if self.is_personal() {
-            token = personal(&broker, &record);
+            token = personal::of_record(&broker, &record);
         }
-        let id = self::record(&broker, &token).await.token.facts.id;
+        let id = personal::record(&broker, &token).await.token.facts.id;
         let row = row_of(&broker, &token);
         let update = |assignment: &str| {
             assert_eq!(
@@ -130,7 +124,7 @@ impl State {
                 audit::set_user_disabled(&broker, record.user.id, true);
             }
             Self::UserDeleted => {
-                let administration = administration(&broker);
+                let administration = administrator(&broker);
                 let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
                 users::delete(&administration, &user).await.unwrap();
             }
@@ -177,66 +171,9 @@ impl Arranged {
 
     async fn listed(&self, all: bool) -> Option<ListedToken> {
         let filter = TokenFilter { limit: 100, ..TokenFilter::default() };
-        let listed = tokens::list(&administration(self.asked()), filter, all).await.unwrap();
+        let listed = tokens::list(&administrator(self.asked()), filter, all).await.unwrap();
         listed.into_iter().find(|listed| listed.id == self.id)
     }
-}
-
-/// An administrator with the configuration, the keys and the clock of an instance.
-fn administration(broker: &TestBroker) -> Administration {
-    Administration {
-        storage: broker.storage(),
-        clients: ClientRegistry::new(broker.config.clients.clone()),
-        keys: broker.config.server_keys.ring.clone(),
-        clock: broker.clock.clone(),
-        entropy: Arc::new(SystemEntropy),
-        audit_kept: TimeDelta::days(90),
-        actor: None,
-        run_id: RequestId::with_prefix("cli", &SystemEntropy),
-    }
-}
-
-async fn record(broker: &TestBroker, token: &str) -> TokenRecord {
-    let genuine = GenuineToken::parse(token, &broker.config.server_keys.ring).unwrap();
-    *broker.storage().find_token(genuine.handle.digest()).await.unwrap().unwrap()
-}
-
-/// A personal token of the same user, client and scopes, for a year.
-fn personal(broker: &TestBroker, of: &TokenRecord) -> String {
-    let key = broker.config.server_keys.ring.issuing();
-    let handle = TokenHandle::random(&SystemEntropy);
-    let facts = TokenFacts {
-        id: TokenId::random(&SystemEntropy),
-        kind: TokenKind::Personal,
-        handle: handle.digest(),
-        owner: TokenOwner { session_id: None, ..of.token.facts.owner },
-        name: ProfileText::clean("backup script"),
-        expires_at: of.token.facts.issued_at + TimeDelta::days(366),
-        ..of.token.facts.clone()
-    };
-    let blob = |bytes: &[u8]| format!("x'{}'", hex(bytes));
-    let values = [
-        blob(facts.id.as_uuid().as_bytes()),
-        "'personal'".to_owned(),
-        blob(facts.handle.as_bytes()),
-        facts.key_id.to_string(),
-        blob(facts.owner.user_id.as_uuid().as_bytes()),
-        blob(facts.owner.identity_id.as_uuid().as_bytes()),
-        "'backup script'".to_owned(),
-        format!("'{}'", facts.client_id),
-        format!("'{}'", facts.audiences),
-        format!("'{}'", facts.scopes),
-        facts.issued_at.timestamp_micros().to_string(),
-        facts.expires_at.timestamp_micros().to_string(),
-        blob(&facts.binding(key)),
-    ];
-    let insert = format!(
-        "INSERT INTO tokens (id, kind, handle_digest, key_id, user_id, identity_id, name, client_id, audiences, \
-         scopes, issued_at, expires_at, binding) VALUES ({})",
-        values.join(", ")
-    );
-    assert_eq!(change(broker, &insert), 1);
-    AccessToken::issue(TokenKind::Personal, key, &handle).expose().to_owned()
 }
 
 /// The surfaces that ask for any token, and those that ask for a session's; what changes most comes last.
@@ -252,7 +189,10 @@ const SESSION_ONLY: [(&str, &str, u16); 5] = [
 #[actix_web::test]
 async fn every_surface_says_the_same_about_every_state() {
     for (state, listed_as) in STATES {
-        let arranged = state.arrange(with_inactivity_limit()).await;
+        let broker = with_inactivity_limit();
+        let right = Api::register(&broker, "right", &broker.url).await;
+        let foreign = Api::register(&broker, "foreign", "https://orders.example.com").await;
+        let arranged = state.arrange(broker).await;
         let listed = arranged.listed(true).await;
         assert_eq!(listed.map(|listed| listed.state), listed_as, "{state:?}: tokens list --all");
         let usable = arranged.listed(false).await;
@@ -265,6 +205,13 @@ async fn every_surface_says_the_same_about_every_state() {
                 "{state:?}: {method} {path}"
             );
         }
+        let foreign = foreign.introspect(arranged.asked(), &arranged.token).await;
+        if state == State::ServerKeyRemoved {
+            assert_unauthenticated(&foreign)
+        } else {
+            assert_inactive(&foreign)
+        }
+        assert_introspected(&right, &arranged, state).await;
         for (method, path, status) in SESSION_ONLY {
             let expected = match state {
                 _ if !state.is_usable() => (401, Some("invalid_token")),
@@ -279,6 +226,32 @@ async fn every_surface_says_the_same_about_every_state() {
             );
         }
     }
+}
+
+/// An API that a token is for is told what `/api/me` says of it.
+async fn assert_introspected(api: &Api, arranged: &Arranged, state: State) {
+    let answer = api.introspect(arranged.asked(), &arranged.token).await;
+    if state == State::ServerKeyRemoved {
+        // The digest of the API's secret is made with the same server key.
+        return assert_unauthenticated(&answer);
+    }
+    if !state.is_usable() {
+        return assert_inactive(&answer);
+    }
+    let told = answer.json();
+    assert_eq!((&told["active"], &told["jti"]), (&json!(true), &json!(arranged.id)), "{state:?}: {answer:?}");
+    let me = arranged.asked().call("/api/me", &arranged.token).await.json();
+    assert_eq!(
+        (&told["sub"], &told["client_id"], &told["scope"], &told["aud"], &told["kind"]),
+        (
+            &me["user"]["id"],
+            &me["token"]["client_id"],
+            &me["token"]["scope"],
+            &me["token"]["audience"],
+            &me["token"]["kind"]
+        ),
+        "{state:?}"
+    );
 }
 
 trait IntoOwned {

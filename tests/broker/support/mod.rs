@@ -1,6 +1,7 @@
 //! Test support: private servers, a broker for one test, a browser.
 
 pub mod administration;
+pub mod api;
 pub mod audit;
 pub mod broker;
 pub mod browser;
@@ -8,6 +9,7 @@ pub mod certificates;
 pub mod dump;
 pub mod log;
 pub mod outage;
+pub mod personal;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
