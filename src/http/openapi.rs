@@ -159,6 +159,14 @@ mod tests {
     }
 
     #[test]
+    fn the_paths_for_the_metadata_are_served() {
+        let names: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
+        for path in [crate::http::introspect::PATH, crate::http::revoke::PATH] {
+            assert!(names.contains(&format!("post {path}")), "{path}");
+        }
+    }
+
+    #[test]
     fn every_operation_is_described_with_its_parameters_and_errors() {
         let mut ids = std::collections::HashSet::new();
         for (name, operation) in operations() {

@@ -259,7 +259,8 @@ async fn credentials_given_in_two_ways_are_refused() {
     let (basic, bearer) = (api.basic(), format!("Bearer {token}"));
     let (id, secret) = (("client_id", api.id.as_str()), ("client_secret", api.secret.as_str()));
     let assertion = ("client_assertion", "a.b.c");
-    let cases: [(&[(&str, &str)], &[&str]); 7] = [
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Pairs, &[&str]); 7] = [
         (&[id, secret], &[&basic]),
         (&[secret], &[&basic]),
         (&[id, secret], &[&bearer]),

@@ -42,6 +42,7 @@ mod logs;
 mod outages;
 mod pages;
 mod parallel_logins;
+mod protect_your_api;
 mod provider_down;
 mod provider_faults;
 mod provider_people;

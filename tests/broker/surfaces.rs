@@ -13,7 +13,11 @@ use crate::support::administration::administrator;
 use crate::support::api::{Api, assert_inactive, assert_unauthenticated};
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
+#[cfg(feature = "postgres")]
+use crate::support::outage::{assert_recovers, assert_unavailable};
 use crate::support::personal::{self, record};
+#[cfg(feature = "postgres")]
+use crate::support::postgres::Postgres;
 use crate::support::rows::{change, row_of};
 
 /// The inactivity limit of the client, in seconds.
@@ -278,4 +282,34 @@ fn with_inactivity_limit() -> TestBroker {
             client.inactivity = Some(TimeDelta::seconds(INACTIVITY));
         }
     }))
+}
+
+/// The database cannot answer: no surface says anything about the token, and nothing is revoked.
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn while_the_database_is_stopped_every_surface_says_unknown() {
+    let mut server = Postgres::own();
+    let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
+    broker.storage().migrate().await.unwrap();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let right = Api::register(&broker, "right", &broker.url).await;
+    let foreign = Api::register(&broker, "foreign", "https://orders.example.com").await;
+    let bearer = format!("Bearer {token}");
+    server.stop();
+    for api in [&right, &foreign] {
+        assert_unavailable(&api.introspect(&broker, &token).await);
+        assert_unavailable(&api.revoke(&broker, &token).await);
+    }
+    let form = [("client_id", "sample"), ("token", token.as_str())];
+    assert_unavailable(&broker.browser().post_form(&broker.at("/oauth2/revoke"), &form, &[]).await);
+    let session_only = SESSION_ONLY.map(|(method, path, _)| (method, path));
+    for (method, path) in ANY_KIND.into_iter().chain(session_only) {
+        let headers = [("authorization", bearer.as_str())];
+        let answer = broker.browser().send(method.parse().unwrap(), &broker.at(path), &headers, None).await;
+        assert_unavailable(&answer);
+    }
+    server.resume();
+    assert_recovers(&broker, "PostgreSQL was started again").await;
+    assert_eq!(right.introspect(&broker, &token).await.json()["active"], true);
+    assert_inactive(&foreign.introspect(&broker, &token).await);
 }

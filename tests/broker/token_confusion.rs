@@ -34,7 +34,9 @@ async fn only_tokens_pass_for_tokens() {
     let personal = personal::of(&broker, &token).await;
     for (what, text) in others(&broker, &api).await {
         assert_inactive(&api.introspect(&broker, &text).await);
-        assert_eq!(broker.call("/api/me", &text).await.status, 401, "{what}");
+        // 400 for what cannot be a bearer token at all.
+        let me = broker.call("/api/me", &text).await;
+        assert!([400, 401].contains(&me.status.as_u16()), "{what}: {me:?}");
         for prefix in ["tbk_", "tbp_"] {
             let dressed = format!("{prefix}{}", text.trim_start_matches("tbo_").trim_start_matches("tbs_"));
             assert_inactive(&api.introspect(&broker, &dressed).await);

@@ -100,7 +100,9 @@ fn credentials(
     };
     let (id, secret) = basic(header.as_bytes()).ok_or(ErrorCode::UnauthenticatedClient)?;
     if posted_id.is_some_and(|posted| posted != id) {
-        return Err(Error::invalid_request("client_id differs from the Authorization header."));
+        return Err(Error::invalid_request(
+            "The client_id differs from the one in the Authorization header.",
+        ));
     }
     Ok(ClientCredentials::Secret { id, secret })
 }
