@@ -41,7 +41,7 @@ pub enum AuditKind {
     TokenReused,
     /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
-    /// A personal token was revoked by whoever presented it (RFC 7009).
+    /// A personal token was revoked by its client or by a resource server (RFC 7009).
     TokenRevoked,
     /// A session was ended: by its user, by its provider, by an API that revoked its token, by another login in the same
     /// browser, or because its token was copied.
