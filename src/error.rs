@@ -77,6 +77,10 @@ error_codes! {
     InsufficientUserAuthentication = "insufficient_user_authentication", 403, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
     /// The token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope = "insufficient_scope", 403, "invalid_scope", "The access token does not have the required scope. Use a token with that scope.";
+    /// The token is live, but its user or client may not use the API behind the gateway.
+    Forbidden = "forbidden", 403, "access_denied", "The access token is valid, but its user or application may not use this API.";
+    /// A gateway names a policy that is not configured, or calls an address that names none.
+    UnknownPolicy = "unknown_policy", 403, "access_denied", "The gateway asks for a policy that is not configured at the broker. The log of the broker says what its operator has to change.";
     /// A login was not started by a navigation of the browser window.
     NotANavigation = "not_a_navigation", 403, "invalid_request", "This address cannot be fetched, framed or prefetched. Open it in the browser window.";
     /// The `Origin` is not one of the client's.

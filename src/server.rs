@@ -15,6 +15,7 @@ use actix_web::{HttpServer, rt, web};
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::domain::policy::Policies;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
@@ -192,6 +193,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         public_url: config.public_url.clone(),
         development: config.mode == Mode::Development,
         clients: ClientRegistry::new(config.clients.clone()),
+        policies: Policies::new(config.policies.clone()),
         providers: Providers::new(config.providers.clone(), clock.clone())
             .map_err(|cause| setting("providers")(cause.into()))?,
         storage: Storage::new(&config.database).map_err(|cause| setting("database")(cause.into()))?,

@@ -225,7 +225,7 @@ pub(super) fn scope(key: &str, texts: &[String], check: &mut Check) -> String {
 }
 
 /// Scopes (RFC 6749 section 3.3).
-fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
+pub(super) fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
     let scopes: Vec<Scope> = parse_each(key, texts, check)?;
     Some(scopes.into_iter().collect())
 }

@@ -12,10 +12,12 @@ mod database;
 #[cfg(feature = "demo")]
 mod development;
 mod docs;
+mod forward_auth;
 mod key_store;
 mod keys_file;
 mod limits;
 mod log;
+mod policies;
 mod providers;
 mod purge;
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use self::sample::SampleSettings;
 pub use self::server::ServerSettings;
 pub use self::server_keys::{ServerKeysConfig, ServerKeysFile};
 use crate::domain::client::Client;
+use crate::domain::policy::Policy;
 use crate::http::HttpSettings;
 use crate::key_store::KeyStoreSettings;
 use crate::provider::settings::ProviderSettings;
@@ -85,6 +88,8 @@ pub struct Config {
     pub providers: Vec<ProviderSettings>,
     /// The registered clients; at least one is enabled.
     pub clients: Vec<Client>,
+    /// What gateways ask of tokens; `default` is always among them.
+    pub policies: Vec<Policy>,
     /// The lifetimes of one-time keys, tokens and sessions.
     pub lifetimes: Lifetimes,
     /// The maximum number of live tokens of one user; the oldest are revoked beyond it.
@@ -132,6 +137,8 @@ struct RawConfig {
     #[cfg_attr(test, schemars(skip))]
     providers: Vec<providers::RawProvider>,
     clients: Vec<clients::RawClient>,
+    forward_auth: forward_auth::RawForwardAuth,
+    policies: Vec<policies::RawPolicy>,
 }
 
 /// Names the key, so that it is known, but reads nothing: see [`providers::take`].
@@ -229,6 +236,7 @@ impl RawConfig {
         self.server_keys.resolve(&config.server_keys.ring);
         self.providers.iter_mut().zip(&config.providers).for_each(|(raw, checked)| raw.resolve(checked));
         self.clients.iter_mut().zip(&config.clients).for_each(|(raw, checked)| raw.resolve(checked));
+        self.policies.iter_mut().zip(&config.policies).for_each(|(raw, checked)| raw.resolve(checked));
         toml::to_string(&self).unwrap_or_default()
     }
 
@@ -245,6 +253,8 @@ impl RawConfig {
         let purge = self.purge.check(check);
         let providers = providers::check(self.providers, public_url.as_ref(), check);
         let clients = clients::check(self.clients, public_url.as_ref(), check);
+        let identity_headers = self.forward_auth.check(check);
+        let policies = policies::check(self.policies, public_url.as_ref(), &clients, check);
         let sample = self.sample.check(public_url.as_ref(), &clients, check);
         let (server, http) = server?;
         let (lifetimes, live_tokens_per_user) = tokens?;
@@ -252,12 +262,13 @@ impl RawConfig {
             mode: check.mode,
             public_url: public_url?,
             server,
-            http,
+            http: HttpSettings { identity_headers: identity_headers?, ..http },
             database: database?,
             key_store: key_store?,
             server_keys: server_keys?,
             providers,
             clients,
+            policies: policies?,
             lifetimes,
             live_tokens_per_user,
             limits: limits?,

@@ -100,7 +100,7 @@ impl RawServer {
             shutdown_timeout: Duration::from_secs(shutdown?.into()),
         };
         let host_names = self.host_names;
-        Some((server, HttpSettings { trusted_proxies, host_names, docs_public, sample: None }))
+        Some((server, HttpSettings { trusted_proxies, host_names, docs_public, ..HttpSettings::default() }))
     }
 }
 

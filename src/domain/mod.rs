@@ -23,6 +23,7 @@ pub mod logout_attempt;
 pub mod loopback;
 pub mod one_time_key;
 pub mod pkce;
+pub mod policy;
 pub mod profile;
 pub mod provider_logout;
 pub mod request_id;

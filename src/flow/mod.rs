@@ -7,6 +7,7 @@
 //! 3. [`redeem`] exchanges the key for the token, once.
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
 //!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
+//!    [`forward_auth`] asks the same for the APIs behind a gateway, by the policy that the gateway names.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //!
 //! [`administration`] does the same from the command line, beside running instances.
@@ -23,6 +24,7 @@ pub mod browser_session;
 pub mod callback;
 mod continue_session;
 pub mod decide;
+pub mod forward_auth;
 mod hand_over;
 mod issue;
 pub mod login;

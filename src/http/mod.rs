@@ -13,6 +13,7 @@ mod docs;
 mod error_response;
 mod errors;
 mod extract;
+pub mod forward_auth;
 mod front;
 mod health;
 mod login;
@@ -39,6 +40,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_actix_web::AppExt;
 
 use crate::state::Broker;
+use forward_auth::identity_headers::IdentityHeaders;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors, slashes};
 use route_table::{RouteRegistrar, RouteTable, no_route};
@@ -54,6 +56,8 @@ pub struct HttpSettings {
     pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
+    /// The headers in which gateways tell the APIs behind them who the visitor is.
+    pub identity_headers: IdentityHeaders,
     /// The sample app, if it is offered.
     pub sample: Option<Sample>,
 }
@@ -73,7 +77,9 @@ pub fn public_app(
     };
     let cors = cors::layer(broker.clone());
     let sample = settings.sample.clone().map(web::Data::new);
-    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
+    let identity_headers = web::Data::new(settings.identity_headers.clone());
+    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered))
+        .app_data(identity_headers);
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,

@@ -33,6 +33,7 @@ use super::routes::{self, Offered};
         (name = "Sessions", description = "Where the person is signed in."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
+        (name = "Gateways", description = "Forward-auth: may a gateway pass a visitor's request on?"),
         (name = "Service", description = "Health, and this description."),
     ),
     components(schemas(OAuthError, Problem)),
@@ -131,6 +132,15 @@ mod tests {
                 "get /api/me",
                 "get /api/permissions",
                 "get /api/sessions",
+                "get /authz",
+                "get /authz/caddy",
+                "get /authz/caddy/{policy}",
+                "get /authz/envoy:{policy}/{path}",
+                "get /authz/nginx",
+                "get /authz/nginx/{policy}",
+                "get /authz/traefik",
+                "get /authz/traefik/{policy}",
+                "get /authz/{policy}",
                 "get /healthz",
                 "get /login",
                 "get /logout",
@@ -250,7 +260,8 @@ mod tests {
     fn bearer_endpoints_say_so() {
         for (name, operation) in operations() {
             let bearer = operation["security"][0]["bearer"].is_array();
-            let expected = name.contains(" /api/") && !name.ends_with("/get_token");
+            let expected =
+                name.contains(" /authz") || (name.contains(" /api/") && !name.ends_with("/get_token"));
             assert_eq!(bearer, expected, "{name}");
             assert_eq!(operation["responses"]["401"].is_object(), expected, "{name}");
         }

@@ -9,8 +9,8 @@ use actix_cors::Cors;
 use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage};
 use super::route_table::RouteRegistrar;
 use super::{
-    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
-    rotate, sample, sessions,
+    admin, backchannel_logout, browser_logout, callback, docs, forward_auth, front, health, login, logout,
+    me, redeem, rotate, sample, sessions,
 };
 
 /// Which optional routes a broker has.
@@ -51,6 +51,7 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offere
         .route(SignOutPage, browser_logout::end_browser_session)
         .route(SignOutPage, browser_logout::logout_callback)
         .route(OAuth, backchannel_logout::backchannel_logout)
+        .gateways(forward_auth::ForwardAuth)
         .probe(health::healthz)
         .probe(health::readyz);
     routes.cross_origin("/api", cors, |api| {

@@ -29,6 +29,7 @@ use crate::domain::client::Client;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
+use crate::domain::policy::Policies;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::storage::Storage;
@@ -41,6 +42,8 @@ pub struct Broker {
     pub development: bool,
     /// The registered clients.
     pub clients: ClientRegistry,
+    /// What gateways ask of tokens.
+    pub policies: Policies,
     /// The configured identity providers.
     pub providers: Providers,
     /// The database.

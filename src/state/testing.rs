@@ -16,6 +16,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
+use crate::domain::policy::Policies;
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
 use crate::storage::{Storage, StorageSettings};
@@ -48,6 +49,7 @@ pub(crate) fn broker() -> Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),
         development: false,
         clients: ClientRegistry::new(vec![Client::example()]),
+        policies: Policies::new(Vec::new()),
         providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
         storage: Storage::new(&storage).unwrap(),
         key_store: KeyStore::new(&KeyStoreSettings::new("memory:".parse().unwrap()), clock.clone()).unwrap(),

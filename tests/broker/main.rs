@@ -24,6 +24,8 @@ mod contract;
 mod cors;
 mod dev_provider;
 mod errors;
+mod forward_auth;
+mod gateways;
 mod headers;
 mod health;
 mod instances;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::parameters;
@@ -34,7 +34,16 @@ impl Bearer {
                 "This address takes no form; send the access token in the Authorization header.",
             ));
         }
-        let mut headers = request.headers().get_all(AUTHORIZATION);
+        Self::of_headers(request.headers())
+    }
+
+    /// The token in these headers, whatever else the request has: a gateway passes on the query and the headers of its
+    /// visitor.
+    ///
+    /// # Errors
+    /// `missing_token` if there is no bearer token; `invalid_request` if the header is malformed or there are two.
+    pub fn of_headers(headers: &HeaderMap) -> Result<Self> {
+        let mut headers = headers.get_all(AUTHORIZATION);
         let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };
         if headers.next().is_some() {
             return Err(Error::invalid_request("There are two Authorization headers."));

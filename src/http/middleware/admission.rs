@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 use super::host::OwnNames;
 use super::{host, origin, url_length};
 use crate::error::Result;
-use crate::http::route_table::RouteTable;
+use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
 /// Lets a request through to its handler, or answers it here.
@@ -32,9 +32,9 @@ pub async fn admit(
 
 fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Result<()> {
     url_length::check(request)?;
-    let any_host = RouteTable::find(request.request()).is_some_and(|route| route.any_host);
-    if !any_host {
-        host::check(request, own_names)?;
+    match RouteTable::find(request.request()).map_or(Callers::Clients, |route| route.callers) {
+        Callers::Clients => host::check(request, own_names).and_then(|()| origin::check(request, broker)),
+        Callers::Probes => origin::check(request, broker),
+        Callers::Gateways => Ok(()),
     }
-    origin::check(request, broker)
 }

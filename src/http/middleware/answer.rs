@@ -24,7 +24,7 @@ use crate::error::ErrorCode;
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::pages;
-use crate::http::route_table::RouteTable;
+use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
 /// The route label of a request that no route matched.
@@ -38,10 +38,13 @@ pub async fn finish(
     trusted_proxies: &[IpNet],
 ) -> Result<ServiceResponse, Error> {
     let caller = caller::of(request.headers(), request.peer_addr(), trusted_proxies, &*broker.entropy);
+    let (shape, callers) = RouteTable::find(request.request())
+        .map_or((Shape::Problem, Callers::Clients), |route| (route.errors, route.callers));
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
-        shape: RouteTable::find(request.request()).map_or(Shape::Problem, |route| route.errors),
+        shape,
+        callers,
         request_id: caller.request_id.clone(),
         started: monotonic(),
     };
@@ -73,6 +76,7 @@ struct Finishing<'a> {
     broker: &'a Broker,
     method: &'static str,
     shape: Shape,
+    callers: Callers,
     request_id: RequestId,
     started: Moment,
 }
@@ -86,7 +90,9 @@ impl Finishing<'_> {
                 error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
-        security_headers::add(headers, self.broker.public_url.scheme() == "https");
+        // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
+        let own_host = self.callers != Callers::Gateways;
+        security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod browser;
 pub mod certificates;
 pub mod dump;
+pub mod gateway;
 pub mod log;
 pub mod outage;
 #[cfg(feature = "postgres")]
@@ -22,6 +23,7 @@ pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]
 pub mod tls_front;
+pub mod upstream;
 pub mod wait;
 
 /// Installs aws-lc-rs as the TLS provider of this program, as `main` does for the broker.

@@ -72,7 +72,7 @@ pub fn assert_nothing_lost(answer: &Answer) {
 }
 
 #[track_caller]
-fn assert_not_called_invalid(answer: &Answer) {
+pub fn assert_not_called_invalid(answer: &Answer) {
     let text = format!("{:?} {}", answer.headers, answer.body).to_lowercase();
     assert!(!text.contains("invalid") && !text.contains("\"active\":false"), "{text}");
     assert!(!text.contains("\"token\":null"), "{text}");
