@@ -39,9 +39,9 @@ pub(super) struct RawServer {
     /// from the proxy and share its rate limits.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
-    /// Further host names that the listeners accept, such as the one that a metrics scraper uses. Loopback names are
-    /// always accepted. `listen` also accepts the host of `public_url`, and any name for `/healthz` and `/readyz`;
-    /// `admin_listen` also accepts any IP address.
+    /// Further host names that the listeners accept, such as the internal name by which an API or a metrics scraper calls
+    /// the broker; others get 421. Loopback names are always accepted. `listen` also accepts the host of `public_url`, and
+    /// any name for `/healthz`, `/readyz` and `/authz`; `admin_listen` also accepts any IP address.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     host_names: Vec<String>,
     /// Worker threads, 1 to 512. Default: one per processor.

@@ -5,6 +5,7 @@ mod mistakes;
 use std::fs;
 use std::path::Path;
 
+use actix_web::http::header::HeaderName;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
@@ -13,6 +14,7 @@ use crate::domain::client::{Origin, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SeededEntropy;
 use crate::domain::key_ring::KeyId;
+use crate::http::forward_auth::identity_headers::{Claim, IdentityHeaders};
 use crate::provider::settings::{ClientAuth, KindSettings};
 
 const EXAMPLE: &str = include_str!("../../token-broker.example.toml");
@@ -337,6 +339,57 @@ fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
         EXAMPLE.replace("kind = \"oidc\"", "kind = \"oidc\"\ncallback_path = \"/oauth2_callback/{id}/\"");
     let config = load(&slash, &[]).unwrap().config;
     assert_eq!(config.providers[0].redirect_uri.as_str(), "https://auth.example.com/oauth2_callback/corp/");
+}
+
+#[test]
+fn the_policy_default_accepts_tokens_for_the_broker_unless_it_is_configured() {
+    let config = load(EXAMPLE, &[]).unwrap().config;
+    let [default] = config.policies.as_slice() else { panic!("{:?}", config.policies) };
+    assert_eq!((default.id.as_str(), default.audience.as_str()), ("default", "https://auth.example.com"));
+    assert!(!default.needs_permissions() && default.clients.is_empty());
+
+    let further =
+        "\n[[policies]]\nid = \"default\"\nany = { groups = [\"staff\"] }\n[[policies]]\nid = \"orders\"\n";
+    let config = load(&format!("{EXAMPLE}{further}"), &[("TOKEN_BROKER__POLICIES__ORDERS__CLIENTS", "web")]);
+    let config = config.unwrap().config;
+    let ids: Vec<_> =
+        config.policies.iter().map(|policy| (policy.id.as_str(), policy.needs_permissions())).collect();
+    assert_eq!(ids, [("default", true), ("orders", false)]);
+    assert!(config.policies[1].clients.contains(&config.clients[0].id));
+}
+
+#[test]
+fn an_audience_that_no_token_is_for_is_warned_about() {
+    let further = "\n[[policies]]\nid = \"orders\"\naudience = \"https://orders.example.com\"\n";
+    let loaded = load(&format!("{EXAMPLE}{further}"), &[]).unwrap();
+    assert!(
+        loaded.warnings.iter().any(|warning| warning.key == "policies[0].audience"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn the_names_of_identity_headers_are_those_of_the_preset_except_for_those_that_are_written() {
+    let expected = |names: &[(Claim, &'static str)]| {
+        let names = names.iter().map(|(claim, name)| (*claim, HeaderName::from_static(name)));
+        IdentityHeaders::new(names.collect(), false)
+    };
+    assert_eq!(load(EXAMPLE, &[]).unwrap().config.http.identity_headers, IdentityHeaders::default());
+    let written = [
+        ("TOKEN_BROKER__FORWARD_AUTH__HEADERS", "remote-user"),
+        ("TOKEN_BROKER__FORWARD_AUTH__HEADER_NAMES__USERNAME", "Remote-Login"),
+    ];
+    let text = EXAMPLE.replace("#email = \"X-Auth-Email\"", "email = \"\"");
+    assert_eq!(
+        load(&text, &written).unwrap().config.http.identity_headers,
+        expected(&[
+            (Claim::User, "remote-user"),
+            (Claim::DisplayName, "remote-name"),
+            (Claim::Groups, "remote-groups"),
+            (Claim::Username, "remote-login"),
+        ])
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use token_broker::domain::pkce::CodeVerifier;
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
+use crate::support::raw;
 use crate::support::rows::{change, row_of};
 
 /// Every call that needs a bearer token: method and path.
@@ -57,6 +58,25 @@ async fn one_header_with_the_scheme_in_any_case() {
     for name in ["x-authorization", "x-access-token", "x-auth-token", "proxy-authorization"] {
         let answer = ask(&broker, CALLS[0], &[(name, &format!("Bearer {token}"))]).await;
         is_refused(&answer, 401, "missing_token", CHALLENGE, name);
+    }
+}
+
+#[actix_web::test]
+async fn an_api_calls_the_broker_by_an_internal_name_that_is_configured() {
+    let broker = TestBroker::start();
+    let token = sign_in(&broker, "alice").await;
+    let twin = broker.twin_with(|config| config.http.host_names = vec!["broker.internal".to_owned()]);
+    for (asked, host, status) in [
+        (&broker, "broker.internal:8080", 421),
+        (&twin, "broker.internal:8080", 200),
+        (&twin, "Broker.Internal", 200),
+        (&twin, "other.internal", 421),
+    ] {
+        let request = format!(
+            "GET /api/me HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let answer = raw::send(&asked.real_url, request).await;
+        assert_eq!(answer.status(), Some(status), "{host}: {answer:?}");
     }
 }
 

@@ -145,6 +145,9 @@ async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let narrow = broker.twin_with(|config| config.clients[0].scopes = "other".parse().unwrap());
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
+    let strict = broker.twin_with(|config| config.policies[0].all.groups = ["nobody".to_owned()].into());
+    answers.push((ErrorCode::Forbidden, strict.call("/authz", &token).await));
+    answers.push((ErrorCode::UnknownPolicy, broker.call("/authz/other", &token).await));
     corrupt_rows(&broker);
     answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 

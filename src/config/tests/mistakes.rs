@@ -5,7 +5,7 @@ use super::*;
 /// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 87, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 88, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -96,6 +96,39 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("#audit_days = 90", "audit_days = 0", "purge.audit_days", "1 to"),
     ("#format = \"json\"", "format = \"xml\"", "log.format", "`json`"),
     ("#filter = \"info\"", "filter = \"info,=x=y\"", "log.filter", "level"),
+    // Policies and the headers of gateways.
+    ("#[[policies]]", "[[policies]]", "policies[0].id", "name the policy"),
+    ("#[[policies]]", "[[policies]]\nid = \"nginx\"", "policies[0].id", "/authz"),
+    ("#[[policies]]", "[[policies]]\nid = \"a/b\"", "policies[0].id", "a-z"),
+    ("#[[policies]]", "[[policies]]\nid = \"a\"\n[[policies]]\nid = \"a\"", "policies[1].id", "not unique"),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\naudience = \"a b\"",
+        "policies[0].audience",
+        "visible ASCII",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\nclients = [\"other\"]",
+        "policies[0].clients[0]",
+        "id of a client",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\nany = { groups = [\"\"] }",
+        "policies[0].any.groups[0]",
+        "empty",
+    ),
+    ("#[[policies]]", "[[policies]]\nid = \"a\"\nall = { roles = [] }", "policies[0].all.roles", "`groups`"),
+    ("#headers = \"x-auth\"", "headers = \"x-user\"", "forward_auth.headers", "`remote-user`"),
+    ("#user = \"X-Auth-User\"", "user = \"X_Auth_User\"", "forward_auth.header_names.user", "hyphens"),
+    ("#user = \"X-Auth-User\"", "user = \"Authorization\"", "forward_auth.header_names.user", "another name"),
+    (
+        "#groups = \"X-Auth-Groups\"",
+        "groups = \"x-auth-user\"",
+        "forward_auth.header_names.groups",
+        "another header",
+    ),
     // Providers.
     ("id = \"corp\"", "id = \"Corp\"", "providers[0].id", "a-z"),
     ("id = \"ops\"", "id = \"corp\"", "providers[1].id", "not unique"),

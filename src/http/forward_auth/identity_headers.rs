@@ -262,3 +262,68 @@ fn list(name: &HeaderName, elements: &mut dyn Iterator<Item = &str>) -> String {
     warn!(header = %name, length = list.len(), "a list is too long for a header and is left out");
     String::new()
 }
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_with_another_meaning_are_refused() {
+        for good in ["X-Auth-User", "Remote-User", "x-auth-request-groups", "User-Id", "X-Token-Client"] {
+            assert!(header_name(good).is_ok(), "{good}");
+        }
+        for bad in ["X_Auth_User", "X.Auth.User", "X Auth", "", "X-Auth-User:", "Ünser"] {
+            assert_eq!(header_name(bad), Err(InvalidName::Characters), "{bad}");
+        }
+        for bad in [
+            "Authorization",
+            "Cookie",
+            "Set-Cookie",
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "connection",
+            "WWW-Authenticate",
+            "X-Forwarded-For",
+            "X-Forwarded-User",
+            "X-Accel-Redirect",
+            "X-Original-URL",
+            "X-Request-Id",
+            "Access-Control-Allow-Origin",
+            "Proxy-Authorization",
+            "Sec-Fetch-Site",
+            "Location",
+            "Forwarded",
+            "X-Real-IP",
+            "x-envoy-original-path",
+            "X-HTTP-Method-Override",
+        ] {
+            assert_eq!(header_name(bad), Err(InvalidName::Reserved), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_a_preset_are_allowed_and_different() {
+        for preset in [Preset::XAuth, Preset::RemoteUser, Preset::XAuthRequest] {
+            let names: std::collections::BTreeSet<_> =
+                preset.names().iter().map(|(_, name)| header_name(name).unwrap().to_string()).collect();
+            assert_eq!(names.len(), preset.names().len());
+            assert!(preset.names().iter().any(|(claim, _)| *claim == Claim::User));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_is_visible_ascii_and_reads_back(words in proptest::collection::vec(any::<String>(), 0..5)) {
+            let name = HeaderName::from_static("x-auth-groups");
+            let list = list(&name, &mut words.iter().map(String::as_str));
+            prop_assert!(list.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assume!(!words.is_empty() && list.len() < LONGEST_LIST);
+            let read: Vec<_> = list.split(',').map(|word| percent_decode_str(word).decode_utf8().unwrap()).collect();
+            prop_assert_eq!(read, words);
+        }
+    }
+}

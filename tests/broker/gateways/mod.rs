@@ -178,7 +178,7 @@ async fn what_the_visitor_sends_does_not_decide(kind: Kind) {
     }
 }
 
-/// While the database is stopped, nobody is let in and no token is called invalid; afterwards the same token works.
+/// While the database is stopped, no one is let in and no token is called invalid; afterwards the same token works.
 #[cfg(feature = "postgres")]
 async fn an_outage_is_neither_yes_nor_no(kind: Kind) {
     let mut database = Postgres::own();
@@ -204,7 +204,7 @@ async fn an_outage_is_neither_yes_nor_no(kind: Kind) {
     Arrived::of(&installation, &installation.get(&token).await);
 }
 
-async fn a_stopped_broker_lets_nobody_in(kind: Kind) {
+async fn a_stopped_broker_lets_no_one_in(kind: Kind) {
     let installation = Installation::new(kind, Setup::default()).await;
     let token = installation.sign_in("alice").await;
     let Installation { broker, api, gateway, visitor } = installation;
@@ -237,13 +237,13 @@ macro_rules! through {
 
             #[cfg(feature = "postgres")]
             #[actix_web::test]
-            async fn lets_nobody_in_while_the_answer_is_unknown() {
+            async fn lets_no_one_in_while_the_answer_is_unknown() {
                 an_outage_is_neither_yes_nor_no($kind).await;
             }
 
             #[actix_web::test]
-            async fn lets_nobody_in_without_a_broker() {
-                a_stopped_broker_lets_nobody_in($kind).await;
+            async fn lets_no_one_in_without_a_broker() {
+                a_stopped_broker_lets_no_one_in($kind).await;
             }
         }
     )+};
@@ -253,4 +253,5 @@ through! {
     nginx = Kind::Nginx;
     caddy = Kind::Caddy;
     haproxy = Kind::Haproxy;
+    apache = Kind::Apache;
 }
