@@ -241,7 +241,9 @@ async fn every_path_has_one_error_format() {
         {
             let propfind = Method::from_bytes(b"PROPFIND").unwrap();
             let answer = browser.send(propfind, &broker.at(spelling), &[], None).await;
-            assert_eq!(form(&answer, &path), "method_not_allowed", "{spelling}");
+            // Gateways ask with the methods of their visitors.
+            let code = if path.starts_with("/authz") { "missing_token" } else { "method_not_allowed" };
+            assert_eq!(form(&answer, &path), code, "{spelling}");
         }
     }
     for (spelling, path) in [

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use actix_web::http::header::HeaderName;
 use reqwest::Method;
-use reqwest::header::HeaderName;
 use serde_json::json;
 use token_broker::config::Config;
 use token_broker::domain::policy::{Policy, Requirements};
@@ -225,7 +225,7 @@ async fn the_host_of_the_visited_site_is_answered() {
 fn told(answer: &Answer) -> BTreeMap<String, String> {
     let is_identity =
         |name: &str| ["x-auth", "remote-", "x-user"].iter().any(|prefix| name.starts_with(prefix));
-    let names = answer.headers.keys().map(HeaderName::as_str).filter(|name| is_identity(name));
+    let names = answer.headers.keys().map(|name| name.as_str()).filter(|name| is_identity(name));
     names.map(|name| (name.to_owned(), answer.header(name).unwrap().to_owned())).collect()
 }
 
