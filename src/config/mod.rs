@@ -138,6 +138,7 @@ struct RawConfig {
     providers: Vec<providers::RawProvider>,
     clients: Vec<clients::RawClient>,
     forward_auth: forward_auth::RawForwardAuth,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     policies: Vec<policies::RawPolicy>,
 }
 

@@ -202,6 +202,7 @@ async fn nothing_of_the_visitor_decides_but_the_token() {
                 let answer = raw::send(&broker.real_url, request).await;
                 let last = answer.0.rsplit("HTTP/1.1 ").next().unwrap().get(..3).unwrap().to_owned();
                 assert_eq!(last, status.to_string(), "{extra:?} {path}: {answer:?}");
+                assert!(!answer.0.contains("admin"), "nothing is echoed: {answer:?}");
             }
         }
     }

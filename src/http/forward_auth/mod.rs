@@ -39,7 +39,8 @@ errors!(
 );
 
 /// Answers a gateway: 200 with the identity headers, or an error that the gateway passes on to the visitor.
-#[utoipa::path(get,
+#[utoipa::path(
+    get,
     path = "/authz",
     tag = "Gateways",
     security(("bearer" = [])),
