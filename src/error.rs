@@ -51,6 +51,18 @@ error_codes! {
     InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed. Check its parameters.";
     /// The client is unknown, disabled or failed to authenticate.
     InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service. Check the client_id.";
+    /// The client may not use this endpoint or grant (RFC 6749 sections 4.1.2.1 and 5.2).
+    UnauthorizedClient = "unauthorized_client", 400, "unauthorized_client", "This application may not do that. Check the settings of the client.";
+    /// `response_type` is not `code` (RFC 6749 section 4.1.2.1).
+    UnsupportedResponseType = "unsupported_response_type", 400, "unsupported_response_type", "This response_type is not supported. Use code.";
+    /// `grant_type` is not one of those that the token endpoint knows (RFC 6749 section 5.2).
+    UnsupportedGrantType = "unsupported_grant_type", 400, "unsupported_response_type", "This grant_type is not supported. Use authorization_code or refresh_token.";
+    /// No requested scope can be granted, or one exceeds what was granted (RFC 6749 sections 4.1.2.1, 5.2 and 6).
+    InvalidScope = "invalid_scope", 400, "invalid_scope", "The scope is malformed, or the application cannot have it. Check the parameter scope.";
+    /// The parameters came as a request object (OpenID Connect Core section 6.1).
+    RequestNotSupported = "request_not_supported", 400, "request_not_supported", "The parameter request is not supported. Send the parameters in the query.";
+    /// The parameters came by reference (OpenID Connect Core section 6.2).
+    RequestUriNotSupported = "request_uri_not_supported", 400, "request_uri_not_supported", "The parameter request_uri is not supported. Send the parameters in the query.";
     /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier does not match. Sign in again.";
     /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).

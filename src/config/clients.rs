@@ -38,6 +38,12 @@ pub(super) struct RawClient {
     key_delivery: String,
     /// The name of the parameter that carries the one-time key: `one_time_key` or `code`.
     key_parameter: String,
+    /// An app on the person's own device (RFC 8252): `redirect_uris` may also be `http://127.0.0.1/…` and `http://[::1]/…`,
+    /// which match with any port, and addresses of a private-use scheme, as in `com.example.app:/signed-in`.
+    native: bool,
+    /// Whether `/oauth2/token` also gives it refresh tokens. An SPA needs none: it gets a new token with
+    /// `POST /api/token/rotate`, or with `prompt=none`.
+    refresh_tokens: bool,
     /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven days,
     /// no browser session. Less secure: use it only as long as an old SPA needs it.
     legacy: bool,
@@ -72,6 +78,8 @@ impl Default for RawClient {
             origins: Vec::new(),
             key_delivery: "query".to_owned(),
             key_parameter: "one_time_key".to_owned(),
+            native: false,
+            refresh_tokens: false,
             legacy: false,
             enabled: true,
             audiences: Vec::new(),
@@ -119,10 +127,15 @@ impl RawClient {
             let text = "is missing: name at least one address of the SPA, as in https://app.example.com/";
             check.problem(&uris_key, text);
         }
-        let redirect_uris = addresses(&uris_key, &self.redirect_uris, check);
+        let redirect_uris = addresses(&uris_key, &self.redirect_uris, self.native, check);
         let logout_key = format!("{key}.post_logout_redirect_uris");
-        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, check);
-        let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
+        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, self.native, check);
+        let origins = {
+            // The pages of a native app are not shown by a browser: they have no origin.
+            let pages = redirect_uris.iter().filter(|uri| !self.native || uri.is_https());
+            let pages: Vec<Origin> = pages.map(RedirectUri::origin).collect();
+            origins(&format!("{key}.origins"), &self.origins, pages, check)
+        };
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
         let audiences = audiences(&format!("{key}.audiences"), &self.audiences, public_url, check);
@@ -135,6 +148,10 @@ impl RawClient {
             let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
+        if self.legacy && (self.native || self.refresh_tokens) {
+            let text = "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
+            check.problem(format!("{key}.legacy"), text);
+        }
         if self.legacy {
             let text = "is on: no PKCE, and one token for all browsers of a user; turn it off as soon as the SPA allows";
             check.warn(format!("{key}.legacy"), text);
@@ -152,6 +169,8 @@ impl RawClient {
             origins,
             key_delivery: key_delivery?,
             key_parameter: key_parameter?,
+            native: self.native,
+            refresh_tokens: self.refresh_tokens,
             legacy: self.legacy,
             enabled: self.enabled,
             audiences: audiences?,
@@ -162,13 +181,20 @@ impl RawClient {
     }
 }
 
-/// Addresses of the SPA that browsers are redirected to.
-fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
+/// Addresses of the SPA or native app that browsers are redirected to.
+fn addresses(key: &str, texts: &[String], native: bool, check: &mut Check) -> Vec<RedirectUri> {
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let key = format!("{key}[{i}]");
-        let Some(uri) = check.parse::<RedirectUri>(&key, text) else { continue };
-        if uri.is_plain_http() && check.production() {
+        let parsed = if native { RedirectUri::native(text) } else { text.parse() };
+        let uri = match parsed {
+            Ok(uri) => uri,
+            Err(why) => {
+                check.problem(key, why.to_string());
+                continue;
+            }
+        };
+        if uri.is_plain_http() && !native && check.production() {
             check.problem(key, "must be https in production");
         } else if uris.contains(&uri) {
             check.problem(key, "appears twice: remove one");
@@ -179,9 +205,9 @@ fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri>
     uris
 }
 
-fn origins(key: &str, texts: &[String], redirect_uris: &[RedirectUri], check: &mut Check) -> Vec<Origin> {
+fn origins(key: &str, texts: &[String], default: Vec<Origin>, check: &mut Check) -> Vec<Origin> {
     let mut origins: Vec<Origin> = if texts.is_empty() {
-        redirect_uris.iter().map(RedirectUri::origin).collect()
+        default
     } else {
         let texts = texts.iter().enumerate();
         texts.filter_map(|(i, text)| origin(&format!("{key}[{i}]"), text, check)).collect()

@@ -124,6 +124,7 @@ fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
             "display_name": "Your app",
             "redirect_uris": addresses,
             "post_logout_redirect_uris": addresses,
+            "refresh_tokens": true,
         }));
     }
     clients

@@ -1,5 +1,6 @@
 //! Clients: the registered SPAs, and the addresses to which one-time keys can be delivered.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -13,7 +14,8 @@ use super::clock::Timestamp;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
 use super::loopback::is_loopback_url;
-use super::scope::ScopeSet;
+use super::oauth_request::{EMAIL, OPENID, PROFILE};
+use super::scope::{Scope, ScopeSet};
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).
 #[derive(Debug, Clone)]
@@ -32,6 +34,10 @@ pub struct Client {
     pub key_delivery: KeyDelivery,
     /// The name of the parameter that carries the one-time key.
     pub key_parameter: KeyParameter,
+    /// Whether it is an app on the person's own device (RFC 8252): its loopback addresses match with any port.
+    pub native: bool,
+    /// Whether `/oauth2/token` also gives it refresh tokens.
+    pub refresh_tokens: bool,
     /// Whether this client uses the API of the home-grown service that this broker replaces.
     pub legacy: bool,
     /// Whether the client is enabled. A disabled client is treated as unknown.
@@ -56,9 +62,28 @@ impl Client {
         self.inactivity.is_some_and(|limit| now - last_used >= limit + LAST_USE_GRAIN)
     }
 
-    /// The registered address equal to `presented`, byte for byte (RFC 9700 section 2.1).
-    pub fn redirect_uri(&self, presented: &str) -> Option<&RedirectUri> {
-        self.redirect_uris.iter().find(|registered| registered.as_str() == presented)
+    /// The registered address equal to `presented`, byte for byte (RFC 9700 section 2.1). For a native app, the port
+    /// of a loopback address may be another one, which is returned too (RFC 8252 section 7.3).
+    pub fn redirect_uri(&self, presented: &str) -> Option<(&RedirectUri, Option<u16>)> {
+        if let Some(exact) = self.redirect_uris.iter().find(|registered| registered.as_str() == presented) {
+            return Some((exact, None));
+        }
+        let (host, port, path) = split_loopback(presented).filter(|_| self.native)?;
+        let same = |registered: &&RedirectUri| {
+            split_loopback(registered.as_str()).is_some_and(|(other, _, rest)| (other, rest) == (host, path))
+        };
+        self.redirect_uris.iter().find(same).zip(port).map(|(registered, port)| (registered, Some(port)))
+    }
+
+    /// Those of `requested` that its tokens can have: its own, `openid`, and `email` for a client that may know the
+    /// person's profile. Others are ignored (RFC 6749 section 3.3, OpenID Connect Core section 3.1.2.1).
+    pub fn grantable(&self, requested: &ScopeSet) -> ScopeSet {
+        let can_have = |scope: &&Scope| match scope.as_str() {
+            OPENID => true,
+            EMAIL if self.scopes.contains(PROFILE) => true,
+            other => self.scopes.contains(other),
+        };
+        requested.iter().filter(can_have).cloned().collect()
     }
 
     /// The registered address with this digest.
@@ -163,6 +188,11 @@ pub enum InvalidUri {
     /// It is neither https nor http on a loopback name.
     #[error("must be https (http only for localhost, 127.0.0.1 and [::1] in development)")]
     Scheme,
+    /// It is none of the forms that a native app can have.
+    #[error(
+        "must be https, http on a loopback address, or a private-use scheme with a dot, as in com.example.app:/signed-in"
+    )]
+    NativeScheme,
     /// Its host contains a wildcard.
     #[error("must name one host, without '*'")]
     Wildcard,
@@ -201,26 +231,55 @@ impl RedirectUri {
         self.url.scheme() == "http"
     }
 
+    /// Whether the address is https, so that browsers show it as a page of its origin.
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
     /// The origin of the address.
     pub fn origin(&self) -> Origin {
         Origin(self.url.origin().ascii_serialization())
     }
 
-    /// The address with `pairs` added to the query or to the fragment.
+    /// An address of a native app (RFC 8252 section 7): also a private-use scheme.
+    ///
+    /// # Errors
+    /// What is wrong with the address.
+    pub fn native(text: &str) -> Result<Self, InvalidUri> {
+        Self::checked(text, native_url(text)?)
+    }
+
+    fn checked(text: &str, url: Url) -> Result<Self, InvalidUri> {
+        if url.query_pairs().any(|(name, _)| RESERVED_QUERY_NAMES.contains(&name.as_ref())) {
+            return Err(InvalidUri::ReservedQueryName);
+        }
+        Ok(Self { text: text.to_owned(), url })
+    }
+
+    /// The address with another port, if it is http on a loopback address.
+    pub fn with_port(&self, port: Option<u16>) -> Cow<'_, str> {
+        match port.zip(split_loopback(&self.text)) {
+            Some((port, (host, _, rest))) => Cow::Owned(format!("{host}:{port}{rest}")),
+            None => Cow::Borrowed(&self.text),
+        }
+    }
+
+    /// The address, with this port if it is a native app's, and with `pairs` added to the query or to the fragment.
     ///
     /// The result always has a fragment, even if it is empty, so that the browser does not keep the fragment of the
     /// previous address (RFC 9110 section 10.2.2).
-    pub fn with(&self, delivery: KeyDelivery, pairs: &[(&str, &str)]) -> String {
+    pub fn with(&self, port: Option<u16>, delivery: KeyDelivery, pairs: &[(&str, &str)]) -> String {
         let encoded = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        let address = self.with_port(port);
         match delivery {
-            KeyDelivery::Fragment => format!("{}#{encoded}", self.text),
+            KeyDelivery::Fragment => format!("{address}#{encoded}"),
             KeyDelivery::Query => {
                 let separator = match self.url.query() {
                     None => "?",
                     Some("") => "",
                     Some(_) => "&",
                 };
-                format!("{}{separator}{encoded}#", self.text)
+                format!("{address}{separator}{encoded}#")
             }
         }
     }
@@ -230,12 +289,24 @@ impl FromStr for RedirectUri {
     type Err = InvalidUri;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = checked_url(text)?;
-        if url.query_pairs().any(|(name, _)| RESERVED_QUERY_NAMES.contains(&name.as_ref())) {
-            return Err(InvalidUri::ReservedQueryName);
-        }
-        Ok(Self { text: text.to_owned(), url })
+        Self::checked(text, checked_url(text)?)
     }
+}
+
+/// The parts of an http address on a loopback IP: scheme with host, port, and the rest. A name such as `localhost` is none
+/// (RFC 8252 section 8.3).
+fn split_loopback(text: &str) -> Option<(&str, Option<u16>, &str)> {
+    let host = ["http://127.0.0.1", "http://[::1]"].into_iter().find(|host| text.starts_with(host))?;
+    let (host, rest) = text.split_at(host.len());
+    let (port, rest) = match rest.strip_prefix(':') {
+        None => (None, rest),
+        Some(rest) => {
+            let (digits, rest) = rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count());
+            let port: u16 = digits.parse().ok().filter(|port: &u16| *port > 0 && port.to_string() == digits)?;
+            (Some(port), rest)
+        }
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, port, rest))
 }
 
 impl fmt::Display for RedirectUri {
@@ -273,6 +344,27 @@ impl fmt::Display for Origin {
 
 /// The checks that are common to redirect URIs and origins.
 fn checked_url(text: &str) -> Result<Url, InvalidUri> {
+    let url = safe_url(text)?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback_url(&url) => Ok(url),
+        _ => Err(InvalidUri::Scheme),
+    }
+}
+
+/// RFC 8252 section 7: a private-use scheme is a domain name in reverse order, so that no other app has it by accident.
+fn native_url(text: &str) -> Result<Url, InvalidUri> {
+    let url = safe_url(text)?;
+    let is_private = url.scheme().contains('.') && !url.cannot_be_a_base();
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback_url(&url) => Ok(url),
+        _ if is_private => Ok(url),
+        _ => Err(InvalidUri::NativeScheme),
+    }
+}
+
+fn safe_url(text: &str) -> Result<Url, InvalidUri> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
         return Err(InvalidUri::Characters);
     }
@@ -281,14 +373,10 @@ fn checked_url(text: &str) -> Result<Url, InvalidUri> {
     }
     let url = Url::parse(text).map_err(|_| InvalidUri::NotAbsolute)?;
     // `https:app.example.com` parses, but a browser would resolve it relative to the broker's address.
-    if !text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://")) && !url.cannot_be_a_base()
+    if url.is_special()
+        && !text.get(url.scheme().len()..).is_some_and(|rest| rest.starts_with("://"))
     {
         return Err(InvalidUri::NotAbsolute);
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback_url(&url) => {}
-        _ => return Err(InvalidUri::Scheme),
     }
     if url.host_str().is_some_and(|host| host.contains('*')) {
         return Err(InvalidUri::Wildcard);
@@ -327,6 +415,8 @@ mod tests {
                 origins: Vec::new(),
                 key_delivery: KeyDelivery::Query,
                 key_parameter: KeyParameter::OneTimeKey,
+                native: false,
+                refresh_tokens: false,
                 legacy: false,
                 enabled: true,
                 audiences: "https://api.example.com".parse().unwrap(),
@@ -397,15 +487,15 @@ mod tests {
         let query: RedirectUri = "https://a.example/x?tab=1".parse().unwrap();
         let pairs = [("one_time_key", "tbo_1"), ("state", "a-b")];
         assert_eq!(
-            plain.with(KeyDelivery::Query, &pairs),
+            plain.with(None, KeyDelivery::Query, &pairs),
             "https://a.example/x?one_time_key=tbo_1&state=a-b#"
         );
         assert_eq!(
-            query.with(KeyDelivery::Query, &pairs),
+            query.with(None, KeyDelivery::Query, &pairs),
             "https://a.example/x?tab=1&one_time_key=tbo_1&state=a-b#"
         );
         assert_eq!(
-            query.with(KeyDelivery::Fragment, &pairs),
+            query.with(None, KeyDelivery::Fragment, &pairs),
             "https://a.example/x?tab=1#one_time_key=tbo_1&state=a-b"
         );
     }

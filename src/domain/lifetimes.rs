@@ -41,3 +41,13 @@ pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
 /// How long a logout token is remembered as used. Longer than the three minutes for which any instance can accept it,
 /// given the differences between their clocks.
 pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);
+
+/// How much longer than its access token a refresh token lives, within its session: a client library renews when the access
+/// token has expired. The rows of tokens are kept for as long.
+pub const REFRESH_GRACE: TimeDelta = TimeDelta::days(1);
+
+/// The lifetime of an ID token of the broker. The client checks it once, when it receives it.
+pub const ID_TOKEN: TimeDelta = TimeDelta::minutes(5);
+
+/// After a logout or a revocation, at most this much time passes until every instance refuses a token.
+pub const REVOCATION_BOUND: TimeDelta = TimeDelta::seconds(1);

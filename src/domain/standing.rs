@@ -6,7 +6,7 @@
 use super::client::Client;
 use super::clock::Timestamp;
 use super::key_ring::KeyRing;
-use super::lifetimes::ROTATION_OVERLAP;
+use super::lifetimes::{REFRESH_GRACE, ROTATION_OVERLAP};
 use super::session::{SessionRecord, SessionState};
 use super::token::StoredToken;
 use super::user::User;
@@ -98,6 +98,29 @@ pub fn standing(
     keys: &KeyRing,
     now: Timestamp,
 ) -> Standing {
+    judge(record, client, last_used, keys, now, record.token.facts.expires_at)
+}
+
+/// Judges the refresh token of a row, which lives [`REFRESH_GRACE`] longer than the access token, but never longer than
+/// the session. Everything else is as for [`standing`].
+pub fn refresh_standing(
+    record: &TokenRecord,
+    client: Option<&Client>,
+    last_used: Option<Timestamp>,
+    keys: &KeyRing,
+    now: Timestamp,
+) -> Standing {
+    judge(record, client, last_used, keys, now, record.token.facts.expires_at + REFRESH_GRACE)
+}
+
+fn judge(
+    record: &TokenRecord,
+    client: Option<&Client>,
+    last_used: Option<Timestamp>,
+    keys: &KeyRing,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Standing {
     let facts = &record.token.facts;
     if !facts.is_bound_by(&record.token.binding, keys) {
         return Standing::Forged;
@@ -112,8 +135,7 @@ pub fn standing(
         return Standing::UserDisabled;
     }
     let Some(client) = client.filter(|client| client.enabled) else { return Standing::ClientGone };
-    if now >= facts.expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at)
-    {
+    if now >= expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at) {
         return Standing::Expired;
     }
     let rotated = match record.superseded_at {

@@ -86,11 +86,7 @@ pub struct AccessToken(Zeroizing<String>);
 impl AccessToken {
     /// The text of the token with this kind and handle, issued by `key`.
     pub fn issue(kind: TokenKind, key: &ServerKey, handle: &TokenHandle) -> Self {
-        let mut body = Zeroizing::new([0u8; HANDLE + KEY_ID + MAC]);
-        body[..HANDLE].copy_from_slice(handle.expose());
-        body[HANDLE..HANDLE + KEY_ID].copy_from_slice(&key.id().0.to_be_bytes());
-        body[HANDLE + KEY_ID..].copy_from_slice(&mac(kind, key, handle));
-        Self(credential::encode(kind.prefix(), body.as_ref()))
+        Self(encode(kind.prefix(), Purpose::Token(kind), key, handle))
     }
 
     /// The token's text, for the one answer that carries it.
@@ -121,13 +117,8 @@ impl GenuineToken {
     pub fn parse(text: &str, ring: &KeyRing) -> Result<Self, Malformed> {
         let kind = TokenKind::ALL.iter().copied().find(|kind| text.starts_with(kind.prefix()));
         let kind = kind.ok_or(Malformed)?;
-        let body = credential::decode::<{ HANDLE + KEY_ID + MAC }>(kind.prefix(), text)?;
-        let (handle, rest) = body.split_first_chunk::<HANDLE>().ok_or(Malformed)?;
-        let (key_id, presented) = rest.split_first_chunk::<KEY_ID>().ok_or(Malformed)?;
-        let key = ring.get(KeyId(u32::from_be_bytes(*key_id))).ok_or(Malformed)?;
-        let handle = TokenHandle::from_bytes(*handle);
-        verify_slices_are_equal(&mac(kind, key, &handle), presented).map_err(|_| Malformed)?;
-        Ok(Self { kind, key_id: key.id(), handle })
+        let (key_id, handle) = decode(kind.prefix(), Purpose::Token(kind), text, ring)?;
+        Ok(Self { kind, key_id, handle })
     }
 
     /// Whether a row is this token's. Its handle may be another token's only if a server key leaked.
@@ -136,8 +127,38 @@ impl GenuineToken {
     }
 }
 
-fn mac(kind: TokenKind, key: &ServerKey, handle: &TokenHandle) -> [u8; MAC] {
-    let full = key.mac(Purpose::Token(kind), &[&key.id().0.to_be_bytes(), handle.expose()]);
+/// The text of a credential that proves to know `handle`, made by `key` for `purpose`.
+pub(super) fn encode(
+    prefix: &str,
+    purpose: Purpose,
+    key: &ServerKey,
+    handle: &TokenHandle,
+) -> Zeroizing<String> {
+    let mut body = Zeroizing::new([0u8; HANDLE + KEY_ID + MAC]);
+    body[..HANDLE].copy_from_slice(handle.expose());
+    body[HANDLE..HANDLE + KEY_ID].copy_from_slice(&key.id().0.to_be_bytes());
+    body[HANDLE + KEY_ID..].copy_from_slice(&mac(purpose, key, handle));
+    credential::encode(prefix, body.as_ref())
+}
+
+/// The key and the handle of what [`encode`] made for the same purpose. The MAC is compared in constant time.
+pub(super) fn decode(
+    prefix: &str,
+    purpose: Purpose,
+    text: &str,
+    ring: &KeyRing,
+) -> Result<(KeyId, TokenHandle), Malformed> {
+    let body = credential::decode::<{ HANDLE + KEY_ID + MAC }>(prefix, text)?;
+    let (handle, rest) = body.split_first_chunk::<HANDLE>().ok_or(Malformed)?;
+    let (key_id, presented) = rest.split_first_chunk::<KEY_ID>().ok_or(Malformed)?;
+    let key = ring.get(KeyId(u32::from_be_bytes(*key_id))).ok_or(Malformed)?;
+    let handle = TokenHandle::from_bytes(*handle);
+    verify_slices_are_equal(&mac(purpose, key, &handle), presented).map_err(|_| Malformed)?;
+    Ok((key.id(), handle))
+}
+
+fn mac(purpose: Purpose, key: &ServerKey, handle: &TokenHandle) -> [u8; MAC] {
+    let full = key.mac(purpose, &[&key.id().0.to_be_bytes(), handle.expose()]);
     let mut cut = [0; MAC];
     cut.copy_from_slice(&full[..MAC]);
     cut

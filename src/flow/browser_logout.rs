@@ -12,7 +12,8 @@ use url::Url;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri, ShortDigest};
-use crate::domain::login_attempt::{ClientState, State};
+use crate::domain::client_text::ClientState;
+use crate::domain::login_attempt::State;
 use crate::domain::logout_attempt::{LogoutAttempt, open_id_token};
 use crate::domain::session::SessionRecord;
 use crate::domain::standing::{SessionStanding, session_standing};
@@ -169,7 +170,7 @@ impl<'a> Destination<'a> {
         let client_state = request.state.as_deref().map(str::parse::<ClientState>).transpose();
         let client_state = client_state.map_err(|_| {
             Error::invalid_request(
-                "The parameter 'state' must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'.",
+                "The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.",
             )
         })?;
         Ok(Self { client, target, client_state })
@@ -190,7 +191,7 @@ impl<'a> Destination<'a> {
 
 fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
     match state {
-        Some(state) => target.with(KeyDelivery::Query, &[("state", state.as_str())]),
+        Some(state) => target.with(None, KeyDelivery::Query, &[("state", state.as_str())]),
         None => target.as_str().to_owned(),
     }
 }

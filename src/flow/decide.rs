@@ -6,9 +6,12 @@
 use std::sync::Arc;
 
 use crate::domain::audience::Audience;
+use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
+use crate::domain::credential::Malformed;
 use crate::domain::key_ring::KeyRing;
-use crate::domain::standing::{Standing, TokenRecord, standing};
+use crate::domain::refresh_token::RefreshToken;
+use crate::domain::standing::{Standing, TokenRecord, refresh_standing, standing};
 use crate::domain::token::{GenuineToken, TokenFacts};
 use crate::domain::token_kind::TokenKind;
 use crate::error::Error;
@@ -91,13 +94,36 @@ pub enum Reason {
     Scope(&'static str),
 }
 
+/// Says what a token is worth: [`standing`] or [`refresh_standing`].
+pub(super) type Judge =
+    fn(&TokenRecord, Option<&Client>, Option<Timestamp>, &KeyRing, Timestamp) -> Standing;
+
 /// Decides whether `presented` may be used for what `need` says.
 pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
     let keys = broker.keys.current();
-    let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
+    let genuine = GenuineToken::parse(presented, &keys);
+    decide_genuine(broker, keys, genuine, need, standing).await
+}
+
+/// Decides whether the refresh token `presented` may renew its token. It is the same decision about the same row, except
+/// for the expiry.
+pub async fn decide_refresh(broker: &Broker, presented: &str) -> Decision {
+    let keys = broker.keys.current();
+    let genuine = RefreshToken::parse(presented, &keys);
+    decide_genuine(broker, keys, genuine, &Need::session(None), refresh_standing).await
+}
+
+async fn decide_genuine(
+    broker: &Broker,
+    keys: Arc<KeyRing>,
+    genuine: Result<GenuineToken, Malformed>,
+    need: &Need<'_>,
+    judge: Judge,
+) -> Decision {
+    let Ok(genuine) = genuine else {
         return Decision::No(Denial { reason: Reason::NotIssued, record: None });
     };
-    let (record, standing) = match judged(broker, &genuine, &keys).await {
+    let (record, standing) = match judged(broker, &genuine, &keys, judge).await {
         Ok(Some(judged)) => judged,
         Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
         Err(outage) => return Decision::Unknown(outage),
@@ -121,11 +147,12 @@ async fn judged(
     broker: &Broker,
     genuine: &GenuineToken,
     keys: &KeyRing,
+    judge: Judge,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let now = broker.clock.now();
-    let Some((record, standing)) = read(broker, genuine, keys, None, now).await? else { return Ok(None) };
+    let Some((record, standing)) = read(broker, genuine, keys, None, now, judge).await? else { return Ok(None) };
     match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
-        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now).await,
+        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now, judge).await,
         None => Ok(Some((record, standing))),
     }
 }
@@ -136,12 +163,13 @@ async fn read(
     keys: &KeyRing,
     last_used: Option<Timestamp>,
     now: Timestamp,
+    judge: Judge,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let found = broker.storage.find_token(genuine.handle.digest()).await?;
     let record = found.filter(|found| genuine.matches(&found.token.facts));
     Ok(record.map(|record| {
         let client = broker.clients.get(&record.token.facts.client_id);
-        let standing = standing(&record, client, last_used, keys, now);
+        let standing = judge(&record, client, last_used, keys, now);
         (record, standing)
     }))
 }

@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::continue_session::{Continuation, continue_session};
-use crate::flow::hand_over::failed;
+use crate::flow::hand_over::{WayBack, failed};
 pub use crate::flow::login_request::LoginRequest;
-use crate::flow::login_request::{Prompt, ValidLoginRequest};
+use crate::flow::login_request::{Prompt, ValidLoginRequest, way_back};
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -79,7 +79,11 @@ pub struct ProviderChoice {
 /// that prevents a session from being continued is reported to the SPA.
 pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginAnswer> {
     count(broker, caller, Counted::Login)?;
-    let valid = ValidLoginRequest::new(broker, &request)?;
+    let way_back = way_back(broker, &request)?;
+    let valid = match ValidLoginRequest::new(broker, &request, way_back.clone()) {
+        Ok(valid) => valid,
+        Err(error) => return refuse(broker, caller, &way_back, error),
+    };
     let cookie = request.session_cookie.as_deref();
     match continue_session(broker, caller, &valid, cookie).await {
         Ok(Continuation::Key { key, session_cookie }) => {
@@ -87,13 +91,15 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
             Ok(LoginAnswer { step, session_cookie })
         }
         Ok(Continuation::Provider { provider, session_cookie }) => {
-            let step = without_session(broker, caller, &valid, provider, &request.open_attempts).await?;
-            Ok(LoginAnswer { step, session_cookie })
+            match without_session(broker, caller, &valid, provider, &request.open_attempts).await {
+                Ok(step) => Ok(LoginAnswer { step, session_cookie }),
+                Err(error) => refuse(broker, caller, &valid.way_back, error),
+            }
         }
         // Whether the session is live is unknown: the browser keeps it, and the person is not sent to sign in again
         // only to meet the same outage at the callback.
         Err(outage) => {
-            let step = back(broker, caller, &valid, &outage);
+            let step = back(broker, caller, &valid.way_back, &outage);
             Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None })
         }
     }
@@ -118,13 +124,23 @@ async fn without_session(
         Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
         None => Err(ErrorCode::LoginRequired.into()),
     };
-    Ok(begun.unwrap_or_else(|error| back(broker, caller, request, &error)))
+    Ok(begun.unwrap_or_else(|error| back(broker, caller, &request.way_back, &error)))
 }
 
-/// Back to the SPA with an error.
-fn back(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>, error: &Error) -> LoginStep {
-    failed(broker, caller, error).client(&request.way_back.client.id).record();
-    LoginStep::Back { location: request.way_back.with_error(caller, error) }
+/// Refuses a request of a known client: `/login` with the broker's own page, `/oauth2/authorize` with a redirect (RFC 6749
+/// section 4.1.2.1).
+fn refuse(broker: &Broker, caller: &Caller, way_back: &WayBack<'_>, error: Error) -> Result<LoginAnswer> {
+    if way_back.oauth.is_none() {
+        return Err(error);
+    }
+    let step = back(broker, caller, way_back, &error);
+    Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None })
+}
+
+/// Back to the client with an error.
+fn back(broker: &Broker, caller: &Caller, way_back: &WayBack<'_>, error: &Error) -> LoginStep {
+    failed(broker, caller, error).client(&way_back.client.id).record();
+    LoginStep::Back { location: way_back.with_error(caller, error) }
 }
 
 /// Sends the browser to the provider.
@@ -142,12 +158,14 @@ async fn begin(
         provider_identity: ShortDigest::of(provider.identity()),
         client: request.way_back.client.id.clone(),
         redirect_uri: ShortDigest::of(request.way_back.redirect_uri.as_str()),
+        port: request.way_back.port,
         challenge: request.challenge,
         client_state: request.way_back.client_state.clone(),
         nonce: OidcNonce::random(&*broker.entropy),
         verifier_seed: entropy::bytes(&*broker.entropy),
         max_age: request.max_age,
         audiences: request.audience_digests(),
+        oauth: request.way_back.oauth.clone(),
     };
     let authorization = AuthorizationRequest {
         state: &attempt.state,

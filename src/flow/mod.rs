@@ -9,6 +9,9 @@
 //!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //!
+//! [`authorize`] and [`oauth_token`] are the same flow for clients of standard OAuth 2 and OpenID Connect: other names of
+//! parameters, and ID and refresh tokens beside the token.
+//!
 //! [`administration`] does the same from the command line, beside running instances.
 //!
 //! A step takes the [`Broker`](crate::state::Broker), the [`Caller`](crate::domain::caller::Caller) and a plain request
@@ -17,6 +20,7 @@
 
 pub mod administration;
 pub mod authenticate;
+pub mod authorize;
 pub mod backchannel_logout;
 pub mod browser_logout;
 pub mod browser_session;
@@ -28,6 +32,7 @@ mod issue;
 pub mod login;
 mod login_request;
 pub mod logout;
+pub mod oauth_token;
 pub mod permissions;
 pub mod react;
 pub mod redeem;

@@ -27,7 +27,7 @@ parameters! {
         /// Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted if the client has only one.
         #[param(example = "https://app.example.com/signed-in")]
         redirect_uri,
-        /// Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.
+        /// Handed back unchanged: 1 to 512 visible ASCII characters or spaces.
         #[param(example = "af0ifjsldkj")]
         state,
         /// The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one.
@@ -100,7 +100,7 @@ pub async fn login(
     let mut parameters = LoginParameters::read(query)?;
     let resources =
         parameters::all(query, "resource", "The parameter 'resource' is not percent-encoded UTF-8.")?;
-    let same_login = SameLogin::new(&mut parameters, &resources);
+    let same_login = SameLogin::new("/login", parameters.present(), &resources);
     let login = LoginRequest {
         client_id: parameters.client_id,
         redirect_uri: parameters.redirect_uri,
@@ -112,6 +112,7 @@ pub async fn login(
         login_hint: parameters.login_hint,
         max_age: parameters.max_age,
         resources,
+        oauth: None,
         open_attempts: cookies.attempts,
         session_cookie: session.value(),
     };
@@ -121,7 +122,7 @@ pub async fn login(
     Ok(response)
 }
 
-fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
+pub(super) fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
     match step {
         LoginStep::Back { location } => HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(),
         LoginStep::Redirect { location, attempt, forget } => {
@@ -144,20 +145,24 @@ fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse
     }
 }
 
-/// The query of a login without its provider, which each link of the chooser repeats.
-struct SameLogin(String);
+/// The request of a login without its provider, which each link of the chooser repeats.
+pub(super) struct SameLogin {
+    path: &'static str,
+    query: String,
+}
 
 impl SameLogin {
-    fn new(parameters: &mut LoginParameters, resources: &[String]) -> Self {
-        let repeated = parameters.present().into_iter().filter(|(name, _)| *name != "provider");
+    /// The request for `path` with these parameters.
+    pub(super) fn new(path: &'static str, parameters: Vec<(&str, &str)>, resources: &[String]) -> Self {
+        let repeated = parameters.into_iter().filter(|(name, _)| *name != "provider");
         let resources = resources.iter().map(|resource| ("resource", resource.as_str()));
-        Self(form_urlencoded::Serializer::new(String::new()).extend_pairs(repeated.chain(resources)).finish())
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        Self { path, query: query.extend_pairs(repeated.chain(resources)).finish() }
     }
 
     fn at(&self, provider: &str) -> String {
-        let query =
-            form_urlencoded::Serializer::new(self.0.clone()).append_pair("provider", provider).finish();
-        format!("/login?{query}")
+        let mut query = form_urlencoded::Serializer::new(self.query.clone());
+        format!("{}?{}", self.path, query.append_pair("provider", provider).finish())
     }
 }
 
@@ -176,7 +181,7 @@ mod tests {
                 attempt: AttemptCookie { id: "AAAAAAAAAAAA".parse().unwrap(), value: "v".into() },
                 forget: vec!["BBBBBBBBBBBB".parse().unwrap()],
             },
-            &SameLogin(String::new()),
+            &SameLogin::new("/login", vec![], &[]),
             true,
         );
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -195,12 +200,13 @@ mod tests {
     #[test]
     fn the_chooser_repeats_the_login() {
         let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
+        let mut parameters = LoginParameters::read(query).unwrap();
         let same_login =
-            SameLogin::new(&mut LoginParameters::read(query).unwrap(), &["https://a.example".to_owned()]);
+            SameLogin::new("/login", parameters.present(), &["https://a.example".to_owned()]);
         assert_eq!(
             same_login.at("corp"),
             "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp"
         );
-        assert_eq!(SameLogin(String::new()).at("corp"), "/login?provider=corp");
+        assert_eq!(SameLogin::new("/login", vec![], &[]).at("corp"), "/login?provider=corp");
     }
 }

@@ -19,7 +19,10 @@ mod login;
 mod logout;
 mod logout_pages;
 mod me;
+mod metadata;
 mod middleware;
+mod oauth_authorize;
+mod oauth_token;
 pub mod openapi;
 mod pages;
 mod redeem;
@@ -28,6 +31,7 @@ mod route_table;
 mod routes;
 mod sample;
 mod sessions;
+mod userinfo;
 #[cfg(test)]
 mod tests;
 
@@ -71,7 +75,8 @@ pub fn public_app(
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
     };
-    let cors = cors::layer(broker.clone());
+    let for_cors = broker.clone();
+    let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
     let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
     match sample {

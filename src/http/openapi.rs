@@ -64,7 +64,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut table = RouteTable::default();
     let (_, mut document) = app
         .configure(|config| {
-            routes::contract(&mut RouteRegistrar::new(config, &mut table), Cors::default(), DESCRIBED);
+            routes::contract(&mut RouteRegistrar::new(config, &mut table), Cors::default, DESCRIBED);
         })
         .split_for_parts();
     // HEAD is GET without the body (RFC 9110 section 9.3.2): it needs no description of its own.

@@ -83,6 +83,11 @@ impl Broker {
         self.public_url.scheme() == "https"
     }
 
+    /// The broker's issuer identifier (RFC 8414 section 2): the public URL without a trailing slash.
+    pub fn issuer(&self) -> &str {
+        self.public_url.as_str().trim_end_matches('/')
+    }
+
     /// Makes this instance report that it is not ready. Requests in progress are finished.
     pub fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, ShortDigest};
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{LoginAttempt, State};
+use crate::domain::scope::ScopeSet;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::hand_over::WayBack;
 use crate::provider::{Provider, ProviderError};
@@ -15,10 +16,17 @@ use super::{Began, CallbackFailure, CallbackRequest, Incomplete};
 pub(super) struct VerifiedCallback<'a> {
     pub(super) attempt: LoginAttempt,
     pub(super) client: &'a Client,
-    /// The APIs that the token will be for.
-    pub(super) audiences: AudienceSet,
+    pub(super) rights: Rights,
     pub(super) provider: &'a Provider,
     pub(super) answer: Answer,
+}
+
+/// What the token will be good for.
+pub(super) struct Rights {
+    /// The APIs that it is for.
+    pub(super) audiences: AudienceSet,
+    /// What it may be used for there.
+    pub(super) scopes: ScopeSet,
 }
 
 /// What the provider said.
@@ -94,10 +102,22 @@ fn check(
     if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    let way_back = WayBack { client, redirect_uri, client_state: attempt.client_state.clone() };
+    let scopes = match &attempt.oauth {
+        Some(oauth) => client.grantable(&oauth.scopes),
+        None => client.scopes.clone(),
+    };
+    let way_back = WayBack {
+        issuer: broker.issuer(),
+        client,
+        redirect_uri,
+        port: attempt.port,
+        client_state: attempt.client_state.clone(),
+        oauth: attempt.oauth.clone(),
+    };
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
     let answer = answer(request)?;
-    Ok((began, VerifiedCallback { attempt, client, audiences, provider, answer }))
+    let rights = Rights { audiences, scopes };
+    Ok((began, VerifiedCallback { attempt, client, rights, provider, answer }))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
