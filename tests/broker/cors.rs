@@ -46,7 +46,9 @@ fn broker_with(setup: Setup) -> TestBroker {
 
 /// The endpoints that SPAs call and read.
 fn is_for_spas(path: &str) -> bool {
-    path.starts_with("/api/") || path.starts_with("/.well-known/") || path == "/oauth2/token"
+    path.starts_with("/api/")
+        || path.starts_with("/.well-known/")
+        || ["/oauth2/token", "/oauth2/userinfo"].contains(&path)
 }
 
 fn allowed_origin(answer: &Answer) -> Option<&str> {

@@ -7,6 +7,7 @@ pub mod browser;
 pub mod certificates;
 pub mod dump;
 pub mod log;
+pub mod oauth;
 pub mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
