@@ -129,7 +129,8 @@ impl RawClient {
         }
         let redirect_uris = addresses(&uris_key, &self.redirect_uris, self.native, check);
         let logout_key = format!("{key}.post_logout_redirect_uris");
-        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, self.native, check);
+        let post_logout_redirect_uris =
+            addresses(&logout_key, &self.post_logout_redirect_uris, self.native, check);
         let origins = {
             // The pages of a native app are not shown by a browser: they have no origin.
             let pages = redirect_uris.iter().filter(|uri| !self.native || uri.is_https());
@@ -149,7 +150,8 @@ impl RawClient {
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
         if self.legacy && (self.native || self.refresh_tokens) {
-            let text = "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
+            let text =
+                "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
             check.problem(format!("{key}.legacy"), text);
         }
         if self.legacy {

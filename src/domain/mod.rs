@@ -28,6 +28,7 @@ pub mod one_time_key;
 pub mod pkce;
 pub mod profile;
 pub mod provider_logout;
+pub mod redirect_uri;
 pub mod refresh_token;
 pub mod request_id;
 pub mod resource_server;

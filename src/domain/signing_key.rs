@@ -58,7 +58,8 @@ impl SigningKey {
         // (FIPS 186-5 appendix A.2.2).
         let pair = (0..8u8).find_map(|candidate| {
             let scalar = key.derive_with(Purpose::Signing, &[candidate]);
-            let public = PrivateKey::from_private_key(&ECDH_P256, scalar.as_ref()).ok()?.compute_public_key().ok()?;
+            let public =
+                PrivateKey::from_private_key(&ECDH_P256, scalar.as_ref()).ok()?.compute_public_key().ok()?;
             EcdsaKeyPair::from_private_key_and_public_key(
                 &ECDSA_P256_SHA256_FIXED_SIGNING,
                 scalar.as_ref(),
@@ -118,7 +119,7 @@ mod tests {
         assert!(one.kid != other.kid && one.x != other.x);
         assert_eq!(one.kid.len(), 43);
         // Changing the derivation would invalidate the published keys of every deployment.
-        assert_eq!(one.kid, "?");
+        assert_eq!(one.kid, "cL_JXJpMyhFLdoN3KO1cO3zPXB-bN7CojIXzzlWTOfo");
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl AuthorizeRequest {
             return Err(Error::invalid_request("The parameter 'response_mode' must be query."));
         }
         let nonce = self.nonce.as_deref().map(str::parse).transpose().map_err(|_| {
-            Error::invalid_request("The parameter 'nonce' must be 1 to 512 visible ASCII characters or spaces.")
+            Error::invalid_request(
+                "The parameter 'nonce' must be 1 to 512 visible ASCII characters or spaces.",
+            )
         })?;
         Ok(OAuthRequest { named_redirect_uri, scopes: self.scopes(client)?, nonce })
     }

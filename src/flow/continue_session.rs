@@ -130,7 +130,8 @@ async fn new_token(
     session: &SessionRecord,
     now: Timestamp,
 ) -> Result<Option<ParkedKey>> {
-    let (way_back, audiences, scopes) = (&request.way_back, request.audiences.clone(), request.scopes.clone());
+    let (way_back, audiences, scopes) =
+        (&request.way_back, request.audiences.clone(), request.scopes.clone());
     let issue = Issue::new(broker, way_back.client, audiences, scopes, now);
     let Session { id: session_id, expires_at, auth_time, .. } = session.state.session;
     let owner = TokenOwner {

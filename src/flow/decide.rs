@@ -95,8 +95,7 @@ pub enum Reason {
 }
 
 /// Says what a token is worth: [`standing`] or [`refresh_standing`].
-pub(super) type Judge =
-    fn(&TokenRecord, Option<&Client>, Option<Timestamp>, &KeyRing, Timestamp) -> Standing;
+pub(super) type Judge = fn(&TokenRecord, Option<&Client>, Option<Timestamp>, &KeyRing, Timestamp) -> Standing;
 
 /// Decides whether `presented` may be used for what `need` says.
 pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
@@ -150,7 +149,9 @@ async fn judged(
     judge: Judge,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let now = broker.clock.now();
-    let Some((record, standing)) = read(broker, genuine, keys, None, now, judge).await? else { return Ok(None) };
+    let Some((record, standing)) = read(broker, genuine, keys, None, now, judge).await? else {
+        return Ok(None);
+    };
     match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
         Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now, judge).await,
         None => Ok(Some((record, standing))),

@@ -107,7 +107,11 @@ impl<'a> ValidLoginRequest<'a> {
     /// wrong with it.
     pub(super) fn new(broker: &'a Broker, request: &'a LoginRequest, way_back: WayBack<'a>) -> Result<Self> {
         let client = way_back.client;
-        let oauth = request.oauth.as_ref().map(|oauth| oauth.validate(client, request.redirect_uri.is_some())).transpose()?;
+        let oauth = request
+            .oauth
+            .as_ref()
+            .map(|oauth| oauth.validate(client, request.redirect_uri.is_some()))
+            .transpose()?;
         let challenge = challenge(client, request)?;
         let client_state = request.state.as_deref().map(client_state).transpose()?;
         let prompt = request.prompt.as_deref().map(Prompt::parse).transpose()?;
@@ -215,9 +219,7 @@ fn challenge(client: &Client, request: &LoginRequest) -> Result<Option<CodeChall
 
 fn client_state(text: &str) -> Result<ClientState> {
     text.parse().map_err(|_| {
-        Error::invalid_request(
-            "The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.",
-        )
+        Error::invalid_request("The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.")
     })
 }
 

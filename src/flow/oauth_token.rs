@@ -176,7 +176,8 @@ impl TokenSet {
                 issued_at: broker.clock.now(),
             };
             let key = SigningKey::of(basis.keys.issuing());
-            key.and_then(|key| facts.sign(&key)).ok_or_else(|| failed().caused_by("an ID token is not signed"))
+            key.and_then(|key| facts.sign(&key))
+                .ok_or_else(|| failed().caused_by("an ID token is not signed"))
         });
         // The key that proves the handle is the one that issued the row: it may not be the issuing one any more.
         let key = basis.keys.get(basis.key_id).filter(|_| client.refresh_tokens);

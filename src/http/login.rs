@@ -201,8 +201,7 @@ mod tests {
     fn the_chooser_repeats_the_login() {
         let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
         let mut parameters = LoginParameters::read(query).unwrap();
-        let same_login =
-            SameLogin::new("/login", parameters.present(), &["https://a.example".to_owned()]);
+        let same_login = SameLogin::new("/login", parameters.present(), &["https://a.example".to_owned()]);
         assert_eq!(
             same_login.at("corp"),
             "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp"

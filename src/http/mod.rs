@@ -31,9 +31,9 @@ mod route_table;
 mod routes;
 mod sample;
 mod sessions;
-mod userinfo;
 #[cfg(test)]
 mod tests;
+mod userinfo;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;

@@ -118,11 +118,7 @@ pub async fn authorize(
 }
 
 /// Reads the query. Only what is wrong with the address is an error here; the flow reports the rest to the client.
-fn read(
-    query: &[u8],
-    cookies: AttemptCookies,
-    session: SessionCookie,
-) -> Result<(LoginRequest, SameLogin)> {
+fn read(query: &[u8], cookies: AttemptCookies, session: SessionCookie) -> Result<(LoginRequest, SameLogin)> {
     let mut malformed = None;
     let mut address = AddressParameters::read(query)?;
     let mut state: StateParameter = good_or_default(StateParameter::read(query), &mut malformed);

@@ -130,7 +130,10 @@ pub async fn token(
 
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenRequest> {
     let query = request.query_string().as_bytes();
-    if ["code", "code_verifier", "refresh_token", "client_secret"].iter().any(|name| parameters::has(query, name)) {
+    if ["code", "code_verifier", "refresh_token", "client_secret"]
+        .iter()
+        .any(|name| parameters::has(query, name))
+    {
         return Err(Error::invalid_request("Send the parameters in the body, not in the address."));
     }
     if request.headers().contains_key(AUTHORIZATION) {

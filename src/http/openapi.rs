@@ -29,6 +29,7 @@ use super::routes::{self, Offered};
     ),
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
+        (name = "Standard OAuth 2 and OpenID Connect", description = "The same sign-in for client libraries: authorization code flow with PKCE for public clients."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
         (name = "Sessions", description = "Where the person is signed in."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),

@@ -125,7 +125,9 @@ async fn an_unknown_client_or_address_is_never_redirected() {
             broker.browser().navigate(&url).await.assert_own_page(400, code);
         }
     }
-    for more in ["client_id=sample", "redirect_uri=https%3A%2F%2Fevil.example%2F", "client_id=%FF", "redirect_uri=%"] {
+    for more in
+        ["client_id=sample", "redirect_uri=https%3A%2F%2Fevil.example%2F", "client_id=%FF", "redirect_uri=%"]
+    {
         broker.browser().navigate(&format!("{good}&{more}")).await.assert_own_page(400, "invalid_request");
     }
 }
@@ -137,7 +139,12 @@ async fn a_legacy_client_stays_with_its_contract() {
     let url = authorization(&broker, &[("client_id", "legacy"), ("redirect_uri", &address)]).url;
     let answer = answer_at(&broker.browser().navigate(&url).await, &address);
     assert_eq!(answer["error"], "unauthorized_client", "{answer:?}");
-    let form = [("grant_type", "authorization_code"), ("client_id", "legacy"), ("code", "x"), ("code_verifier", "x")];
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", "legacy"),
+        ("code", "x"),
+        ("code_verifier", "x"),
+    ];
     let answer = crate::support::oauth::post(&broker, &form).await;
     assert_eq!(answer.error_code().as_deref(), Some("unauthorized_client"));
 }
@@ -183,7 +190,8 @@ async fn prompt_none_continues_the_session_or_answers_login_required() {
         };
         let after = exchange(&broker, &login, &[("client_id", client)]).await.json();
         let session = async |body: &serde_json::Value| {
-            broker.call("/api/me", body["access_token"].as_str().unwrap()).await.json()["session"]["id"].clone()
+            broker.call("/api/me", body["access_token"].as_str().unwrap()).await.json()["session"]["id"]
+                .clone()
         };
         assert_eq!(session(&before).await, session(&after).await, "{client}");
     }
@@ -217,7 +225,9 @@ async fn the_chooser_leads_back_to_the_authorization_endpoint() {
 async fn only_a_navigation_by_get_starts_anything() {
     let broker = TestBroker::start();
     let url = authorization(&broker, &[]).url;
-    for headers in [&[("sec-fetch-dest", "iframe")][..], &[("sec-fetch-dest", "empty")], &[("sec-purpose", "prefetch")]] {
+    for headers in
+        [&[("sec-fetch-dest", "iframe")][..], &[("sec-fetch-dest", "empty")], &[("sec-purpose", "prefetch")]]
+    {
         broker.browser().get(&url, headers).await.assert_own_page(403, "not_a_navigation");
     }
     for method in [Method::HEAD, Method::POST] {

@@ -107,8 +107,11 @@ async fn a_refresh_token_is_bound_to_its_client_and_its_scopes() {
     let broker = TestBroker::with(setup());
     let (_, refresh_token) = pair(&tokens(&broker, &[("scope", "openid profile")]).await);
     let renew = async |more: &[(&str, &str)]| {
-        let mut form =
-            vec![("grant_type", "refresh_token"), ("client_id", "sample"), ("refresh_token", &*refresh_token)];
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("client_id", "sample"),
+            ("refresh_token", &*refresh_token),
+        ];
         form.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         post(&broker, &[&form[..], more].concat()).await
     };

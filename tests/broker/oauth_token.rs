@@ -131,9 +131,12 @@ async fn only_pages_of_the_client_can_exchange() {
         ("code_verifier", &login.verifier),
     ];
     // The second is the origin of another client.
-    for (origin, status) in
-        [("https://evil.example", 403), (broker.url.as_str(), 403), ("null", 403), ("https://app.example.com", 200)]
-    {
+    for (origin, status) in [
+        ("https://evil.example", 403),
+        (broker.url.as_str(), 403),
+        ("null", 403),
+        ("https://app.example.com", 200),
+    ] {
         let answer = broker.browser().post_form(&broker.at(TOKEN), &form, &[("origin", origin)]).await;
         assert_eq!(answer.status, status, "{origin}: {answer:?}");
         if status == 200 {

@@ -80,8 +80,7 @@ pub async fn tokens(broker: &TestBroker, parameters: &[(&str, &str)]) -> Value {
 
 /// Renews tokens as the client `sample`.
 pub async fn refresh(broker: &TestBroker, refresh_token: &str) -> Answer {
-    let form =
-        [("grant_type", "refresh_token"), ("client_id", "sample"), ("refresh_token", refresh_token)];
+    let form = [("grant_type", "refresh_token"), ("client_id", "sample"), ("refresh_token", refresh_token)];
     post(broker, &form).await
 }
 
