@@ -326,6 +326,22 @@ fn a_legacy_client_is_warned_about() {
 }
 
 #[test]
+fn a_native_app_can_register_addresses_without_an_origin_and_no_other_client_can() {
+    let uris =
+        r#"redirect_uris = ["http://127.0.0.1/cb", "com.example.app:/cb", "https://app.example.com/cb"]"#;
+    let registered = EXAMPLE.replace(r#"redirect_uris = ["https://app.example.com/signed-in"]"#, uris);
+    let native = registered.replace("#native = false", "native = true");
+    let client = &load(&native, &[]).unwrap().config.clients[0];
+    assert!(client.native && client.redirect_uris.len() == 3, "{client:?}");
+    let origins: Vec<_> = client.origins.iter().map(Origin::as_str).collect();
+    assert_eq!(origins, ["https://app.example.com"], "a page of another app may have the origin null");
+    let wrong = keys(&load(&registered, &[]).unwrap_err());
+    assert_eq!(wrong, ["clients[0].redirect_uris[0]", "clients[0].redirect_uris[1]"]);
+    let legacy = native.replace("#legacy = false", "legacy = true");
+    assert_eq!(keys(&load(&legacy, &[]).unwrap_err()), ["clients[0].legacy"]);
+}
+
+#[test]
 fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
     let bare = "callback_path = \"/oauth2_callback/\"";
     let one = EXAMPLE.replace("kind = \"oauth2\"", &format!("kind = \"oauth2\"\n{bare}"));

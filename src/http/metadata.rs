@@ -54,12 +54,16 @@ pub struct ServerMetadata {
     #[schema(example = json!(["S256"]))]
     code_challenge_methods_supported: [&'static str; 1],
     /// Always true (RFC 9207).
+    #[schema(example = true)]
     authorization_response_iss_parameter_supported: bool,
     /// Always false.
+    #[schema(example = false)]
     request_parameter_supported: bool,
     /// Always false.
+    #[schema(example = false)]
     request_uri_parameter_supported: bool,
     /// Always false.
+    #[schema(example = false)]
     claims_parameter_supported: bool,
     /// Always `public`: every client sees the same `sub`.
     #[schema(example = json!(["public"]))]

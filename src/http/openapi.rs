@@ -128,6 +128,9 @@ mod tests {
             [
                 "delete /api/sessions",
                 "delete /api/sessions/{id}",
+                "get /.well-known/jwks.json",
+                "get /.well-known/oauth-authorization-server",
+                "get /.well-known/openid-configuration",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
@@ -136,6 +139,8 @@ mod tests {
                 "get /login",
                 "get /logout",
                 "get /logout/callback",
+                "get /oauth2/authorize",
+                "get /oauth2/userinfo",
                 "get /oauth2_callback",
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
@@ -145,6 +150,7 @@ mod tests {
                 "post /api/token/rotate",
                 "post /logout",
                 "post /oauth2/backchannel_logout",
+                "post /oauth2/token",
             ]
         );
     }
@@ -251,7 +257,8 @@ mod tests {
     fn bearer_endpoints_say_so() {
         for (name, operation) in operations() {
             let bearer = operation["security"][0]["bearer"].is_array();
-            let expected = name.contains(" /api/") && !name.ends_with("/get_token");
+            let of_api = name.contains(" /api/") && !name.ends_with("/get_token");
+            let expected = of_api || name == "get /oauth2/userinfo";
             assert_eq!(bearer, expected, "{name}");
             assert_eq!(operation["responses"]["401"].is_object(), expected, "{name}");
         }

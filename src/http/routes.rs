@@ -81,7 +81,7 @@ fn standard_clients(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors
             token.route(OAuth, oauth_token::token);
         })
         .cross_origin("/oauth2/userinfo", cors(), |userinfo| {
-            userinfo.route(Problem, userinfo::userinfo);
+            userinfo.route(OAuth, userinfo::userinfo);
         })
         .cross_origin("/.well-known", cors(), |well_known| {
             well_known

@@ -18,6 +18,7 @@ use crate::headers::{check, described};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
 use crate::support::log::Listener;
+use crate::support::oauth;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
 
@@ -83,6 +84,24 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
     ]
 }
 
+/// What only clients of standard OAuth 2 are told.
+async fn oauth_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
+    let mut answers = Vec::new();
+    let legacy = broker.at("/legacy");
+    for (code, parameters) in [
+        (ErrorCode::UnsupportedResponseType, &[("response_type", "token")][..]),
+        (ErrorCode::InvalidScope, &[("scope", "unknown")]),
+        (ErrorCode::RequestNotSupported, &[("request", "x")]),
+        (ErrorCode::RequestUriNotSupported, &[("request_uri", "x")]),
+        (ErrorCode::UnauthorizedClient, &[("client_id", "legacy"), ("redirect_uri", &legacy)]),
+    ] {
+        answers.push((code, browser.navigate(&oauth::authorization(broker, parameters).url).await));
+    }
+    let password = oauth::post(broker, &[("grant_type", "password"), ("client_id", "sample")]).await;
+    answers.push((ErrorCode::UnsupportedGrantType, password));
+    answers
+}
+
 /// Logins that fail.
 async fn failed_logins(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCode, Answer)> {
     use ErrorCode::{
@@ -128,6 +147,7 @@ async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
     let mut answers = simple_failures(&broker, &browser).await;
+    answers.extend(oauth_failures(&broker, &browser).await);
     answers.extend(failed_logins(&broker, &browser).await);
     let impatient = broker.twin_with(|config| config.providers[0].timeouts.total = Duration::from_secs(1));
     let slow = impatient.log_in(&impatient.browser(), "dev", "alice", "&fault=token_slow").await;
@@ -206,7 +226,10 @@ fn every_public_text_is_a_sentence() {
 /// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
-    if ["/login", "/logout", "/oauth2_callback"].iter().any(|page| path.starts_with(page)) {
+    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize"]
+        .iter()
+        .any(|page| path.starts_with(page))
+    {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
         assert!(answer.body.contains("Go back to the application") && answer.body.contains(id), "{path}");
         return code(answer);
