@@ -189,6 +189,8 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         origins: Vec::new(),
         key_delivery: KeyDelivery::Query,
         key_parameter: KeyParameter::OneTimeKey,
+        native: false,
+        refresh_tokens: false,
         legacy: false,
         enabled,
         audiences: "api".parse().unwrap(),
