@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::pages::links;
 use crate::support::broker::{Setup, TestBroker};
+use crate::support::oauth::authorization;
 
 #[actix_web::test]
 async fn without_a_provider_the_user_chooses_and_the_login_continues() {
@@ -99,12 +100,26 @@ async fn the_chooser_has_no_script_and_cannot_be_framed() {
 }
 
 #[actix_web::test]
+async fn the_chooser_escapes_what_it_repeats() {
+    let broker = TestBroker::start();
+    let state = "\"><script>alert(1)</script>";
+    for url in [
+        broker.login(&[("provider", ""), ("state", state)]).url,
+        authorization(&broker, &[("provider", ""), ("state", state), ("nonce", state)]).url,
+    ] {
+        let page = broker.browser().navigate(&url).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(page.body.contains("state=") && !page.body.contains("<script"), "{page:?}");
+    }
+}
+
+#[actix_web::test]
 async fn an_invalid_login_is_refused_before_the_chooser() {
     let broker = TestBroker::start();
     for (name, value) in [
         ("redirect_uri", "https://evil.example/"),
         ("client_id", "nobody"),
-        ("state", "\"><script>"),
+        ("state", "\"><script>\u{7f}"),
         ("code_challenge", ""),
     ] {
         let login = broker.login(&[("provider", ""), (name, value)]).url;

@@ -1,7 +1,5 @@
 //! The metadata that client libraries configure themselves with, and the keys of ID tokens.
 
-use std::sync::Arc;
-
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -78,11 +76,11 @@ async fn id_tokens_verify_before_during_and_after_a_rotation_of_the_server_keys(
     let broker = TestBroker::with(setup());
     let ring = |issuing: u32, ids: &[u32]| {
         let key = |id: &u32| ServerKey::new(KeyId(*id), vec![*id as u8; 32]).unwrap();
-        Arc::new(KeyRing::new(KeyId(issuing), ids.iter().map(key).collect()).unwrap())
+        KeyRing::new(KeyId(issuing), ids.iter().map(key).collect()).unwrap()
     };
     let instance = |issuing: u32, ids: &'static [u32]| {
         let ring = ring(issuing, ids);
-        broker.twin_with(|config| config.server_keys.ring = ring)
+        broker.twin_with(|config| config.server_keys = ring.into())
     };
     // The new key is added, then issues, then the old one is removed.
     let steps = [instance(1, &[1]), instance(1, &[1, 2]), instance(2, &[1, 2]), instance(2, &[2])];

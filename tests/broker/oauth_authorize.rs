@@ -154,7 +154,7 @@ async fn a_refusal_of_the_provider_comes_with_iss() {
     let broker = TestBroker::start();
     broker.ready().await;
     let login = authorization(&broker, &[]);
-    let login = broker.complete(&broker.browser(), login, "&deny").await;
+    let login = broker.complete(&broker.browser(), login, "&deny=1").await;
     assert_refused(&broker, &login.back, "access_denied", Some(&login.state), "deny");
 }
 
