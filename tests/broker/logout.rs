@@ -223,7 +223,7 @@ async fn only_registered_addresses_are_redirected_to() {
         (vec![("client_id", "nobody")], "invalid_client"),
         (vec![("client_id", "legacy")], "invalid_request"),
         (vec![("client_id", "")], "invalid_request"),
-        (vec![("state", "a b")], "invalid_request"),
+        (vec![("state", "é")], "invalid_request"),
         (vec![("state", &"x".repeat(513))], "invalid_request"),
     ] {
         browser.navigate(&request(&broker, &parameters)).await.assert_own_page(400, code);

@@ -223,7 +223,7 @@ async fn an_invalid_request_is_refused_even_if_a_user_is_signed_in() {
         ("redirect_uri", "https://evil.example/", "invalid_request"),
         ("client_id", "nobody", "invalid_client"),
         ("code_challenge", "", "invalid_request"),
-        ("state", "<script>", "invalid_request"),
+        ("state", "é", "invalid_request"),
         ("provider", "nobody", "invalid_request"),
         ("prompt", "none login", "invalid_request"),
     ] {
