@@ -212,5 +212,6 @@ async fn without_the_database_the_answer_is_unknown_and_the_refresh_token_stays_
     assert!(answer.header("retry-after").is_some());
     server.resume();
     assert_recovers(&broker, "the database was started again").await;
-    assert_eq!(refresh(&broker, &refresh_token).await.status, 200);
+    let answer = refresh(&broker, &refresh_token).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
 }
