@@ -74,7 +74,7 @@ error_codes! {
     /// `prompt=none` was requested, but the user has to choose an account at the provider.
     AccountSelectionRequired = "account_selection_required", 403, "account_selection_required", "The user has to choose an account and prompt=none forbids showing a page. Sign in without prompt=none.";
     /// The sign-in was weaker or older than requested (RFC 9470).
-    InsufficientUserAuthentication = "insufficient_user_authentication", 403, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
+    InsufficientUserAuthentication = "insufficient_user_authentication", 401, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
     /// The token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope = "insufficient_scope", 403, "invalid_scope", "The access token does not have the required scope. Use a token with that scope.";
     /// A login was not started by a navigation of the browser window.
@@ -85,6 +85,8 @@ error_codes! {
     NotFound = "not_found", 404, "invalid_request", "Not found.";
     /// The address exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "This method is not allowed here. Use one of the methods in the Allow header.";
+    /// The user has as many live personal tokens as one user may have.
+    TooManyPersonalTokens = "too_many_personal_tokens", 409, "invalid_request", "There are too many personal tokens. Revoke one that is no longer used.";
     /// The request did not arrive in time.
     RequestTimeout = "request_timeout", 408, "temporarily_unavailable", "The request did not arrive in time. Try again.";
     /// The body is too large.
@@ -121,6 +123,7 @@ pub struct Error {
     code: ErrorCode,
     detail: Option<&'static str>,
     scope: Option<&'static str>,
+    max_age: Option<i64>,
     retry_after: Option<u32>,
     cause: Option<Cause>,
 }
@@ -133,7 +136,7 @@ impl Error {
     pub fn new(code: ErrorCode) -> Self {
         let is_temporary = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
         let retry_after = is_temporary.then_some(2);
-        Self { code, detail: None, scope: None, retry_after, cause: None }
+        Self { code, detail: None, scope: None, max_age: None, retry_after, cause: None }
     }
 
     /// Replaces the text for the caller: which parameter is wrong, and how to fix it. The text is fixed, so that it
@@ -165,6 +168,12 @@ impl Error {
         Self { scope: Some(scope), ..Self::new(ErrorCode::InsufficientScope) }
     }
 
+    /// Shorthand: `insufficient_user_authentication` for a sign-in that is more than `max_age` seconds ago (RFC 9470
+    /// section 3).
+    pub fn sign_in_too_old(max_age: i64) -> Self {
+        Self { max_age: Some(max_age), ..Self::new(ErrorCode::InsufficientUserAuthentication) }
+    }
+
     /// The error code.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -178,6 +187,11 @@ impl Error {
     /// The scope that the token lacks (RFC 6750 section 3).
     pub fn missing_scope(&self) -> Option<&'static str> {
         self.scope
+    }
+
+    /// How many seconds ago the sign-in may be (RFC 9470 section 3).
+    pub fn max_age(&self) -> Option<i64> {
+        self.max_age
     }
 
     /// Seconds for `Retry-After`, if a retry makes sense.

@@ -200,6 +200,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         keys: ServerKeys::new(config.server_keys.ring.clone()),
         lifetimes: config.lifetimes,
         live_tokens_per_user: config.live_tokens_per_user,
+        personal_tokens: config.personal_tokens,
         audit,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

@@ -56,6 +56,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
         "server_keys": { "file": setup.server_keys },
         "log": { "format": "pretty", "filter": setup.log_filter },
         "docs": { "public": true },
+        "personal_tokens": { "enabled": true },
         "sample": { "client_id": "sample" },
         "providers": [{
             "id": "dev",

@@ -16,6 +16,7 @@ mod key_store;
 mod keys_file;
 mod limits;
 mod log;
+mod personal_tokens;
 mod providers;
 mod purge;
 #[cfg(test)]
@@ -50,8 +51,8 @@ use crate::domain::client::Client;
 use crate::http::HttpSettings;
 use crate::key_store::KeyStoreSettings;
 use crate::provider::settings::ProviderSettings;
-use crate::state::Lifetimes;
 use crate::state::limits::LimitSettings;
+use crate::state::{Lifetimes, PersonalTokenSettings};
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub lifetimes: Lifetimes,
     /// The maximum number of live tokens of one user; the oldest are revoked beyond it.
     pub live_tokens_per_user: usize,
+    /// What users may do with personal tokens.
+    pub personal_tokens: PersonalTokenSettings,
     /// The rate limits per address.
     pub limits: LimitSettings,
     /// What is logged.
@@ -122,6 +125,7 @@ struct RawConfig {
     key_store: key_store::RawKeyStore,
     server_keys: server_keys::RawServerKeys,
     tokens: tokens::RawTokens,
+    personal_tokens: personal_tokens::RawPersonalTokens,
     limits: limits::RawLimits,
     log: log::RawLog,
     docs: docs::RawDocs,
@@ -240,6 +244,7 @@ impl RawConfig {
         let key_store = self.key_store.check(check);
         let server_keys = self.server_keys.check(check);
         let tokens = self.tokens.check(check);
+        let personal_tokens = self.personal_tokens.check(check);
         let limits = self.limits.check(check);
         let log = self.log.check(check);
         let purge = self.purge.check(check);
@@ -260,6 +265,7 @@ impl RawConfig {
             clients,
             lifetimes,
             live_tokens_per_user,
+            personal_tokens: personal_tokens?,
             limits: limits?,
             log: log?,
             purge: purge?,

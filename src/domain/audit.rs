@@ -41,6 +41,10 @@ pub enum AuditKind {
     TokenReused,
     /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
+    /// A user made a personal token.
+    PersonalTokenMade,
+    /// A user revoked one of their personal tokens.
+    PersonalTokenRevoked,
     /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token was
     /// copied.
     SessionEnded,
@@ -54,7 +58,7 @@ pub enum AuditKind {
     ServerKeysReplaced,
     /// A running broker could not use the keys file and kept its previous keys.
     ServerKeysRefused,
-    /// An administrator disabled a user and ended their sessions.
+    /// An administrator disabled a user and ended their sessions. Each personal token that this revoked has its own event.
     AdminUserDisabled,
     /// An administrator enabled a disabled user.
     AdminUserEnabled,
@@ -64,7 +68,7 @@ pub enum AuditKind {
     AdminSessionEnded,
     /// An administrator ended all sessions of a user or, if the event has no user, of everyone.
     AdminSessionsEnded,
-    /// An administrator revoked a token.
+    /// An administrator revoked a token, or disabled its user, which revokes personal tokens.
     AdminTokenRevoked,
     /// An administrator registered a resource server.
     AdminResourceServerAdded,
@@ -99,6 +103,8 @@ impl AuditKind {
             Self::TokenRefused => "token_refused",
             Self::TokenReused => "token_reused",
             Self::TokenIdle => "token_idle",
+            Self::PersonalTokenMade => "personal_token_made",
+            Self::PersonalTokenRevoked => "personal_token_revoked",
             Self::SessionEnded => "session_ended",
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",

@@ -225,6 +225,17 @@ pub struct StoredToken {
     pub sealed_handle: Option<Vec<u8>>,
 }
 
+/// A token that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedToken {
+    /// The token.
+    pub handle: HandleDigest,
+    /// Its user.
+    pub user: UserId,
+    /// Its client.
+    pub client: ClientId,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

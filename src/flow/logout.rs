@@ -5,34 +5,87 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::caller::Caller;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::authenticate::SignedIn;
+use crate::flow::personal_tokens;
 use crate::flow::sessions::record_ended;
 use crate::state::Broker;
 
 /// How long the answer waits for a provider whose logout endpoint is not known yet.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Ends this session, or `everywhere` all sessions of the user. Other instances see it with their next query.
-/// If the session's provider
-/// can end its own session, the URL for that is returned.
+/// What ends.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogoutRequest {
+    /// All sessions of the user, not only this one.
+    pub everywhere: bool,
+    /// The personal tokens as well; only together with `everywhere`.
+    pub personal_tokens: bool,
+}
+
+/// What is left to do.
+#[derive(Debug)]
+pub struct LoggedOut {
+    /// Where the provider's own session can be ended, if it can.
+    pub provider_logout_url: Option<Url>,
+    /// What happened to the user's personal tokens; `None` unless the logout was everywhere.
+    pub personal_tokens: Option<PersonalTokensAfter>,
+}
+
+/// The personal tokens of a user who signed out everywhere.
+#[derive(Debug, Clone, Copy)]
+pub struct PersonalTokensAfter {
+    /// How many were revoked.
+    pub revoked: usize,
+    /// How many still work.
+    pub left: usize,
+}
+
+/// Ends this session, or `everywhere` all sessions of the user. Other instances see it with their next query. If the
+/// session's provider can end its own session, the URL for that is returned.
 ///
 /// # Errors
-/// `temporarily_unavailable` if the database is unreachable: then nothing was ended.
+/// `invalid_request` for personal tokens without `everywhere`; `temporarily_unavailable` if the database is
+/// unreachable. Then nothing was ended.
 pub async fn logout(
     broker: &Broker,
     caller: &Caller,
     signed_in: &SignedIn,
-    everywhere: bool,
-) -> Result<Option<Url>> {
-    let (user, session, now) = (signed_in.user.id, signed_in.session.id, broker.clock.now());
-    let ended = if everywhere {
-        broker.storage.end_sessions_of(user, now).await?
+    request: LogoutRequest,
+) -> Result<LoggedOut> {
+    if request.personal_tokens && !request.everywhere {
+        return Err(Error::invalid_request("The member 'personal_tokens' is only for 'everywhere'."));
+    }
+    let personal_tokens = if request.everywhere {
+        Some(end_everything(broker, caller, signed_in, request.personal_tokens).await?)
     } else {
-        Vec::from_iter(broker.storage.end_session(session, now).await?.then_some(session))
+        let session = signed_in.session.id;
+        let ended = broker.storage.end_session(session, broker.clock.now()).await?;
+        record_ended(broker, caller, signed_in, ended.then_some(session));
+        None
     };
+    Ok(LoggedOut { provider_logout_url: provider_logout_url(broker, signed_in).await, personal_tokens })
+}
+
+async fn end_everything(
+    broker: &Broker,
+    caller: &Caller,
+    signed_in: &SignedIn,
+    personal_tokens: bool,
+) -> Result<PersonalTokensAfter> {
+    let (user, now) = (signed_in.user.id, broker.clock.now());
+    if personal_tokens {
+        let ended = broker.storage.end_everything_of(user, now).await?;
+        let revoked = ended.personal_tokens.len();
+        record_ended(broker, caller, signed_in, ended.sessions);
+        personal_tokens::record_revoked(broker, caller, ended.personal_tokens);
+        return Ok(PersonalTokensAfter { revoked, left: 0 });
+    }
+    // Counted first: once the sessions are ended, an outage must not be the answer.
+    let left = personal_tokens::list(broker, signed_in).await?.len();
+    let ended = broker.storage.end_sessions_of(user, now).await?;
     record_ended(broker, caller, signed_in, ended);
-    Ok(provider_logout_url(broker, signed_in).await)
+    Ok(PersonalTokensAfter { revoked: 0, left })
 }
 
 /// The broker's own `/logout`, which continues to the provider. `None` if the provider does not answer now: the person

@@ -6,7 +6,8 @@
 //!    one-time key, with which `hand_over` sends the browser back to the SPA.
 //! 3. [`redeem`] exchanges the key for the token, once.
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
-//!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
+//!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor, and
+//!    [`personal_tokens`] are those that a person makes for scripts.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //!
 //! [`administration`] does the same from the command line, beside running instances.
@@ -29,6 +30,7 @@ pub mod login;
 mod login_request;
 pub mod logout;
 pub mod permissions;
+pub mod personal_tokens;
 pub mod react;
 pub mod redeem;
 pub mod rotate;

@@ -1,4 +1,4 @@
-//! The challenge of a bearer endpoint (RFC 6750 section 3).
+//! The challenge of a bearer endpoint (RFC 6750 section 3, RFC 9470 section 3).
 
 use std::fmt;
 
@@ -21,11 +21,15 @@ impl fmt::Display for BearerRefused {
 pub fn challenge(response: &mut HttpResponse, error: &Error) {
     let code = match error.code() {
         ErrorCode::MissingToken => None,
-        code @ (ErrorCode::InvalidToken | ErrorCode::InsufficientScope) => Some(code.as_str()),
+        code @ (ErrorCode::InvalidToken
+        | ErrorCode::InsufficientScope
+        | ErrorCode::InsufficientUserAuthentication) => Some(code.as_str()),
         _ => Some(ErrorCode::InvalidRequest.as_str()),
     };
     let mut challenge = r#"Bearer realm="token-broker""#.to_owned();
-    for (name, value) in [("error", code), ("scope", error.missing_scope())] {
+    let max_age = error.max_age().map(|seconds| seconds.to_string());
+    for (name, value) in [("error", code), ("scope", error.missing_scope()), ("max_age", max_age.as_deref())]
+    {
         if let Some(value) = value {
             challenge.push_str(&format!(r#", {name}="{value}""#));
         }

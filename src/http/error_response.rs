@@ -112,7 +112,10 @@ impl ResponseError for Error {
         }
         if matches!(
             self.code(),
-            ErrorCode::MissingToken | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
+            ErrorCode::MissingToken
+                | ErrorCode::InvalidToken
+                | ErrorCode::InsufficientScope
+                | ErrorCode::InsufficientUserAuthentication
         ) {
             challenge(&mut response, self);
         }

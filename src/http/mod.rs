@@ -22,6 +22,7 @@ mod me;
 mod middleware;
 pub mod openapi;
 mod pages;
+mod personal_tokens;
 mod redeem;
 mod rotate;
 mod route_table;
@@ -68,6 +69,7 @@ pub fn public_app(
     let names = OwnNames::public(&broker.public_url, &settings.host_names);
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
+        personal_tokens: broker.personal_tokens.enabled,
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
     };

@@ -31,6 +31,7 @@ use super::routes::{self, Offered};
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
         (name = "Sessions", description = "Where the person is signed in."),
+        (name = "Personal tokens", description = "Tokens that the person makes for scripts."),
         (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
         (name = "Profile", description = "The signed-in person."),
         (name = "Service", description = "Health, and this description."),
@@ -47,7 +48,8 @@ impl Modify for BearerScheme {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "The `access_token` of `POST /api/get_token` (RFC 6750): `tbk_` and 72 letters and digits.",
+                "The `access_token` of `POST /api/get_token` (RFC 6750): `tbk_` and 72 letters and digits. \
+                 Or a personal token, `tbp_` and as many; calls about sessions and tokens refuse it with 403.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
@@ -56,7 +58,7 @@ impl Modify for BearerScheme {
 }
 
 /// The document describes everything that a production broker can offer.
-const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
+const DESCRIBED: Offered = Offered { legacy: true, personal_tokens: true, docs: true, sample: true };
 
 /// The document of the public listener: the contract, without the pages for people.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -125,11 +127,13 @@ mod tests {
         assert_eq!(
             names,
             [
+                "delete /api/personal_tokens/{id}",
                 "delete /api/sessions",
                 "delete /api/sessions/{id}",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
+                "get /api/personal_tokens",
                 "get /api/sessions",
                 "get /healthz",
                 "get /login",
@@ -141,6 +145,7 @@ mod tests {
                 "get /readyz",
                 "post /api/get_token",
                 "post /api/logout",
+                "post /api/personal_tokens",
                 "post /api/token/rotate",
                 "post /logout",
                 "post /oauth2/backchannel_logout",

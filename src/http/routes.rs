@@ -9,8 +9,8 @@ use actix_cors::Cors;
 use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage};
 use super::route_table::RouteRegistrar;
 use super::{
-    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
-    rotate, sample, sessions,
+    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me,
+    personal_tokens, redeem, rotate, sample, sessions,
 };
 
 /// Which optional routes a broker has.
@@ -18,6 +18,8 @@ use super::{
 pub struct Offered {
     /// Redemption as in the service that this broker replaces.
     pub legacy: bool,
+    /// The making of personal tokens.
+    pub personal_tokens: bool,
     /// The API's description.
     pub docs: bool,
     /// The sample app.
@@ -61,7 +63,12 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offere
             .route(Problem, logout::logout)
             .route(Problem, sessions::sessions)
             .route(Problem, sessions::end_other_sessions)
-            .route(Problem, sessions::end_session);
+            .route(Problem, sessions::end_session)
+            .route(Problem, personal_tokens::personal_tokens)
+            .route(Problem, personal_tokens::revoke_personal_token);
+        if offered.personal_tokens {
+            api.route(Problem, personal_tokens::make_personal_token);
+        }
         if offered.legacy {
             api.route(OAuth, redeem::get_token_legacy);
         }

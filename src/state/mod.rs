@@ -57,6 +57,8 @@ pub struct Broker {
     pub lifetimes: Lifetimes,
     /// The maximum number of live tokens per user.
     pub live_tokens_per_user: usize,
+    /// What users may do with personal tokens.
+    pub personal_tokens: PersonalTokenSettings,
     /// The queue of audit events.
     pub audit: AuditTrail,
     /// Last-use times of tokens that have not been written to the database yet.
@@ -103,6 +105,19 @@ pub struct Lifetimes {
     pub api_token: TimeDelta,
     /// The lifetime of a session.
     pub session: TimeDelta,
+}
+
+/// What users may do with personal tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct PersonalTokenSettings {
+    /// Whether users may make them.
+    pub enabled: bool,
+    /// The maximum lifetime of a new one.
+    pub max_lifetime: TimeDelta,
+    /// How long ago a user may have signed in to make one.
+    pub fresh_sign_in: TimeDelta,
+    /// How many live ones a user can have.
+    pub per_user: usize,
 }
 
 /// The registered clients. Disabled clients are never found.

@@ -10,7 +10,7 @@ use super::last_use::LastUses;
 use super::late_revocations::LateRevocations;
 use super::limits::{LimitSettings, RateLimits};
 use super::server_keys::ServerKeys;
-use super::{Broker, ClientRegistry, Lifetimes};
+use super::{Broker, ClientRegistry, Lifetimes, PersonalTokenSettings};
 use crate::domain::client::Client;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SystemEntropy;
@@ -58,6 +58,12 @@ pub(crate) fn broker() -> Broker {
             session: lifetimes::SESSION,
         },
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
+        personal_tokens: PersonalTokenSettings {
+            enabled: true,
+            max_lifetime: lifetimes::PERSONAL_TOKEN,
+            fresh_sign_in: lifetimes::FRESH_SIGN_IN,
+            per_user: lifetimes::PERSONAL_TOKENS_PER_USER,
+        },
         audit: audit_trail().0,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

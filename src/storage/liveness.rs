@@ -51,6 +51,13 @@ pub fn is_session_token() -> _ {
     tokens::kind.eq(kind)
 }
 
+/// The token is of the kind that a person makes.
+#[auto_type]
+pub fn is_personal_token() -> _ {
+    let kind: &'static str = TokenKind::Personal.as_str();
+    tokens::kind.eq(kind)
+}
+
 /// By its own row, the token was `Standing::Revoked` or `Standing::Expired` before a moment. Never NULL, so that it can be
 /// negated.
 #[auto_type]

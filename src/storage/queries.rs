@@ -15,6 +15,8 @@ pub mod audit;
 pub mod issuing;
 #[path = "migrate/queries.rs"]
 pub mod migrate;
+#[path = "tokens/personal.rs"]
+pub mod personal_tokens;
 #[path = "purge/queries.rs"]
 pub mod purge;
 #[path = "resource_servers/queries.rs"]

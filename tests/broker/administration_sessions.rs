@@ -44,7 +44,8 @@ async fn all_sessions_of_one_user_or_of_everyone_are_ended() {
         let again = sign_in(&broker, "alice").await;
         assert!(desk.refused(2, &["sessions", "end-all", "--everyone"]).contains("--yes"));
         let done = desk.json(&["sessions", "end-all", "--everyone", "--yes"]);
-        assert_eq!(done, json!({ "sessions_ended": 2 }));
+        let counts = json!({ "sessions_ended": 2, "personal_tokens_revoked": 0, "personal_tokens_left": 0 });
+        assert_eq!(done, counts);
         assert_eq!([status(&broker, &again).await, status(&broker, &bob).await], [401, 401]);
         assert_eq!(desk.json(&["sessions", "list"]), json!([]));
         assert_eq!(desk.json(&["sessions", "list", "--all"]).as_array().unwrap().len(), 4);

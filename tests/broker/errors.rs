@@ -145,6 +145,10 @@ async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let narrow = broker.twin_with(|config| config.clients[0].scopes = "other".parse().unwrap());
     let other = narrow.sign_in(&narrow.browser(), "dev", "alice").await;
     answers.push((ErrorCode::InsufficientScope, narrow.call("/api/me", &other).await));
+    let full = broker.twin_with(|config| config.personal_tokens.per_user = 0);
+    let wanted = json!({ "name": "script", "scope": "", "expires_in": 60 });
+    answers
+        .push((ErrorCode::TooManyPersonalTokens, full.post("/api/personal_tokens", &token, &wanted).await));
     corrupt_rows(&broker);
     answers.push((ErrorCode::ServerError, broker.call("/api/permissions", &token).await));
 

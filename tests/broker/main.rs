@@ -41,6 +41,7 @@ mod logs;
 mod outages;
 mod pages;
 mod parallel_logins;
+mod personal_tokens;
 mod provider_down;
 mod provider_faults;
 mod provider_people;

@@ -48,9 +48,16 @@ enum State {
     PersonalRevoked,
     PersonalExpired,
     PersonalUserDisabled,
+    PersonalUserDisabledByCommand,
+    PersonalUserDeleted,
+    PersonalClientDisabled,
+    PersonalClientRemoved,
+    PersonalForged,
+    PersonalServerKeyRemoved,
+    PersonalRowGone,
 }
 
-const STATES: [(State, Option<&str>); 20] = [
+const STATES: [(State, Option<&str>); 27] = [
     (State::Live, Some("live")),
     (State::Overlap, Some("overlap")),
     (State::Superseded, Some("superseded")),
@@ -71,6 +78,13 @@ const STATES: [(State, Option<&str>); 20] = [
     (State::PersonalRevoked, Some("revoked")),
     (State::PersonalExpired, Some("expired")),
     (State::PersonalUserDisabled, Some("user_disabled")),
+    (State::PersonalUserDisabledByCommand, Some("revoked")),
+    (State::PersonalUserDeleted, None),
+    (State::PersonalClientDisabled, Some("client_gone")),
+    (State::PersonalClientRemoved, Some("client_gone")),
+    (State::PersonalForged, Some("forged")),
+    (State::PersonalServerKeyRemoved, Some("forged")),
+    (State::PersonalRowGone, None),
 ];
 
 impl State {
@@ -81,7 +95,17 @@ impl State {
     fn is_personal(self) -> bool {
         matches!(
             self,
-            Self::Personal | Self::PersonalRevoked | Self::PersonalExpired | Self::PersonalUserDisabled
+            Self::Personal
+                | Self::PersonalRevoked
+                | Self::PersonalExpired
+                | Self::PersonalUserDisabled
+                | Self::PersonalUserDisabledByCommand
+                | Self::PersonalUserDeleted
+                | Self::PersonalClientDisabled
+                | Self::PersonalClientRemoved
+                | Self::PersonalForged
+                | Self::PersonalServerKeyRemoved
+                | Self::PersonalRowGone
         )
     }
 
@@ -129,16 +153,28 @@ impl State {
             Self::UserDisabled | Self::PersonalUserDisabled => {
                 audit::set_user_disabled(&broker, record.user.id, true);
             }
-            Self::UserDeleted => {
+            Self::PersonalUserDisabledByCommand => {
+                let administration = administration(&broker);
+                let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
+                assert_eq!(users::disable(&administration, &user).await.unwrap().personal_tokens_revoked, 1);
+            }
+            Self::UserDeleted | Self::PersonalUserDeleted => {
                 let administration = administration(&broker);
                 let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
                 users::delete(&administration, &user).await.unwrap();
             }
-            Self::ClientDisabled | Self::ClientRemoved | Self::ServerKeyRemoved => {
+            Self::ClientDisabled
+            | Self::PersonalClientDisabled
+            | Self::ClientRemoved
+            | Self::PersonalClientRemoved
+            | Self::ServerKeyRemoved
+            | Self::PersonalServerKeyRemoved => {
                 return Arranged { token, id, twin: Some(self.reconfigured(&broker)), broker };
             }
-            Self::Forged => update("scopes = 'admin permissions profile'"),
-            Self::RowGone => assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {row}")), 1),
+            Self::Forged | Self::PersonalForged => update("scopes = 'admin permissions profile'"),
+            Self::RowGone | Self::PersonalRowGone => {
+                assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {row}")), 1);
+            }
             Self::PersonalExpired => broker.advance(366 * 86_400 + 1),
         }
         Arranged { token, id, twin: None, broker }
@@ -147,9 +183,11 @@ impl State {
     /// Another instance, whose configuration brings about this state.
     fn reconfigured(self, broker: &TestBroker) -> TestBroker {
         broker.twin_with(|config| match self {
-            Self::ClientDisabled => disable(config),
-            Self::ClientRemoved => config.clients.retain(|client| client.id.as_str() != "sample"),
-            Self::ServerKeyRemoved => {
+            Self::ClientDisabled | Self::PersonalClientDisabled => disable(config),
+            Self::ClientRemoved | Self::PersonalClientRemoved => {
+                config.clients.retain(|client| client.id.as_str() != "sample")
+            }
+            Self::ServerKeyRemoved | Self::PersonalServerKeyRemoved => {
                 let key = ServerKey::new(KeyId(4_000_000_000), vec![9; 32]).unwrap();
                 config.server_keys = KeyRing::new(key.id(), vec![key]).unwrap().into();
             }
@@ -241,7 +279,10 @@ fn personal(broker: &TestBroker, of: &TokenRecord) -> String {
 
 /// The surfaces that ask for any token, and those that ask for a session's; what changes most comes last.
 const ANY_KIND: [(&str, &str); 2] = [("GET", "/api/me"), ("GET", "/api/permissions")];
-const SESSION_ONLY: [(&str, &str, u16); 5] = [
+const SESSION_ONLY: [(&str, &str, u16); 8] = [
+    ("GET", "/api/personal_tokens", 200),
+    ("DELETE", "/api/personal_tokens/6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c", 404),
+    ("POST", "/api/personal_tokens", 415),
     ("GET", "/api/sessions", 200),
     ("DELETE", "/api/sessions/6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c", 404),
     ("DELETE", "/api/sessions", 204),
@@ -270,6 +311,7 @@ async fn every_surface_says_the_same_about_every_state() {
                 _ if !state.is_usable() => (401, Some("invalid_token")),
                 _ if state.is_personal() => (403, Some("insufficient_scope")),
                 _ if status == 404 => (404, Some("not_found")),
+                _ if status == 415 => (415, Some("unsupported_media_type")),
                 _ => (status, None),
             };
             assert_eq!(

@@ -67,6 +67,8 @@ pub struct Disabled {
     pub changed: bool,
     /// How many sessions were ended.
     pub sessions_ended: usize,
+    /// How many personal tokens were revoked.
+    pub personal_tokens_revoked: usize,
 }
 
 /// What deleting a user did.
@@ -94,7 +96,7 @@ impl Storage {
         on_backend!(self, users::find(&user, limit.into()))
     }
 
-    /// Disables a user and ends all sessions of the user; `None` if there is no such user.
+    /// Disables a user, ends all sessions and revokes all personal tokens of the user; `None` if there is no such user.
     pub async fn disable_user(
         &self,
         user: UserId,
