@@ -91,7 +91,7 @@ pub struct MakeBody {
     #[schema(example = 7_776_000)]
     expires_in: Option<u64>,
     /// When it expires. Either this or `expires_in` is required.
-    #[schema(example = json!(null))]
+    #[schema(value_type = Option<String>, example = json!(null))]
     expires_at: Option<DateTime<Utc>>,
 }
 
