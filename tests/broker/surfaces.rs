@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::json;
 use token_broker::domain::entropy::SystemEntropy;
-use token_broker::domain::ids::TokenId;
+use token_broker::domain::ids::{TokenId, UserId};
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use token_broker::domain::profile::ProfileText;
 use token_broker::domain::request_id::RequestId;
@@ -119,11 +119,12 @@ impl State {
         let id = self::record(&broker, &token).await.token.facts.id;
         let row = row_of(&broker, &token);
         let update = |assignment: &str| {
-            assert_eq!(
-                change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {row}")),
-                1,
-                "{self:?}"
-            );
+            let changed = change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {row}"));
+            assert_eq!(changed, 1, "{self:?}");
+        };
+        let change_session = |assignment: &str| {
+            let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
+            assert_eq!(change(&broker, &format!("UPDATE sessions SET {assignment} WHERE {session}")), 1);
         };
         match self {
             Self::Live | Self::Personal => {}
@@ -134,34 +135,19 @@ impl State {
             }
             Self::Revoked | Self::PersonalRevoked => update("revoked_at = issued_at"),
             // A logout also revokes the session's tokens; a login in the same browser as another user does not.
-            Self::SessionEnded => {
-                let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
-                let ends = format!("UPDATE sessions SET revoked_at = created_at WHERE {session}");
-                assert_eq!(change(&broker, &ends), 1);
-            }
+            Self::SessionEnded => change_session("revoked_at = created_at"),
             Self::LoggedOut => {
                 let out = broker.post("/api/logout", &token, &json!({})).await;
                 assert!(out.status.is_success(), "{out:?}");
             }
             Self::Expired => broker.advance(604_801),
-            Self::SessionExpired => {
-                let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
-                let ends = format!("UPDATE sessions SET expires_at = created_at + 1 WHERE {session}");
-                assert_eq!(change(&broker, &ends), 1);
-            }
+            Self::SessionExpired => change_session("expires_at = created_at + 1"),
             Self::Idle => broker.advance(INACTIVITY + 301),
             Self::UserDisabled | Self::PersonalUserDisabled => {
                 audit::set_user_disabled(&broker, record.user.id, true);
             }
-            Self::PersonalUserDisabledByCommand => {
-                let administration = administration(&broker);
-                let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
-                assert_eq!(users::disable(&administration, &user).await.unwrap().personal_tokens_revoked, 1);
-            }
-            Self::UserDeleted | Self::PersonalUserDeleted => {
-                let administration = administration(&broker);
-                let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
-                users::delete(&administration, &user).await.unwrap();
+            Self::PersonalUserDisabledByCommand | Self::UserDeleted | Self::PersonalUserDeleted => {
+                self.administer(&broker, record.user.id).await;
             }
             Self::ClientDisabled
             | Self::PersonalClientDisabled
@@ -178,6 +164,17 @@ impl State {
             Self::PersonalExpired => broker.advance(366 * 86_400 + 1),
         }
         Arranged { token, id, twin: None, broker }
+    }
+
+    /// Disables or deletes the user by the command.
+    async fn administer(self, broker: &TestBroker, user: UserId) {
+        let administration = administration(broker);
+        let user = users::find(&administration, &user.to_string()).await.unwrap();
+        if self == Self::PersonalUserDisabledByCommand {
+            assert_eq!(users::disable(&administration, &user).await.unwrap().personal_tokens_revoked, 1);
+        } else {
+            users::delete(&administration, &user).await.unwrap();
+        }
     }
 
     /// Another instance, whose configuration brings about this state.

@@ -178,8 +178,8 @@ async fn it_works_until_its_expiry_and_outlives_every_session() {
     assert_eq!(status(&broker, text).await, 401);
     let back = broker.sign_in(&broker.browser(), "dev", "alice").await;
     assert_eq!(list(&broker, &back).await.len(), 0);
-    let gone = delete(&broker, &format!("{PATH}/{}", made["personal_token"]["id"].as_str().unwrap()), &back);
-    assert_eq!(gone.await.status, 404);
+    let path = format!("{PATH}/{}", made["personal_token"]["id"].as_str().unwrap());
+    assert_eq!(delete(&broker, &path, &back).await.status, 404);
     // What time did is undone with it; only what someone did is not.
     broker.advance(-2 * DAY);
     assert_eq!(status(&broker, text).await, 200);
