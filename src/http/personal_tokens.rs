@@ -76,7 +76,7 @@ pub struct MadePersonalToken<'a> {
 /// What the new token is called and may do.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MakeBody {
+pub struct PersonalTokenBody {
     /// What the person calls it: 1 to 100 characters.
     #[schema(example = "Nightly export")]
     name: String,
@@ -95,10 +95,10 @@ pub struct MakeBody {
     expires_at: Option<DateTime<Utc>>,
 }
 
-impl TryFrom<MakeBody> for MakeRequest {
+impl TryFrom<PersonalTokenBody> for MakeRequest {
     type Error = Error;
 
-    fn try_from(body: MakeBody) -> Result<Self> {
+    fn try_from(body: PersonalTokenBody) -> Result<Self> {
         let expiry = match (body.expires_in, body.expires_at) {
             (Some(seconds), None) => Expiry::In(seconds),
             (None, Some(time)) => Expiry::At(time),
@@ -200,7 +200,7 @@ pub async fn personal_tokens(
 #[utoipa::path(
     tag = "Personal tokens",
     security(("bearer" = [])),
-    request_body(content = MakeBody, description = "Its name, scopes, APIs and expiry.", content_type = "application/json"),
+    request_body(content = PersonalTokenBody, description = "Its name, scopes, APIs and expiry.", content_type = "application/json"),
     responses((status = 201, description = "The new token.", body = MadePersonalToken), MakeErrors),
 )]
 #[post("/personal_tokens")]
@@ -222,7 +222,7 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<MakeReques
         return Err(ErrorCode::UnsupportedMediaType.into());
     }
     let bytes = body::read(payload).await?;
-    body::json::<MakeBody>(&bytes)?.try_into()
+    body::json::<PersonalTokenBody>(&bytes)?.try_into()
 }
 
 /// Revoke a personal token

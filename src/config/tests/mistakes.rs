@@ -5,7 +5,7 @@ use super::*;
 /// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 87, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 98, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -59,6 +59,15 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "server_keys.file",
     ),
     ("\"rediss://redis", "\"rediss://:password@redis", "key_store.url", "url_file"),
+    // Personal tokens.
+    ("#max_days = 366", "max_days = 367", "personal_tokens.max_days", "1 to 366"),
+    (
+        "#fresh_sign_in_minutes = 15",
+        "fresh_sign_in_minutes = 0",
+        "personal_tokens.fresh_sign_in_minutes",
+        "1 to",
+    ),
+    ("#per_user = 20", "per_user = 201", "personal_tokens.per_user", "1 to 200"),
     // Addresses.
     ("0.0.0.0:8080", "8080", "server.listen", "port"),
     ("127.0.0.1:9090", "0.0.0.0:8080", "server.admin_listen", "differ"),
