@@ -9,6 +9,7 @@ mod backchannel_logout;
 mod browser_logout;
 mod callback;
 mod challenge;
+pub(crate) mod connection;
 mod docs;
 mod error_response;
 mod errors;

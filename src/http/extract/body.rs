@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorCode, Result};
 
 /// The largest body, in bytes.
-const LIMIT: usize = 16 * 1024;
+pub const LIMIT: usize = 16 * 1024;
 
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);

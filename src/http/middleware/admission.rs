@@ -1,4 +1,4 @@
-//! What is refused before routing: overlong addresses, foreign hosts, foreign origins.
+//! What is refused before routing: overlong addresses and bodies, foreign hosts, foreign origins.
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderValue, VARY};
 use actix_web::middleware::Next;
 
 use super::host::OwnNames;
-use super::{host, origin, url_length};
+use super::{content_length, host, origin, url_length};
 use crate::error::Result;
 use crate::http::route_table::RouteTable;
 use crate::state::Broker;
@@ -32,6 +32,7 @@ pub async fn admit(
 
 fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Result<()> {
     url_length::check(request)?;
+    content_length::check(request)?;
     let any_host = RouteTable::find(request.request()).is_some_and(|route| route.any_host);
     if !any_host {
         host::check(request, own_names)?;

@@ -9,7 +9,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
@@ -21,6 +21,7 @@ use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
+use crate::http::connection::{AfterTheLast, Connection};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::pages;
@@ -32,11 +33,17 @@ const NO_ROUTE: &str = "unmatched";
 
 /// Runs the request and finishes its answer.
 pub async fn finish(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
     broker: &Broker,
     trusted_proxies: &[IpNet],
 ) -> Result<ServiceResponse, Error> {
+    let connection = Connection::of(&request);
+    if let Some(connection) = &connection
+        && connection.begin(&mut request).await == Err(AfterTheLast)
+    {
+        return Ok(request.into_response(HttpResponse::BadRequest().finish()));
+    }
     let caller = caller::of(request.headers(), request.peer_addr(), trusted_proxies, &*broker.entropy);
     let finishing = Finishing {
         broker,
@@ -44,6 +51,7 @@ pub async fn finish(
         shape: RouteTable::find(request.request()).map_or(Shape::Problem, |route| route.errors),
         request_id: caller.request_id.clone(),
         started: monotonic(),
+        connection,
     };
     let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
     request.extensions_mut().insert::<Caller>(caller);
@@ -75,6 +83,7 @@ struct Finishing<'a> {
     shape: Shape,
     request_id: RequestId,
     started: Moment,
+    connection: Option<Connection>,
 }
 
 impl Finishing<'_> {
@@ -91,6 +100,10 @@ impl Finishing<'_> {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }
         self.record(route, response.status(), failure.as_ref());
+        let body_is_due = self.connection.as_ref().is_some_and(Connection::answered);
+        if body_is_due || self.broker.is_stopping() {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         response
     }
 
