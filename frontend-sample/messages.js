@@ -12,6 +12,7 @@ const retry = (sentence) => ({ sentence, action: 'retry', label: 'Try again' });
 const known = {
   access_denied: login('The sign-in was cancelled, or this account may not sign in here.'),
   login_required: login('The provider wants you to sign in yourself.', 'Sign in'),
+  unknown_login: login('This sign-in was not started in this tab.'),
   invalid_grant: login('The one-time key was used already or is older than two minutes.'),
   expired: login('Your session has run out.'),
   revoked: login('This session was ended from somewhere else.'),

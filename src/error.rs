@@ -51,20 +51,35 @@ error_codes! {
     InvalidRequest = "invalid_request", 400, "invalid_request", "The request is malformed. Check its parameters.";
     /// The client is unknown, disabled or failed to authenticate.
     InvalidClient = "invalid_client", 400, "unauthorized_client", "This application is not registered with the sign-in service. Check the client_id.";
-    /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say which.
+    /// The client may not use this endpoint or grant (RFC 6749 sections 4.1.2.1 and 5.2).
+    UnauthorizedClient = "unauthorized_client", 400, "unauthorized_client", "This application may not do that. Check the settings of the client.";
+    /// `response_type` is not `code` (RFC 6749 section 4.1.2.1).
+    UnsupportedResponseType = "unsupported_response_type", 400, "unsupported_response_type", "This response_type is not supported. Use code.";
+    /// `grant_type` is not one of those that the token endpoint knows (RFC 6749 section 5.2).
+    UnsupportedGrantType = "unsupported_grant_type", 400, "unsupported_response_type", "This grant_type is not supported. Use authorization_code or refresh_token.";
+    /// No requested scope can be granted, or one exceeds what was granted (RFC 6749 sections 4.1.2.1, 5.2 and 6).
+    InvalidScope = "invalid_scope", 400, "invalid_scope", "The scope is malformed, or the application cannot have it. Check the parameter scope.";
+    /// The parameters came as a request object (OpenID Connect Core section 6.1).
+    RequestNotSupported = "request_not_supported", 400, "request_not_supported", "The parameter request is not supported. Send the parameters in the query.";
+    /// The parameters came by reference (OpenID Connect Core section 6.2).
+    RequestUriNotSupported = "request_uri_not_supported", 400, "request_uri_not_supported", "The parameter request_uri is not supported. Send the parameters in the query.";
+    /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say
+    /// which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier does not match. Sign in again.";
     /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
-    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter resource.";
+    InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter 'resource'.";
     /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
     MissingToken = "missing_token", 401, "access_denied", "A bearer token is required. Send it in the Authorization header.";
+    /// A resource server did not authenticate, or failed to (RFC 6749 section 5.2).
+    UnauthenticatedClient = "invalid_client", 401, "unauthorized_client", "Client authentication failed. Check the client_id and the client_secret.";
     /// The callback does not belong to a login that this browser started.
     InvalidState = "invalid_state", 400, "invalid_request", "This sign-in has expired, was already completed, or was started in another browser. Sign in again.";
     /// The callback came from a different provider than the one the login was sent to (RFC 9207).
     IssuerMismatch = "issuer_mismatch", 400, "invalid_request", "The response came from a different provider than the one this sign-in was sent to. Sign in again.";
     /// The user cancelled the sign-in, or the provider or the broker refused the account.
-    AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled or this account may not sign in.";
+    AccessDenied = "access_denied", 403, "access_denied", "The sign-in was cancelled, or this account is not allowed to sign in. Try another account, or ask an administrator.";
     /// `prompt=none` was requested, but the user is not signed in at the provider.
     LoginRequired = "login_required", 403, "login_required", "The user is not signed in and prompt=none forbids showing a page. Sign in without prompt=none.";
     /// `prompt=none` was requested, but the provider needs input from the user.
@@ -74,17 +89,23 @@ error_codes! {
     /// `prompt=none` was requested, but the user has to choose an account at the provider.
     AccountSelectionRequired = "account_selection_required", 403, "account_selection_required", "The user has to choose an account and prompt=none forbids showing a page. Sign in without prompt=none.";
     /// The sign-in was weaker or older than requested (RFC 9470).
-    InsufficientUserAuthentication = "insufficient_user_authentication", 403, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
+    InsufficientUserAuthentication = "insufficient_user_authentication", 401, "unmet_authentication_requirements", "The sign-in is too old or not strong enough. Sign in again.";
     /// The token lacks a scope (RFC 6750 section 3.1).
     InsufficientScope = "insufficient_scope", 403, "invalid_scope", "The access token does not have the required scope. Use a token with that scope.";
+    /// The token is live, but its user or client may not use the API behind the gateway.
+    Forbidden = "forbidden", 403, "access_denied", "The access token is valid, but its user or application may not use this API.";
+    /// A gateway names a policy that is not configured, or calls an address that names none.
+    UnknownPolicy = "unknown_policy", 403, "access_denied", "The gateway asks for a policy that is not configured at the broker. The log of the broker says what its operator has to change.";
     /// A login was not started by a navigation of the browser window.
     NotANavigation = "not_a_navigation", 403, "invalid_request", "This address cannot be fetched, framed or prefetched. Open it in the browser window.";
     /// The `Origin` is not one of the client's.
     OriginNotAllowed = "origin_not_allowed", 403, "invalid_request", "This origin is not registered for the client. Add it to the origins of the client.";
     /// This address does not exist, or what it names does not belong to the caller.
-    NotFound = "not_found", 404, "invalid_request", "Not found.";
+    NotFound = "not_found", 404, "invalid_request", "Not found. Check the path and the id.";
     /// The address exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "invalid_request", "This method is not allowed here. Use one of the methods in the Allow header.";
+    /// The user has as many live personal tokens as one user may have.
+    TooManyPersonalTokens = "too_many_personal_tokens", 409, "invalid_request", "There are too many personal tokens. Revoke one that is no longer used.";
     /// The request did not arrive in time.
     RequestTimeout = "request_timeout", 408, "temporarily_unavailable", "The request did not arrive in time. Try again.";
     /// The body is too large.
@@ -94,11 +115,11 @@ error_codes! {
     /// The body has an unsupported media type.
     UnsupportedMediaType = "unsupported_media_type", 415, "invalid_request", "This media type is not supported. Send application/json or application/x-www-form-urlencoded.";
     /// The request was sent to a host name that is not the broker's.
-    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not serve that host name. Use its public URL.";
+    MisdirectedRequest = "misdirected_request", 421, "invalid_request", "This server does not accept that host name. Use its public URL.";
     /// Too many requests from this address.
     RateLimited = "rate_limited", 429, "temporarily_unavailable", "Too many requests. Wait and try again.";
     /// A bug, or an unexpected answer of a dependency.
-    ServerError = "server_error", 500, "server_error", "An internal error occurred. Report the request id, under which the details are logged.";
+    ServerError = "server_error", 500, "server_error", "An internal error occurred. Report the request id; the details are logged under it.";
     /// The provider's response is not what the standards or the configuration require.
     ProviderError = "provider_error", 502, "temporarily_unavailable", "The sign-in provider sent an unusable response. Try again later.";
     /// The provider's ID token failed verification.
@@ -121,6 +142,7 @@ pub struct Error {
     code: ErrorCode,
     detail: Option<&'static str>,
     scope: Option<&'static str>,
+    max_age: Option<i64>,
     retry_after: Option<u32>,
     cause: Option<Cause>,
 }
@@ -133,7 +155,7 @@ impl Error {
     pub fn new(code: ErrorCode) -> Self {
         let is_temporary = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
         let retry_after = is_temporary.then_some(2);
-        Self { code, detail: None, scope: None, retry_after, cause: None }
+        Self { code, detail: None, scope: None, max_age: None, retry_after, cause: None }
     }
 
     /// Replaces the text for the caller: which parameter is wrong, and how to fix it. The text is fixed, so that it
@@ -165,6 +187,12 @@ impl Error {
         Self { scope: Some(scope), ..Self::new(ErrorCode::InsufficientScope) }
     }
 
+    /// Shorthand: `insufficient_user_authentication` for a sign-in that is more than `max_age` seconds ago (RFC 9470
+    /// section 3).
+    pub fn sign_in_too_old(max_age: i64) -> Self {
+        Self { max_age: Some(max_age), ..Self::new(ErrorCode::InsufficientUserAuthentication) }
+    }
+
     /// The error code.
     pub fn code(&self) -> ErrorCode {
         self.code
@@ -178,6 +206,11 @@ impl Error {
     /// The scope that the token lacks (RFC 6750 section 3).
     pub fn missing_scope(&self) -> Option<&'static str> {
         self.scope
+    }
+
+    /// How many seconds ago the sign-in may be (RFC 9470 section 3).
+    pub fn max_age(&self) -> Option<i64> {
+        self.max_age
     }
 
     /// Seconds for `Retry-After`, if a retry makes sense.

@@ -9,14 +9,15 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::http::KeepAlive;
-use actix_web::{HttpServer, rt, web};
+use actix_web::{rt, web};
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
+use crate::domain::policy::Policies;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
+use crate::listener::{self, ListenerSettings};
 use crate::provider::Providers;
 use crate::state::audit_trail::{AuditTrail, audit_trail};
 use crate::state::health::HealthMemory;
@@ -25,9 +26,13 @@ use crate::state::late_revocations::LateRevocations;
 use crate::state::limits::RateLimits;
 use crate::state::server_keys::ServerKeys;
 use crate::state::{Broker, ClientRegistry};
+use crate::stop::{self, StopSignals};
 use crate::storage::Storage;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics;
+
+/// Connections to the admin listener that may be open at once.
+const ADMIN_CONNECTIONS: usize = 100;
 
 /// The sources of time and randomness.
 #[derive(Clone)]
@@ -76,6 +81,8 @@ pub struct Server {
     admin_addr: Option<SocketAddr>,
     broker: web::Data<Broker>,
     tasks: Tasks,
+    signals: StopSignals,
+    drain: Duration,
 }
 
 impl Server {
@@ -94,38 +101,30 @@ impl Server {
         self.public.handle()
     }
 
-    /// Serves until SIGTERM or the handle stops it, then finishes requests in flight; SIGINT ends it at once.
+    /// Serves until a signal or the handle stops it.
+    ///
+    /// After SIGTERM the broker reports for the drain time that it is not ready, then takes no more connections and
+    /// finishes the requests in flight. SIGINT, or a second signal, ends it at once. Whatever hangs, this returns within
+    /// 30 seconds of SIGTERM.
     ///
     /// # Errors
     /// A listener failed.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { public, admin, broker, tasks, .. } = self;
+        let Self { public, admin, broker, tasks, signals, drain, .. } = self;
         let tasks = tasks.spawn();
-        let signal = rt::spawn(not_ready_after_sigterm(broker));
+        let stop = rt::spawn(stop::on_signal(signals, public.handle(), broker, drain));
         let admin_handle = admin.as_ref().map(actix_web::dev::Server::handle);
         if let Some(admin) = admin {
             rt::spawn(admin);
         }
         let outcome = public.await;
         if let Some(admin) = admin_handle {
-            admin.stop(true).await;
+            // Its requests are probes and scrapes: none is worth waiting for.
+            let _ = tokio::time::timeout(stop::ADMIN_TIME, admin.stop(false)).await;
         }
-        signal.abort();
+        stop.abort();
         tasks.finish().await;
         outcome
-    }
-}
-
-/// The framework also handles the signal: it accepts no new connections and waits for the requests in flight.
-async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
-    #[cfg(unix)]
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
-            tracing::info!("stopping: requests in flight are finished");
-            broker.begin_to_stop();
-        }
-        Err(error) => tracing::warn!(%error, "readiness will not turn false before this instance stops"),
     }
 }
 
@@ -134,6 +133,7 @@ async fn not_ready_after_sigterm(broker: web::Data<Broker>) {
 /// # Errors
 /// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
+    let signals = StopSignals::listen();
     let public = bind(config.server.listen)?;
     let admin = config.server.admin_listen.map(bind).transpose()?;
     let listen = |cause| StartError::Listen { address: config.server.listen, cause };
@@ -143,42 +143,47 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
-    let admin =
-        admin.map(|admin| serve_admin(broker.clone(), settings, admin)).transpose().map_err(listen)?;
+    let admin = admin
+        .map(|admin| serve_admin(&config, broker.clone(), settings, admin))
+        .transpose()
+        .map_err(listen)?;
     let tasks = Tasks::new(&config, broker.clone(), audit_writer);
-    Ok(Server { public, admin, addr, admin_addr, broker, tasks })
+    let drain = config.server.drain;
+    Ok(Server { public, admin, addr, admin_addr, broker, tasks, signals, drain })
 }
 
 fn serve_public(
     config: &Config,
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
-    listener: TcpListener,
+    socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let workers = config.server.workers.unwrap_or_else(cores);
-    Ok(HttpServer::new(move || http::public_app(broker.clone(), settings.clone()))
-        .workers(workers)
-        .max_connections(config.server.max_connections / workers + 1)
-        // Only the first request head of a connection has a deadline: without keep-alive there is no other.
-        .keep_alive(KeepAlive::Disabled)
-        .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(config.server.shutdown_timeout.as_secs())
-        .listen(listener)?
-        .run())
+    let server = &config.server;
+    let listener = ListenerSettings {
+        workers: server.workers.unwrap_or_else(cores),
+        max_connections: server.max_connections,
+        keep_alive: server.keep_alive,
+        shutdown_timeout: server.shutdown_timeout,
+    };
+    listener::serve(listener, socket, move || http::public_app(broker.clone(), settings.clone()))
 }
 
 fn serve_admin(
+    config: &Config,
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
-    listener: TcpListener,
+    socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
     let metrics = web::Data::new(metrics::recorder());
-    Ok(HttpServer::new(move || http::admin_app(broker.clone(), settings.clone(), metrics.clone()))
-        .workers(1)
-        .disable_signals()
-        .client_request_timeout(Duration::from_secs(10))
-        .listen(listener)?
-        .run())
+    let listener = ListenerSettings {
+        workers: 1,
+        max_connections: ADMIN_CONNECTIONS,
+        keep_alive: config.server.keep_alive,
+        shutdown_timeout: config.server.shutdown_timeout,
+    };
+    listener::serve(listener, socket, move || {
+        http::admin_app(broker.clone(), settings.clone(), metrics.clone())
+    })
 }
 
 fn cores() -> usize {
@@ -192,6 +197,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         public_url: config.public_url.clone(),
         development: config.mode == Mode::Development,
         clients: ClientRegistry::new(config.clients.clone()),
+        policies: Policies::new(config.policies.clone()),
         providers: Providers::new(config.providers.clone(), clock.clone())
             .map_err(|cause| setting("providers")(cause.into()))?,
         storage: Storage::new(&config.database).map_err(|cause| setting("database")(cause.into()))?,
@@ -200,6 +206,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         keys: ServerKeys::new(config.server_keys.ring.clone()),
         lifetimes: config.lifetimes,
         live_tokens_per_user: config.live_tokens_per_user,
+        personal_tokens: config.personal_tokens,
         audit,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

@@ -17,7 +17,7 @@ const tsc = (...args) =>
 test('size: under 5 kB gzipped, by whatever gzip', (t) => {
   const { length } = gzipSync(source, { level: 9 });
   t.diagnostic(`token-broker.js: ${source.length} bytes, ${length} gzipped`);
-  assert.ok(length <= 4950, `${length} bytes gzipped`);
+  assert.ok(length <= 5000, `${length} bytes gzipped`);
 });
 
 test('dependencies: it imports nothing', () => {

@@ -83,6 +83,8 @@ export type LoginError = Failure<'LoginError',
   | 'temporarily_unavailable'
   /** `prompt: 'none'`, and the person would have had to act. */
   | 'login_required' | 'interaction_required' | 'consent_required' | 'account_selection_required'
+  /** A key came back that no login of this tab waits for. It was removed from the address and not redeemed. */
+  | 'unknown_login'
   /** The sign-in was older or weaker than asked for. */
   | 'unmet_authentication_requirements'
   /** The broker failed. Its log has the cause, under `requestId`. */
@@ -158,7 +160,7 @@ export interface Grant {
 export type TokenStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
 
 export interface BrokerOptions {
-  /** Where the broker answers, with its path if it has one. Default: the origin of the page. */
+  /** The broker's public URL. Default: the origin of the page. */
   brokerUrl?: string;
   /** May be omitted if the broker has only one client. */
   clientId?: string;

@@ -195,12 +195,15 @@ export const createBrokerClient = (options = {}) => {
     const pending = parse(() => sessionStorage.getItem(loginName));
     const url = new URL(location.href);
     const found = new URLSearchParams(`${url.search}&${url.hash.slice(1)}`);
-    if (!pending || found.get('state') !== pending.state) return {}; // not ours
+    const ours = pending?.state === found.get('state');
+    if (!ours && (!/=tbo_/.test(url.href)
+      || `${Object.values(sessionStorage)}`.includes(`"${found.get('state')}"`))) return {}; // another client's
     for (const part of /** @type {const} */ (['search', 'hash'])) {
       url[part] = url[part].slice(1).split('&')
-        .filter((pair) => !/^(one_time_key|state|error|error_description)=/.test(pair)).join('&');
+        .filter((pair) => !/^(one_time_key|state|error(_description)?)=/.test(pair)).join('&');
     }
-    history.replaceState(history.state, '', pending.returnTo ?? url);
+    history.replaceState(history.state, '', ours && pending.returnTo || url);
+    if (!ours) return { error: 'unknown_login' };
     sessionStorage.removeItem(loginName);
     return { ...Object.fromEntries(found), code_verifier: pending.verifier };
   };

@@ -180,17 +180,35 @@ test('an address that comes back, as by the back button, is not redeemed again',
   assert.equal(broker.count('api/get_token'), 1);
 });
 
-test('an answer without a pending login in this tab is left alone', async (t) => {
-  for (const query of ['one_time_key=tbo_x&state=theirs', 'error=access_denied&state=theirs', 'one_time_key=tbo_x']) {
+test('a key that no login of this tab waits for leaves the address and is not redeemed', async (t) => {
+  for (const query of ['one_time_key=tbo_x&state=theirs', 'one_time_key=tbo_x']) {
+    const { client, broker, page } = open(t, { href: `${APP}?${query}&x=1` });
+    const ready = client.ready();
+    assert.equal(page.href, `${APP}?x=1`);
+    assert.deepEqual(brief(await ready), ['signed-out', null, 'LoginError', 'unknown_login']);
+    assert.equal(broker.requests.length, 0);
+  }
+  const { client, broker, page, answer } = await comeBack(t);
+  page.href = answer.replace(/state=.*/, 'state=another');
+  assert.equal((await client.ready()).error.code, 'unknown_login');
+  assert.equal(page.href, APP);
+  assert.equal(broker.requests.length, 0);
+  page.href = answer;
+  assert.equal((await open(t, { broker, page }).client.ready()).status, 'signed-in', 'the login still waits');
+});
+
+test('what another program or another client of the page waits for is left alone', async (t) => {
+  for (const query of ['error=access_denied&state=theirs', 'one_time_key=other&state=theirs', 'state=theirs']) {
     const { client, broker, page } = open(t, { href: `${APP}?${query}` });
     assert.deepEqual(brief(await client.ready()), ['signed-out', null, undefined, undefined]);
     assert.equal(page.href, `${APP}?${query}`);
     assert.equal(broker.requests.length, 0);
   }
-  const { client, broker, page } = await comeBack(t);
-  page.href = page.href.replace(/state=.*/, 'state=another');
-  assert.equal((await client.ready()).status, 'signed-out');
-  assert.equal(broker.requests.length, 0);
+  const { client, broker, page, answer } = await comeBack(t);
+  const other = open(t, { broker, page, clientId: 'other' }).client;
+  assert.deepEqual(brief(await other.ready()), ['signed-out', null, undefined, undefined]);
+  assert.equal(page.href, answer);
+  assert.equal((await client.ready()).status, 'signed-in');
 });
 
 test('a used or expired key ends signed out with a HandoffError, and nothing loops', async (t) => {

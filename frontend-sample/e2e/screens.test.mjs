@@ -83,6 +83,20 @@ const screens = {
     await signIn(page);
     await page.locator('#sessions').getByText('The broker cannot be reached.').waitFor();
   }],
+  'a new personal token': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await page.getByLabel('Name').fill('Nightly export');
+    await press(page, 'Make a token');
+    await page.getByLabel('The token “Nightly export”.').waitFor();
+  }],
+  'a sign-in that is too old for a personal token': ['Hello, Alice Example', async (page) => {
+    await signIn(page);
+    await page.route('**/api/personal_tokens', (route) => route.fulfill({
+      status: 401, contentType: 'application/problem+json', body: '{"code":"insufficient_user_authentication"}' }));
+    await page.getByLabel('Name').fill('Nightly export');
+    await press(page, 'Make a token');
+    await page.getByText('your sign-in is too long ago').waitFor();
+  }],
   'a login that failed': ['Hello, Alice Example', async (page) => {
     await signIn(page);
     await cause(page, 'denied');

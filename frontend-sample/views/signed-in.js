@@ -4,6 +4,7 @@ import { callTheApi } from './calls.js';
 import { errorsByHand } from './experiments.js';
 import { howItWorks } from './hops.js';
 import { permissions } from './permissions.js';
+import { personalTokens } from './personal-tokens.js';
 import { problem } from './problem.js';
 import { nameOf, profile } from './profile.js';
 import { sessions } from './sessions.js';
@@ -44,6 +45,7 @@ export const signedIn = (broker, first, { arrival, now }) => {
       profile(first), ticket.element,
       callTheApi(broker), permissions(broker),
       sessions(broker), tabs(arrival),
+      personalTokens(broker, first),
       howItWorks(), errorsByHand(broker)),
   ];
   return { nodes, update, tick: ticket.draw };

@@ -58,7 +58,7 @@ struct List {
 struct ExportCommand {
     #[command(flatten)]
     period: Period,
-    /// Write to this new file, which only its owner can read, instead of standard output.
+    /// Write to this file instead of standard output. The file must not exist; only its owner can read it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

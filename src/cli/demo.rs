@@ -28,20 +28,20 @@ const CLIENT_ID: &str = "token-broker";
 /// Try everything on this machine: broker, development provider and sample app
 ///
 /// Listens on 127.0.0.1 only and needs no network and no configuration. Users and keys stay in the data folder;
-/// delete it to begin anew.
+/// delete it to start over.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// The port of the broker.
     #[arg(long, default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
-    /// The folder of the database and the server keys; made where it is missing.
+    /// The folder of the database and the server keys; created if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
     data: PathBuf,
-    /// Your own app on this machine, as in `http://localhost:3000/`: the client `app`, which may sign people in
-    /// there and call the API from there. Repeat it for each address that logins return to.
+    /// Your own app on this machine, as in `http://localhost:3000/`: registers it as the client `app`, with this
+    /// redirect URI and its origin. Repeat it for each redirect URI.
     #[arg(long, value_name = "URL", value_parser = app_address)]
     app: Vec<RedirectUri>,
-    /// Takes the sample app from this folder instead of from the program, to work on it.
+    /// Serve the sample app from this folder instead of the built-in files, to work on it.
     #[arg(long, value_name = "DIR")]
     sample_from: Option<PathBuf>,
     /// Which events are logged, as in `info` or `token_broker=debug`.
@@ -60,7 +60,7 @@ impl Demo {
             let provider = self.start_provider()?;
             let config = self.configuration(&provider.0, &provider.1, &keys)?;
             start_log(&config.log)?;
-            migrate::apply(&config).await?;
+            migrate::storage(&config)?.migrate().await.map_err(runtime)?;
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             self.welcome(provider.0.url(), out)?;
             server.run().await.map_err(runtime)
@@ -73,7 +73,7 @@ impl Demo {
         let remedy = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::AddrInUse => "is taken".to_owned(),
-            Err(error) => format!("cannot be listened on ({error})"),
+            Err(error) => format!("cannot be opened ({error})"),
         };
         let other = if port == 8080 { 8081 } else { 8080 };
         Err(Failure::Runtime(format!("port {port} {remedy}: choose another, as in --port {other}")))
@@ -82,8 +82,7 @@ impl Demo {
     fn check_sample(&self) -> Result<(), Failure> {
         match &self.sample_from {
             Some(folder) if !folder.join("index.html").is_file() => {
-                let text =
-                    format!("{}: has no index.html: name the folder frontend-sample", folder.display());
+                let text = format!("{} has no index.html: pass the folder frontend-sample", folder.display());
                 Err(Failure::Runtime(text))
             }
             _ => Ok(()),
@@ -94,7 +93,7 @@ impl Demo {
         self.data.join("broker.sqlite")
     }
 
-    /// Makes the data folder and the server keys where they are missing; gives the path of the keys.
+    /// Creates the data folder and the server keys if they do not exist; returns the path of the keys.
     fn prepare_data(&self) -> io::Result<PathBuf> {
         private_file::folder(&self.data)?;
         let keys = self.data.join("server_keys.toml");
@@ -105,7 +104,7 @@ impl Demo {
         Ok(keys)
     }
 
-    /// Starts the provider on a free port; gives it with the broker's secret there, another one at every start.
+    /// Starts the provider on a free port. Returns it with the broker's client secret, which is new at every start.
     fn start_provider(&self) -> Result<(DevProvider, String), Failure> {
         let secret = BASE64_URL_SAFE_NO_PAD.encode(entropy::bytes::<32>(&SystemEntropy));
         let callback = |id: &str| format!("http://localhost:{}/oauth2_callback/{id}", self.port);

@@ -43,7 +43,7 @@ enum Command {
     /// Create a new keys file with one key
     #[command(after_help = HELP)]
     Generate {
-        /// Write to this new file, which only its owner can read, instead of standard output.
+        /// Write to this file instead of standard output. The file must not exist; only its owner can read it.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

@@ -1,10 +1,9 @@
 //! `migrate`: creates and updates the database schema.
 
-use std::io::Write;
-
 use actix_web::rt::System;
 use clap::Args;
 
+use super::output::Console;
 use super::serve::runtime;
 use super::{ConfigFile, Failure};
 use crate::config::Config;
@@ -12,8 +11,9 @@ use crate::storage::Storage;
 
 /// Create or update the database schema
 ///
-/// Safe while brokers are running, and when several instances run it at once. Requires a database role that can change
-/// the schema; `serve` does not.
+/// Safe while brokers are running, and when several instances run it at once. On PostgreSQL it waits up to a minute for
+/// running requests, and requires a database role that can change the schema, which `serve` does not. With SQLite there is
+/// no need to run it: `serve` does the same when it starts.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(flatten)]
@@ -28,30 +28,27 @@ pub(super) struct Migrate {
 }
 
 impl Migrate {
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let config = self.config.load()?.config;
         System::new().block_on(async {
             if self.revert && self.yes {
                 storage(&config)?.revert_all_migrations().await.map_err(runtime)?;
-                writeln!(out, "all migrations reverted")?;
-                return Ok(());
+                return console.print("all migrations reverted");
             }
-            let applied = apply(&config).await?;
-            for name in &applied {
-                writeln!(out, "applied {name}")?;
+            let storage = storage(&config)?;
+            let applied = storage.migrate_and_report(|text| {
+                let _ = console.notice(text); // the migration does not depend on who reads this
+            });
+            for name in applied.await.map_err(runtime)? {
+                console.print(&format!("applied {name}"))?;
             }
-            writeln!(out, "the schema is up to date")?;
-            Ok(())
+            console.print("the schema is up to date")
         })
     }
 }
 
-/// Applies the missing migrations and returns their names.
-pub(super) async fn apply(config: &Config) -> Result<Vec<String>, Failure> {
-    storage(config)?.migrate().await.map_err(runtime)
-}
-
-fn storage(config: &Config) -> Result<Storage, Failure> {
+/// The database of this configuration.
+pub(super) fn storage(config: &Config) -> Result<Storage, Failure> {
     Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))
 }
 

@@ -35,8 +35,7 @@ use crate::config::{self, Loaded, Mode, Problems};
 use crate::domain::token_kind::TokenKind;
 use crate::domain::{one_time_key, resource_server};
 
-/// Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them bearer tokens over a
-/// one-time key.
+/// Signs users in to single-page apps through OAuth 2 and OpenID Connect providers and gives the apps bearer tokens.
 #[derive(Debug, Parser)]
 #[command(name = "token-broker", version, max_term_width = 100)]
 #[command(after_help = "To try it out: token-broker demo\n\n\
@@ -136,7 +135,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         let _ = writeln!(
             err,
             "token-broker: the command line contains a token, key or secret, and other users of this machine can read \
-             it: treat it as leaked, and pass it on standard input or in a file"
+             it: revoke it, and pass secrets on standard input or in a file"
         );
         return 2;
     }
@@ -153,7 +152,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Demo(command) => command.run(out),
         Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
-        Command::Migrate(command) => command.run(out),
+        Command::Migrate(command) => command.run(&mut Console::new(out, err)),
         Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),
         Command::Users(command) => command.run(&mut Console::new(out, err)),

@@ -1,6 +1,6 @@
 //! Files and folders that only their owner can read, and locked replacement of files.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,7 @@ fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
 /// Creates a folder and its missing parents; does nothing if it exists.
 #[cfg(feature = "demo")]
 pub(super) fn folder(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
+    let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

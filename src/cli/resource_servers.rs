@@ -12,7 +12,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::resource_server::{ResourceServer, ResourceServerSecret};
-use crate::flow::administration::resource_servers;
+use crate::flow::administration::resource_servers::{self, Granted};
 
 /// Register the APIs that verify tokens at the broker, and rotate their secrets
 ///
@@ -59,11 +59,27 @@ struct Add {
     /// The audience whose tokens it may verify, such as https://api.example.com.
     #[arg(long, value_name = "AUDIENCE")]
     audience: Audience,
-    /// Let it see the user's profile, not only the local id.
-    #[arg(long)]
-    personal_data: bool,
+    #[command(flatten)]
+    granted: Grants,
     #[command(flatten)]
     common: Common,
+}
+
+/// What a resource server is told about a person, beyond the local id, in the answers about their tokens.
+#[derive(Debug, Args)]
+struct Grants {
+    /// Let it see who the user is: username, name and email address.
+    #[arg(long)]
+    personal_data: bool,
+    /// Let it see the permissions and groups that the provider gave the user.
+    #[arg(long)]
+    permissions: bool,
+}
+
+impl From<Grants> for Granted {
+    fn from(Grants { personal_data, permissions }: Grants) -> Self {
+        Self { personal_data, permissions }
+    }
 }
 
 /// The arguments of a command on one resource server.
@@ -110,6 +126,7 @@ struct View<'a> {
     id: &'a str,
     audience: &'a str,
     personal_data: bool,
+    permissions: bool,
     disabled_at: Option<Timestamp>,
     created_at: Timestamp,
     secrets: Vec<SecretView>,
@@ -136,10 +153,19 @@ impl<'a> View<'a> {
             id: server.id.as_str(),
             audience: server.audience.as_str(),
             personal_data: server.personal_data,
+            permissions: server.permissions,
             disabled_at: server.disabled_at,
             created_at: server.created_at,
             secrets: secrets.collect(),
         }
+    }
+
+    /// What it is told about a person.
+    fn told(&self) -> String {
+        let granted = [(self.personal_data, "personal data"), (self.permissions, "permissions")];
+        let told: Vec<&str> =
+            granted.into_iter().filter_map(|(granted, what)| granted.then_some(what)).collect();
+        if told.is_empty() { "id only".to_owned() } else { told.join(", ") }
     }
 
     /// One table row per secret; the server's own columns are filled in the first row only.
@@ -147,7 +173,7 @@ impl<'a> View<'a> {
         let described = [
             self.id.to_owned(),
             self.audience.to_owned(),
-            if self.personal_data { "yes" } else { "no" }.to_owned(),
+            self.told(),
             if self.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
         ];
         let secrets = self.secrets.iter().enumerate().map(|(index, secret)| {
@@ -164,10 +190,10 @@ impl ResourceServers {
     pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         match self.command {
             Command::List(command) => command.run(console),
-            Command::Add(Add { server: Name { id }, audience, personal_data, common }) => {
+            Command::Add(Add { server: Name { id }, audience, granted, common }) => {
                 let name = id.clone();
                 let secret = common.run(async |administration| {
-                    Ok(resource_servers::add(administration, name, audience, personal_data).await?)
+                    Ok(resource_servers::add(administration, name, audience, granted.into()).await?)
                 })?;
                 show_once(&common, &id, &secret, console)
             }
@@ -205,7 +231,7 @@ impl List {
         if self.common.json {
             return console.json(&views);
         }
-        let titles = ["ID", "AUDIENCE", "PERSONAL DATA", "STATE", "!SECRET CREATED (UTC)", "!SERVER KEY"];
+        let titles = ["ID", "AUDIENCE", "TOLD", "STATE", "!SECRET CREATED (UTC)", "!SERVER KEY"];
         console.table(&titles, views.iter().flat_map(View::rows).collect())
     }
 }

@@ -15,7 +15,8 @@ use crate::telemetry::{self, LogSettings};
 ///
 /// Refuses to start with settings that are only safe for development: a public URL without https, sample keys, secrets
 /// that other users can read, the development provider, plain http addresses. Logs one JSON line per event to standard
-/// error. On SIGTERM it reports that it is not ready, finishes the requests in progress, and exits.
+/// error. On SIGTERM it reports that it is not ready while a load balancer sends its requests elsewhere, then finishes the
+/// requests in progress and exits.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -29,12 +30,16 @@ impl Serve {
         for warning in warnings {
             tracing::warn!(key = warning.key, "{}", warning.text);
         }
-        System::new().block_on(async {
+        let system = System::new();
+        let outcome = system.block_on(async {
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             let admin_listen = server.admin_addr().map(tracing::field::display);
             tracing::info!(listen = %server.addr(), admin_listen, "ready");
             server.run().await.map_err(runtime)
-        })
+        });
+        // Dropped, the runtime would wait for a query of a database that hangs. The process ends here anyway.
+        std::mem::forget(system);
+        outcome
     }
 }
 

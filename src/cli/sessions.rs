@@ -7,7 +7,7 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, counted, minute};
 use crate::domain::ids::SessionId;
-use crate::flow::administration::sessions;
+use crate::flow::administration::sessions::{self, EndedAll};
 use crate::flow::administration::users;
 use crate::storage::sessions::SessionFilter;
 
@@ -54,12 +54,16 @@ struct End {
 
 /// End all sessions of one user or of everyone
 ///
-/// The users have to log in again. Users who log in while the command runs may stay signed in.
+/// The users have to log in again. Users who log in while the command runs may stay signed in. Personal tokens are in no
+/// session and stay valid, unless `--personal-tokens` is given; the result says how many there are.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct EndAll {
     #[command(flatten)]
     selection: Selection,
+    /// Also revoke the personal tokens.
+    #[arg(long)]
+    personal_tokens: bool,
     /// Do not ask for confirmation.
     #[arg(long)]
     yes: bool,
@@ -120,20 +124,31 @@ impl List {
 
 impl EndAll {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let ended = self.common.run(async |administration| {
+        let with = self.personal_tokens;
+        let tokens = if with { " and revoke all personal tokens" } else { "" };
+        let done = self.common.run(async |administration| {
             let Some(name) = &self.selection.user else {
-                console.confirm(
-                    self.yes,
-                    "End all sessions of all users? Everyone will have to log in again.",
-                )?;
-                return Ok(sessions::end_everyone(administration).await?);
+                let question =
+                    format!("End all sessions of all users{tokens}? Everyone will have to log in again.");
+                console.confirm(self.yes, &question)?;
+                return Ok(sessions::end_everyone(administration, with).await?);
             };
             let user = users::find(administration, name).await?;
-            console.confirm(self.yes, &format!("End all sessions of {name} ({})?", user.id))?;
-            Ok(sessions::end_all_of(administration, user.id).await?)
+            console.confirm(self.yes, &format!("End all sessions of {name} ({}){tokens}?", user.id))?;
+            Ok(sessions::end_all_of(administration, user.id, with).await?)
         })?;
-        console.result(self.common.json, &json!({ "sessions_ended": ended }), || {
-            format!("{} ended", counted(ended, "session"))
-        })
+        console.result(self.common.json, &done, || sentence(&done, with))
     }
+}
+
+/// What was ended and, unless they were revoked, how many personal tokens are left.
+fn sentence(done: &EndedAll, with_personal_tokens: bool) -> String {
+    let mut text = format!("{} ended", counted(done.sessions_ended, "session"));
+    if with_personal_tokens {
+        text.push_str(&format!(", {} revoked", counted(done.personal_tokens_revoked, "personal token")));
+    } else if done.personal_tokens_left > 0 {
+        let left = counted(done.personal_tokens_left, "personal token");
+        text.push_str(&format!("; {left} left, which --personal-tokens revokes"));
+    }
+    text
 }

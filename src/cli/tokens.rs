@@ -11,6 +11,7 @@ use super::Failure;
 use super::administration::{Common, HELP, Limit, Owned, READ_HELP};
 use super::output::{Console, minute, second};
 use crate::domain::ids::{SessionId, TokenId};
+use crate::domain::token_kind::TokenKind;
 use crate::flow::administration::tokens::{self, ListedToken};
 use crate::storage::tokens::TokenFilter;
 
@@ -41,6 +42,9 @@ struct List {
     /// Only the tokens of this session.
     #[arg(long, value_name = "SESSION")]
     session: Option<SessionId>,
+    /// Only tokens of this kind: session or personal.
+    #[arg(long, value_name = "KIND")]
+    kind: Option<TokenKind>,
     /// Start after this token, the last one of the previous page.
     #[arg(long, value_name = "TOKEN")]
     after: Option<TokenId>,
@@ -128,15 +132,17 @@ impl Source {
 
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let Self { owned, session, after, limit, common } = self;
+        let Self { owned, session, kind, after, limit, common } = self;
         let found = owned.find(&common, async |administration, user| {
-            let filter = TokenFilter { user, session, after, limit: limit.rows, ..TokenFilter::default() };
+            let filter =
+                TokenFilter { user, session, kind, after, limit: limit.rows, ..TokenFilter::default() };
             tokens::list(administration, filter, owned.all).await
         })?;
-        let titles = ["TOKEN", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
+        let titles = ["TOKEN", "KIND", "USER", "CLIENT", "!ISSUED (UTC)", "!LOG ID", "STATE"];
         console.list(common.json, &found, &titles, |token| {
             vec![
                 token.id.to_string(),
+                token.kind.to_string(),
                 token.username.clone().unwrap_or_else(|| token.user.to_string()),
                 token.client.to_string(),
                 minute(token.issued_at),
@@ -167,7 +173,8 @@ fn report(
         return console.json(token);
     }
     console.facts(&[
-        ("revoked", Some(format!("a token that was {}", state_name(token.state)))),
+        ("revoked", Some(format!("a {} token that was {}", token.kind, state_name(token.state)))),
+        ("name", token.name.clone()),
         ("username", token.username.clone()),
         ("user", Some(token.user.to_string())),
         ("client", Some(token.client.to_string())),

@@ -21,17 +21,18 @@ pub(super) struct Users {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(List),
-    /// Show one user with their identities and the number of live sessions and tokens
+    /// Show one user with their identities and the number of live sessions, tokens and personal tokens
     #[command(after_help = READ_HELP)]
     Show(OneUser),
     /// Disable a user: refuse their logins, and their tokens from the next request
     ///
-    /// Also ends all their sessions, so that enabling the user later restores none of them.
+    /// Also ends all their sessions and revokes their personal tokens, so that enabling the user later restores none of
+    /// them.
     #[command(after_help = HELP)]
     Disable(OneUser),
     /// Enable a disabled user, who can then log in
     ///
-    /// The sessions that were ended when the user was disabled stay ended.
+    /// The sessions that were ended when the user was disabled stay ended, and their personal tokens stay revoked.
     #[command(after_help = HELP)]
     Enable(OneUser),
     Delete(Delete),
@@ -107,11 +108,17 @@ impl Users {
                     let done = users::disable(administration, &user).await?;
                     Ok((user, done))
                 })?;
-                let (changed, ended) = (done.changed, done.sessions_ended);
-                let answer = json!({ "user": user.id, "changed": changed, "sessions_ended": ended });
+                let answer = json!({
+                    "user": user.id,
+                    "changed": done.changed,
+                    "sessions_ended": done.sessions_ended,
+                    "personal_tokens_revoked": done.personal_tokens_revoked,
+                });
                 console.result(common.json, &answer, || {
-                    let was = if changed { "is now disabled" } else { "was already disabled" };
-                    format!("{} {was}; {} ended", label(&user), counted(ended, "session"))
+                    let was = if done.changed { "is now disabled" } else { "was already disabled" };
+                    let sessions = counted(done.sessions_ended, "session");
+                    let tokens = counted(done.personal_tokens_revoked, "personal token");
+                    format!("{} {was}; {sessions} ended, {tokens} revoked", label(&user))
                 })
             }
             Command::Enable(OneUser { user, common }) => {
@@ -192,7 +199,7 @@ fn identities(user: &UserRecord) -> String {
 }
 
 fn show(
-    UserDetails { user, live_sessions, live_tokens }: &UserDetails,
+    UserDetails { user, live_sessions, live_tokens, live_personal_tokens }: &UserDetails,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let verified = if user.email_verified { "verified by the provider" } else { "not verified" };
@@ -207,5 +214,6 @@ fn show(
         ("disabled", user.disabled_at.map(second)),
         ("live sessions", Some(live_sessions.to_string())),
         ("live tokens", Some(live_tokens.to_string())),
+        ("personal tokens", Some(live_personal_tokens.to_string())),
     ])
 }

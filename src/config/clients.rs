@@ -38,17 +38,25 @@ pub(super) struct RawClient {
     key_delivery: String,
     /// The name of the parameter that carries the one-time key: `one_time_key` or `code`.
     key_parameter: String,
-    /// Keeps the contract of the service that this broker replaces: no PKCE, the same token again for seven days,
-    /// no browser session. Less secure: use it only as long as an old SPA needs it.
+    /// An app on the person's own device (RFC 8252): `redirect_uris` may also be `http://127.0.0.1/…` and `http://[::1]/…`,
+    /// which match with any port, and addresses of a private-use scheme, as in `com.example.app:/signed-in`.
+    native: bool,
+    /// Whether `/oauth2/token` also gives it refresh tokens. An SPA needs none: it gets a new token with
+    /// `POST /api/token/rotate`, or with `prompt=none`.
+    refresh_tokens: bool,
+    /// For an SPA that was written for an older token service: no PKCE, one token per user, returned at every login for
+    /// seven days, no browser session. Less secure: use it only while an old SPA still needs it.
     legacy: bool,
-    /// Whether logins are allowed; a disabled client is treated as unknown.
+    /// A disabled client is treated as unknown: no logins, and its tokens are refused. Enabling it makes unexpired
+    /// tokens valid again.
     enabled: bool,
-    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token for which it is
-    /// not named. At most eight. `resource` at `/login` chooses among them. Default: the broker itself.
+    /// The APIs that its tokens are for, as in `https://orders.example.com`: an API must refuse a token whose audience
+    /// does not name it. At most eight. `resource` at `/login` chooses among them. A change takes effect at the next
+    /// `/login`; rotated tokens keep theirs until their session ends. Default: the broker itself.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     audiences: Vec<String>,
-    /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for the
-    /// APIs behind the broker.
+    /// The scopes of its tokens: `profile` allows `/api/me`, `permissions` allows `/api/permissions`; others are for
+    /// the APIs behind the broker. A change takes effect as for `audiences`.
     #[serde(deserialize_with = "list")]
     scopes: Vec<String>,
     /// Which optional parameters of `/login` it may use: `prompt`, `login_hint`, `max_age`. `prompt=none` needs no
@@ -72,6 +80,8 @@ impl Default for RawClient {
             origins: Vec::new(),
             key_delivery: "query".to_owned(),
             key_parameter: "one_time_key".to_owned(),
+            native: false,
+            refresh_tokens: false,
             legacy: false,
             enabled: true,
             audiences: Vec::new(),
@@ -119,10 +129,16 @@ impl RawClient {
             let text = "is missing: name at least one address of the SPA, as in https://app.example.com/";
             check.problem(&uris_key, text);
         }
-        let redirect_uris = addresses(&uris_key, &self.redirect_uris, check);
+        let redirect_uris = addresses(&uris_key, &self.redirect_uris, self.native, check);
         let logout_key = format!("{key}.post_logout_redirect_uris");
-        let post_logout_redirect_uris = addresses(&logout_key, &self.post_logout_redirect_uris, check);
-        let origins = origins(&format!("{key}.origins"), &self.origins, &redirect_uris, check);
+        let post_logout_redirect_uris =
+            addresses(&logout_key, &self.post_logout_redirect_uris, self.native, check);
+        let origins = {
+            // The pages of a native app are not shown by a browser: they have no origin.
+            let pages = redirect_uris.iter().filter(|uri| !self.native || uri.is_https());
+            let pages: Vec<Origin> = pages.map(RedirectUri::origin).collect();
+            origins(&format!("{key}.origins"), &self.origins, pages, check)
+        };
         let key_delivery = check.choice(&format!("{key}.key_delivery"), &self.key_delivery);
         let key_parameter = check.choice(&format!("{key}.key_parameter"), &self.key_parameter);
         let audiences = audiences(&format!("{key}.audiences"), &self.audiences, public_url, check);
@@ -135,6 +151,11 @@ impl RawClient {
             let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
+        if self.legacy && (self.native || self.refresh_tokens) {
+            let text =
+                "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
+            check.problem(format!("{key}.legacy"), text);
+        }
         if self.legacy {
             let text = "is on: no PKCE, and one token for all browsers of a user; turn it off as soon as the SPA allows";
             check.warn(format!("{key}.legacy"), text);
@@ -152,6 +173,8 @@ impl RawClient {
             origins,
             key_delivery: key_delivery?,
             key_parameter: key_parameter?,
+            native: self.native,
+            refresh_tokens: self.refresh_tokens,
             legacy: self.legacy,
             enabled: self.enabled,
             audiences: audiences?,
@@ -162,13 +185,20 @@ impl RawClient {
     }
 }
 
-/// Addresses of the SPA that browsers are redirected to.
-fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri> {
+/// Addresses of the SPA or native app that browsers are redirected to.
+fn addresses(key: &str, texts: &[String], native: bool, check: &mut Check) -> Vec<RedirectUri> {
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let key = format!("{key}[{i}]");
-        let Some(uri) = check.parse::<RedirectUri>(&key, text) else { continue };
-        if uri.is_plain_http() && check.production() {
+        let parsed = if native { RedirectUri::native(text) } else { text.parse() };
+        let uri = match parsed {
+            Ok(uri) => uri,
+            Err(why) => {
+                check.problem(key, why.to_string());
+                continue;
+            }
+        };
+        if uri.is_plain_http() && !native && check.production() {
             check.problem(key, "must be https in production");
         } else if uris.contains(&uri) {
             check.problem(key, "appears twice: remove one");
@@ -179,9 +209,9 @@ fn addresses(key: &str, texts: &[String], check: &mut Check) -> Vec<RedirectUri>
     uris
 }
 
-fn origins(key: &str, texts: &[String], redirect_uris: &[RedirectUri], check: &mut Check) -> Vec<Origin> {
+fn origins(key: &str, texts: &[String], default: Vec<Origin>, check: &mut Check) -> Vec<Origin> {
     let mut origins: Vec<Origin> = if texts.is_empty() {
-        redirect_uris.iter().map(RedirectUri::origin).collect()
+        default
     } else {
         let texts = texts.iter().enumerate();
         texts.filter_map(|(i, text)| origin(&format!("{key}[{i}]"), text, check)).collect()
@@ -225,7 +255,7 @@ pub(super) fn scope(key: &str, texts: &[String], check: &mut Check) -> String {
 }
 
 /// Scopes (RFC 6749 section 3.3).
-fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
+pub(super) fn scopes(key: &str, texts: &[String], check: &mut Check) -> Option<ScopeSet> {
     let scopes: Vec<Scope> = parse_each(key, texts, check)?;
     Some(scopes.into_iter().collect())
 }

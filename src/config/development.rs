@@ -56,6 +56,7 @@ pub fn development(setup: DevelopmentSetup<'_>) -> Result<Loaded, Problems> {
         "server_keys": { "file": setup.server_keys },
         "log": { "format": "pretty", "filter": setup.log_filter },
         "docs": { "public": true },
+        "personal_tokens": { "enabled": true },
         "sample": { "client_id": "sample" },
         "providers": [{
             "id": "dev",
@@ -124,6 +125,7 @@ fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
             "display_name": "Your app",
             "redirect_uris": addresses,
             "post_logout_redirect_uris": addresses,
+            "refresh_tokens": true,
         }));
     }
     clients

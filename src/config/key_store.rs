@@ -18,7 +18,8 @@ const KEY: &str = "key_store.url";
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawKeyStore {
     /// `rediss://host:6380/0` (TLS), `redis://…`, `redis+sentinel://host1,host2/service`,
-    /// `redis+cluster://host1,host2` (both also with `rediss+`), or `memory:` for a single process.
+    /// `redis+cluster://host1,host2` (both also with `rediss+`, and in a program that was built with the feature
+    /// `redis-sentinel` or `redis-cluster`), or `memory:` for a single process.
     /// A URL with a password is accepted from the environment only. Required, here or as `url_file`.
     #[serde(serialize_with = "masked_url")]
     url: Option<Secret>,

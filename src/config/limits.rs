@@ -18,10 +18,13 @@ pub(super) struct RawLimits {
     callback_per_minute: u32,
     /// Refused one-time keys, 1 to 1000000.
     failed_redemptions_per_minute: u32,
-    /// Refused bearer tokens, 1 to 1000000.
+    /// Made-up or mistyped bearer tokens, 1 to 1000000. Tokens that the broker issued never count, in whatever state
+    /// they are.
     failed_tokens_per_minute: u32,
     /// Refused logout tokens of a provider, 1 to 1000000.
     failed_logout_tokens_per_minute: u32,
+    /// Wrong ids or secrets of resource servers, 1 to 1000000.
+    failed_resource_servers_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -32,6 +35,7 @@ impl Default for RawLimits {
             failed_redemptions_per_minute: 30,
             failed_tokens_per_minute: 60,
             failed_logout_tokens_per_minute: 60,
+            failed_resource_servers_per_minute: 60,
         }
     }
 }
@@ -46,12 +50,15 @@ impl RawLimits {
         let tokens = limit("limits.failed_tokens_per_minute", self.failed_tokens_per_minute);
         let logout_tokens =
             limit("limits.failed_logout_tokens_per_minute", self.failed_logout_tokens_per_minute);
+        let resource_servers =
+            limit("limits.failed_resource_servers_per_minute", self.failed_resource_servers_per_minute);
         Some(LimitSettings {
             logins: logins?,
             callbacks: callbacks?,
             failed_redemptions: redemptions?,
             failed_tokens: tokens?,
             failed_logout_tokens: logout_tokens?,
+            failed_resource_servers: resource_servers?,
         })
     }
 }

@@ -12,10 +12,13 @@ mod database;
 #[cfg(feature = "demo")]
 mod development;
 mod docs;
+mod forward_auth;
 mod key_store;
 mod keys_file;
 mod limits;
 mod log;
+mod personal_tokens;
+mod policies;
 mod providers;
 mod purge;
 #[cfg(test)]
@@ -47,11 +50,12 @@ pub use self::sample::SampleSettings;
 pub use self::server::ServerSettings;
 pub use self::server_keys::{ServerKeysConfig, ServerKeysFile};
 use crate::domain::client::Client;
+use crate::domain::policy::Policy;
 use crate::http::HttpSettings;
 use crate::key_store::KeyStoreSettings;
 use crate::provider::settings::ProviderSettings;
-use crate::state::Lifetimes;
 use crate::state::limits::LimitSettings;
+use crate::state::{Lifetimes, PersonalTokenSettings};
 use crate::storage::StorageSettings;
 use crate::telemetry::LogSettings;
 
@@ -85,10 +89,14 @@ pub struct Config {
     pub providers: Vec<ProviderSettings>,
     /// The registered clients; at least one is enabled.
     pub clients: Vec<Client>,
+    /// What gateways ask of tokens; `default` is always among them.
+    pub policies: Vec<Policy>,
     /// The lifetimes of one-time keys, tokens and sessions.
     pub lifetimes: Lifetimes,
     /// The maximum number of live tokens of one user; the oldest are revoked beyond it.
     pub live_tokens_per_user: usize,
+    /// What users may do with personal tokens.
+    pub personal_tokens: PersonalTokenSettings,
     /// The rate limits per address.
     pub limits: LimitSettings,
     /// What is logged.
@@ -122,6 +130,7 @@ struct RawConfig {
     key_store: key_store::RawKeyStore,
     server_keys: server_keys::RawServerKeys,
     tokens: tokens::RawTokens,
+    personal_tokens: personal_tokens::RawPersonalTokens,
     limits: limits::RawLimits,
     log: log::RawLog,
     docs: docs::RawDocs,
@@ -132,6 +141,9 @@ struct RawConfig {
     #[cfg_attr(test, schemars(skip))]
     providers: Vec<providers::RawProvider>,
     clients: Vec<clients::RawClient>,
+    forward_auth: forward_auth::RawForwardAuth,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<policies::RawPolicy>,
 }
 
 /// Names the key, so that it is known, but reads nothing: see [`providers::take`].
@@ -229,6 +241,7 @@ impl RawConfig {
         self.server_keys.resolve(&config.server_keys.ring);
         self.providers.iter_mut().zip(&config.providers).for_each(|(raw, checked)| raw.resolve(checked));
         self.clients.iter_mut().zip(&config.clients).for_each(|(raw, checked)| raw.resolve(checked));
+        self.policies.iter_mut().zip(&config.policies).for_each(|(raw, checked)| raw.resolve(checked));
         toml::to_string(&self).unwrap_or_default()
     }
 
@@ -240,11 +253,14 @@ impl RawConfig {
         let key_store = self.key_store.check(check);
         let server_keys = self.server_keys.check(check);
         let tokens = self.tokens.check(check);
+        let personal_tokens = self.personal_tokens.check(check);
         let limits = self.limits.check(check);
         let log = self.log.check(check);
         let purge = self.purge.check(check);
         let providers = providers::check(self.providers, public_url.as_ref(), check);
         let clients = clients::check(self.clients, public_url.as_ref(), check);
+        let identity_headers = self.forward_auth.check(check);
+        let policies = policies::check(self.policies, public_url.as_ref(), &clients, check);
         let sample = self.sample.check(public_url.as_ref(), &clients, check);
         let (server, http) = server?;
         let (lifetimes, live_tokens_per_user) = tokens?;
@@ -252,14 +268,16 @@ impl RawConfig {
             mode: check.mode,
             public_url: public_url?,
             server,
-            http,
+            http: HttpSettings { identity_headers: identity_headers?, ..http },
             database: database?,
             key_store: key_store?,
             server_keys: server_keys?,
             providers,
             clients,
+            policies: policies?,
             lifetimes,
             live_tokens_per_user,
+            personal_tokens: personal_tokens?,
             limits: limits?,
             log: log?,
             purge: purge?,

@@ -17,7 +17,7 @@ const INTRODUCTION: &str = "\
 
 - Every setting can come from the environment, which overrides the file: `[server] listen` is
   `TOKEN_BROKER__SERVER__LISTEN`. Lists are written with commas. An empty variable counts as not set.
-- An entry of `providers`, `clients` and `server_keys.keys` is named by its id, with `_` for `-`:
+- An entry of `providers`, `clients`, `policies` and `server_keys.keys` is addressed by its id, with `-` replaced by `_`:
   `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`. An id that is not in the file adds a new entry.
 - Secrets come from files or the environment. In production the broker does not start with a secret in the
   configuration file, or in a file that other users can read.

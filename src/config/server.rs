@@ -10,6 +10,10 @@ use super::check::Check;
 use super::source::list;
 use crate::http::HttpSettings;
 
+/// The most that draining and finishing requests may take together, in seconds. What is left of the 30 seconds that
+/// an orchestrator usually waits is for the last rows.
+const LONGEST_STOP: u32 = 25;
+
 /// The listeners.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
@@ -21,7 +25,11 @@ pub struct ServerSettings {
     pub workers: Option<usize>,
     /// Connections that may be open at once, in the whole process.
     pub max_connections: usize,
-    /// How long requests in flight may take after a stop signal.
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
+    /// How long the listener still serves after a stop signal, while it reports that it is not ready.
+    pub drain: Duration,
+    /// How long requests in flight may take after that.
     pub shutdown_timeout: Duration,
 }
 
@@ -35,20 +43,26 @@ pub(super) struct RawServer {
     /// Address and port for metrics, detailed health and API documents. If it is not set, there is no such listener.
     /// Do not expose it to the internet.
     admin_listen: Option<String>,
-    /// Networks of the reverse proxies whose `X-Forwarded-For` is trusted. If they are wrong, all users seem to come
-    /// from the proxy and share its rate limits.
+    /// Networks of the reverse proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted. If they are wrong, all
+    /// users seem to come from the proxy and share its rate limits.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
-    /// Further host names that the listeners accept, such as the one that a metrics scraper uses. Loopback names are
-    /// always accepted. `listen` also accepts the host of `public_url`, and any name for `/healthz` and `/readyz`;
-    /// `admin_listen` also accepts any IP address.
+    /// Further host names that the listeners accept, such as the internal name by which an API or a metrics scraper calls
+    /// the broker; others get 421. Loopback names are always accepted. `listen` also accepts the host of `public_url`, and
+    /// any name for `/healthz`, `/readyz` and `/authz`; `admin_listen` also accepts any IP address.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     host_names: Vec<String>,
     /// Worker threads, 1 to 512. Default: one per processor.
     workers: Option<usize>,
     /// Connections that may be open at once, 10 to 1000000.
     max_connections: usize,
-    /// Seconds that requests in flight may take to finish after a stop signal, 1 to 30.
+    /// Seconds that a connection may be idle between two requests, 1 to 300. Keep it longer than a reverse proxy keeps
+    /// its idle connections, so that no request meets a connection that is being closed.
+    keep_alive_seconds: u32,
+    /// Seconds after a stop signal in which everything is still served, but `/readyz` answers 503, 0 to 20: time for a
+    /// load balancer to send its requests elsewhere.
+    drain_seconds: u32,
+    /// Seconds that requests in flight may then take to finish, 1 to 20.
     shutdown_timeout_seconds: u32,
 }
 
@@ -61,7 +75,9 @@ impl Default for RawServer {
             host_names: Vec::new(),
             workers: None,
             max_connections: 20_000,
-            shutdown_timeout_seconds: 30,
+            keep_alive_seconds: 75,
+            drain_seconds: 5,
+            shutdown_timeout_seconds: 15,
         }
     }
 }
@@ -91,16 +107,24 @@ impl RawServer {
             .collect();
         let workers = self.workers.and_then(|workers| check.within("server.workers", workers, 1..=512));
         let max_connections = check.within("server.max_connections", self.max_connections, 10..=1_000_000);
-        let shutdown = check.within("server.shutdown_timeout_seconds", self.shutdown_timeout_seconds, 1..=30);
+        let shutdown = check.within("server.shutdown_timeout_seconds", self.shutdown_timeout_seconds, 1..=20);
+        let keep_alive = check.within("server.keep_alive_seconds", self.keep_alive_seconds, 1..=300);
+        let drain = check.within("server.drain_seconds", self.drain_seconds, 0..=20);
+        if shutdown.zip(drain).is_some_and(|(shutdown, drain)| shutdown + drain > LONGEST_STOP) {
+            check
+                .problem("server.drain_seconds", "must be at most 25 together with shutdown_timeout_seconds");
+        }
         let server = ServerSettings {
             listen: listen?,
             admin_listen,
             workers,
             max_connections: max_connections?,
+            keep_alive: Duration::from_secs(keep_alive?.into()),
+            drain: Duration::from_secs(drain?.into()),
             shutdown_timeout: Duration::from_secs(shutdown?.into()),
         };
         let host_names = self.host_names;
-        Some((server, HttpSettings { trusted_proxies, host_names, docs_public, sample: None }))
+        Some((server, HttpSettings { trusted_proxies, host_names, docs_public, ..HttpSettings::default() }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The sources of settings: the TOML file, overridden by the environment.
 //!
-//! `TOKEN_BROKER__SERVER__LISTEN` is the key `server.listen`. In the lists `providers`, `clients` and
-//! `server_keys.keys` the next part is the entry's id, in capitals and with `_` for `-`, so that a secret never
+//! `TOKEN_BROKER__SERVER__LISTEN` is the key `server.listen`. In the lists `providers`, `clients`, `policies`
+//! and `server_keys.keys` the next part is the entry's id, in capitals and with `_` for `-`, so that a secret never
 //! ends up in another entry when their order changes: `TOKEN_BROKER__PROVIDERS__CORP__CLIENT_SECRET`.
 //! An id that is not in the file adds a new entry. An empty variable counts as not set.
 
@@ -17,7 +17,7 @@ use super::check::{Check, expectation};
 const PREFIX: &str = "TOKEN_BROKER__";
 
 /// Lists whose entries the environment names by id.
-const LISTS_WITH_IDS: [&str; 3] = ["providers", "clients", "server_keys.keys"];
+const LISTS_WITH_IDS: [&str; 4] = ["providers", "clients", "policies", "server_keys.keys"];
 
 /// Keys that must not appear in a file that is not itself a secret. So must URLs with a password.
 const SECRETS: [&str; 2] = ["client_secret", "secret"];

@@ -1,18 +1,22 @@
 //! Whole configurations: good ones, and what is special about some.
 
+#[cfg(feature = "demo")]
+mod demo;
 mod mistakes;
 
 use std::fs;
 use std::path::Path;
 
+use actix_web::http::header::HeaderName;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::client::{Origin, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SeededEntropy;
 use crate::domain::key_ring::KeyId;
+use crate::domain::redirect_uri::Origin;
+use crate::http::forward_auth::identity_headers::{Claim, IdentityHeaders};
 use crate::provider::settings::{ClientAuth, KindSettings};
 
 const EXAMPLE: &str = include_str!("../../token-broker.example.toml");
@@ -223,7 +227,7 @@ fn weak_and_sample_server_keys_stop_the_start() {
         (key(2, random), "server_keys.file.keys", "issuing key 1"),
         (key(1, random) + "[[keys]]\nid = 1\nsecret = \"" + random + "\"", "server_keys.file.keys", "twice"),
         (key(1, random).replace("issuing = 1", ""), "server_keys.issuing", "issuing"),
-        ("issuing = 1".to_owned(), "server_keys.file.keys", "no key"),
+        ("issuing = 1".to_owned(), "server_keys.file.keys", "no server key"),
         (random.to_owned(), "server_keys.file", "token-broker keys"),
     ] {
         folder.write("server_keys.toml", &text);
@@ -304,7 +308,9 @@ fn plain_connections_to_other_machines_are_warned_about() {
     };
     let (redis, database) = ("TOKEN_BROKER__KEY_STORE__URL", "TOKEN_BROKER__DATABASE__URL");
     assert!(warned(redis, "redis://redis.internal"));
-    assert!(warned(redis, "redis+cluster://a:1,b:2"));
+    if cfg!(feature = "redis-cluster") {
+        assert!(warned(redis, "redis+cluster://a:1,b:2"));
+    }
     assert!(warned(redis, "memory:"));
     assert!(!warned(redis, "redis://localhost"));
     if cfg!(feature = "postgres") {
@@ -326,6 +332,22 @@ fn a_legacy_client_is_warned_about() {
 }
 
 #[test]
+fn a_native_app_can_register_addresses_without_an_origin_and_no_other_client_can() {
+    let uris =
+        r#"redirect_uris = ["http://127.0.0.1/cb", "com.example.app:/cb", "https://app.example.com/cb"]"#;
+    let registered = EXAMPLE.replace(r#"redirect_uris = ["https://app.example.com/signed-in"]"#, uris);
+    let native = registered.replace("#native = false", "native = true");
+    let client = &load(&native, &[]).unwrap().config.clients[0];
+    assert!(client.native && client.redirect_uris.len() == 3, "{client:?}");
+    let origins: Vec<_> = client.origins.iter().map(Origin::as_str).collect();
+    assert_eq!(origins, ["https://app.example.com"], "a page of another app may have the origin null");
+    let wrong = load(&registered, &[]).unwrap_err();
+    assert_eq!(keys(&wrong), ["clients[0].redirect_uris[0]", "clients[0].redirect_uris[1]"]);
+    let legacy = native.replace("#legacy = false", "legacy = true");
+    assert_eq!(keys(&load(&legacy, &[]).unwrap_err()), ["clients[0].legacy"]);
+}
+
+#[test]
 fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
     let bare = "callback_path = \"/oauth2_callback/\"";
     let one = EXAMPLE.replace("kind = \"oauth2\"", &format!("kind = \"oauth2\"\n{bare}"));
@@ -340,58 +362,54 @@ fn the_callback_path_can_be_the_bare_one_for_one_provider_only() {
 }
 
 #[test]
-fn the_demo_has_a_configuration_of_its_own() {
-    let folder = Folder::new();
-    let loaded = development(DevelopmentSetup {
-        port: 8080,
-        database: &folder.path().join("broker.sqlite"),
-        server_keys: &folder.path().join("server_keys.toml"),
-        provider_url: "http://127.0.0.1:9000",
-        provider_client_id: "token-broker",
-        provider_client_secret: "x",
-        apps: &[],
-        log_filter: "warn",
-    });
-    let config = loaded.unwrap().config;
-    assert_eq!(config.mode, Mode::Development);
-    assert_eq!(config.public_url.as_str(), "http://localhost:8080/");
-    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    let ids: Vec<_> = config.providers.iter().map(|provider| provider.id.as_str()).collect();
-    assert_eq!(ids, ["dev", "ops"]);
-    let clients: Vec<_> =
-        config.clients.iter().map(|client| (client.id.as_str(), client.redirect_uris[0].as_str())).collect();
-    let expected = [
-        ("sample", "http://localhost:8080/"),
-        ("vite-react", "http://localhost:5173/"),
-        ("legacy", "http://localhost:8080/legacy"),
-    ];
-    assert_eq!(clients, expected);
-    assert_eq!(config.sample.client_id.unwrap().as_str(), "sample");
-    assert!(config.clients[2].legacy);
+fn the_policy_default_accepts_tokens_for_the_broker_unless_it_is_configured() {
+    let config = load(EXAMPLE, &[]).unwrap().config;
+    let [default] = config.policies.as_slice() else { panic!("{:?}", config.policies) };
+    assert_eq!((default.id.as_str(), default.audience.as_str()), ("default", "https://auth.example.com"));
+    assert!(!default.needs_permissions() && default.clients.is_empty());
+
+    let further =
+        "\n[[policies]]\nid = \"default\"\nany = { groups = [\"staff\"] }\n[[policies]]\nid = \"orders\"\n";
+    let config = load(&format!("{EXAMPLE}{further}"), &[("TOKEN_BROKER__POLICIES__ORDERS__CLIENTS", "web")]);
+    let config = config.unwrap().config;
+    let ids: Vec<_> =
+        config.policies.iter().map(|policy| (policy.id.as_str(), policy.needs_permissions())).collect();
+    assert_eq!(ids, [("default", true), ("orders", false)]);
+    assert!(config.policies[1].clients.contains(&config.clients[0].id));
 }
 
 #[test]
-fn the_demo_has_a_client_for_an_app_of_ones_own() {
-    let folder = Folder::new();
-    let apps = ["http://localhost:3000/", "https://127.0.0.1:3000/signed-in?a=b"];
-    let loaded = development(DevelopmentSetup {
-        port: 8080,
-        database: &folder.path().join("broker.sqlite"),
-        server_keys: &folder.path().join("server_keys.toml"),
-        provider_url: "http://127.0.0.1:9000",
-        provider_client_id: "token-broker",
-        provider_client_secret: "x",
-        apps: &apps.map(|address| address.parse().unwrap()),
-        log_filter: "warn",
-    });
-    let clients = loaded.unwrap().config.clients;
-    let [.., app] = clients.as_slice() else { panic!("no client") };
-    assert_eq!((clients.len(), app.id.as_str()), (4, "app"));
-    let texts = |addresses: &[RedirectUri]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(texts(&app.redirect_uris), apps);
-    assert_eq!(texts(&app.post_logout_redirect_uris), apps);
-    let origins: Vec<_> = app.origins.iter().map(Origin::as_str).collect();
-    assert_eq!(origins, ["http://localhost:3000", "https://127.0.0.1:3000"]);
+fn an_audience_that_no_token_is_for_is_warned_about() {
+    let further = "\n[[policies]]\nid = \"orders\"\naudience = \"https://orders.example.com\"\n";
+    let loaded = load(&format!("{EXAMPLE}{further}"), &[]).unwrap();
+    assert!(
+        loaded.warnings.iter().any(|warning| warning.key == "policies[0].audience"),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn the_names_of_identity_headers_are_those_of_the_preset_except_for_those_that_are_written() {
+    let expected = |names: &[(Claim, &'static str)]| {
+        let names = names.iter().map(|(claim, name)| (*claim, HeaderName::from_static(name)));
+        IdentityHeaders::new(names.collect(), false)
+    };
+    assert_eq!(load(EXAMPLE, &[]).unwrap().config.http.identity_headers, IdentityHeaders::default());
+    let written = [
+        ("TOKEN_BROKER__FORWARD_AUTH__HEADERS", "remote-user"),
+        ("TOKEN_BROKER__FORWARD_AUTH__HEADER_NAMES__USERNAME", "Remote-Login"),
+    ];
+    let text = EXAMPLE.replace("#email = \"X-Auth-Email\"", "email = \"\"");
+    assert_eq!(
+        load(&text, &written).unwrap().config.http.identity_headers,
+        expected(&[
+            (Claim::User, "remote-user"),
+            (Claim::DisplayName, "remote-name"),
+            (Claim::Groups, "remote-groups"),
+            (Claim::Username, "remote-login"),
+        ])
+    );
 }
 
 #[test]

@@ -16,10 +16,11 @@ pub(super) struct RawTokens {
     one_time_key_seconds: u32,
     /// Seconds until an API token expires, 60 to 604800 (seven days).
     api_token_seconds: u32,
-    /// Seconds until a user must sign in again, 60 to 2592000 (thirty days). Tokens end with their session.
+    /// Seconds until a user must sign in again, 60 to 2592000 (thirty days). A token never outlives its session, so a
+    /// value below `api_token_seconds` shortens the tokens as well.
     session_seconds: u32,
-    /// Live tokens of one user, 1 to 1000; the oldest are revoked beyond it, and in one browser those of one client
-    /// beyond twenty.
+    /// The maximum number of live tokens per user, 1 to 1000; beyond it, the oldest are revoked. In addition, one
+    /// client can have at most twenty in one browser session.
     live_tokens_per_user: usize,
 }
 
@@ -49,9 +50,6 @@ impl RawTokens {
         let session_range = 60..=seconds(lifetimes::SESSION);
         let session = check.within("tokens.session_seconds", self.session_seconds, session_range);
         let live = check.within("tokens.live_tokens_per_user", self.live_tokens_per_user, 1..=1000);
-        if session < token && session.is_some() {
-            check.problem("tokens.session_seconds", "must not be less than tokens.api_token_seconds");
-        }
         let lifetimes = Lifetimes {
             one_time_key: TimeDelta::seconds(key?.into()),
             api_token: TimeDelta::seconds(token?.into()),

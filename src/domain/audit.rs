@@ -37,13 +37,23 @@ pub enum AuditKind {
     TokenRotated,
     /// A token was refused.
     TokenRefused,
+    /// A token was refused because its row had been changed by someone without the server key.
+    TokenForged,
     /// A rotated token was used after its overlap time: its session was ended.
     TokenReused,
     /// A token was refused and revoked because its session had been inactive for longer than its client allows.
     TokenIdle,
-    /// A session was ended: by its user, by its provider, by another login in the same browser, or because its token was
-    /// copied.
+    /// A user made a personal token.
+    PersonalTokenMade,
+    /// A user revoked one of their personal tokens.
+    PersonalTokenRevoked,
+    /// A personal token was revoked by its client or by a resource server (RFC 7009).
+    TokenRevoked,
+    /// A session was ended: by its user, by its provider, by an API that revoked its token, by another login in the same
+    /// browser, or because its token was copied.
     SessionEnded,
+    /// A resource server presented a wrong id or secret, or is disabled.
+    ResourceServerRefused,
     /// A back-channel logout of a provider succeeded. Each session that it ended has its own event.
     BackchannelLogout,
     /// A back-channel logout was refused or failed.
@@ -54,7 +64,7 @@ pub enum AuditKind {
     ServerKeysReplaced,
     /// A running broker could not use the keys file and kept its previous keys.
     ServerKeysRefused,
-    /// An administrator disabled a user and ended their sessions.
+    /// An administrator disabled a user and ended their sessions. Each personal token that this revoked has its own event.
     AdminUserDisabled,
     /// An administrator enabled a disabled user.
     AdminUserEnabled,
@@ -64,7 +74,7 @@ pub enum AuditKind {
     AdminSessionEnded,
     /// An administrator ended all sessions of a user or, if the event has no user, of everyone.
     AdminSessionsEnded,
-    /// An administrator revoked a token.
+    /// An administrator revoked a token, or disabled its user, which revokes personal tokens.
     AdminTokenRevoked,
     /// An administrator registered a resource server.
     AdminResourceServerAdded,
@@ -97,9 +107,14 @@ impl AuditKind {
             Self::TokenIssued => "token_issued",
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
+            Self::TokenForged => "token_forged",
             Self::TokenReused => "token_reused",
             Self::TokenIdle => "token_idle",
+            Self::PersonalTokenMade => "personal_token_made",
+            Self::PersonalTokenRevoked => "personal_token_revoked",
+            Self::TokenRevoked => "token_revoked",
             Self::SessionEnded => "session_ended",
+            Self::ResourceServerRefused => "resource_server_refused",
             Self::BackchannelLogout => "backchannel_logout",
             Self::BackchannelLogoutFailed => "backchannel_logout_failed",
             Self::RateLimited => "rate_limited",
@@ -143,7 +158,8 @@ pub struct AuditEvent {
     pub session: Option<SessionId>,
     /// The token the event is about.
     pub token: Option<HandleDigest>,
-    /// The error code of a failure; for changes of the server keys, the known keys or the problem with their file.
+    /// Why: the error code of a failure or, for a refused token, the name of the state that it is in; for changes of
+    /// the server keys, the known keys or the problem with their file.
     pub reason: Option<Cow<'static, str>>,
     /// The administrator who ran the command, if it was one.
     pub actor: Option<Actor>,

@@ -1,4 +1,4 @@
-//! Who calls: what a request tells of where it comes from.
+//! The caller of a request, as far as the request identifies it.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use super::one_time_key::BrowserPrint;
 use super::request_id::RequestId;
 use super::session::Browser;
 
-/// Who is asking, as far as a request tells.
+/// The caller of a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Links answers, log lines and audit events.
@@ -25,7 +25,7 @@ impl Caller {
         Browser::new(self.address, self.user_agent.as_deref())
     }
 
-    /// What tells a double submit from a foreign replay.
+    /// A fingerprint of the browser, to tell a double submit from a replay by someone else.
     pub fn print(&self) -> BrowserPrint {
         BrowserPrint::of(&self.address.to_string(), self.user_agent.as_deref().unwrap_or_default())
     }

@@ -1,9 +1,9 @@
 //! The text format of all credentials that this broker issues: type prefix, base62 body of fixed length, checksum.
 //!
-//! The prefixes are `tbk_` for API tokens, `tbo_` for one-time keys and `tbs_` for resource server secrets. The prefix
-//! tells secret scanners and people what kind of credential was leaked. The checksum (CRC-32 of prefix and body, six
-//! base62 characters) detects typing errors without using a store. Neither adds security, which comes from the random
-//! bytes of the body.
+//! The prefixes are `tbk_` for API tokens, `tbp_` for personal tokens, `tbo_` for one-time keys and `tbs_` for resource
+//! server secrets. The prefix tells secret scanners and people what kind of credential was leaked. The checksum (CRC-32
+//! of prefix and body, six base62 characters) detects typing errors without using a store. Neither adds security, which
+//! comes from the random bytes of the body.
 
 use zeroize::Zeroizing;
 

@@ -1,9 +1,7 @@
 //! What a browser and its machine are called, so that people recognise their own sessions.
 //!
 //! A `User-Agent` header is whatever the sender likes: good for recognising, never for deciding. What cannot be
-//! told stays unknown.
-
-use woothee::parser::Parser;
+//! told stays unknown. A table of today's browsers is enough for that; a database of all of them is not needed.
 
 /// A browser and its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,45 +25,65 @@ pub enum DeviceKind {
     Unknown,
 }
 
+/// What each browser writes into its header. Most also write the names of others, so the order matters.
+const BROWSERS: [(&str, &str); 16] = [
+    ("Edg/", "Edge"),
+    ("EdgA/", "Edge"),
+    ("EdgiOS/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Vivaldi/", "Vivaldi"),
+    ("YaBrowser/", "Yandex Browser"),
+    ("DuckDuckGo/", "DuckDuckGo"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("MSIE ", "Internet Explorer"),
+    ("Trident/", "Internet Explorer"),
+    ("Version/", "Safari"),
+    ("Safari/", "Safari"),
+];
+
+/// What each system writes, in the order in which they are told apart: Android also writes "Linux", and an iPhone "like Mac
+/// OS X". Browsers have frozen the system's version in the header: Windows 11 says 10. So it is left out.
+const SYSTEMS: [(&str, &str, DeviceKind); 15] = [
+    ("PlayStation", "PlayStation", DeviceKind::Other),
+    ("Nintendo", "Nintendo", DeviceKind::Other),
+    ("Xbox", "Xbox", DeviceKind::Other),
+    ("SmartTV", "TV", DeviceKind::Other),
+    ("SMART-TV", "TV", DeviceKind::Other),
+    ("iPhone", "iPhone", DeviceKind::Mobile),
+    ("iPad", "iPad", DeviceKind::Mobile),
+    ("CFNetwork/", "iOS", DeviceKind::Mobile),
+    ("Android", "Android", DeviceKind::Mobile),
+    ("Windows NT", "Windows", DeviceKind::Computer),
+    ("CrOS", "ChromeOS", DeviceKind::Computer),
+    ("Macintosh", "macOS", DeviceKind::Computer),
+    ("FreeBSD", "FreeBSD", DeviceKind::Computer),
+    ("OpenBSD", "OpenBSD", DeviceKind::Computer),
+    ("Linux", "Linux", DeviceKind::Computer),
+];
+
+/// What programs without a window begin with.
+const PROGRAMS: [&str; 7] =
+    ["curl/", "Wget/", "HTTPie/", "python-requests/", "Python-urllib/", "Go-http-client/", "okhttp/"];
+
 impl Device {
     /// What a `User-Agent` header says.
     pub fn of(user_agent: Option<&str>) -> Self {
-        let Some(parsed) = user_agent.and_then(|text| Parser::new().parse(text)) else {
-            return Self { name: None, kind: DeviceKind::Unknown };
-        };
-        let kind = match parsed.category {
-            "pc" => DeviceKind::Computer,
-            "smartphone" | "mobilephone" => DeviceKind::Mobile,
-            "appliance" | "crawler" | "misc" => DeviceKind::Other,
-            _ => DeviceKind::Unknown,
-        };
-        let name = match (browser(parsed.name), system(parsed.os)) {
-            (Some(browser), Some(system)) => Some(format!("{browser} on {system}")),
-            (Some(one), None) | (None, Some(one)) => Some(one.to_owned()),
+        let text = user_agent.unwrap_or_default();
+        if PROGRAMS.iter().any(|program| text.starts_with(program)) {
+            return Self { name: None, kind: DeviceKind::Other };
+        }
+        let browser = BROWSERS.iter().find(|(mark, _)| text.contains(mark)).map(|(_, name)| name);
+        let system = SYSTEMS.iter().find(|(mark, ..)| text.contains(mark));
+        let name = match (browser, system) {
+            (Some(browser), Some((_, system, _))) => Some(format!("{browser} on {system}")),
+            (Some(one), None) | (None, Some((_, one, _))) => Some((*one).to_owned()),
             (None, None) => None,
         };
-        Self { name, kind }
-    }
-}
-
-/// Of the parser's names those that name a browser.
-fn browser(name: &str) -> Option<&str> {
-    match name {
-        "UNKNOWN" | "HTTP Library" | "misc crawler" => None,
-        "SamsungBrowser" => Some("Samsung Internet"),
-        name => Some(name),
-    }
-}
-
-/// Browsers have frozen the version of their system in the header: Windows 11 says 10. So it is left out.
-fn system(name: &str) -> Option<&str> {
-    match name {
-        "UNKNOWN" => None,
-        name if name.starts_with("Windows Phone") => Some("Windows Phone"),
-        name if name.starts_with("Windows") => Some("Windows"),
-        "Mac OSX" => Some("macOS"),
-        "ChromeOS" => Some("ChromeOS"),
-        name => Some(name),
+        Self { name, kind: system.map_or(DeviceKind::Unknown, |(_, _, kind)| *kind) }
     }
 }
 

@@ -135,6 +135,10 @@ name_id!(
     /// The id of a registered resource server: an API that verifies tokens at the broker.
     ResourceServerId
 );
+name_id!(
+    /// The id of a configured policy, as it is written into a gateway's configuration.
+    PolicyId
+);
 
 #[cfg(test)]
 mod tests {

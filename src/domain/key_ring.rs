@@ -31,13 +31,15 @@ impl fmt::Display for KeyId {
 pub enum Purpose {
     /// Proves that a token of this kind was issued here.
     Token(TokenKind),
+    /// Proves that a refresh token was issued here.
+    RefreshToken,
     /// Ties the columns of a token's row together.
     TokenRow,
     /// Seals the grant, the receipt and the mark of a one-time key.
     OneTimeKey,
     /// Seals a login attempt into its cookie.
     LoginAttempt,
-    /// Seals the handle of a `legacy` token, the only kind that is handed out more than once.
+    /// Seals the handle of a token of a `legacy` client: only those tokens are returned more than once.
     LegacyHandle,
     /// Seals a browser's session into its cookie.
     BrowserSession,
@@ -47,6 +49,8 @@ pub enum Purpose {
     IdToken,
     /// Makes the stored digest of a resource server's secret.
     ResourceServerSecret,
+    /// Is the private key that signs the broker's own JWTs.
+    Signing,
 }
 
 impl Purpose {
@@ -54,6 +58,7 @@ impl Purpose {
         match self {
             Self::Token(TokenKind::Session) => b"token-broker/v1/token/session",
             Self::Token(TokenKind::Personal) => b"token-broker/v1/token/personal",
+            Self::RefreshToken => b"token-broker/v1/refresh-token",
             Self::TokenRow => b"token-broker/v1/token-row",
             Self::OneTimeKey => b"token-broker/v1/one-time-key",
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
@@ -62,6 +67,7 @@ impl Purpose {
             Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
             Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
+            Self::Signing => b"token-broker/v1/signing/es256",
         }
     }
 }
@@ -82,10 +88,10 @@ impl fmt::Debug for ServerKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyRing {
     /// There is no key at all.
-    #[error("the ring holds no key")]
+    #[error("there is no server key")]
     Empty,
     /// Two keys have one id.
-    #[error("key id {0} is there twice")]
+    #[error("key id {0} appears twice")]
     RepeatedId(KeyId),
     /// The secret is too short to be a 256-bit key.
     #[error("key {0} has fewer than 32 bytes")]
@@ -126,11 +132,16 @@ impl ServerKey {
         UnboundKey::new(&AES_256_GCM_SIV, self.derive(purpose).as_ref()).ok().map(LessSafeKey::new)
     }
 
-    #[expect(clippy::expect_used, reason = "one block of output is always within HKDF's bound")]
     fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
+        self.derive_with(purpose, &[])
+    }
+
+    /// The key of a purpose, and another one for each `info`.
+    #[expect(clippy::expect_used, reason = "one block of output is always within HKDF's bound")]
+    pub(super) fn derive_with(&self, purpose: Purpose, info: &[u8]) -> Zeroizing<[u8; 32]> {
         let mut derived = Zeroizing::new([0; 32]);
         hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, self.secret.expose_secret())
-            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .expand(&[purpose.label(), info], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(derived.as_mut()))
             .expect("32 bytes can be derived");
         derived
@@ -166,6 +177,11 @@ impl KeyRing {
     /// The key that makes everything new.
     pub fn issuing(&self) -> &ServerKey {
         &self.keys[&self.issuing]
+    }
+
+    /// All keys, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &ServerKey> {
+        self.keys.values()
     }
 
     /// The ids of all keys, in their order.

@@ -26,7 +26,19 @@ pub const ROTATION_SIBLINGS: usize = 5;
 /// The maximum lifetime of a session: thirty days from the login.
 pub const SESSION: TimeDelta = TimeDelta::seconds(2_592_000);
 
-/// The resolution of the last-use time of a session. Its row is updated at most once in this time.
+/// The maximum lifetime of a personal token: 366 days.
+pub const PERSONAL_TOKEN: TimeDelta = TimeDelta::days(366);
+
+/// How long ago a person may have signed in to make a personal token, unless the configuration says otherwise.
+pub const FRESH_SIGN_IN: TimeDelta = TimeDelta::minutes(15);
+
+/// How far the time of a sign-in may be ahead of the broker's clock: the provider has a clock of its own.
+pub const SIGN_IN_AHEAD: TimeDelta = TimeDelta::seconds(60);
+
+/// How many live personal tokens a user can have, unless the configuration says otherwise.
+pub const PERSONAL_TOKENS_PER_USER: usize = 20;
+
+/// The resolution of the last-use time of a token and of its session. Their rows are updated at most once in this time.
 pub const LAST_USE_GRAIN: TimeDelta = TimeDelta::minutes(5);
 
 /// The minimum inactivity limit of a client, which must be longer than the five-minute resolution of the last use.
@@ -41,3 +53,13 @@ pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
 /// How long a logout token is remembered as used. Longer than the three minutes for which any instance can accept it,
 /// given the differences between their clocks.
 pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);
+
+/// How much longer than its access token a refresh token lives, within its session: a client library renews when the access
+/// token has expired. The rows of tokens are kept for as long.
+pub const REFRESH_GRACE: TimeDelta = TimeDelta::days(1);
+
+/// The lifetime of an ID token of the broker. The client checks it once, when it receives it.
+pub const ID_TOKEN: TimeDelta = TimeDelta::minutes(5);
+
+/// After a logout or a revocation, at most this much time passes until every instance refuses a token.
+pub const REVOCATION_BOUND: TimeDelta = TimeDelta::seconds(1);

@@ -13,11 +13,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::client::ShortDigest;
+use super::client_text::ClientState;
 use super::clock::Timestamp;
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
+use super::oauth_request::OAuthRequest;
 use super::pkce::{CodeChallenge, CodeVerifier};
 use super::sealed::{Sealable, Sealed};
 
@@ -128,57 +130,6 @@ impl fmt::Debug for OidcNonce {
     }
 }
 
-/// The `state` of the SPA. The broker returns it unchanged and never interprets it. At most 512 base64url characters.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClientState(String);
-
-/// The state of the SPA is empty, too long or contains other characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("state must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'")]
-pub struct InvalidClientState;
-
-impl ClientState {
-    /// The state as the SPA sent it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ClientState {
-    type Err = InvalidClientState;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        let good = (1..=512).contains(&text.len()) && text.bytes().all(allowed);
-        if good { Ok(Self(text.to_owned())) } else { Err(InvalidClientState) }
-    }
-}
-
-impl fmt::Debug for ClientState {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("ClientState(…)")
-    }
-}
-
-/// Stores six bits per character instead of eight, so that the cookie stays below 1 KiB with the longest state.
-impl Serialize for ClientState {
-    fn serialize<S: serde::Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let padding = (4 - self.0.len() % 4) % 4;
-        let padded = format!("{}{}", self.0, "A".repeat(padding));
-        let packed = URL_SAFE_NO_PAD.decode(padded).map_err(serde::ser::Error::custom)?;
-        (self.0.len() as u16, packed).serialize(out)
-    }
-}
-
-impl<'de> Deserialize<'de> for ClientState {
-    fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let (length, packed) = <(u16, Vec<u8>)>::deserialize(input)?;
-        let mut text = URL_SAFE_NO_PAD.encode(packed);
-        text.truncate(length.into());
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// Everything that `/login` decides and the callback relies on. It has no `Debug` because it contains secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LoginAttempt {
@@ -196,6 +147,8 @@ pub struct LoginAttempt {
     pub client: ClientId,
     /// The registered redirect URI of the client to which the one-time key is delivered.
     pub redirect_uri: ShortDigest,
+    /// The port of a native app's loopback address, if it is not the registered one (RFC 8252 section 7.3).
+    pub port: Option<u16>,
     /// The S256 challenge of the SPA; `None` only for `legacy` clients.
     pub challenge: Option<CodeChallenge>,
     /// The `state` of the SPA.
@@ -208,6 +161,8 @@ pub struct LoginAttempt {
     pub max_age: Option<u32>,
     /// The audiences that `resource` named (RFC 8707); empty for all of the client's.
     pub audiences: Vec<ShortDigest>,
+    /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
+    pub oauth: Option<OAuthRequest>,
 }
 
 impl Sealable for LoginAttempt {
@@ -261,18 +216,20 @@ mod tests {
             provider_identity: ShortDigest::of("https://login.example.com"),
             client: "c".repeat(32).parse().unwrap(),
             redirect_uri: ShortDigest::of("https://app.example.com/signed-in"),
+            port: Some(u16::MAX),
             challenge: Some(CodeVerifier::random(entropy).challenge()),
             client_state,
             nonce: OidcNonce::random(entropy),
             verifier_seed: entropy::bytes(entropy),
             max_age: Some(u32::MAX),
             audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
+            oauth: None,
         }
     }
 
     proptest! {
         #[test]
-        fn every_client_state_survives_the_seal(text in "[A-Za-z0-9_-]{1,512}", seed: u64) {
+        fn every_client_state_survives_the_seal(text in "[ -~]{1,512}", seed: u64) {
             let entropy = SeededEntropy::new(seed);
             let attempt = attempt(&entropy, Some(text.parse().unwrap()));
             let value = attempt.seal(&ring(), &entropy);
@@ -282,13 +239,22 @@ mod tests {
         }
     }
 
+    fn cookie_length(attempt: &LoginAttempt, entropy: &SeededEntropy) -> usize {
+        let value = attempt.seal(&ring(), entropy);
+        format!("__Host-Http-tb_login_{}={value}", attempt.state.attempt_id().as_str()).len()
+    }
+
     #[test]
-    fn the_longest_cookie_stays_below_one_kibibyte() {
+    fn the_longest_cookie_stays_far_below_the_limit_of_browsers() {
         let entropy = SeededEntropy::new(1);
-        let attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
-        let value = attempt.seal(&ring(), &entropy);
-        let name = format!("__Host-Http-tb_login_{}=", attempt.state.attempt_id().as_str());
-        assert!(name.len() + value.len() < 1024, "{}", name.len() + value.len());
+        let mut attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
+        assert!(cookie_length(&attempt, &entropy) < 1152, "{}", cookie_length(&attempt, &entropy));
+        attempt.oauth = Some(OAuthRequest {
+            named_redirect_uri: true,
+            scopes: "email openid permissions profile".parse().unwrap(),
+            nonce: Some("x".repeat(512).parse().unwrap()),
+        });
+        assert!(cookie_length(&attempt, &entropy) < 1900, "{}", cookie_length(&attempt, &entropy));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::client::ShortDigest;
+use super::client_text::ClientState;
 use super::clock::Timestamp;
 use super::entropy::Entropy;
 use super::ids::{ClientId, SessionId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
-use super::login_attempt::{ClientState, State};
+use super::login_attempt::State;
 use super::sealed::{Sealable, Sealed};
 
 /// Everything that `/logout` decides and `/logout/callback` relies on.

@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::audience::AudienceSet;
+use super::client_text::ClientNonce;
 use super::clock::Timestamp;
 use super::credential::{self, Malformed};
 use super::entropy::{self, Entropy};
@@ -45,6 +47,27 @@ impl OneTimeKey {
     /// The text of the key, for the redirect that delivers it.
     pub fn expose(&self) -> Zeroizing<String> {
         credential::encode(PREFIX, self.0.as_ref())
+    }
+
+    /// The name of the entry of an authorization code, which also depends on the client and on the `redirect_uri` that its
+    /// request named. So a code that another client presents, or with another address, finds no entry and spends nothing,
+    /// and a code is no one-time key (RFC 6749 section 4.1.3).
+    pub fn code_name(
+        &self,
+        challenge: &CodeChallenge,
+        client: &ClientId,
+        redirect_uri: Option<&str>,
+    ) -> EntryName {
+        let mut context = Context::new(&SHA256);
+        context.update(b"token-broker/v1/code-name");
+        context.update(self.0.as_ref());
+        context.update(challenge.as_bytes());
+        for part in [Some(client.as_str()), redirect_uri] {
+            let length = part.map_or(u64::MAX, |part| part.len() as u64);
+            context.update(&length.to_be_bytes());
+            context.update(part.unwrap_or_default().as_bytes());
+        }
+        EntryName(URL_SAFE_NO_PAD.encode(context.finish()))
     }
 
     /// The name of the entry for a login with this challenge, or without a challenge.
@@ -100,6 +123,13 @@ pub struct Grant {
     pub client_id: ClientId,
     /// What the token may be used for.
     pub scopes: ScopeSet,
+    /// The APIs that it is for.
+    pub audiences: AudienceSet,
+    /// The nonce of the ID token, if the client sent one.
+    pub nonce: Option<ClientNonce>,
+    /// When the person authenticated at the provider, if it said so.
+    #[serde(with = "chrono::serde::ts_microseconds_option")]
+    pub auth_time: Option<Timestamp>,
     /// When the token expires, at the latest.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub token_expires_at: Timestamp,
@@ -130,7 +160,7 @@ pub struct Redemption {
 }
 
 /// A one-way digest of the address and the user agent of a browser. It distinguishes a double submit from a replay by
-/// another browser, without storing personal data.
+/// another browser. It is sealed, like every part of the entry, and is deleted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrowserPrint([u8; 16]);
 
@@ -226,6 +256,27 @@ mod tests {
         for (i, name) in names.iter().enumerate() {
             assert_eq!(name.as_str().len(), 43);
             assert!(names[..i].iter().all(|earlier| earlier != name));
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_code_depends_on_everything_it_is_bound_to() {
+        let entropy = SeededEntropy::new(4);
+        let (key, other) = (OneTimeKey::random(&entropy), OneTimeKey::random(&entropy));
+        let [challenge, another] = [(); 2].map(|()| CodeVerifier::random(&entropy).challenge());
+        let (web, app) = ("web".parse().unwrap(), "app".parse().unwrap());
+        let names = [
+            key.code_name(&challenge, &web, Some("https://a.example/")),
+            key.code_name(&challenge, &web, Some("https://a.example/x")),
+            key.code_name(&challenge, &web, Some("")),
+            key.code_name(&challenge, &web, None),
+            key.code_name(&challenge, &app, Some("https://a.example/")),
+            key.code_name(&another, &web, Some("https://a.example/")),
+            other.code_name(&challenge, &web, Some("https://a.example/")),
+            key.entry_name(Some(&challenge)),
+        ];
+        for (i, name) in names.iter().enumerate() {
+            assert!(names[..i].iter().all(|earlier| earlier != name), "{i}");
         }
     }
 

@@ -75,6 +75,14 @@ impl ProfileText {
         (!trimmed.is_empty()).then(|| Self(trimmed.to_owned()))
     }
 
+    /// A text that a person chose, unchanged except for white space around it. Returns `None` if nothing is left, if it
+    /// is longer than `limit` characters or if it contains a character that must not be displayed as it is.
+    pub fn chosen(text: &str, limit: usize) -> Option<Self> {
+        let trimmed = text.trim();
+        let fits = trimmed.chars().count() <= limit;
+        Self::clean(trimmed).filter(|cleaned| fits && cleaned.as_str() == trimmed)
+    }
+
     /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -118,6 +126,10 @@ mod tests {
         assert_eq!(ProfileText::clean(" A\u{0}li\u{202E}ce\r\n ").unwrap().as_str(), "Alice");
         assert_eq!(ProfileText::clean(&"ü".repeat(300)).unwrap().as_str().chars().count(), 255);
         assert_eq!(ProfileText::clean("\n\t "), None);
+        assert_eq!(ProfileText::chosen(" Backup 李 🙂 ", 20).unwrap().as_str(), "Backup 李 🙂");
+        for bad in ["", " \t", "a\nb", "a\u{202E}b", "a\u{200b}", "\u{1b}[2J", "twenty-one characters"] {
+            assert_eq!(ProfileText::chosen(bad, 20), None, "{bad:?}");
+        }
         let list = NameList::clean(["a", "b", "a", "", "b\u{7f}"]);
         assert_eq!(list.iter().collect::<Vec<_>>(), ["a", "b"]);
     }

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
+use chrono::TimeDelta;
+
 use super::address_prefix::AddressPrefix;
 use super::clock::Timestamp;
 use super::ids::{IdentityId, SessionId};
+use super::lifetimes::SIGN_IN_AHEAD;
 use super::profile::ProfileText;
 use super::user::User;
 
@@ -19,6 +22,18 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When the person last authenticated at the provider, if it says so.
     pub auth_time: Option<Timestamp>,
+}
+
+impl Session {
+    /// Whether the person signed in at most `limit` before `now`.
+    ///
+    /// What counts is when the person authenticated at the provider. A provider that could say so, but did not
+    /// (`provable`), proves nothing. One that never can, because it is plain OAuth 2, is trusted to have asked: then the
+    /// login counts. A time that is further ahead than clocks differ means that the broker's clock was set back.
+    pub fn is_fresh(&self, provable: bool, limit: TimeDelta, now: Timestamp) -> bool {
+        let signed_in = if provable { self.auth_time } else { self.auth_time.or(Some(self.created_at)) };
+        signed_in.is_some_and(|at| now - at <= limit && at - now <= SIGN_IN_AHEAD)
+    }
 }
 
 /// A session with what decides whether it is live.
@@ -61,5 +76,43 @@ impl Browser {
     /// What is kept of an address and a `User-Agent` header.
     pub fn new(address: IpAddr, user_agent: Option<&str>) -> Self {
         Self { user_agent: user_agent.and_then(ProfileText::clean), address_prefix: address.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entropy::SeededEntropy;
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn session(auth_time: Option<i64>) -> Session {
+        Session {
+            id: SessionId::random(&SeededEntropy::new(1)),
+            created_at: at(1000),
+            expires_at: at(9000),
+            auth_time: auth_time.map(at),
+        }
+    }
+
+    #[test]
+    fn a_sign_in_is_fresh_until_the_limit_and_not_far_in_the_future() {
+        let limit = TimeDelta::seconds(100);
+        for (auth_time, provable, now, fresh) in [
+            (Some(500), true, 600, true),
+            (Some(500), true, 601, false),
+            (Some(500), false, 601, false),
+            (Some(560), true, 500, true),
+            (Some(561), true, 500, false),
+            (None, true, 1000, false),
+            (None, false, 1100, true),
+            (None, false, 1101, false),
+            (None, false, 939, false),
+        ] {
+            let found = session(auth_time).is_fresh(provable, limit, at(now));
+            assert_eq!(found, fresh, "{auth_time:?} {provable} {now}");
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! The one judgement of liveness: what everything stored about a token says about it at a moment.
+//! Decides whether a stored token may be used at a given time. This is the only place that does.
 //!
-//! [`standing`] is pure and total. Every surface translates its answer; none judges for itself. The SQL filters that
-//! repeat parts of it for speed are in `storage/liveness.rs`, and a property test holds them equal to it.
+//! [`standing`] is pure and total. All endpoints and commands use its result; none makes its own decision. The SQL
+//! filters that repeat parts of it for speed are in `storage/liveness.rs`, and a property test checks that they agree.
 
 use super::client::Client;
 use super::clock::Timestamp;
 use super::key_ring::KeyRing;
-use super::lifetimes::ROTATION_OVERLAP;
+use super::lifetimes::{REFRESH_GRACE, ROTATION_OVERLAP};
 use super::session::{SessionRecord, SessionState};
 use super::token::StoredToken;
 use super::user::User;
@@ -30,7 +30,7 @@ pub struct TokenRecord {
     pub user_disabled_at: Option<Timestamp>,
 }
 
-/// What a token is worth at a moment.
+/// The state of a token at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It may be used.
@@ -47,17 +47,20 @@ pub enum Standing {
     },
     /// It was revoked.
     Revoked,
-    /// Its session was ended.
+    /// Its session was ended, or is missing although the token belongs to one.
     SessionEnded,
     /// Its own lifetime, or its session's, is over.
     Expired,
-    /// Its session was not used for longer than the client allows.
+    /// Its client has an inactivity limit, and the session was not used for longer than that. The session itself stays:
+    /// other clients can continue it.
     Idle,
     /// Its user is disabled.
     UserDisabled,
     /// Its client is disabled or no longer registered.
     ClientGone,
-    /// Its row was changed by someone without the server key, or that key is no longer in the ring.
+    /// The server key that issued it was removed.
+    KeyRemoved,
+    /// Its row was changed by someone without the server key.
     Forged,
 }
 
@@ -79,18 +82,21 @@ impl Standing {
             Self::Idle => "idle",
             Self::UserDisabled => "user_disabled",
             Self::ClientGone => "client_gone",
+            Self::KeyRemoved => "key_removed",
             Self::Forged => "forged",
         }
     }
 }
 
-/// Judges a token at `now`.
+/// The state of a token at `now`.
 ///
 /// `client` is the registered client of the token, if there is one. `last_used` is the latest use of its session that
 /// is known but not stored yet. If several things are wrong with a token, the first in this order is reported: a row
-/// that cannot be trusted, what someone did (revoked, ended, disabled, client removed), what time did.
+/// that cannot be checked or trusted, what someone did (revoked, ended, disabled, client removed), what time did.
 ///
-/// Revoked, ended and superseded are flags, so that no step of the clock revives a token.
+/// What someone did is a flag, so a clock that is set back does not undo it. What time did depends on the clock: if it
+/// is set back, an expired token is valid until its time comes again, and a superseded one can be in its overlap again
+/// unless it was presented after the overlap, which ends its session.
 pub fn standing(
     record: &TokenRecord,
     client: Option<&Client>,
@@ -98,22 +104,46 @@ pub fn standing(
     keys: &KeyRing,
     now: Timestamp,
 ) -> Standing {
+    judge(record, client, last_used, keys, now, record.token.facts.expires_at)
+}
+
+/// Judges the refresh token of a row, which lives [`REFRESH_GRACE`] longer than the access token, but never longer than
+/// the session. Everything else is as for [`standing`].
+pub fn refresh_standing(
+    record: &TokenRecord,
+    client: Option<&Client>,
+    last_used: Option<Timestamp>,
+    keys: &KeyRing,
+    now: Timestamp,
+) -> Standing {
+    judge(record, client, last_used, keys, now, record.token.facts.expires_at + REFRESH_GRACE)
+}
+
+fn judge(
+    record: &TokenRecord,
+    client: Option<&Client>,
+    last_used: Option<Timestamp>,
+    keys: &KeyRing,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Standing {
     let facts = &record.token.facts;
-    if !facts.is_bound_by(&record.token.binding, keys) {
+    let Some(key) = keys.get(facts.key_id) else { return Standing::KeyRemoved };
+    if !facts.is_bound_by(&record.token.binding, key) {
         return Standing::Forged;
     }
     if record.revoked_at.is_some() {
         return Standing::Revoked;
     }
-    if record.session.as_ref().is_some_and(|session| session.revoked_at.is_some()) {
+    let has_session = facts.owner.session_id.is_none() || record.session.is_some();
+    if !has_session || record.session.as_ref().is_some_and(|session| session.revoked_at.is_some()) {
         return Standing::SessionEnded;
     }
     if record.user_disabled_at.is_some() {
         return Standing::UserDisabled;
     }
     let Some(client) = client.filter(|client| client.enabled) else { return Standing::ClientGone };
-    if now >= facts.expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at)
-    {
+    if now >= expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at) {
         return Standing::Expired;
     }
     let rotated = match record.superseded_at {
@@ -130,7 +160,7 @@ pub fn standing(
     if is_idle { Standing::Idle } else { rotated }
 }
 
-/// What a session is worth at a moment.
+/// The state of a session at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionStanding {
     /// It can be continued, and its tokens may be used.
@@ -155,7 +185,7 @@ impl SessionStanding {
     }
 }
 
-/// Judges a session at `now`. Whether it is idle depends on the client that asks: see [`is_idle_for`].
+/// The state of a session at `now`. Whether it is idle depends on the client that asks: see [`is_idle_for`].
 pub fn session_standing(record: &SessionRecord, now: Timestamp) -> SessionStanding {
     if record.state.revoked_at.is_some() {
         SessionStanding::Ended
@@ -168,7 +198,8 @@ pub fn session_standing(record: &SessionRecord, now: Timestamp) -> SessionStandi
     }
 }
 
-/// Whether a session has not been used for longer than `client` allows. `last_used` is as for [`standing`].
+/// Whether a session has not been used for longer than `client` allows. A token that was issued but never used is no
+/// use.  `last_used` is as for [`standing`].
 pub fn is_idle_for(
     record: &SessionRecord,
     client: &Client,

@@ -25,7 +25,7 @@ const HANDLE: usize = 16;
 const KEY_ID: usize = 4;
 const MAC: usize = 28;
 
-/// The random part of a token. Anyone who holds it and the server key can write the token down.
+/// The random part of a token. The token can be computed from it and the server key.
 #[derive(Clone)]
 pub struct TokenHandle(Zeroizing<[u8; HANDLE]>);
 
@@ -69,7 +69,7 @@ impl HandleDigest {
         Self(bytes)
     }
 
-    /// The digest as it stands in the database.
+    /// The digest as stored in the database.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -86,11 +86,7 @@ pub struct AccessToken(Zeroizing<String>);
 impl AccessToken {
     /// The text of the token with this kind and handle, issued by `key`.
     pub fn issue(kind: TokenKind, key: &ServerKey, handle: &TokenHandle) -> Self {
-        let mut body = Zeroizing::new([0u8; HANDLE + KEY_ID + MAC]);
-        body[..HANDLE].copy_from_slice(handle.expose());
-        body[HANDLE..HANDLE + KEY_ID].copy_from_slice(&key.id().0.to_be_bytes());
-        body[HANDLE + KEY_ID..].copy_from_slice(&mac(kind, key, handle));
-        Self(credential::encode(kind.prefix(), body.as_ref()))
+        Self(encode(kind.prefix(), Purpose::Token(kind), key, handle))
     }
 
     /// The token's text, for the one answer that carries it.
@@ -105,7 +101,7 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A presented token whose MAC is valid: this broker issued it. Whether it is live, its row says.
+/// A presented token whose MAC is valid: this broker issued it. Its row decides whether it is live.
 #[derive(Debug, Clone)]
 pub struct GenuineToken {
     /// Its kind.
@@ -121,23 +117,48 @@ impl GenuineToken {
     pub fn parse(text: &str, ring: &KeyRing) -> Result<Self, Malformed> {
         let kind = TokenKind::ALL.iter().copied().find(|kind| text.starts_with(kind.prefix()));
         let kind = kind.ok_or(Malformed)?;
-        let body = credential::decode::<{ HANDLE + KEY_ID + MAC }>(kind.prefix(), text)?;
-        let (handle, rest) = body.split_first_chunk::<HANDLE>().ok_or(Malformed)?;
-        let (key_id, presented) = rest.split_first_chunk::<KEY_ID>().ok_or(Malformed)?;
-        let key = ring.get(KeyId(u32::from_be_bytes(*key_id))).ok_or(Malformed)?;
-        let handle = TokenHandle::from_bytes(*handle);
-        verify_slices_are_equal(&mac(kind, key, &handle), presented).map_err(|_| Malformed)?;
-        Ok(Self { kind, key_id: key.id(), handle })
+        let (key_id, handle) = decode(kind.prefix(), Purpose::Token(kind), text, ring)?;
+        Ok(Self { kind, key_id, handle })
     }
 
-    /// Whether a row is this token's. Its handle may be another token's only if a server key leaked.
+    /// Whether a row is this token's. Another token can have the same handle only if a server key has leaked.
     pub fn matches(&self, facts: &TokenFacts) -> bool {
         self.kind == facts.kind && self.key_id == facts.key_id && self.handle.digest() == facts.handle
     }
 }
 
-fn mac(kind: TokenKind, key: &ServerKey, handle: &TokenHandle) -> [u8; MAC] {
-    let full = key.mac(Purpose::Token(kind), &[&key.id().0.to_be_bytes(), handle.expose()]);
+/// The text of a credential that proves to know `handle`, made by `key` for `purpose`.
+pub(super) fn encode(
+    prefix: &str,
+    purpose: Purpose,
+    key: &ServerKey,
+    handle: &TokenHandle,
+) -> Zeroizing<String> {
+    let mut body = Zeroizing::new([0u8; HANDLE + KEY_ID + MAC]);
+    body[..HANDLE].copy_from_slice(handle.expose());
+    body[HANDLE..HANDLE + KEY_ID].copy_from_slice(&key.id().0.to_be_bytes());
+    body[HANDLE + KEY_ID..].copy_from_slice(&mac(purpose, key, handle));
+    credential::encode(prefix, body.as_ref())
+}
+
+/// The key and the handle of what [`encode`] made for the same purpose. The MAC is compared in constant time.
+pub(super) fn decode(
+    prefix: &str,
+    purpose: Purpose,
+    text: &str,
+    ring: &KeyRing,
+) -> Result<(KeyId, TokenHandle), Malformed> {
+    let body = credential::decode::<{ HANDLE + KEY_ID + MAC }>(prefix, text)?;
+    let (handle, rest) = body.split_first_chunk::<HANDLE>().ok_or(Malformed)?;
+    let (key_id, presented) = rest.split_first_chunk::<KEY_ID>().ok_or(Malformed)?;
+    let key = ring.get(KeyId(u32::from_be_bytes(*key_id))).ok_or(Malformed)?;
+    let handle = TokenHandle::from_bytes(*handle);
+    verify_slices_are_equal(&mac(purpose, key, &handle), presented).map_err(|_| Malformed)?;
+    Ok((key.id(), handle))
+}
+
+fn mac(purpose: Purpose, key: &ServerKey, handle: &TokenHandle) -> [u8; MAC] {
+    let full = key.mac(purpose, &[&key.id().0.to_be_bytes(), handle.expose()]);
     let mut cut = [0; MAC];
     cut.copy_from_slice(&full[..MAC]);
     cut
@@ -208,9 +229,9 @@ impl TokenFacts {
         )
     }
 
-    /// Whether the stored MAC is the one of these facts, under the ring's key of that id.
-    pub fn is_bound_by(&self, binding: &[u8], ring: &KeyRing) -> bool {
-        ring.get(self.key_id).is_some_and(|key| verify_slices_are_equal(&self.binding(key), binding).is_ok())
+    /// Whether the stored MAC is the one of these facts, under the key that issued the token.
+    pub fn is_bound_by(&self, binding: &[u8], key: &ServerKey) -> bool {
+        verify_slices_are_equal(&self.binding(key), binding).is_ok()
     }
 }
 
@@ -223,6 +244,17 @@ pub struct StoredToken {
     pub binding: Vec<u8>,
     /// The sealed handle; only for tokens of `legacy` clients, which are handed out again.
     pub sealed_handle: Option<Vec<u8>>,
+}
+
+/// A token that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedToken {
+    /// The token.
+    pub handle: HandleDigest,
+    /// Its user.
+    pub user: UserId,
+    /// Its client.
+    pub client: ClientId,
 }
 
 #[cfg(test)]

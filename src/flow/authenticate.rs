@@ -1,4 +1,4 @@
-//! Step 4, every API call: is the presented bearer token live, and good enough for this endpoint?
+//! Step 4, every API call: checks that the bearer token is live and has what the endpoint requires.
 
 use crate::domain::caller::Caller;
 use crate::domain::ids::IdentityId;

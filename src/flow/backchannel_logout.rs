@@ -44,8 +44,8 @@ fn refusal(error: ProviderError) -> Error {
     }
 }
 
-/// Finds the sessions, checks whether the token was used, ends them, and only then marks the token as used. A logout that
-/// is interrupted at any point can be repeated with the same token; ending a session twice changes nothing.
+/// Finds the sessions, checks whether the token was used, ends them, and only then marks the token as used. A logout
+/// that is interrupted at any point can be repeated with the same token; ending a session twice changes nothing.
 ///
 /// A copy of the token that arrives at the same moment may also pass the check, but ends only sessions that existed
 /// before: sessions that start after the logout are safe. The first copy to mark the token as used is answered 200.
@@ -77,7 +77,7 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     Ok(())
 }
 
-/// Ends these sessions, and returns those that had not been ended meanwhile.
+/// Ends these sessions, and returns those that had not been ended in the meantime.
 async fn end_found(
     broker: &Broker,
     found: &[EndedSession],

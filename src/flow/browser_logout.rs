@@ -12,7 +12,8 @@ use url::Url;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri, ShortDigest};
-use crate::domain::login_attempt::{ClientState, State};
+use crate::domain::client_text::ClientState;
+use crate::domain::login_attempt::State;
 use crate::domain::logout_attempt::{LogoutAttempt, open_id_token};
 use crate::domain::session::SessionRecord;
 use crate::domain::standing::{SessionStanding, session_standing};
@@ -32,7 +33,7 @@ pub struct LogoutRequest {
     pub client_id: Option<String>,
     /// Where the browser returns to; may be omitted if the client has registered only one address.
     pub post_logout_redirect_uri: Option<String>,
-    /// Handed back unchanged.
+    /// Returned unchanged.
     pub state: Option<String>,
     /// The cookie of the browser's session.
     pub session_cookie: Option<String>,
@@ -106,7 +107,7 @@ pub async fn open(broker: &Broker, request: LogoutRequest) -> Result<LogoutStep>
 /// `POST /logout`: ends the browser's session with all its tokens.
 ///
 /// # Errors
-/// As [`open`]; after an error nothing was ended.
+/// As [`open`]; after `temporarily_unavailable` it is unknown whether the session has ended. Repeating is safe.
 pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Result<Onward> {
     let destination = Destination::of(broker, &request)?;
     let session = session(broker, &request).await?;
@@ -169,7 +170,7 @@ impl<'a> Destination<'a> {
         let client_state = request.state.as_deref().map(str::parse::<ClientState>).transpose();
         let client_state = client_state.map_err(|_| {
             Error::invalid_request(
-                "The parameter 'state' must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'.",
+                "The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.",
             )
         })?;
         Ok(Self { client, target, client_state })
@@ -190,7 +191,7 @@ impl<'a> Destination<'a> {
 
 fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
     match state {
-        Some(state) => target.with(KeyDelivery::Query, &[("state", state.as_str())]),
+        Some(state) => target.with(None, KeyDelivery::Query, &[("state", state.as_str())]),
         None => target.as_str().to_owned(),
     }
 }
@@ -219,7 +220,7 @@ async fn go_on(broker: &Broker, destination: Destination<'_>, session: Option<&S
         Ok(Some(endpoint)) => to_provider(broker, &destination, provider, session, &endpoint).await,
         Ok(None) => destination.end(),
         Err(error) => {
-            tracing::warn!(%error, provider = %provider.id(), "a logout did not go on to the provider");
+            tracing::warn!(%error, provider = %provider.id(), "the provider could not be reached during a logout");
             let unreachable = Some(provider.display_name().to_owned());
             Onward::Stay { unreachable, back: destination.address() }
         }

@@ -15,7 +15,7 @@ use crate::domain::token::TokenOwner;
 use crate::domain::user::User;
 use crate::error::Result;
 use crate::flow::browser_session::{SessionCookieChange, find_opened, is_of};
-use crate::flow::hand_over::{ParkedKey, park_key};
+use crate::flow::hand_over::{Parked, ParkedKey, park_key};
 use crate::flow::issue::Issue;
 use crate::flow::login_request::ValidLoginRequest;
 use crate::flow::react::concerning;
@@ -64,7 +64,7 @@ pub(super) async fn continue_session<'a>(
     let Some(session) = find_opened(broker, &presented).await?.filter(|found| is_live(found, now)) else {
         return ask(request.provider, SessionCookieChange::Forget);
     };
-    // Otherwise a reload of the page would lift the limit.
+    // An idle session is not continued: otherwise, reloading the page would bypass `inactivity_seconds`.
     if is_idle_for(&session, request.way_back.client, last_used, now)
         || !suits(broker, request, &session, now)
     {
@@ -130,8 +130,10 @@ async fn new_token(
     session: &SessionRecord,
     now: Timestamp,
 ) -> Result<Option<ParkedKey>> {
-    let issue = Issue::new(broker, request.way_back.client, request.audiences.clone(), now);
-    let Session { id: session_id, expires_at, .. } = session.state.session;
+    let (way_back, audiences, scopes) =
+        (&request.way_back, request.audiences.clone(), request.scopes.clone());
+    let issue = Issue::new(broker, way_back.client, audiences, scopes, now);
+    let Session { id: session_id, expires_at, auth_time, .. } = session.state.session;
     let owner = TokenOwner {
         user_id: session.user.id,
         identity_id: session.identity_id,
@@ -139,8 +141,8 @@ async fn new_token(
     };
     let token = issue.row(owner, Some(expires_at));
     let facts = token.facts.clone();
-    let (handle, challenge) = (issue.handle().clone(), request.challenge.as_ref());
-    let key = park_key(broker, &token, session_id, handle, challenge).await?;
+    let parked = Parked { token: &token, session_id, auth_time, handle: issue.handle().clone() };
+    let key = park_key(broker, way_back, request.challenge.as_ref(), parked).await?;
     let (digest, presented) = (presented.secret.digest(), presented.clone());
     let still = move |found: &SessionRecord| is_of(found, &presented) && is_live(found, now);
     if !broker.storage.add_token(digest, token, now, broker.live_tokens_per_user, still).await? {

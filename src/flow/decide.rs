@@ -1,20 +1,24 @@
-//! The one place that decides: may a presented token be used for what a surface needs?
+//! Decides whether a presented token may be used for what an endpoint needs. Every check goes through here.
 //!
 //! The answer is yes, no or unknown, and asking changes nothing. What follows from a yes or a no is in
-//! [`react`](super::react). No verdict is cached: each call asks the database once, and a forged token never does.
+//! [`react`](super::react). No decision is cached: each call reads the database, once or, for a session that looks
+//! idle, twice. A made-up token is refused without a query.
 
 use std::sync::Arc;
 
 use crate::domain::audience::Audience;
+use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
+use crate::domain::credential::Malformed;
 use crate::domain::key_ring::KeyRing;
-use crate::domain::standing::{Standing, TokenRecord, standing};
+use crate::domain::refresh_token::RefreshToken;
+use crate::domain::standing::{Standing, TokenRecord, refresh_standing, standing};
 use crate::domain::token::{GenuineToken, TokenFacts};
 use crate::domain::token_kind::TokenKind;
 use crate::error::Error;
 use crate::state::Broker;
 
-/// What a surface asks of a token.
+/// What an endpoint requires of a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Need<'a> {
     /// The kinds that it accepts.
@@ -54,7 +58,7 @@ pub enum Decision {
 pub struct Access {
     /// Its row.
     pub record: Box<TokenRecord>,
-    /// The server keys by which it was judged.
+    /// The server keys that verified it.
     pub keys: Arc<KeyRing>,
 }
 
@@ -74,7 +78,7 @@ pub struct Denial {
     pub record: Option<Box<TokenRecord>>,
 }
 
-/// Why a token may not be used. Told to the audit trail; the caller learns less.
+/// Why a token may not be used. The audit trail gets it by name; the caller does not learn it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The text is not a token of this broker: malformed, mistyped, made up, or of a removed server key.
@@ -91,13 +95,49 @@ pub enum Reason {
     Scope(&'static str),
 }
 
+/// Says what a token is worth: [`standing`] or [`refresh_standing`].
+pub(super) type Judge = fn(&TokenRecord, Option<&Client>, Option<Timestamp>, &KeyRing, Timestamp) -> Standing;
+
+impl Reason {
+    /// The stable name in the audit trail and the log. [`Standing`] has the other ones.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotIssued => "not_issued",
+            Self::NotFound => "not_found",
+            Self::Standing(standing) => standing.as_str(),
+            Self::Kind => "kind",
+            Self::Audience => "audience",
+            Self::Scope(_) => "scope",
+        }
+    }
+}
+
 /// Decides whether `presented` may be used for what `need` says.
 pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
     let keys = broker.keys.current();
-    let Ok(genuine) = GenuineToken::parse(presented, &keys) else {
+    let genuine = GenuineToken::parse(presented, &keys);
+    decide_genuine(broker, keys, genuine, need, standing).await
+}
+
+/// Decides whether the refresh token `presented` may renew its token. It is the same decision about the same row, except
+/// for the expiry.
+pub async fn decide_refresh(broker: &Broker, presented: &str) -> Decision {
+    let keys = broker.keys.current();
+    let genuine = RefreshToken::parse(presented, &keys);
+    decide_genuine(broker, keys, genuine, &Need::session(None), refresh_standing).await
+}
+
+async fn decide_genuine(
+    broker: &Broker,
+    keys: Arc<KeyRing>,
+    genuine: Result<GenuineToken, Malformed>,
+    need: &Need<'_>,
+    judge: Judge,
+) -> Decision {
+    let Ok(genuine) = genuine else {
         return Decision::No(Denial { reason: Reason::NotIssued, record: None });
     };
-    let (record, standing) = match judged(broker, &genuine, &keys).await {
+    let (record, standing) = match judged(broker, &genuine, &keys, judge).await {
         Ok(Some(judged)) => judged,
         Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
         Err(outage) => return Decision::Unknown(outage),
@@ -113,7 +153,7 @@ pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decisi
     }
 }
 
-/// Reads the row of a token and judges it.
+/// Reads the row of a token and its standing.
 ///
 /// A use of the session that is not stored yet counts. It may be stored, and leave memory, between the look at the row
 /// and the look at memory; so a row that looks idle is read once more, after memory was looked at.
@@ -121,11 +161,14 @@ async fn judged(
     broker: &Broker,
     genuine: &GenuineToken,
     keys: &KeyRing,
+    judge: Judge,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let now = broker.clock.now();
-    let Some((record, standing)) = read(broker, genuine, keys, None, now).await? else { return Ok(None) };
+    let Some((record, standing)) = read(broker, genuine, keys, None, now, judge).await? else {
+        return Ok(None);
+    };
     match record.token.facts.owner.session_id.filter(|_| standing == Standing::Idle) {
-        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now).await,
+        Some(session) => read(broker, genuine, keys, broker.last_uses.of(session), now, judge).await,
         None => Ok(Some((record, standing))),
     }
 }
@@ -136,12 +179,13 @@ async fn read(
     keys: &KeyRing,
     last_used: Option<Timestamp>,
     now: Timestamp,
+    judge: Judge,
 ) -> Result<Option<(Box<TokenRecord>, Standing)>, Error> {
     let found = broker.storage.find_token(genuine.handle.digest()).await?;
     let record = found.filter(|found| genuine.matches(&found.token.facts));
     Ok(record.map(|record| {
         let client = broker.clients.get(&record.token.facts.client_id);
-        let standing = standing(&record, client, last_used, keys, now);
+        let standing = judge(&record, client, last_used, keys, now);
         (record, standing)
     }))
 }

@@ -5,10 +5,12 @@ use chrono::TimeDelta;
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
-use crate::domain::client::{Client, RedirectUri};
+use crate::domain::client::{Client, KeyDelivery, RedirectUri};
+use crate::domain::client_text::ClientState;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::SessionId;
-use crate::domain::login_attempt::ClientState;
-use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt};
+use crate::domain::oauth_request::OAuthRequest;
+use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt};
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::token::{StoredToken, TokenHandle};
 use crate::error::{Error, Result};
@@ -19,19 +21,28 @@ use crate::state::audit_trail::Event;
 /// A key in the key store, ready to be redeemed by the SPA.
 pub(super) struct ParkedKey(OneTimeKey);
 
+/// What a key is exchanged for.
+pub(super) struct Parked<'a> {
+    pub(super) token: &'a StoredToken,
+    pub(super) session_id: SessionId,
+    /// When the person authenticated at the provider.
+    pub(super) auth_time: Option<Timestamp>,
+    pub(super) handle: TokenHandle,
+}
+
 /// Parks the sealed grant of a session's token under a name that only key and verifier together lead to.
 pub(super) async fn park_key(
     broker: &Broker,
-    token: &StoredToken,
-    session_id: SessionId,
-    handle: TokenHandle,
+    way_back: &WayBack<'_>,
     challenge: Option<&CodeChallenge>,
+    parked: Parked<'_>,
 ) -> Result<ParkedKey> {
+    let Parked { token, session_id, auth_time, handle } = parked;
     let facts = token.facts.clone();
     let user_id = facts.owner.user_id;
     let life: TimeDelta = broker.lifetimes.one_time_key;
     let key = OneTimeKey::random(&*broker.entropy);
-    let name = key.entry_name(challenge);
+    let name = way_back.entry_name(&key, challenge);
     let receipt = Receipt { user_id, session_id, client_id: facts.client_id.clone() };
     let grant = Grant {
         handle,
@@ -40,6 +51,9 @@ pub(super) async fn park_key(
         session_id,
         client_id: facts.client_id,
         scopes: facts.scopes,
+        audiences: facts.audiences,
+        nonce: way_back.oauth.as_ref().and_then(|oauth| oauth.nonce.clone()),
+        auth_time,
         token_expires_at: facts.expires_at,
         key_expires_at: broker.clock.now() + life,
     };
@@ -52,17 +66,36 @@ pub(super) async fn park_key(
     Ok(ParkedKey(key))
 }
 
-/// The address of the SPA that a login leads back to: fixed and checked at `/login`.
+/// The address of the client that a login leads back to, and the names of the parameters there: fixed and checked at the
+/// start of the login.
+#[derive(Clone)]
 pub(super) struct WayBack<'a> {
+    pub(super) issuer: &'a str,
     pub(super) client: &'a Client,
     pub(super) redirect_uri: &'a RedirectUri,
+    /// The port of a native app's loopback address.
+    pub(super) port: Option<u16>,
     pub(super) client_state: Option<ClientState>,
+    /// What a client of standard OAuth 2 asked for; `None` for a login that began at `/login`.
+    pub(super) oauth: Option<OAuthRequest>,
 }
 
 impl WayBack<'_> {
     /// With the key.
     pub(super) fn with_key(&self, ParkedKey(key): &ParkedKey) -> String {
-        self.with(&[(self.client.key_parameter.as_str(), &key.expose())])
+        let name = if self.oauth.is_some() { "code" } else { self.client.key_parameter.as_str() };
+        self.with(&[(name, &key.expose())])
+    }
+
+    /// The name of the key's entry. An authorization code is bound to the client and the address that its request named.
+    fn entry_name(&self, key: &OneTimeKey, challenge: Option<&CodeChallenge>) -> EntryName {
+        match (&self.oauth, challenge) {
+            (Some(oauth), Some(challenge)) => {
+                let address = oauth.named_redirect_uri.then(|| self.redirect_uri.with_port(self.port));
+                key.code_name(challenge, &self.client.id, address.as_deref())
+            }
+            (_, challenge) => key.entry_name(challenge),
+        }
     }
 
     /// With an error of RFC 6749 section 4.1.2.1. Its description names our own code and the request.
@@ -77,7 +110,15 @@ impl WayBack<'_> {
         if let Some(state) = &self.client_state {
             pairs.push(("state", state.as_str()));
         }
-        self.redirect_uri.with(self.client.key_delivery, &pairs)
+        let delivery = match self.oauth {
+            // RFC 9207 section 2: in every answer, so that the client recognises a mix-up of authorization servers.
+            Some(_) => {
+                pairs.push(("iss", self.issuer));
+                KeyDelivery::Query
+            }
+            None => self.client.key_delivery,
+        };
+        self.redirect_uri.with(self.port, delivery, &pairs)
     }
 }
 

@@ -40,8 +40,14 @@ pub(super) struct Issue {
 }
 
 impl Issue {
-    /// A new token of `client` for these of its audiences, issued `now`.
-    pub(super) fn new(broker: &Broker, client: &Client, audiences: AudienceSet, now: Timestamp) -> Self {
+    /// A new token of `client` for these of its audiences and these scopes, issued `now`.
+    pub(super) fn new(
+        broker: &Broker,
+        client: &Client,
+        audiences: AudienceSet,
+        scopes: ScopeSet,
+        now: Timestamp,
+    ) -> Self {
         Self {
             keys: broker.keys.current(),
             entropy: broker.entropy.clone(),
@@ -49,7 +55,7 @@ impl Issue {
             client_id: client.id.clone(),
             seal_handle: client.legacy,
             audiences,
-            scopes: client.scopes.clone(),
+            scopes,
             now,
             expires_at: now + broker.lifetimes.api_token,
         }
@@ -57,8 +63,7 @@ impl Issue {
 
     /// The successor of a token: for the same APIs and scopes, whatever the client may have now.
     pub(super) fn successor_of(facts: &TokenFacts, broker: &Broker, client: &Client, now: Timestamp) -> Self {
-        let fresh = Self::new(broker, client, facts.audiences.clone(), now);
-        Self { scopes: facts.scopes.clone(), ..fresh }
+        Self::new(broker, client, facts.audiences.clone(), facts.scopes.clone(), now)
     }
 
     /// The server keys that the token is made with.

@@ -1,5 +1,5 @@
-//! Step 1, `/login`: checks what the SPA asks for. A browser with a live session goes straight back with a key;
-//! any other is sent to the provider, with what was request sealed into the attempt.
+//! Step 1, `/login`: checks what the SPA asks for. A browser with a live session is sent straight back with a key; any
+//! other is sent to the provider, and the request is sealed into the attempt.
 //!
 //! Nothing is stored about an attempt: it travels in a cookie, so that a flood of logins fills no store.
 
@@ -16,9 +16,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::continue_session::{Continuation, continue_session};
-use crate::flow::hand_over::failed;
+use crate::flow::hand_over::{WayBack, failed};
 pub use crate::flow::login_request::LoginRequest;
-use crate::flow::login_request::{Prompt, ValidLoginRequest};
+use crate::flow::login_request::{Prompt, ValidLoginRequest, way_back};
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -55,7 +55,8 @@ pub enum LoginStep {
     Choose {
         /// The name of the client.
         client_name: String,
-        /// The SPA's address, with `access_denied`, for a person who does not want to sign in.
+        /// The SPA's address, with `access_denied`, for a user who does not want to sign in. A link, so that declining
+        /// here is not recorded as a failed login: none has begun.
         back: String,
         /// The providers to choose from.
         providers: Vec<ProviderChoice>,
@@ -75,11 +76,15 @@ pub struct ProviderChoice {
 ///
 /// # Errors
 /// `invalid_request` or `invalid_client` for what the SPA got wrong, `rate_limited`, and what the provider's
-/// metadata causes: shown on the broker's own page. Once the request is valid, `prompt=none` shows no page, and an outage
-/// that prevents a session from being continued is reported to the SPA.
+/// metadata causes: shown on the broker's own page. Once the request is valid, `prompt=none` shows no page, and an
+/// outage that prevents a session from being continued is reported to the SPA.
 pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> Result<LoginAnswer> {
     count(broker, caller, Counted::Login)?;
-    let valid = ValidLoginRequest::new(broker, &request)?;
+    let way_back = way_back(broker, &request)?;
+    let valid = match ValidLoginRequest::new(broker, &request, way_back.clone()) {
+        Ok(valid) => valid,
+        Err(error) => return refuse(broker, caller, &way_back, error),
+    };
     let cookie = request.session_cookie.as_deref();
     match continue_session(broker, caller, &valid, cookie).await {
         Ok(Continuation::Key { key, session_cookie }) => {
@@ -87,20 +92,22 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
             Ok(LoginAnswer { step, session_cookie })
         }
         Ok(Continuation::Provider { provider, session_cookie }) => {
-            let step = without_session(broker, caller, &valid, provider, &request.open_attempts).await?;
-            Ok(LoginAnswer { step, session_cookie })
+            match without_session(broker, caller, &valid, provider, &request.open_attempts).await {
+                Ok(step) => Ok(LoginAnswer { step, session_cookie }),
+                Err(error) => refuse(broker, caller, &valid.way_back, error),
+            }
         }
         // Whether the session is live is unknown: the browser keeps it, and the person is not sent to sign in again
         // only to meet the same outage at the callback.
         Err(outage) => {
-            let step = back(broker, caller, &valid, &outage);
+            let step = back(broker, caller, &valid.way_back, &outage);
             Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None })
         }
     }
 }
 
-/// What comes next if no session is continued: the provider, the choice among several, or, if no page may be shown and no
-/// provider can be asked without one, the SPA.
+/// What comes next if no session is continued: the provider, the choice among several, or, if no page may be shown and
+/// no provider can be asked without one, the SPA.
 async fn without_session(
     broker: &Broker,
     caller: &Caller,
@@ -109,22 +116,36 @@ async fn without_session(
     open_attempts: &[AttemptCookie],
 ) -> Result<LoginStep> {
     if !request.is_silent() {
-        return match provider {
-            Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
-            None => Ok(choose(broker, caller, request)),
+        let able = request.able_providers(broker);
+        return match (provider, &able[..]) {
+            (Some(only), _) | (None, &[only]) => begin(broker, caller, request, only, open_attempts).await,
+            (None, []) => {
+                Err(Error::invalid_request("The parameter 'max_age' is not supported by any provider."))
+            }
+            (None, able) => Ok(choose(caller, request, able)),
         };
     }
     let begun = match provider.filter(|provider| request.may_pass_prompt && provider.supports_prompt_none()) {
         Some(provider) => begin(broker, caller, request, provider, open_attempts).await,
         None => Err(ErrorCode::LoginRequired.into()),
     };
-    Ok(begun.unwrap_or_else(|error| back(broker, caller, request, &error)))
+    Ok(begun.unwrap_or_else(|error| back(broker, caller, &request.way_back, &error)))
 }
 
-/// Back to the SPA with an error.
-fn back(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>, error: &Error) -> LoginStep {
-    failed(broker, caller, error).client(&request.way_back.client.id).record();
-    LoginStep::Back { location: request.way_back.with_error(caller, error) }
+/// Refuses a request of a known client: `/login` with the broker's own page, `/oauth2/authorize` with a redirect (RFC 6749
+/// section 4.1.2.1).
+fn refuse(broker: &Broker, caller: &Caller, way_back: &WayBack<'_>, error: Error) -> Result<LoginAnswer> {
+    if way_back.oauth.is_none() {
+        return Err(error);
+    }
+    let step = back(broker, caller, way_back, &error);
+    Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None })
+}
+
+/// Back to the client with an error.
+fn back(broker: &Broker, caller: &Caller, way_back: &WayBack<'_>, error: &Error) -> LoginStep {
+    failed(broker, caller, error).client(&way_back.client.id).record();
+    LoginStep::Back { location: way_back.with_error(caller, error) }
 }
 
 /// Sends the browser to the provider.
@@ -142,12 +163,14 @@ async fn begin(
         provider_identity: ShortDigest::of(provider.identity()),
         client: request.way_back.client.id.clone(),
         redirect_uri: ShortDigest::of(request.way_back.redirect_uri.as_str()),
+        port: request.way_back.port,
         challenge: request.challenge,
         client_state: request.way_back.client_state.clone(),
         nonce: OidcNonce::random(&*broker.entropy),
         verifier_seed: entropy::bytes(&*broker.entropy),
         max_age: request.max_age,
         audiences: request.audience_digests(),
+        oauth: request.way_back.oauth.clone(),
     };
     let authorization = AuthorizationRequest {
         state: &attempt.state,
@@ -172,15 +195,15 @@ async fn begin(
     })
 }
 
-fn choose(broker: &Broker, caller: &Caller, request: &ValidLoginRequest<'_>) -> LoginStep {
-    let choice = |provider: &Provider| ProviderChoice {
+fn choose(caller: &Caller, request: &ValidLoginRequest<'_>, providers: &[&Provider]) -> LoginStep {
+    let choice = |provider: &&Provider| ProviderChoice {
         id: provider.id().clone(),
         display_name: provider.display_name().to_owned(),
     };
     LoginStep::Choose {
         client_name: request.way_back.client.display_name.clone(),
         back: request.way_back.with_error(caller, &ErrorCode::AccessDenied.into()),
-        providers: broker.providers.iter().map(choice).collect(),
+        providers: providers.iter().map(choice).collect(),
     }
 }
 

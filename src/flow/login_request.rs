@@ -2,11 +2,14 @@
 
 use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, LoginParameter, RedirectUri, ShortDigest};
+use crate::domain::client_text::ClientState;
 use crate::domain::ids::ProviderId;
-use crate::domain::login_attempt::ClientState;
+use crate::domain::oauth_request::OAuthRequest;
 use crate::domain::pkce::CodeChallenge;
+use crate::domain::scope::ScopeSet;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
+use crate::flow::authorize::AuthorizeRequest;
 use crate::flow::hand_over::WayBack;
 use crate::provider::Provider;
 use crate::state::Broker;
@@ -34,6 +37,8 @@ pub struct LoginRequest {
     pub max_age: Option<String>,
     /// The APIs that the token shall be for (RFC 8707 section 2), all of the client's if there is none.
     pub resources: Vec<String>,
+    /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
+    pub oauth: Option<AuthorizeRequest>,
     /// The attempts that this browser has open.
     pub open_attempts: Vec<AttemptCookie>,
     /// The browser's session cookie, if it has one.
@@ -58,6 +63,8 @@ pub(super) struct ValidLoginRequest<'a> {
     pub(super) max_age: Option<u32>,
     /// The APIs that the token is for.
     pub(super) audiences: AudienceSet,
+    /// What the token may be used for.
+    pub(super) scopes: ScopeSet,
 }
 
 /// `prompt` (OpenID Connect Core section 3.1.2.1): `none` alone, or some of the other values.
@@ -93,13 +100,18 @@ impl<'a> Prompt<'a> {
 }
 
 impl<'a> ValidLoginRequest<'a> {
-    /// Validates a request.
+    /// Validates the rest of a request whose way back is known.
     ///
     /// # Errors
-    /// `invalid_client`, `invalid_target` or `invalid_request`, with the parameter and what is wrong with it.
-    pub(super) fn new(broker: &'a Broker, request: &'a LoginRequest) -> Result<Self> {
-        let client = client(broker, request.client_id.as_deref())?;
-        let redirect_uri = redirect_uri(client, request.redirect_uri.as_deref())?;
+    /// `invalid_target`, `invalid_request` or another error of RFC 6749 section 4.1.2.1, with the parameter and what is
+    /// wrong with it.
+    pub(super) fn new(broker: &'a Broker, request: &'a LoginRequest, way_back: WayBack<'a>) -> Result<Self> {
+        let client = way_back.client;
+        let oauth = request
+            .oauth
+            .as_ref()
+            .map(|oauth| oauth.validate(client, request.redirect_uri.is_some()))
+            .transpose()?;
         let challenge = challenge(client, request)?;
         let client_state = request.state.as_deref().map(client_state).transpose()?;
         let prompt = request.prompt.as_deref().map(Prompt::parse).transpose()?;
@@ -122,8 +134,19 @@ impl<'a> ValidLoginRequest<'a> {
             return Err(Error::invalid_request("The parameter 'max_age' is not supported by this provider."));
         }
         let audiences = audiences(client, &request.resources)?;
-        let way_back = WayBack { client, redirect_uri, client_state };
-        Ok(Self { way_back, challenge, provider, prompt, may_pass_prompt, login_hint, max_age, audiences })
+        let scopes = oauth.as_ref().map_or_else(|| client.scopes.clone(), |oauth| oauth.scopes.clone());
+        let way_back = WayBack { client_state, oauth, ..way_back };
+        Ok(Self {
+            way_back,
+            challenge,
+            provider,
+            prompt,
+            may_pass_prompt,
+            login_hint,
+            max_age,
+            audiences,
+            scopes,
+        })
     }
 
     /// Which of the client's audiences the attempt has to remember: none if it is all of them.
@@ -134,10 +157,33 @@ impl<'a> ValidLoginRequest<'a> {
         self.audiences.iter().map(|audience| ShortDigest::of(audience.as_str())).collect()
     }
 
+    /// The providers that can do what is requested: plain OAuth 2 has no `max_age`.
+    pub(super) fn able_providers<'b>(&self, broker: &'b Broker) -> Vec<&'b Provider> {
+        let able = |provider: &&Provider| self.max_age.is_none() || provider.supports_max_age();
+        broker.providers.iter().filter(able).collect()
+    }
+
     /// Whether no page may be shown.
     pub(super) fn is_silent(&self) -> bool {
         self.prompt.is_some_and(Prompt::is_none)
     }
+}
+
+/// Where the answer to a request is sent: a registered address of a registered client. A `state` that cannot be returned is
+/// left out.
+///
+/// # Errors
+/// `invalid_client` or `invalid_request`: the browser must not be redirected anywhere (RFC 6749 section 4.1.2.1).
+pub(super) fn way_back<'a>(broker: &'a Broker, request: &LoginRequest) -> Result<WayBack<'a>> {
+    let client = client(broker, request.client_id.as_deref())?;
+    let (redirect_uri, port) = redirect_uri(client, request.redirect_uri.as_deref())?;
+    let oauth = request.oauth.as_ref().map(|_| OAuthRequest {
+        named_redirect_uri: request.redirect_uri.is_some(),
+        scopes: ScopeSet::default(),
+        nonce: None,
+    });
+    let client_state = request.state.as_deref().and_then(|state| state.parse().ok());
+    Ok(WayBack { issuer: broker.issuer(), client, redirect_uri, port, client_state, oauth })
 }
 
 fn client<'a>(broker: &'a Broker, id: Option<&str>) -> Result<&'a Client> {
@@ -149,14 +195,14 @@ fn client<'a>(broker: &'a Broker, id: Option<&str>) -> Result<&'a Client> {
     }
 }
 
-fn redirect_uri<'a>(client: &'a Client, presented: Option<&str>) -> Result<&'a RedirectUri> {
+fn redirect_uri<'a>(client: &'a Client, presented: Option<&str>) -> Result<(&'a RedirectUri, Option<u16>)> {
     match (presented, client.redirect_uris.as_slice()) {
         (Some(uri), _) => client.redirect_uri(uri).ok_or_else(|| {
             Error::invalid_request(
                 "The parameter 'redirect_uri' is not registered for this client; it must match exactly.",
             )
         }),
-        (None, [only]) => Ok(only),
+        (None, [only]) => Ok((only, None)),
         (None, _) => Err(Error::invalid_request(
             "The parameter 'redirect_uri' is missing; this client has several redirect URIs.",
         )),
@@ -179,9 +225,7 @@ fn challenge(client: &Client, request: &LoginRequest) -> Result<Option<CodeChall
 
 fn client_state(text: &str) -> Result<ClientState> {
     text.parse().map_err(|_| {
-        Error::invalid_request(
-            "The parameter 'state' must be 1 to 512 characters of A-Z, a-z, 0-9, '-' and '_'.",
-        )
+        Error::invalid_request("The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.")
     })
 }
 
@@ -201,7 +245,7 @@ fn audiences(client: &Client, resources: &[String]) -> Result<AudienceSet> {
 
 fn provider<'a>(broker: &'a Broker, id: Option<&str>) -> Result<Option<&'a Provider>> {
     let Some(id) = id else { return Ok(broker.providers.only()) };
-    let unknown = || Error::invalid_request("The parameter 'provider' is not one of the configured ones.");
+    let unknown = || Error::invalid_request("The parameter 'provider' does not name a configured provider.");
     let id: ProviderId = id.parse().map_err(|_| unknown())?;
     broker.providers.get(&id).ok_or_else(unknown).map(Some)
 }
@@ -211,7 +255,9 @@ fn login_hint(text: &str) -> Result<&str> {
     if good {
         Ok(text)
     } else {
-        Err(Error::invalid_request("The parameter 'login_hint' must be at most 255 characters."))
+        Err(Error::invalid_request(
+            "The parameter 'login_hint' must be at most 255 characters without control characters.",
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens, in order: the product. One file per step; reading them tells what the broker does.
+//! What happens, in order: the product. One file or folder per step; reading them tells what the broker does.
 //!
 //! 1. [`login`] validates what the SPA asks for and sends the browser to its provider; a browser that is already signed
 //!    in continues its session (`continue_session`) without one.
@@ -6,31 +6,45 @@
 //!    one-time key, with which `hand_over` sends the browser back to the SPA.
 //! 3. [`redeem`] exchanges the key for the token, once.
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
-//!    the token may be used, [`react`] carries out what follows. [`rotate`] gives the token a successor.
+//!    the token may be used, [`react`] carries out what follows. [`rotate`] exchanges it for a successor, and
+//!    [`personal_tokens`] are those that a person makes for scripts. [`forward_auth`] asks the same for the APIs behind a
+//!    gateway, by the policy that the gateway names.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
+//! 6. [`introspect`]: an API behind the broker, a [`resource_server`], asks about a token that it was given. [`revoke`]
+//!    gives a token up.
+//!
+//! [`authorize`] and [`oauth_token`] are the same flow for clients of standard OAuth 2 and OpenID Connect: other names of
+//! parameters, and ID and refresh tokens beside the token.
 //!
 //! [`administration`] does the same from the command line, beside running instances.
 //!
 //! A step takes the [`Broker`](crate::state::Broker), the [`Caller`](crate::domain::caller::Caller) and a plain request
-//! type, and returns a plain answer type. It knows no HTTP framework; the transport in `http` has a file of the same
-//! name.
+//! type, and returns a plain answer type. It knows no HTTP framework; if a step has an endpoint,
+//! `http` has a file of the same name.
 
 pub mod administration;
 pub mod authenticate;
+pub mod authorize;
 pub mod backchannel_logout;
 pub mod browser_logout;
 pub mod browser_session;
 pub mod callback;
 mod continue_session;
 pub mod decide;
+pub mod forward_auth;
 mod hand_over;
+pub mod introspect;
 mod issue;
 pub mod login;
 mod login_request;
 pub mod logout;
+pub mod oauth_token;
 pub mod permissions;
+pub mod personal_tokens;
 pub mod react;
 pub mod redeem;
+pub mod resource_server;
+pub mod revoke;
 pub mod rotate;
 pub mod sessions;
 

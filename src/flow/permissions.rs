@@ -1,4 +1,4 @@
-//! `/api/permissions`: what the provider lets the person do, as it said at the login.
+//! `/api/permissions`: the permissions and groups that the provider reported at the login.
 
 use crate::domain::user::Permissions;
 use crate::error::{ErrorCode, Result};

@@ -1,8 +1,9 @@
-//! What follows from a decision about a token, by who asked.
+//! The consequences of a decision about a token, depending on who asked.
 //!
-//! A holder presents its own token: its failures count against its address. A resource server or a gateway asks about
-//! the tokens of its users: it has one address for all of them, which is therefore neither slowed down for their
-//! failures nor recorded as theirs.
+//! A holder presents its own token: made-up tokens count against its address. A token that this broker issued is no
+//! guess, so it never counts, whatever state it is in: an API that passes the tokens of its users to `/api/me` has one
+//! address for all of them. A resource server or a gateway asks on behalf of its users: its address is neither slowed
+//! down for their failures nor recorded as theirs.
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Decision, Denial, Reason};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::state::limits::{Counted, count};
+use crate::state::limits::{Counted, count, records_refusal, records_refusal_of_api};
 
 /// Who asked about a token.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub enum Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn event(self, broker: &'a Broker, kind: AuditKind) -> Event<'a> {
+    pub(super) fn event(self, broker: &'a Broker, kind: AuditKind) -> Event<'a> {
         match self {
             Self::Holder(caller) => Event::new(broker, caller, kind),
             Self::ResourceServer(caller, id) => {
@@ -38,11 +39,12 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Carries out what a decision causes, and answers with the access or with the error for the caller that presented the token.
+/// Carries out what a decision causes, and answers with the access or with the error for the caller that presented the
+/// token.
 ///
 /// # Errors
 /// `invalid_token`, the same for everything that is wrong with a token; `insufficient_scope` for a live token that
-/// lacks a scope or is of another kind; `rate_limited` once a holder's address has failed too often;
+/// lacks a scope or is of another kind; `rate_limited` once a holder's address has presented too many made-up tokens;
 /// `temporarily_unavailable` if a store cannot answer.
 pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Result<Access> {
     match decision {
@@ -57,6 +59,7 @@ pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Res
 
 /// Carries out what a refusal causes, and returns the error for the caller that presented the token.
 pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
+    // First: neither the rate limit nor the answer may prevent that a stolen session ends.
     if let Some(record) = &denial.record
         && let Reason::Standing(standing) = denial.reason
         && let Err(outage) = end(broker, asker, record, standing).await
@@ -73,6 +76,9 @@ pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error
 }
 
 /// Ends what must not be used again: an idle token, and the session of which someone has a copy of a token.
+///
+/// # Errors
+/// An idle token could not be revoked: a later use of its session would revive it, so nothing is said about it.
 async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: Standing) -> Result<()> {
     let facts = &record.token.facts;
     let now = broker.clock.now();
@@ -86,10 +92,17 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
         }
         Standing::Superseded { reuse: true } => {
             let Some(session) = facts.owner.session_id else { return Ok(()) };
-            let ended = broker.storage.end_session(session, now).await?;
+            let ended = broker.storage.end_session(session, now).await;
             concerning(asker.event(broker, AuditKind::TokenReused), facts).record();
-            if ended {
-                concerning(asker.event(broker, AuditKind::SessionEnded), facts).record();
+            let event = concerning(asker.event(broker, AuditKind::SessionEnded), facts);
+            match ended {
+                Ok(true) => event.record(),
+                Ok(false) => {}
+                // The token is refused in any case, and the session must not survive an outage.
+                Err(error) => {
+                    tracing::error!(%error, session_id = %session, "a stolen session will be ended when the database recovers");
+                    event.end_later(session);
+                }
             }
         }
         _ => {}
@@ -97,19 +110,35 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
     Ok(())
 }
 
-/// Refuses a token. The refusals of an address over its limit are not recorded one by one.
+/// Refuses a token. The refusals of an address or of a resource server over its limit are not recorded one by one.
 fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
-    if let Asker::Holder(caller) = asker
-        && let Err(limited) = count(broker, caller, Counted::FailedToken)
-    {
-        return limited;
+    let is_recorded = match asker {
+        Asker::Holder(caller) if denial.reason == Reason::NotIssued => {
+            match count(broker, caller, Counted::FailedToken) {
+                Ok(()) => true,
+                Err(limited) => return limited,
+            }
+        }
+        Asker::Holder(caller) => records_refusal(broker, caller),
+        Asker::ResourceServer(_, id) => records_refusal_of_api(broker, id),
+        Asker::Gateway(_) => true,
+    };
+    if is_recorded {
+        record_refusal(broker, asker, denial);
     }
-    let event = asker.event(broker, AuditKind::TokenRefused).reason(ErrorCode::InvalidToken);
+    ErrorCode::InvalidToken.into()
+}
+
+fn record_refusal(broker: &Broker, asker: Asker<'_>, denial: &Denial) {
+    let kind = match denial.reason {
+        Reason::Standing(Standing::Forged) => AuditKind::TokenForged,
+        _ => AuditKind::TokenRefused,
+    };
+    let event = asker.event(broker, kind).reason_name(denial.reason.as_str());
     match &denial.record {
         Some(record) => concerning(event, &record.token.facts).record(),
         None => event.record(),
     }
-    ErrorCode::InvalidToken.into()
 }
 
 /// Adds to an event which token it is about.
@@ -140,9 +169,9 @@ mod tests {
         Broker { limits: RateLimits::new(settings, &broker.clock.clone()), ..broker }
     }
 
-    async fn refusals(asker: Asker<'_>) -> [ErrorCode; 3] {
+    async fn refusals(asker: Asker<'_>, reason: Reason) -> [ErrorCode; 3] {
         let broker = broker();
-        let denial = Denial { reason: Reason::NotIssued, record: None };
+        let denial = Denial { reason, record: None };
         let mut codes = [ErrorCode::ServerError; 3];
         for code in &mut codes {
             *code = refuse(&broker, asker, &denial).await.code();
@@ -154,11 +183,20 @@ mod tests {
     async fn only_a_holder_is_slowed_down_for_its_failures() {
         let (caller, orders) = (caller(), "orders".parse().unwrap());
         assert_eq!(
-            refusals(Asker::Holder(&caller)).await,
+            refusals(Asker::Holder(&caller), Reason::NotIssued).await,
             [ErrorCode::InvalidToken, ErrorCode::RateLimited, ErrorCode::RateLimited]
         );
         for asker in [Asker::ResourceServer(&caller, &orders), Asker::Gateway(&caller)] {
-            assert_eq!(refusals(asker).await, [ErrorCode::InvalidToken; 3], "{asker:?}");
+            assert_eq!(refusals(asker, Reason::NotIssued).await, [ErrorCode::InvalidToken; 3], "{asker:?}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_token_that_was_issued_here_slows_no_one_down() {
+        let caller = caller();
+        for reason in [Reason::NotFound, Reason::Standing(Standing::Expired), Reason::Audience] {
+            let refused = refusals(Asker::Holder(&caller), reason).await;
+            assert_eq!(refused, [ErrorCode::InvalidToken; 3], "{reason:?}");
         }
     }
 

@@ -6,10 +6,11 @@
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::Client;
+use crate::domain::ids::ClientId;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
-use crate::domain::one_time_key::{EntryPart, Grant, OneTimeKey, Receipt, Redemption};
-use crate::domain::pkce::CodeVerifier;
+use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt, Redemption};
+use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
 use crate::key_store::Taken;
@@ -33,13 +34,61 @@ pub struct RedeemRequest {
 /// `invalid_grant`, the same for everything that is wrong with the key or its proof; `rate_limited` once an address has
 /// failed too often; `origin_not_allowed`; `temporarily_unavailable` if the key store is unreachable.
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
+    let presented = Presented {
+        key: &request.one_time_key,
+        verifier: request.code_verifier.as_deref(),
+        client_id: request.client_id.as_deref(),
+        code_of: None,
+    };
+    Ok(redeem_presented(broker, caller, &presented).await?.issued)
+}
+
+/// What is presented to be redeemed: a one-time key or an authorization code, which is the same under another name.
+pub(super) struct Presented<'a> {
+    /// The key.
+    pub(super) key: &'a str,
+    /// The verifier behind the challenge.
+    pub(super) verifier: Option<&'a str>,
+    /// The client that redeems; compared with the key's if it is sent.
+    pub(super) client_id: Option<&'a str>,
+    /// For an authorization code, the client and the `redirect_uri` of the token request.
+    pub(super) code_of: Option<(&'a ClientId, Option<&'a str>)>,
+}
+
+impl Presented<'_> {
+    /// The name of the entry that it leads to; `None` for a code without a verifier, which leads nowhere.
+    fn entry_name(&self, key: &OneTimeKey, challenge: Option<&CodeChallenge>) -> Option<EntryName> {
+        match self.code_of {
+            None => Some(key.entry_name(challenge)),
+            Some((client, redirect_uri)) => Some(key.code_name(challenge?, client, redirect_uri)),
+        }
+    }
+}
+
+/// A redeemed key.
+pub(super) struct Redeemed {
+    /// The token.
+    pub(super) issued: IssuedToken,
+    /// What the key was exchanged for.
+    pub(super) grant: Grant,
+}
+
+/// Redeems what is presented, by the rules of [`redeem`].
+///
+/// # Errors
+/// Those of [`redeem`].
+pub(super) async fn redeem_presented(
+    broker: &Broker,
+    caller: &Caller,
+    presented: &Presented<'_>,
+) -> Result<Redeemed> {
     count(broker, caller, Counted::Redemption)?;
-    let refusal = match try_redeem(broker, caller, &request).await? {
-        Outcome::Issued(issued) => return Ok(issued),
+    let refusal = match try_redeem(broker, caller, presented).await? {
+        Outcome::Redeemed(redeemed) => return Ok(*redeemed),
         Outcome::Refused(refusal) => refusal,
     };
-    // The rate limit must not prevent this: otherwise a thief who fails often enough from the victim's address keeps the
-    // stolen session.
+    // The rate limit must not prevent this: otherwise a thief who fails often enough from the victim's address keeps
+    // the stolen session.
     let ends = match &refusal.about {
         Some(about) if refusal.kind == AuditKind::KeyReplayed => {
             end_session(broker, caller, &refusal, about).await
@@ -70,7 +119,7 @@ pub async fn redeem_legacy(broker: &Broker, caller: &Caller, key: &str) -> Resul
 
 /// The outcome of a redemption that a store did not prevent.
 enum Outcome {
-    Issued(IssuedToken),
+    Redeemed(Box<Redeemed>),
     Refused(Refusal),
 }
 
@@ -97,28 +146,29 @@ impl Refusal {
     }
 }
 
-async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -> Result<Outcome> {
+async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -> Result<Outcome> {
     let unknown = || Ok(Refusal::invalid(AuditKind::KeyRefused, None));
-    let Ok(key) = OneTimeKey::parse(&request.one_time_key) else { return unknown() };
-    let challenge = match request.code_verifier.as_deref().map(str::parse::<CodeVerifier>) {
+    let Ok(key) = OneTimeKey::parse(request.key) else { return unknown() };
+    let challenge = match request.verifier.map(str::parse::<CodeVerifier>) {
         Some(Ok(verifier)) => Some(verifier.challenge()),
         Some(Err(_)) => return unknown(),
         None => None,
     };
-    // An unknown client and a foreign origin are refused before anything is spent.
-    if let Some(id) = request.client_id.as_deref() {
+    // If the request names its client, an unknown client and an unregistered origin are refused before the key is
+    // taken.
+    if let Some(id) = request.client_id {
         let Some(client) = broker.clients.find(id) else { return unknown() };
         if let Some(refusal) = foreign_origin(caller, client, None) {
             return Ok(refusal);
         }
     }
-    let name = key.entry_name(challenge.as_ref());
+    let Some(name) = request.entry_name(&key, challenge.as_ref()) else { return unknown() };
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let keys = broker.keys.current();
     let mark = redemption.seal(&name, &keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
         Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
-            Some(grant) => Ok(hand_out(broker, caller, request, &keys, &grant)),
+            Some(grant) => Ok(hand_out(broker, caller, request, &keys, grant)),
             // A grant that does not open was planted by someone who can write to the store.
             None => unknown(),
         },
@@ -137,15 +187,15 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &RedeemRequest) -
 fn hand_out(
     broker: &Broker,
     caller: &Caller,
-    request: &RedeemRequest,
+    request: &Presented<'_>,
     keys: &KeyRing,
-    grant: &Grant,
+    grant: Grant,
 ) -> Outcome {
     let about =
         Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() };
     let now = broker.clock.now();
     let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
-    let other_client = request.client_id.as_deref().is_some_and(|id| id != grant.client_id.as_str());
+    let other_client = request.client_id.is_some_and(|id| id != grant.client_id.as_str());
     let client = broker.clients.get(&grant.client_id).filter(|_| !expired && !other_client);
     let Some(client) = client else { return Refusal::invalid(AuditKind::KeyRefused, Some(about)) };
     if let Some(refusal) = foreign_origin(caller, client, Some(&about)) {
@@ -166,7 +216,7 @@ fn hand_out(
         .session(grant.session_id)
         .token(grant.handle.digest())
         .record();
-    Outcome::Issued(issued)
+    Outcome::Redeemed(Box::new(Redeemed { issued, grant }))
 }
 
 fn foreign_origin(caller: &Caller, client: &Client, about: Option<&Receipt>) -> Option<Outcome> {
@@ -189,8 +239,8 @@ fn repeated(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Rede
     Refusal::invalid(kind, Some(receipt))
 }
 
-/// Ends the session that a replayed key had opened, later if the database is unreachable now. Records it with the reason,
-/// and returns whether there was anything to end: a repeated replay is a refusal like any other.
+/// Ends the session that a replayed key had opened, later if the database is unreachable now. Records it with the
+/// reason, and returns whether there was anything to end: a repeated replay is a refusal like any other.
 async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about: &Receipt) -> bool {
     let ended = broker.storage.end_session(about.session_id, broker.clock.now()).await;
     if matches!(ended, Ok(false)) {
@@ -204,7 +254,7 @@ async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about:
     match ended {
         Ok(_) => event.record(),
         Err(error) => {
-            tracing::error!(%error, session_id = %about.session_id, "a stolen session is ended later");
+            tracing::error!(%error, session_id = %about.session_id, "a stolen session will be ended when the database recovers");
             event.end_later(about.session_id);
         }
     }

@@ -1,6 +1,6 @@
-//! `/api/sessions`: where a person is signed in, and signing out there.
+//! `/api/sessions`: where a user is signed in, and signing out there.
 //!
-//! Users see and end only their own sessions; the id of another person's session is treated as unknown.
+//! Users see and end only their own sessions; the id of another user's session is treated as unknown.
 
 use crate::domain::address_prefix::AddressPrefix;
 use crate::domain::audit::AuditKind;
@@ -65,8 +65,8 @@ pub async fn list(broker: &Broker, signed_in: &SignedIn) -> Result<Vec<ListedSes
 /// Ends one of the caller's sessions; it may be the current one.
 ///
 /// # Errors
-/// `not_found`, the same for a foreign, an unknown, an ended and a malformed id; `temporarily_unavailable` if
-/// the database is unreachable: then nothing was ended.
+/// `not_found`, the same for another user's, an unknown, an ended and a malformed id; `temporarily_unavailable` if the
+/// database does not answer: then it is unknown whether it has ended. Repeating is safe.
 pub async fn end(broker: &Broker, caller: &Caller, signed_in: &SignedIn, id: &str) -> Result<()> {
     let session: SessionId = id.parse().map_err(|_| ErrorCode::NotFound)?;
     if !broker.storage.end_own_session(signed_in.user.id, session, broker.clock.now()).await? {
@@ -79,7 +79,7 @@ pub async fn end(broker: &Broker, caller: &Caller, signed_in: &SignedIn, id: &st
 /// Ends all of the caller's sessions but the current one.
 ///
 /// # Errors
-/// `temporarily_unavailable` if the database is unreachable: then nothing was ended.
+/// `temporarily_unavailable` if the database does not answer: then it is unknown whether they have ended. Repeating is safe.
 pub async fn end_others(broker: &Broker, caller: &Caller, signed_in: &SignedIn) -> Result<()> {
     let (user, current) = (signed_in.user.id, signed_in.session.id);
     let ended = broker.storage.end_other_sessions(user, current, broker.clock.now()).await?;

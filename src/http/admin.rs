@@ -36,10 +36,10 @@ pub struct DetailedHealth {
 /// The server keys by their ids: all instances must know a key before it issues.
 #[derive(Debug, Serialize, ToSchema)]
 struct HealthKeys {
-    /// The key that makes everything new.
+    /// The key that issues.
     #[schema(example = 2)]
     issuing: u32,
-    /// All keys whose work is accepted.
+    /// All keys that verify.
     #[schema(example = json!([1, 2]))]
     known: Vec<u32>,
 }
@@ -71,7 +71,7 @@ impl From<&Part> for HealthPart {
 
 /// Detailed health
 ///
-/// What works at the moment, and what is wrong with what does not; 503 where a part does not.
+/// What works at the moment, and what is wrong with the other components; 503 if a component fails.
 #[utoipa::path(
     method(get, head),
     path = "/healthz",

@@ -37,7 +37,7 @@ errors!(
 /// End sessions on behalf of a provider
 ///
 /// For the providers' servers: OpenID Connect Back-Channel Logout 1.0. Register this address at the provider as
-/// `backchannel_logout_uri`. With `sid` that session ends, with `sub` alone every session of that person at that
+/// `backchannel_logout_uri`. With `sid` that session ends, with `sub` alone every session of that user at that
 /// provider. A token can be used once.
 #[utoipa::path(
     tag = "Sign-out",
@@ -46,7 +46,7 @@ errors!(
         content((BackchannelLogoutForm = "application/x-www-form-urlencoded")),
     ),
     responses(
-        (status = 200, description = "What it names is over here, or there was nothing of it."),
+        (status = 200, description = "The named sessions have ended, or there were none."),
         BackchannelLogoutErrors,
     ),
 )]

@@ -23,11 +23,11 @@ parameters! {
     #[derive(Clone, utoipa::IntoParams, ToSchema)]
     #[into_params(parameter_in = Query)]
     pub struct LogoutForm {
-        /// The registered client. May be omitted where there is only one, and where the browser need not return anywhere.
+        /// The registered client. Optional if there is only one, or if the browser need not return anywhere.
         #[schema(example = "web")]
         #[param(example = "web")]
         client_id,
-        /// Where the browser returns to: one of the addresses registered for it, byte for byte. May be omitted where the client has only one; without any the end is a page here.
+        /// Where the browser returns to: one of the addresses registered for it, byte for byte. Optional if the client has only one; without one, the browser ends on a page of the broker.
         #[schema(example = "https://app.example.com/signed-out")]
         #[param(example = "https://app.example.com/signed-out")]
         post_logout_redirect_uri,
@@ -58,16 +58,16 @@ errors!(OpenErrors, [InvalidRequest, InvalidClient, NotANavigation, TemporarilyU
 
 /// Open the logout page
 ///
-/// The SPA sends the browser's window here, or a person opens it. It ends nothing: with a live session in this
+/// The SPA sends the browser's window here, or a user opens it. It ends nothing: with a live session in this
 /// browser it asks, and only the page's own form signs out. Without one (the SPA has called `POST /api/logout`
-/// before) the browser goes straight on: to the provider's logout, where the session's provider has one, and from
-/// there to `post_logout_redirect_uri`.
+/// before) the browser is redirected to the provider's logout, if it has one, and from there to
+/// `post_logout_redirect_uri`.
 #[utoipa::path(
     tag = "Sign-out",
     params(LogoutForm),
     responses(
-        (status = 200, description = "The page that asks, or the page that says that the person is signed out.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign out of Web? …"),
-        (status = 303, description = "On to the provider's logout, or back to the SPA.", headers(
+        (status = 200, description = "The page that asks, or the page that says that the user is signed out.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign out of Web? …"),
+        (status = 303, description = "Redirect to the provider's logout, or back to the SPA.", headers(
             ("Location" = String, description = "The provider's logout request, or `post_logout_redirect_uri` with `state`."),
             ("Set-Cookie" = String, description = "Makes the browser forget its session, and remember the logout while it is at the provider."),
         )),

@@ -44,17 +44,17 @@ errors!(CallbackErrors, [InvalidRequest, InvalidState, IssuerMismatch, RateLimit
 
 /// Complete a login
 ///
-/// Where the provider sends the browser back to. A user who signs in here begins a new session; the one that the
-/// browser had until then ends. With a valid attempt the browser always goes on to the SPA, with
-/// `one_time_key` and `state`, or with `error`, `error_description` and `state`. Without one it stays here, on a
-/// page that says what happened.
+/// The redirect URI to register at the provider. A user who signs in here begins a new session; the one that the
+/// browser had until then ends. If the callback is the provider's answer to this browser's login, the browser is redirected to
+/// the SPA with `one_time_key` and `state`, or with `error`, `error_description` and `state`. Otherwise, the broker shows its
+/// own error page.
 #[utoipa::path(
     tag = "Sign-in",
     params(StateParameter, CallbackParameters),
     responses(
-        (status = 303, description = "On to the SPA, in success or failure.", headers(
+        (status = 303, description = "Redirect to the SPA, in success or failure.", headers(
             ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "Makes the browser forget the attempt and, in success, keep its session: `__Host-Http-tb_session`, as long as the session can last."),
+            ("Set-Cookie" = String, description = "Deletes the attempt and, once a session has begun, sets its cookie: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
     ),
@@ -81,9 +81,9 @@ pub async fn oauth2_callback(
         ("provider" = String, Path, description = "The id of the provider.", example = "corp"),
     ),
     responses(
-        (status = 303, description = "On to the SPA, in success or failure.", headers(
+        (status = 303, description = "Redirect to the SPA, in success or failure.", headers(
             ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "Makes the browser forget the attempt and, in success, keep its session: `__Host-Http-tb_session`, as long as the session can last."),
+            ("Set-Cookie" = String, description = "Deletes the attempt and, once a session has begun, sets its cookie: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
     ),

@@ -5,12 +5,12 @@
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::challenge::{BearerRefused, challenge};
+use super::challenge::{BASIC, BearerRefused, challenge};
 use super::pages;
 use crate::error::{Error, ErrorCode};
 
@@ -112,9 +112,15 @@ impl ResponseError for Error {
         }
         if matches!(
             self.code(),
-            ErrorCode::MissingToken | ErrorCode::InvalidToken | ErrorCode::InsufficientScope
+            ErrorCode::MissingToken
+                | ErrorCode::InvalidToken
+                | ErrorCode::InsufficientScope
+                | ErrorCode::InsufficientUserAuthentication
         ) {
             challenge(&mut response, self);
+        }
+        if self.code() == ErrorCode::UnauthenticatedClient {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
         }
         response
     }

@@ -46,7 +46,8 @@ pub(super) use errors;
 
 /// A response that only carries the codes to [`describe`].
 pub(super) fn declare(codes: &[ErrorCode]) -> BTreeMap<String, RefOr<Response>> {
-    let codes: Vec<_> = codes.iter().map(|code| code.as_str()).collect();
+    // By name, because two codes of different status have the same text.
+    let codes: Vec<_> = codes.iter().map(|code| format!("{code:?}")).collect();
     let extensions = Extensions::from_iter([(DECLARED, json!(codes))]);
     let response = ResponseBuilder::new().extensions(Some(extensions)).build();
     BTreeMap::from([(DECLARED.to_owned(), RefOr::T(response))])
@@ -70,7 +71,7 @@ fn codes_of(declared: &RefOr<Response>) -> Vec<ErrorCode> {
     let RefOr::T(response) = declared else { return Vec::new() };
     let extensions = response.extensions.as_ref();
     let names = extensions.and_then(|extensions| extensions.get(DECLARED)?.as_array());
-    let code = |name: &Value| ErrorCode::ALL.iter().copied().find(|code| name == code.as_str());
+    let code = |name: &Value| ErrorCode::ALL.iter().copied().find(|code| *name == format!("{code:?}"));
     names.into_iter().flatten().filter_map(code).collect()
 }
 
@@ -109,6 +110,9 @@ fn headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
     match codes.first() {
         Some(ErrorCode::InvalidToken | ErrorCode::MissingToken | ErrorCode::InsufficientScope) => {
             vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3.")]
+        }
+        Some(ErrorCode::UnauthenticatedClient) => {
+            vec![("WWW-Authenticate", "The challenge of RFC 7617 section 2.")]
         }
         Some(ErrorCode::RateLimited | ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout) => {
             vec![("Retry-After", "The number of seconds to wait before a retry.")]

@@ -21,7 +21,7 @@ pub struct Ready {
     /// Whether all of it works.
     #[schema(example = true)]
     ready: bool,
-    /// Whether people can sign in.
+    /// Whether users can sign in.
     #[schema(example = true)]
     log_in: bool,
     /// Whether one-time keys can be redeemed.
@@ -34,7 +34,7 @@ pub struct Ready {
 
 impl From<Readiness> for Ready {
     fn from(can: Readiness) -> Self {
-        let Readiness { log_in, redeem, verify } = can;
+        let Readiness { log_in, redeem, verify, .. } = can;
         Self { ready: can.all(), log_in, redeem, verify }
     }
 }
@@ -55,21 +55,21 @@ pub async fn healthz() -> web::Json<Health> {
 
 /// What works at the moment
 ///
-/// For a load balancer: 503 takes this instance out of rotation, which helps only where nothing works. Log-in,
-/// redemption and token checks are told apart in the body, because each needs other stores: while Redis is unavailable,
-/// tokens are still checked.
+/// For a load balancer. 503 means that this instance should get no requests: nothing works, it is about to stop, or the
+/// database has the schema of another version. The body reports logins, redemption and token checks separately, because
+/// each needs other stores: while Redis is unavailable, tokens are still checked.
 #[utoipa::path(
     method(get, head),
     path = "/readyz",
     tag = "Service",
     responses(
         (status = 200, description = "Something works; the body says what.", body = Ready),
-        (status = 503, description = "Nothing works at the moment.", body = Ready),
+        (status = 503, description = "This instance should get no requests at the moment.", body = Ready),
     ),
 )]
 #[route("/readyz", method = "GET", method = "HEAD")]
 pub async fn readyz(broker: web::Data<Broker>) -> HttpResponse {
     let readiness = readiness(&broker).await;
-    let mut answer = if readiness.any() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let mut answer = if readiness.serves() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(Ready::from(readiness))
 }

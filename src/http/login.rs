@@ -24,10 +24,10 @@ parameters! {
         /// The registered client. May be omitted if there is only one.
         #[param(example = "web")]
         client_id,
-        /// Where the one-time key is delivered to: one of the client's registered addresses, byte for byte. May be omitted if the client has only one.
+        /// The registered redirect URI that receives the one-time key, byte for byte. Optional if the client has only one.
         #[param(example = "https://app.example.com/signed-in")]
         redirect_uri,
-        /// Handed back unchanged: 1 to 512 characters of A-Z, a-z, 0-9, `-` and `_`.
+        /// Handed back unchanged: 1 to 512 visible ASCII characters or spaces.
         #[param(example = "af0ifjsldkj")]
         state,
         /// The S256 challenge of RFC 7636, 43 base64url characters. Required for every client that is not a `legacy` one.
@@ -39,13 +39,13 @@ parameters! {
         /// OpenID Connect Core section 3.1.2.1. `login`, `consent` and `select_account` are passed on to the provider, even if someone is signed in, if the client may use them. `none` shows no page: a live session is continued; without one, an OpenID provider is asked silently if the client may use it; otherwise the SPA gets `error=login_required`.
         #[param(example = "login")]
         prompt,
-        /// The person who is expected, if the client may use it: a session of someone else (by username or email address) is not continued, and the hint is passed on to the provider.
+        /// The user who is expected to sign in, by username or email address. A session of another user is not continued, and the hint is passed on to the provider. Must be in the client's `login_parameters`.
         #[param(example = "alice@example.com")]
         login_hint,
-        /// At most how many seconds ago the person may have authenticated at the provider, if the client may use it; checked in the session, otherwise in the ID token.
+        /// The maximum age of the authentication at the provider, in seconds; checked in the session, otherwise in the ID token. Must be in the client's `login_parameters`.
         #[param(example = "3600")]
         max_age,
-        /// The id of a configured provider. May be omitted: then a live session of any provider is continued, the only provider is asked, or the person chooses.
+        /// The id of a configured provider. If it is omitted, a live session of any provider is continued, the only provider that can do what is requested is asked, or the user chooses.
         #[param(example = "corp")]
         provider,
     }
@@ -71,18 +71,18 @@ errors!(
 /// session is sent straight back to the SPA with a one-time key for one more token of that session, unless the
 /// parameters ask for the provider. Any other is sent to the provider with `state`, `nonce` and a PKCE challenge
 /// of the broker's own, and keeps the login attempt in a cookie for ten minutes. With several providers and none
-/// named, a page lets the person choose, or go back with `error=access_denied`. `legacy` clients always go to the provider.
+/// named, a page lets the user choose, or return with `error=access_denied`. `legacy` clients always go to the provider.
 #[utoipa::path(
     tag = "Sign-in",
     params(
         LoginParameters,
-        ("resource" = Option<Vec<String>>, Query, description = "RFC 8707: the APIs that the token shall be for, among the audiences of the client. May be given several times. Omitted: all of them.", example = json!(["https://orders.example.com"])),
+        ("resource" = Option<Vec<String>>, Query, description = "RFC 8707: the APIs that the token is for, among the audiences of the client. May be given several times. Omitted: all of them.", example = json!(["https://orders.example.com"])),
     ),
     responses(
-        (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),
-        (status = 303, description = "On to the provider, with the cookie of this attempt; or straight back to the SPA.", headers(
+        (status = 200, description = "The page that lets the user choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),
+        (status = 303, description = "Redirect to the provider, with the cookie of this attempt; or straight back to the SPA.", headers(
             ("Location" = String, description = "The provider's authorization endpoint with the authorization request; or the login's `redirect_uri` with `one_time_key` and `state` of a continued session, or with `error` (`login_required`, `temporarily_unavailable`), `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, sealed anew, or cleared when it is over."),
+            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, re-sealed, or deleted if the session has ended."),
         )),
         LoginErrors,
     ),
@@ -100,7 +100,7 @@ pub async fn login(
     let mut parameters = LoginParameters::read(query)?;
     let resources =
         parameters::all(query, "resource", "The parameter 'resource' is not percent-encoded UTF-8.")?;
-    let same_login = SameLogin::new(&mut parameters, &resources);
+    let same_login = SameLogin::new("/login", parameters.present(), &resources);
     let login = LoginRequest {
         client_id: parameters.client_id,
         redirect_uri: parameters.redirect_uri,
@@ -112,6 +112,7 @@ pub async fn login(
         login_hint: parameters.login_hint,
         max_age: parameters.max_age,
         resources,
+        oauth: None,
         open_attempts: cookies.attempts,
         session_cookie: session.value(),
     };
@@ -121,7 +122,7 @@ pub async fn login(
     Ok(response)
 }
 
-fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
+pub(super) fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
     match step {
         LoginStep::Back { location } => HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(),
         LoginStep::Redirect { location, attempt, forget } => {
@@ -144,20 +145,24 @@ fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse
     }
 }
 
-/// The query of a login without its provider, which each link of the chooser repeats.
-struct SameLogin(String);
+/// The request of a login without its provider, which each link of the chooser repeats.
+pub(super) struct SameLogin {
+    path: &'static str,
+    query: String,
+}
 
 impl SameLogin {
-    fn new(parameters: &mut LoginParameters, resources: &[String]) -> Self {
-        let repeated = parameters.present().into_iter().filter(|(name, _)| *name != "provider");
+    /// The request for `path` with these parameters.
+    pub(super) fn new(path: &'static str, parameters: Vec<(&str, &str)>, resources: &[String]) -> Self {
+        let repeated = parameters.into_iter().filter(|(name, _)| *name != "provider");
         let resources = resources.iter().map(|resource| ("resource", resource.as_str()));
-        Self(form_urlencoded::Serializer::new(String::new()).extend_pairs(repeated.chain(resources)).finish())
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        Self { path, query: query.extend_pairs(repeated.chain(resources)).finish() }
     }
 
     fn at(&self, provider: &str) -> String {
-        let query =
-            form_urlencoded::Serializer::new(self.0.clone()).append_pair("provider", provider).finish();
-        format!("/login?{query}")
+        let mut query = form_urlencoded::Serializer::new(self.query.clone());
+        format!("{}?{}", self.path, query.append_pair("provider", provider).finish())
     }
 }
 
@@ -176,7 +181,7 @@ mod tests {
                 attempt: AttemptCookie { id: "AAAAAAAAAAAA".parse().unwrap(), value: "v".into() },
                 forget: vec!["BBBBBBBBBBBB".parse().unwrap()],
             },
-            &SameLogin(String::new()),
+            &SameLogin::new("/login", vec![], &[]),
             true,
         );
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -195,12 +200,12 @@ mod tests {
     #[test]
     fn the_chooser_repeats_the_login() {
         let query = b"client_id=web&state=a-b&provider=old&login_hint=a%26b%22";
-        let same_login =
-            SameLogin::new(&mut LoginParameters::read(query).unwrap(), &["https://a.example".to_owned()]);
+        let mut parameters = LoginParameters::read(query).unwrap();
+        let same_login = SameLogin::new("/login", parameters.present(), &["https://a.example".to_owned()]);
         assert_eq!(
             same_login.at("corp"),
             "/login?client_id=web&state=a-b&login_hint=a%26b%22&resource=https%3A%2F%2Fa.example&provider=corp"
         );
-        assert_eq!(SameLogin(String::new()).at("corp"), "/login?provider=corp");
+        assert_eq!(SameLogin::new("/login", vec![], &[]).at("corp"), "/login?provider=corp");
     }
 }

@@ -62,7 +62,7 @@ pub fn signed_out(unreachable: Option<&str>, back: Option<&str>) -> Markup {
     )
 }
 
-/// Signed out here; the browser goes on by itself, and by a link where it does not.
+/// Signed out here; the browser continues by itself, or by a link if it does not.
 pub fn going_on(location: &str, provider: Option<&str>) -> Markup {
     layout(
         "You are signed out",

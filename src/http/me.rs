@@ -163,12 +163,12 @@ errors!(
 
 /// Who is signed in
 ///
-/// The person behind the token, the token's own facts and its session. Never another person's. Needs the scope
-/// `profile`.
+/// Returns the user the token acts for, the token's details and its session. Tokens of every client and audience are
+/// accepted: an API that asks here must compare `token.audience` with its own name. Needs the scope `profile`.
 #[utoipa::path(
     tag = "Profile",
     security(("bearer" = [])),
-    responses((status = 200, description = "The signed-in person.", body = Me), BearerErrors),
+    responses((status = 200, description = "The signed-in user.", body = Me), BearerErrors),
 )]
 #[get("/me")]
 pub async fn me(
@@ -178,9 +178,9 @@ pub async fn me(
     Ok(web::Json(Me::new(authenticated, broker.clock.now())))
 }
 
-/// What the signed-in person may do
+/// What the signed-in user may do
 ///
-/// Permissions and groups as the provider gave them at the login. Needs the scope `permissions`.
+/// The permissions and groups that the provider reported at the login. Needs the scope `permissions`.
 #[utoipa::path(
     tag = "Profile",
     security(("bearer" = [])),

@@ -9,20 +9,28 @@ mod backchannel_logout;
 mod browser_logout;
 mod callback;
 mod challenge;
+pub(crate) mod connection;
 mod docs;
 mod error_response;
 mod errors;
 mod extract;
+pub mod forward_auth;
 mod front;
 mod health;
+pub mod introspect;
 mod login;
 mod logout;
 mod logout_pages;
 mod me;
+mod metadata;
 mod middleware;
+mod oauth_authorize;
+mod oauth_token;
 pub mod openapi;
 mod pages;
+mod personal_tokens;
 mod redeem;
+pub mod revoke;
 mod rotate;
 mod route_table;
 mod routes;
@@ -30,6 +38,7 @@ mod sample;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod userinfo;
 
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
@@ -39,6 +48,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_actix_web::AppExt;
 
 use crate::state::Broker;
+use forward_auth::identity_headers::IdentityHeaders;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors, slashes};
 use route_table::{RouteRegistrar, RouteTable, no_route};
@@ -54,6 +64,8 @@ pub struct HttpSettings {
     pub host_names: Vec<String>,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
+    /// The headers in which gateways tell the APIs behind them who the visitor is.
+    pub identity_headers: IdentityHeaders,
     /// The sample app, if it is offered.
     pub sample: Option<Sample>,
 }
@@ -68,12 +80,16 @@ pub fn public_app(
     let names = OwnNames::public(&broker.public_url, &settings.host_names);
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
+        personal_tokens: broker.personal_tokens.enabled,
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
     };
-    let cors = cors::layer(broker.clone());
+    let for_cors = broker.clone();
+    let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
-    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
+    let identity_headers = web::Data::new(settings.identity_headers.clone());
+    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered))
+        .app_data(identity_headers);
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,

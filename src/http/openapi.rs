@@ -19,44 +19,56 @@ use super::routes::{self, Offered};
 #[openapi(
     info(
         title = "token-broker",
-        description = "Signs single-page apps in through OAuth 2 and OpenID Connect providers and hands them \
-            bearer tokens over a one-time key.\n\n\
+        description = "Signs users in to single-page apps through OAuth 2 and OpenID Connect providers and gives \
+            the apps bearer tokens.\n\n\
             1. The SPA sends the browser to `GET /login` with a PKCE challenge.\n\
-            2. The provider sends it back to `GET /oauth2_callback`; the broker sends it on to the SPA with a one-time key.\n\
+            2. The provider sends it back to `GET /oauth2_callback`; the broker redirects it to the SPA with a one-time key.\n\
             3. The SPA exchanges the key, once and within 120 seconds, at `POST /api/get_token` for its bearer token.\n\
-            4. The token opens `/api/*` for seven days and is renewed at `POST /api/token/rotate`.\n\n\
-            A trailing slash is accepted everywhere, but never stands for an id that was left out. Every answer carries `X-Request-Id`.",
+            4. The token is accepted at `/api/*` for seven days and is rotated at `POST /api/token/rotate`.\n\n\
+            A trailing slash is accepted everywhere, but is not taken for an empty id. Every answer carries `X-Request-Id`.",
     ),
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
+        (name = "Standard OAuth 2 and OpenID Connect", description = "The same sign-in for client libraries: authorization code flow with PKCE for public clients."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
-        (name = "Sessions", description = "Where the person is signed in."),
-        (name = "Sign-out", description = "The end of a session: here, at the provider, or by the provider's word."),
-        (name = "Profile", description = "The signed-in person."),
+        (name = "Sessions", description = "Where the user is signed in."),
+        (name = "Personal tokens", description = "Tokens that the user makes for scripts."),
+        (name = "Sign-out", description = "The end of a session: here, at the provider, or by back-channel logout."),
+        (name = "Profile", description = "The signed-in user."),
+        (name = "Gateways", description = "Forward-auth: may a gateway pass a visitor's request on?"),
+        (name = "For APIs", description = "Questions of the APIs behind the broker about the tokens that they are given."),
         (name = "Service", description = "Health, and this description."),
     ),
     components(schemas(OAuthError, Problem)),
-    modifiers(&BearerScheme),
+    modifiers(&SecuritySchemes),
 )]
 struct Base;
 
-struct BearerScheme;
+struct SecuritySchemes;
 
-impl Modify for BearerScheme {
+impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
-                "The `access_token` of `POST /api/get_token` (RFC 6750): `tbk_` and 72 letters and digits.",
+                "The `access_token` of `POST /api/get_token` (RFC 6750): `tbk_` and 72 letters and digits. \
+                 Or a personal token, `tbp_` and as many; calls about sessions and tokens refuse it with 403.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some(
+                "The id and the secret of a resource server (RFC 6749 section 2.3.1): `tbs_` and 50 letters and digits.",
+            ))
+            .build();
+        components.add_security_scheme("resource_server", SecurityScheme::Http(basic));
     }
 }
 
 /// The document describes everything that a production broker can offer.
-const DESCRIBED: Offered = Offered { legacy: true, docs: true, sample: true };
+const DESCRIBED: Offered = Offered { legacy: true, personal_tokens: true, docs: true, sample: true };
 
 /// The document of the public listener: the contract, without the pages for people.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -64,7 +76,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let mut table = RouteTable::default();
     let (_, mut document) = app
         .configure(|config| {
-            routes::contract(&mut RouteRegistrar::new(config, &mut table), Cors::default(), DESCRIBED);
+            routes::contract(&mut RouteRegistrar::new(config, &mut table), Cors::default, DESCRIBED);
         })
         .split_for_parts();
     // HEAD is GET without the body (RFC 9110 section 9.3.2): it needs no description of its own.
@@ -125,27 +137,55 @@ mod tests {
         assert_eq!(
             names,
             [
+                "delete /api/personal_tokens/{id}",
                 "delete /api/sessions",
                 "delete /api/sessions/{id}",
+                "get /.well-known/jwks.json",
+                "get /.well-known/oauth-authorization-server",
+                "get /.well-known/openid-configuration",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",
+                "get /api/personal_tokens",
                 "get /api/sessions",
+                "get /authz",
+                "get /authz/caddy",
+                "get /authz/caddy/{policy}",
+                "get /authz/envoy:{policy}/{path}",
+                "get /authz/nginx",
+                "get /authz/nginx/{policy}",
+                "get /authz/traefik",
+                "get /authz/traefik/{policy}",
+                "get /authz/{policy}",
                 "get /healthz",
                 "get /login",
                 "get /logout",
                 "get /logout/callback",
+                "get /oauth2/authorize",
+                "get /oauth2/userinfo",
                 "get /oauth2_callback",
                 "get /oauth2_callback/{provider}",
                 "get /openapi.json",
                 "get /readyz",
                 "post /api/get_token",
                 "post /api/logout",
+                "post /api/personal_tokens",
                 "post /api/token/rotate",
                 "post /logout",
                 "post /oauth2/backchannel_logout",
+                "post /oauth2/introspect",
+                "post /oauth2/revoke",
+                "post /oauth2/token",
             ]
         );
+    }
+
+    #[test]
+    fn the_paths_for_the_metadata_are_served() {
+        let names: Vec<_> = operations().into_iter().map(|(name, _)| name).collect();
+        for path in [crate::http::introspect::PATH, crate::http::revoke::PATH] {
+            assert!(names.contains(&format!("post {path}")), "{path}");
+        }
     }
 
     #[test]
@@ -250,9 +290,12 @@ mod tests {
     fn bearer_endpoints_say_so() {
         for (name, operation) in operations() {
             let bearer = operation["security"][0]["bearer"].is_array();
-            let expected = name.contains(" /api/") && !name.ends_with("/get_token");
+            let of_api = name.contains(" /api/") && !name.ends_with("/get_token");
+            let expected = of_api || name.contains(" /authz") || name == "get /oauth2/userinfo";
             assert_eq!(bearer, expected, "{name}");
-            assert_eq!(operation["responses"]["401"].is_object(), expected, "{name}");
+            let authenticated =
+                expected || ["post /oauth2/introspect", "post /oauth2/revoke"].contains(&&*name);
+            assert_eq!(operation["responses"]["401"].is_object(), authenticated, "{name}");
         }
     }
 

@@ -25,7 +25,7 @@ parameters! {
         /// `legacy` one.
         #[schema(example = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")]
         code_verifier,
-        /// The client; checked where given.
+        /// The client; checked if present.
         #[schema(example = "web")]
         client_id,
     }
@@ -63,10 +63,10 @@ impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
     }
 }
 
-/// The answer of the service that this broker replaces.
+/// The answer for `legacy` clients.
 #[derive(Serialize, ToSchema)]
 pub struct LegacyTokenAnswer<'a> {
-    /// The token, or `null` where the key is unknown, used or expired.
+    /// The token, or `null` if the key is unknown, used or expired.
     #[schema(required, example = "tbk_…")]
     token: Option<&'a str>,
 }
@@ -87,8 +87,8 @@ errors!(
 
 /// Redeem a one-time key
 ///
-/// Exchanges the key for the bearer token, once and within 120 seconds. A wrong verifier spends nothing; a key that
-/// was used already ends the session it opened. Unknown, used, expired and unproven keys get the same answer.
+/// Exchanges the key for the bearer token, once and within 120 seconds. A wrong verifier does not use up the key.
+/// Redeeming a used key ends its session, except within ten seconds from the same browser. Unknown, used, expired and unproven keys get the same answer.
 #[utoipa::path(
     tag = "Tokens",
     request_body(

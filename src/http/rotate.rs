@@ -23,10 +23,10 @@ errors!(
     ]
 );
 
-/// Renew the token
+/// Rotate the token
 ///
-/// A new token for a live one, at most until the end of the session. The old one works 60 seconds more and cannot be
-/// renewed again, except by other tabs within these 60 seconds.
+/// Exchanges a live token for a new one, which never outlives the session. The old token stays valid for 60 seconds;
+/// within that time other tabs can rotate it too.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),

@@ -16,6 +16,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error_response::Shape;
 use super::errors;
+use super::forward_auth::{Dialect, ForwardAuth};
 use crate::error::{Error, ErrorCode, Result};
 
 /// One path with the methods that one service answers.
@@ -26,8 +27,19 @@ pub struct Route {
     methods: Vec<Method>,
     /// The format of errors.
     pub errors: Shape,
-    /// Whether the route answers under any host name.
-    pub any_host: bool,
+    /// Who calls it.
+    pub callers: Callers,
+}
+
+/// Who a route is for: which checks of the host name and the origin make sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Browsers and programs that use the broker's own address.
+    Clients,
+    /// Health probes, which use the machine's own address as host.
+    Probes,
+    /// Gateways, which pass on host, origin and method of a visitor of another site.
+    Gateways,
 }
 
 /// The routes of one listener.
@@ -88,7 +100,7 @@ impl<'a, 's> RouteRegistrar<'a, 's> {
     where
         F: HttpServiceFactory + OpenApiFactory + 'static,
     {
-        self.add(errors, false, service)
+        self.add(errors, Callers::Clients, service)
     }
 
     /// A route for health probes, which use the machine's own address as host: it answers under any host name, so
@@ -97,7 +109,19 @@ impl<'a, 's> RouteRegistrar<'a, 's> {
     where
         F: HttpServiceFactory + OpenApiFactory + 'static,
     {
-        self.add(Shape::Problem, true, service)
+        self.add(Shape::Problem, Callers::Probes, service)
+    }
+
+    /// The addresses of gateways. They answer for every method, path below them, host name and origin, which are the
+    /// visitor's; so their answers must depend on nothing but a bearer token.
+    pub fn gateways(&mut self, service: ForwardAuth) -> &mut Self {
+        let errors = Shape::Problem;
+        for dialect in Dialect::ALL {
+            let pattern = ResourceDef::new(dialect.patterns());
+            self.table.0.push(Route { pattern, methods: Vec::new(), errors, callers: Callers::Gateways });
+        }
+        self.config.service(Described { service, errors });
+        self
     }
 
     /// Routes below `prefix` that SPAs call: `cors` lets registered origins read the answers.
@@ -113,13 +137,13 @@ impl<'a, 's> RouteRegistrar<'a, 's> {
         self
     }
 
-    fn add<F>(&mut self, errors: Shape, any_host: bool, service: F) -> &mut Self
+    fn add<F>(&mut self, errors: Shape, callers: Callers, service: F) -> &mut Self
     where
         F: HttpServiceFactory + OpenApiFactory + 'static,
     {
         for (path, item) in service.paths().paths {
             let pattern = ResourceDef::new(format!("{}{path}", self.prefix));
-            self.table.0.push(Route { pattern, methods: methods(&item), errors, any_host });
+            self.table.0.push(Route { pattern, methods: methods(&item), errors, callers });
         }
         self.config.service(Described { service, errors });
         self

@@ -9,8 +9,9 @@ use actix_cors::Cors;
 use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage};
 use super::route_table::RouteRegistrar;
 use super::{
-    admin, backchannel_logout, browser_logout, callback, docs, front, health, login, logout, me, redeem,
-    rotate, sample, sessions,
+    admin, backchannel_logout, browser_logout, callback, docs, forward_auth, front, health, introspect,
+    login, logout, me, metadata, oauth_authorize, oauth_token, personal_tokens, redeem, revoke, rotate,
+    sample, sessions, userinfo,
 };
 
 /// Which optional routes a broker has.
@@ -18,6 +19,8 @@ use super::{
 pub struct Offered {
     /// Redemption as in the service that this broker replaces.
     pub legacy: bool,
+    /// The making of personal tokens.
+    pub personal_tokens: bool,
     /// The API's description.
     pub docs: bool,
     /// The sample app.
@@ -25,7 +28,7 @@ pub struct Offered {
 }
 
 /// The public listener.
-pub fn public(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offered) {
+pub fn public(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, offered: Offered) {
     contract(routes, cors, offered);
     if offered.docs {
         docs_pages(routes);
@@ -42,18 +45,23 @@ pub fn public(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offered)
 }
 
 /// The contract with clients and providers.
-pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offered) {
+pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, offered: Offered) {
     routes
         .route(Page, login::login)
+        .route(Page, oauth_authorize::authorize)
         .route(Page, callback::oauth2_callback)
         .route(Page, callback::oauth2_callback_of_provider)
         .route(SignOutPage, browser_logout::logout_page)
         .route(SignOutPage, browser_logout::end_browser_session)
         .route(SignOutPage, browser_logout::logout_callback)
         .route(OAuth, backchannel_logout::backchannel_logout)
+        .gateways(forward_auth::ForwardAuth)
+        .route(OAuth, introspect::introspect)
+        .route(OAuth, revoke::revoke)
         .probe(health::healthz)
         .probe(health::readyz);
-    routes.cross_origin("/api", cors, |api| {
+    standard_clients(routes, &cors);
+    routes.cross_origin("/api", cors(), |api| {
         api.route(OAuth, redeem::get_token)
             .route(Problem, me::me)
             .route(Problem, me::permissions)
@@ -61,7 +69,12 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offere
             .route(Problem, logout::logout)
             .route(Problem, sessions::sessions)
             .route(Problem, sessions::end_other_sessions)
-            .route(Problem, sessions::end_session);
+            .route(Problem, sessions::end_session)
+            .route(Problem, personal_tokens::personal_tokens)
+            .route(Problem, personal_tokens::revoke_personal_token);
+        if offered.personal_tokens {
+            api.route(Problem, personal_tokens::make_personal_token);
+        }
         if offered.legacy {
             api.route(OAuth, redeem::get_token_legacy);
         }
@@ -69,6 +82,24 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: Cors, offered: Offere
     if offered.docs {
         routes.route(Problem, docs::openapi_json);
     }
+}
+
+/// What client libraries of OAuth 2 and OpenID Connect call beside `/oauth2/authorize`. Each path is a scope of its own,
+/// because only these may be called from other origins.
+fn standard_clients(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors) {
+    routes
+        .cross_origin("/oauth2/token", cors(), |token| {
+            token.route(OAuth, oauth_token::token);
+        })
+        .cross_origin("/oauth2/userinfo", cors(), |userinfo| {
+            userinfo.route(OAuth, userinfo::userinfo);
+        })
+        .cross_origin("/.well-known", cors(), |well_known| {
+            well_known
+                .route(Problem, metadata::oauth_authorization_server)
+                .route(Problem, metadata::openid_configuration)
+                .route(Problem, metadata::jwks);
+        });
 }
 
 /// The admin listener. Its detailed health is not a probe: it names what is wrong.

@@ -42,7 +42,7 @@ struct OneSession {
     /// When it ends, at the latest.
     #[schema(example = "2026-12-22T10:15:00Z")]
     expires_at: DateTime<Utc>,
-    /// The provider that the person signed in at.
+    /// The provider that the user signed in at.
     #[schema(example = "corp")]
     provider: String,
     /// The network of the login, not the full address.
@@ -50,7 +50,7 @@ struct OneSession {
     address_prefix: String,
 }
 
-/// A browser and its machine, by the `User-Agent` header of the login: good for recognising, no proof.
+/// A browser and its machine, by the `User-Agent` header of the login: a hint, not proof.
 #[derive(Debug, Serialize, ToSchema)]
 struct SessionDevice {
     /// As far as it is known.
@@ -129,9 +129,9 @@ errors!(
     ]
 );
 
-/// Where the person is signed in
+/// Where the user is signed in
 ///
-/// The live sessions of the person behind the token, never another's. Needs the scope `profile`.
+/// The live sessions of the user the token acts for. Needs the scope `profile`.
 #[utoipa::path(
     tag = "Sessions",
     security(("bearer" = [])),
@@ -148,12 +148,11 @@ pub async fn sessions(
 
 /// End one session
 ///
-/// Immediately: none of its tokens works any more. It may be the current session. Another person's session is not
-/// found.
+/// Ends it at once: all its tokens become invalid. It may be the current session. Another user's session is not found.
 #[utoipa::path(
     tag = "Sessions",
     security(("bearer" = [])),
-    params(("id" = String, Path, description = "The id of one of the person's live sessions.", example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")),
+    params(("id" = String, Path, description = "The id of one of the user's live sessions.", example = "6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c")),
     responses((status = 204, description = "The session has ended."), EndErrors),
 )]
 #[delete("/sessions/{id}")]
@@ -169,7 +168,7 @@ pub async fn end_session(
 
 /// End all other sessions
 ///
-/// Immediately; the session of the presented token stays. To end that one as well, use `POST /api/logout` with
+/// Ends them at once; the session of the presented token stays. To end that one as well, use `POST /api/logout` with
 /// `{"everywhere": true}`.
 #[utoipa::path(
     tag = "Sessions",

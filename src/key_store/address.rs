@@ -3,7 +3,9 @@
 //! The errors never repeat the URL: any part of a mistyped one can be a piece of the password.
 
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates};
-use secrecy::{ExposeSecret, SecretString};
+#[cfg(feature = "redis-sentinel")]
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
 use url::{Url, form_urlencoded};
 
 use super::KeyStoreSettingsError;
@@ -36,12 +38,15 @@ pub(super) enum Topology {
     /// One server.
     Single,
     /// Sentinels that know which server leads.
+    #[cfg(feature = "redis-sentinel")]
     Sentinel(Sentinels),
     /// Servers that share the keys among themselves.
+    #[cfg(feature = "redis-cluster")]
     Cluster,
 }
 
 /// The service that the sentinels watch, and the credentials for the sentinels.
+#[cfg(feature = "redis-sentinel")]
 #[derive(Clone)]
 pub(super) struct Sentinels {
     /// The name of the service.
@@ -70,11 +75,18 @@ impl Address {
         let parts = Parts::of(rest)?;
         let mut parameters = Parameters::read(parts.query)?;
         let (topology, database) = match kind {
+            #[cfg(feature = "redis-sentinel")]
             "sentinel" => parameters.sentinel(parts.path)?,
+            #[cfg(not(feature = "redis-sentinel"))]
+            "sentinel" => return Err(KeyStoreSettingsError::NotCompiledIn("redis-sentinel")),
+            #[cfg(feature = "redis-cluster")]
             "cluster" if !parts.path.is_empty() => {
                 return Err(malformed("a cluster has no numbered databases"));
             }
+            #[cfg(feature = "redis-cluster")]
             "cluster" => (Topology::Cluster, 0),
+            #[cfg(not(feature = "redis-cluster"))]
+            "cluster" => return Err(KeyStoreSettingsError::NotCompiledIn("redis-cluster")),
             _ => (Topology::Single, database(parts.path)?),
         };
         let default_port = if kind == "sentinel" { 26379 } else { 6379 };
@@ -97,11 +109,18 @@ impl RedisAddress {
     /// Every password of the URL, so that it can be kept out of error texts.
     pub fn passwords(&self) -> Vec<SecretString> {
         let data = self.servers.iter().filter_map(|server| server.redis_settings().password());
-        let sentinel = match &self.topology {
+        data.chain(self.sentinel_password())
+            .filter(|password| !password.is_empty())
+            .map(SecretString::from)
+            .collect()
+    }
+
+    fn sentinel_password(&self) -> Option<&str> {
+        match &self.topology {
+            #[cfg(feature = "redis-sentinel")]
             Topology::Sentinel(sentinels) => sentinels.password.as_ref().map(ExposeSecret::expose_secret),
-            Topology::Single | Topology::Cluster => None,
-        };
-        data.chain(sentinel).filter(|password| !password.is_empty()).map(SecretString::from).collect()
+            _ => None,
+        }
     }
 }
 
@@ -143,6 +162,7 @@ impl Parameters {
     }
 
     /// Reads `service[/database]` and the credentials for the sentinels.
+    #[cfg(feature = "redis-sentinel")]
     fn sentinel(&mut self, path: &str) -> Result<(Topology, i64), KeyStoreSettingsError> {
         let (service, number) = path.split_once('/').unwrap_or((path, ""));
         if service.is_empty() {
@@ -235,8 +255,6 @@ fn malformed(what: &'static str) -> KeyStoreSettingsError {
 
 #[cfg(test)]
 mod tests {
-    use redis::ConnectionAddr;
-
     use super::*;
 
     fn redis(url: &str) -> RedisAddress {
@@ -264,6 +282,7 @@ mod tests {
         assert_eq!(redis("REDIS://[::1]").servers[0].addr().to_string(), "::1:6379");
     }
 
+    #[cfg(feature = "redis-sentinel")]
     #[test]
     fn reads_sentinels_with_their_own_credentials() {
         let address = redis("redis+sentinel://:data@a,b:5000/mymaster/2?sentinel_password=a+b%2Fc");
@@ -275,12 +294,27 @@ mod tests {
         assert_eq!(address.servers[1].redis_settings().db(), 2);
     }
 
+    #[cfg(feature = "redis-cluster")]
     #[test]
     fn reads_a_cluster() {
         let address = redis("rediss+cluster://a,b:7000");
         assert!(matches!(address.topology, Topology::Cluster));
         assert_eq!(address.description, "rediss+cluster://a:6379,b:7000");
-        assert!(matches!(address.servers[0].addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+        assert!(matches!(address.servers[0].addr(), redis::ConnectionAddr::TcpTls { insecure: false, .. }));
+    }
+
+    #[cfg(not(all(feature = "redis-sentinel", feature = "redis-cluster")))]
+    #[test]
+    fn a_topology_that_is_not_compiled_in_is_refused_with_the_command_that_builds_it() {
+        for (url, feature, compiled_in) in [
+            ("redis+sentinel://a/x", "redis-sentinel", cfg!(feature = "redis-sentinel")),
+            ("rediss+cluster://a,b", "redis-cluster", cfg!(feature = "redis-cluster")),
+        ] {
+            if !compiled_in {
+                let text = refusal(url);
+                assert!(text.contains(&format!("cargo build --release --features {feature}")), "{text}");
+            }
+        }
     }
 
     #[test]

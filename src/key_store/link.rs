@@ -11,19 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::cluster::ClusterClient;
-use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue, PushInfo,
-    PushKind, RedisError, RedisResult, ServerErrorKind, TlsCertificates, TlsMode,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::address::{RedisAddress, Sentinels, Topology};
+use super::address::RedisAddress;
+use super::servers::{Connection, Servers};
 use super::{KeyStoreError, KeyStoreSettingsError};
 use crate::domain::clock::monotonic;
 
@@ -47,22 +44,10 @@ pub(super) struct Link {
 /// An attempt to connect: `None` while it is in progress, then its result.
 type Attempt = watch::Receiver<Option<RedisResult<LiveConnection>>>;
 
-enum Servers {
-    Single(Box<Client>),
-    Sentinels(Box<SentinelClient>),
-    Cluster(Box<ClusterClient>),
-}
-
 #[derive(Clone)]
 struct LiveConnection {
     connection: Connection,
     lost: Arc<AtomicBool>,
-}
-
-#[derive(Clone)]
-enum Connection {
-    Node(MultiplexedConnection),
-    Cluster(ClusterConnection),
 }
 
 impl Link {
@@ -134,7 +119,7 @@ impl Link {
         let (sender, attempt) = watch::channel(None);
         let (servers, description) = (Arc::clone(&self.servers), self.description.clone());
         tokio::spawn(async move {
-            let connect = async { servers.lock().await.connect().await };
+            let connect = async { LiveConnection::open(&mut *servers.lock().await).await };
             let outcome = timeout(CONNECT_TIMEOUT, connect)
                 .await
                 .unwrap_or_else(|_| Err((ErrorKind::Io, "the servers do not answer").into()));
@@ -175,9 +160,20 @@ fn is_declined(error: &RedisError) -> bool {
 }
 
 impl LiveConnection {
+    async fn open(servers: &mut Servers) -> RedisResult<Self> {
+        let lost = Arc::new(AtomicBool::new(false));
+        let config = AsyncConnectionConfig::new()
+            // The time limits are those of the attempt and of the callers.
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_push_sender(mark_lost_on_disconnect(Arc::clone(&lost)));
+        Ok(Self { connection: servers.connect(&config).await?, lost })
+    }
+
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self.connection.clone() {
             Connection::Node(mut node) => command.query_async(&mut node).await,
+            #[cfg(feature = "redis-cluster")]
             Connection::Cluster(mut cluster) => command.query_async(&mut cluster).await,
         }
     }
@@ -193,94 +189,11 @@ impl LiveConnection {
     /// Marks the connection as lost after an error, unless the connection itself works: the client of a cluster learns
     /// from a declined command where the key is, and errors such as "out of memory" are ordinary answers.
     fn mark_lost_after(&self, error: &RedisError) {
-        let learns = matches!(self.connection, Connection::Cluster(_)) && is_declined(error);
+        let learns = self.connection.is_of_a_cluster() && is_declined(error);
         if !learns && error.kind() != ErrorKind::Extension {
             self.mark_lost();
         }
     }
-}
-
-impl Servers {
-    fn new(address: RedisAddress, timeout: Duration) -> RedisResult<Self> {
-        let RedisAddress { topology, mut servers, certificates, .. } = address;
-        match topology {
-            Topology::Single => {
-                let server = servers.swap_remove(0);
-                let client = match certificates {
-                    Some(certificates) => Client::build_with_tls(server, certificates)?,
-                    None => Client::open(server)?,
-                };
-                Ok(Self::Single(Box::new(client)))
-            }
-            Topology::Sentinel(sentinels) => {
-                Ok(Self::Sentinels(Box::new(sentinel_client(sentinels, &servers, certificates)?)))
-            }
-            Topology::Cluster => {
-                // Connecting to a cluster can wait for unresponsive nodes twice: for the cluster map and for the
-                // connections to its nodes.
-                let mut builder = ClusterClient::builder(servers)
-                    .retries(0)
-                    .connection_timeout(timeout / 3)
-                    .response_timeout(timeout);
-                if let Some(certificates) = certificates {
-                    builder = builder.certs(certificates);
-                }
-                Ok(Self::Cluster(Box::new(builder.build()?)))
-            }
-        }
-    }
-
-    async fn connect(&mut self) -> RedisResult<LiveConnection> {
-        let lost = Arc::new(AtomicBool::new(false));
-        let config = AsyncConnectionConfig::new()
-            // The time limits are those of the attempt and of the callers.
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_push_sender(mark_lost_on_disconnect(Arc::clone(&lost)));
-        let connection = match self {
-            Self::Single(client) => {
-                Connection::Node(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Self::Sentinels(client) => {
-                Connection::Node(client.get_async_connection_with_config(&config).await?)
-            }
-            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        };
-        Ok(LiveConnection { connection, lost })
-    }
-}
-
-fn sentinel_client(
-    sentinels: Sentinels,
-    servers: &[ConnectionInfo],
-    certificates: Option<TlsCertificates>,
-) -> RedisResult<SentinelClient> {
-    let addresses = servers.iter().map(|server| server.addr().clone());
-    let login = servers[0].redis_settings();
-    let mut builder = SentinelClientBuilder::new(addresses, sentinels.service, SentinelServerType::Master)?
-        .set_client_to_redis_protocol(login.protocol())
-        .set_client_to_redis_db(login.db());
-    if let Some(user) = login.username() {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = login.password() {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if let Some(user) = sentinels.user {
-        builder = builder.set_client_to_sentinel_username(user);
-    }
-    if let Some(password) = sentinels.password {
-        builder = builder.set_client_to_sentinel_password(password.expose_secret());
-    }
-    if matches!(servers[0].addr(), ConnectionAddr::TcpTls { .. }) {
-        builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
-    }
-    if let Some(certificates) = certificates {
-        builder = builder
-            .set_client_to_redis_certificates(certificates.clone())
-            .set_client_to_sentinel_certificates(certificates);
-    }
-    builder.build()
 }
 
 /// Marks a connection as lost when the server closes it, so that no command is sent over it.

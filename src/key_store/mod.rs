@@ -8,6 +8,7 @@ mod address;
 mod link;
 mod memory;
 mod redis;
+mod servers;
 mod settings;
 
 use std::fmt;

@@ -94,6 +94,12 @@ pub enum KeyStoreSettingsError {
          rediss+cluster://"
     )]
     UnknownScheme,
+    /// The URL names a kind of Redis that this build leaves out, by the name of its feature.
+    #[error(
+        "names a kind of Redis that this build does not support; build it with `cargo build --release --features {0}` \
+         and the other features that you use"
+    )]
+    NotCompiledIn(&'static str),
     /// The URL cannot be parsed.
     #[error("is malformed: {0}")]
     Malformed(&'static str),

@@ -1,8 +1,8 @@
 //! A cache for a document of the provider (metadata or key set), which is fetched on first use.
 //!
-//! Callers that need a document while it is being fetched wait for that fetch and share its result, even if it fails. An
-//! expired document is still used while the provider cannot deliver a new one: an outage must not fail logins that could
-//! succeed with the old document, or use up their time.
+//! Callers that need a document while it is being fetched wait for that fetch and share its result, even if it fails.
+//! An expired document is still used while the provider cannot deliver a new one: an outage must not fail logins that
+//! could succeed with the old document, or use up their time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -77,8 +77,8 @@ impl<T> Cached<T> {
         Self { what, clock, entry: RwLock::new(None), fetch, started, finished }
     }
 
-    /// Returns the document. Calls `fetch` if it is missing or older than an hour. If the fetch fails or takes too long,
-    /// returns the old document.
+    /// Returns the document. Calls `fetch` if it is missing or older than an hour. If the fetch fails or takes too
+    /// long, returns the old document.
     pub(super) async fn get(
         &self,
         deadline: Deadline,
@@ -95,8 +95,8 @@ impl<T> Cached<T> {
         }
     }
 
-    /// Fetches the document again because it lacks something, but at most once per minute. Within that minute it returns
-    /// the result of the last fetch.
+    /// Fetches the document again because it lacks something, but at most once per minute. Within that minute it
+    /// returns the result of the last fetch.
     pub(super) async fn renew(
         &self,
         deadline: Deadline,
@@ -108,6 +108,11 @@ impl<T> Cached<T> {
     /// The number of fetches that have started. An entry with a higher number was fetched after this call.
     pub(super) fn fetches_started(&self) -> u64 {
         self.started.load(Ordering::Acquire)
+    }
+
+    /// The cached document, however old it is.
+    pub(super) fn cached(&self) -> Option<Arc<T>> {
+        self.entry().map(|entry| entry.document)
     }
 
     /// Whether a document is cached, however old it is.
@@ -163,8 +168,8 @@ fn is_recent(then: Timestamp, now: Timestamp, span: TimeDelta) -> bool {
     (TimeDelta::zero()..span).contains(&(now - then))
 }
 
-/// Retries a GET request up to twice after short delays if the provider is unavailable, so that a restart of the provider
-/// does not fail a login.
+/// Retries a GET request up to twice after short delays if the provider is unavailable, so that a restart of the
+/// provider does not fail a login.
 pub(super) async fn with_retries<T, F>(fetch: impl FnMut() -> F) -> Result<T, ProviderError>
 where
     F: Future<Output = Result<T, ProviderError>>,

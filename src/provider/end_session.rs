@@ -30,7 +30,19 @@ impl Provider {
         matches!(&self.kind, Kind::Oidc(oidc) if oidc.keeps_id_tokens())
     }
 
-    /// The address at which the user can sign out at the provider, if the provider has one. Waits at most for `timeout`.
+    /// Whether this provider is known to have no logout. `false` as long as that is unknown: for OpenID Connect it
+    /// depends on the metadata. Waits for nothing.
+    pub fn has_no_logout(&self) -> bool {
+        match &self.kind {
+            Kind::Oidc(oidc) => {
+                oidc.known_metadata().is_some_and(|known| known.end_session_endpoint.is_none())
+            }
+            Kind::OAuth2(oauth2) => oauth2.end_session_url().is_none(),
+        }
+    }
+
+    /// The address at which the user can sign out at the provider, if the provider has one. Waits at most for
+    /// `timeout`.
     ///
     /// # Errors
     /// Errors of fetching the metadata.

@@ -75,6 +75,11 @@ impl Oidc {
         Ok(self.metadata.get(deadline, fetch).await?.document)
     }
 
+    /// The metadata that this instance has, however old it is.
+    pub(super) fn known_metadata(&self) -> Option<Arc<Metadata>> {
+        self.metadata.cached()
+    }
+
     /// Checks whether a login can start.
     pub(super) async fn ready(&self, registration: &Registration) -> Result<(), ProviderError> {
         if self.metadata.is_cached() {
@@ -93,8 +98,8 @@ impl Oidc {
         Ok(authorization_url(registration, &metadata.authorization_endpoint, request, acr_values))
     }
 
-    /// Checks the `iss` of a callback (RFC 9207 section 2.4): it must be the issuer, and must be present if the metadata
-    /// announces it.
+    /// Checks the `iss` of a callback (RFC 9207 section 2.4): it must be the issuer, and must be present if the
+    /// metadata announces it.
     pub(super) async fn check_issuer(
         &self,
         registration: &Registration,
@@ -143,12 +148,12 @@ impl Oidc {
         Ok((tokens.access_token, checked))
     }
 
-    /// Verifies the signature of a token. If no known key can have signed it, the keys are fetched again, unless they were
-    /// fetched during this call, or less than a minute ago for another token.
+    /// Verifies the signature of a token. If no known key can have signed it, the keys are fetched again, unless they
+    /// were fetched during this call, or less than a minute ago for another token.
     ///
     /// # Errors
-    /// InvalidIdToken; KeyUnknownYet if the keys were fetched before the token was received and may not be fetched again
-    /// yet; errors of fetching.
+    /// InvalidIdToken; KeyUnknownYet if the keys were fetched before the token was received and may not be fetched
+    /// again yet; errors of fetching.
     pub(super) async fn verify(
         &self,
         registration: &Registration,

@@ -66,6 +66,7 @@ impl SigningKey {
     }
 
     /// Its `kid`.
+    #[cfg(feature = "demo")]
     pub(super) fn key_id(&self) -> &str {
         &self.key_id
     }

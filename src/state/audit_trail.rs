@@ -151,6 +151,12 @@ impl<'a> Event<'a> {
         self
     }
 
+    /// A reason that is more precise than the error code that the caller gets.
+    pub(crate) fn reason_name(mut self, reason: &'static str) -> Self {
+        self.event.reason = Some(reason.into());
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn into_event(self) -> AuditEvent {
         self.event

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::domain::clock::{Moment, monotonic};
 use crate::state::Broker;
+use crate::storage::StorageError;
 
 /// How long a result is reused.
 const FRESH: Duration = Duration::from_secs(1);
@@ -24,6 +25,8 @@ pub struct Readiness {
     pub redeem: bool,
     /// A token can be verified.
     pub verify: bool,
+    /// The database has the schema of another version of this program. Other instances may work with it.
+    pub other_schema: bool,
 }
 
 impl Readiness {
@@ -32,9 +35,11 @@ impl Readiness {
         self.log_in && self.redeem && self.verify
     }
 
-    /// Whether anything works, so that a load balancer should still send requests to this instance.
-    pub fn any(self) -> bool {
-        self.log_in || self.redeem || self.verify
+    /// Whether a load balancer should send requests to this instance: if anything works. Unavailable stores are a problem
+    /// of all instances, so each does what still works. The schema of another version is a problem of this instance
+    /// only: the others should get its requests.
+    pub fn serves(self) -> bool {
+        !self.other_schema && (self.log_in || self.redeem || self.verify)
     }
 }
 
@@ -67,7 +72,7 @@ pub async fn health(broker: &Broker) -> Arc<Health> {
     if broker.is_stopping() {
         let problem = Some("is about to stop".to_owned());
         let parts = vec![Part { name: "this instance".to_owned(), problem }];
-        let readiness = Readiness { log_in: false, redeem: false, verify: false };
+        let readiness = Readiness { log_in: false, redeem: false, verify: false, other_schema: false };
         return Arc::new(Health { parts, readiness });
     }
     let mut cached = broker.health.0.lock().await;
@@ -91,24 +96,37 @@ async fn check(broker: &Broker) -> Health {
         let problem = with_timeout(async { provider.ready().await.map_err(|error| error.to_string()) }).await;
         Part { name: format!("provider {}", provider.id()), problem }
     }));
-    let ([database, key_store], providers) = tokio::join!(stores(broker), providers);
+    let ((database, other_schema), key_store, providers) =
+        tokio::join!(database(broker), key_store(broker), providers);
     let (redeem, verify) = (key_store.works(), database.works());
     let log_in = redeem && verify && providers.iter().any(Part::works);
     let server_keys = Part { name: "server keys".to_owned(), problem: broker.keys.file_problem() };
     let mut parts = vec![database, key_store, server_keys];
     parts.extend(providers);
-    Health { parts, readiness: Readiness { log_in, redeem, verify } }
+    Health { parts, readiness: Readiness { log_in, redeem, verify, other_schema } }
 }
 
 /// Checks the database, including its schema version, and the key store.
 pub async fn stores(broker: &Broker) -> [Part; 2] {
-    let database = with_timeout(async { broker.storage.ping().await.map_err(|error| error.to_string()) });
-    let key_store = with_timeout(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
-    let (database, key_store) = tokio::join!(database, key_store);
-    [
-        Part { name: "database".to_owned(), problem: database },
-        Part { name: "key store".to_owned(), problem: key_store },
-    ]
+    let ((database, _), key_store) = tokio::join!(database(broker), key_store(broker));
+    [database, key_store]
+}
+
+/// The database, and whether its problem is that it has another schema.
+async fn database(broker: &Broker) -> (Part, bool) {
+    let mut other_schema = false;
+    let problem = with_timeout(async {
+        let answer = broker.storage.ping().await;
+        other_schema = matches!(answer, Err(StorageError::OtherSchema(_)));
+        answer.map_err(|error| error.to_string())
+    });
+    let problem = problem.await;
+    (Part { name: "database".to_owned(), problem }, other_schema)
+}
+
+async fn key_store(broker: &Broker) -> Part {
+    let problem = with_timeout(async { broker.key_store.ping().await.map_err(|error| error.to_string()) });
+    Part { name: "key store".to_owned(), problem: problem.await }
 }
 
 impl Part {

@@ -1,11 +1,10 @@
-//! Notes when tokens were last used, off the request's path: for their owner's list of sessions, and for the
+//! Records when tokens were last used, outside of the request: for their owner's list of sessions, and for the
 //! inactivity limit of a client.
 //!
-//! A check that finds an old note leaves a new one here and goes on; a task writes it. Of any number of checks
-//! within the grain one row change comes: notes that wait are not doubled, and the database takes none that is
-//! too close to the one before, whichever instance wrote that. While the database is unavailable notes wait, up to a
-//! bound, each with the newest time, and count when the limit is judged; no request waits for them or fails with
-//! them.
+//! A check whose stored time is older than five minutes adds an entry to this queue; a task writes the queue to the
+//! database. At most one row is updated per five minutes, because the queue has one entry per token and the database
+//! ignores an update that is too close to the previous one. While the database accepts no writes, entries wait, with
+//! the latest time, and count towards the inactivity limit. No request waits for them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,19 +20,19 @@ use crate::domain::token::HandleDigest;
 use crate::storage::tokens::TokenUse;
 use crate::storage::{Storage, StorageError};
 
-/// Notes that wait, at most.
+/// The maximum number of entries that wait.
 const WAITING: usize = 4096;
 
-/// Notes written at a time: each is a transaction, and all of them must fit into the time for one answer.
+/// Entries written at a time: each is a transaction, and all of them must fit into the time for one answer.
 const BATCH: usize = 64;
 
-/// How long to collect notes, so that they are written together.
+/// How long to collect entries, so that they are written together.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long to wait before retrying a database that was unavailable.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The notes that wait.
+/// The entries that wait.
 #[derive(Debug, Default)]
 pub struct LastUses {
     waiting: Mutex<HashMap<HandleDigest, TokenUse>>,
@@ -54,7 +53,7 @@ impl LastUses {
 
     /// When any token of the session was last used, as far as that waits to be written here.
     ///
-    /// A note leaves as soon as it is written: look here first and read the row afterwards, or one can be missed.
+    /// An entry is removed once it is written: look here first and read the row afterwards, or one can be missed.
     pub(crate) fn of(&self, session: SessionId) -> Option<Timestamp> {
         self.waiting().values().filter(|used| used.session == Some(session)).map(|used| used.at).max()
     }
@@ -65,25 +64,25 @@ impl LastUses {
             metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
             return;
         }
-        let note = waiting.entry(used.handle).or_insert(used);
-        note.at = note.at.max(used.at);
+        let entry = waiting.entry(used.handle).or_insert(used);
+        entry.at = entry.at.max(used.at);
         drop(waiting);
         self.some.notify_one();
     }
 
-    /// Writes notes as they come.
+    /// Writes entries as they are added.
     pub async fn write_for_ever(&self, storage: &Storage) {
         loop {
             self.some.notified().await;
             tokio::time::sleep(PAUSE).await;
             while let Err(error) = self.write(storage).await {
-                tracing::debug!(%error, "notes of last use wait for the database");
+                tracing::debug!(%error, "times of last use wait for the database");
                 tokio::time::sleep(RETRY).await;
             }
         }
     }
 
-    /// Writes the notes that wait. Those that were not written wait on.
+    /// Writes the entries that wait. Those that could not be written keep waiting.
     ///
     /// # Errors
     /// The database is unavailable.
@@ -96,7 +95,7 @@ impl LastUses {
             storage.note_token_uses(batch.clone()).await?;
             let mut waiting = self.waiting();
             for used in batch {
-                // One that became newer meanwhile waits on.
+                // An entry that was updated in the meantime stays.
                 if waiting.get(&used.handle) == Some(&used) {
                     waiting.remove(&used.handle);
                 }

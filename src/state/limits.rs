@@ -1,10 +1,11 @@
-//! Rate limits per address, in this process: a flood from one address does not reach the stores and does not
-//! slow anybody else down.
+//! Rate limits per address, in this process: a flood from one address does not reach the stores and slows down no one
+//! else.
 //!
-//! A failed redemption or token check is judged first and counted after, so that another user behind the same
-//! address with a good key or token is not locked out by a guesser. What a guesser can cost the key store is
-//! bounded by the limit on all redemptions, which is far above what people need.
+//! Keys, tokens and secrets are checked first, and only the failures are counted, so that another user behind the same
+//! address with a good one is not locked out by a guesser. What a guesser can cost the key store is bounded by the limit
+//! on all redemptions, which is far above what users need.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,11 +21,12 @@ use governor::{Quota, RateLimiter};
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::ids::ResourceServerId;
 use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 
-/// After so many new checks the limiter forgets addresses that have been quiet.
+/// Number of checks after which addresses without recent requests are removed.
 const SWEEP_EVERY: usize = 10_000;
 
 /// How many requests one address may make in a minute.
@@ -36,10 +38,12 @@ pub struct LimitSettings {
     pub callbacks: NonZeroU32,
     /// Redemptions that failed.
     pub failed_redemptions: NonZeroU32,
-    /// Token checks that failed.
+    /// Made-up or mistyped tokens that were presented.
     pub failed_tokens: NonZeroU32,
     /// Logout tokens that were refused.
     pub failed_logout_tokens: NonZeroU32,
+    /// Resource servers that failed to authenticate.
+    pub failed_resource_servers: NonZeroU32,
 }
 
 /// What is counted.
@@ -53,13 +57,15 @@ pub(crate) enum Counted {
     Redemption,
     /// A redemption that failed.
     FailedRedemption,
-    /// A token check that failed.
+    /// A text that is not a token of this broker was presented as one.
     FailedToken,
     /// A provider's logout token that was refused.
     FailedLogoutToken,
+    /// A wrong id or secret of a resource server.
+    FailedResourceServer,
 }
 
-/// So many redemptions of one address may succeed for each that may fail: many people can share an address.
+/// How many redemptions per address are allowed for each failed one that is allowed: many users can share an address.
 const REDEMPTIONS_PER_FAILURE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
 /// The limits of one process.
@@ -70,6 +76,9 @@ pub struct RateLimits {
     failed_redemptions: Limit,
     failed_tokens: Limit,
     failed_logout_tokens: Limit,
+    failed_resource_servers: Limit,
+    holder_refusals: Limit,
+    resource_server_refusals: Limit<ResourceServerId>,
     notices: Limit,
 }
 
@@ -85,7 +94,10 @@ impl RateLimits {
             failed_redemptions: limit(failed),
             failed_tokens: limit(settings.failed_tokens),
             failed_logout_tokens: limit(settings.failed_logout_tokens),
+            failed_resource_servers: limit(settings.failed_resource_servers),
+            holder_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
+            resource_server_refusals: Limit::new(settings.failed_tokens, LimitClock::new(clock.clone())),
         }
     }
 
@@ -97,6 +109,7 @@ impl RateLimits {
             Counted::FailedRedemption => &self.failed_redemptions,
             Counted::FailedToken => &self.failed_tokens,
             Counted::FailedLogoutToken => &self.failed_logout_tokens,
+            Counted::FailedResourceServer => &self.failed_resource_servers,
         }
     }
 }
@@ -104,14 +117,27 @@ impl RateLimits {
 /// Counts a request against its limit.
 ///
 /// # Errors
-/// `rate_limited`. Of an address that goes on all the same, one refusal a minute is remembered: a flood must not
-/// push other events out of the audit trail.
+/// `rate_limited`. If an address keeps exceeding the limit, one refusal per minute is recorded: a flood must not push other
+/// events out of the audit trail.
 pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
-    broker.limits.of(counted).count(caller).inspect_err(|refused| {
-        if broker.limits.notices.count(caller).is_ok() {
+    let address = network(caller.address);
+    broker.limits.of(counted).count(&address).inspect_err(|refused| {
+        if broker.limits.notices.count(&address).is_ok() {
             Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
         }
     })
+}
+
+/// Whether one more refused token of this resource server is recorded. However many dead tokens it asks about, it gets
+/// its answers, but it does not push other events out of the audit trail.
+pub(crate) fn records_refusal_of_api(broker: &Broker, id: &ResourceServerId) -> bool {
+    broker.limits.resource_server_refusals.count(id).is_ok()
+}
+
+/// Whether one more refusal of a token that this broker issued is recorded. Such a refusal is no guess, so it never
+/// slows its address down; but a flood of them must not push other events out of the audit trail either.
+pub(crate) fn records_refusal(broker: &Broker, caller: &Caller) -> bool {
+    broker.limits.holder_refusals.count(&network(caller.address)).is_ok()
 }
 
 impl std::fmt::Debug for RateLimits {
@@ -120,25 +146,25 @@ impl std::fmt::Debug for RateLimits {
     }
 }
 
-type Limiter = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, LimitClock, NoOpMiddleware<Nanos>>;
+type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, LimitClock, NoOpMiddleware<Nanos>>;
 
-struct Limit {
-    limiter: Limiter,
+struct Limit<K: Hash + Eq + Clone = IpAddr> {
+    limiter: Limiter<K>,
     clock: LimitClock,
     checks: AtomicUsize,
 }
 
-impl Limit {
+impl<K: Hash + Eq + Clone> Limit<K> {
     fn new(per_minute: NonZeroU32, clock: LimitClock) -> Self {
         let limiter = RateLimiter::dashmap_with_clock(Quota::per_minute(per_minute), clock.clone());
         Self { limiter, clock, checks: AtomicUsize::new(0) }
     }
 
-    fn count(&self, caller: &Caller) -> Result<()> {
+    fn count(&self, key: &K) -> Result<()> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(&network(caller.address)).map_err(|denied| {
+        self.limiter.check_key(key).map_err(|denied| {
             let wait = denied.wait_time_from(self.clock.now());
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Error::new(ErrorCode::RateLimited).retry_after(seconds)
@@ -192,9 +218,8 @@ mod tests {
     use super::*;
     use crate::domain::clock::MovableClock;
 
-    fn caller(address: &str) -> Caller {
-        let address = address.parse().unwrap();
-        Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None }
+    fn caller(address: &str) -> IpAddr {
+        network(address.parse().unwrap())
     }
 
     #[test]
@@ -215,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_locks_nobody_out() {
+    fn a_clock_that_is_set_back_locks_no_one_out() {
         let clock = Arc::new(MovableClock::new());
         let limit = Limit::new(NonZeroU32::new(1).unwrap(), LimitClock::new(clock.clone()));
         limit.count(&caller("192.0.2.1")).unwrap();

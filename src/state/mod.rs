@@ -29,6 +29,7 @@ use crate::domain::client::Client;
 use crate::domain::clock::Clock;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
+use crate::domain::policy::Policies;
 use crate::key_store::KeyStore;
 use crate::provider::Providers;
 use crate::storage::Storage;
@@ -41,13 +42,15 @@ pub struct Broker {
     pub development: bool,
     /// The registered clients.
     pub clients: ClientRegistry,
+    /// What gateways ask of tokens.
+    pub policies: Policies,
     /// The configured identity providers.
     pub providers: Providers,
     /// The database.
     pub storage: Storage,
     /// The store of one-time keys.
     pub key_store: KeyStore,
-    /// The server keys. A request uses one snapshot of them.
+    /// The server keys. Each step of a request uses one snapshot of them.
     pub keys: ServerKeys,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,
@@ -57,6 +60,8 @@ pub struct Broker {
     pub lifetimes: Lifetimes,
     /// The maximum number of live tokens per user.
     pub live_tokens_per_user: usize,
+    /// What users may do with personal tokens.
+    pub personal_tokens: PersonalTokenSettings,
     /// The queue of audit events.
     pub audit: AuditTrail,
     /// Last-use times of tokens that have not been written to the database yet.
@@ -83,6 +88,11 @@ impl Broker {
         self.public_url.scheme() == "https"
     }
 
+    /// The broker's issuer identifier (RFC 8414 section 2): the public URL without a trailing slash.
+    pub fn issuer(&self) -> &str {
+        self.public_url.as_str().trim_end_matches('/')
+    }
+
     /// Makes this instance report that it is not ready. Requests in progress are finished.
     pub fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
@@ -103,6 +113,19 @@ pub struct Lifetimes {
     pub api_token: TimeDelta,
     /// The lifetime of a session.
     pub session: TimeDelta,
+}
+
+/// What users may do with personal tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct PersonalTokenSettings {
+    /// Whether users may make them.
+    pub enabled: bool,
+    /// The maximum lifetime of a new one.
+    pub max_lifetime: TimeDelta,
+    /// How long ago a user may have signed in to make one.
+    pub fresh_sign_in: TimeDelta,
+    /// How many live ones a user can have.
+    pub per_user: usize,
 }
 
 /// The registered clients. Disabled clients are never found.

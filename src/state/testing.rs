@@ -10,12 +10,13 @@ use super::last_use::LastUses;
 use super::late_revocations::LateRevocations;
 use super::limits::{LimitSettings, RateLimits};
 use super::server_keys::ServerKeys;
-use super::{Broker, ClientRegistry, Lifetimes};
+use super::{Broker, ClientRegistry, Lifetimes, PersonalTokenSettings};
 use crate::domain::client::Client;
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
+use crate::domain::policy::Policies;
 use crate::key_store::{KeyStore, KeyStoreSettings};
 use crate::provider::Providers;
 use crate::storage::{Storage, StorageSettings};
@@ -29,6 +30,7 @@ pub(crate) fn limits() -> LimitSettings {
         failed_redemptions: plenty,
         failed_tokens: plenty,
         failed_logout_tokens: plenty,
+        failed_resource_servers: plenty,
     }
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn broker() -> Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),
         development: false,
         clients: ClientRegistry::new(vec![Client::example()]),
+        policies: Policies::new(Vec::new()),
         providers: Providers::new(Vec::new(), clock.clone()).unwrap(),
         storage: Storage::new(&storage).unwrap(),
         key_store: KeyStore::new(&KeyStoreSettings::new("memory:".parse().unwrap()), clock.clone()).unwrap(),
@@ -58,6 +61,12 @@ pub(crate) fn broker() -> Broker {
             session: lifetimes::SESSION,
         },
         live_tokens_per_user: lifetimes::LIVE_TOKENS_PER_USER,
+        personal_tokens: PersonalTokenSettings {
+            enabled: true,
+            max_lifetime: lifetimes::PERSONAL_TOKEN,
+            fresh_sign_in: lifetimes::FRESH_SIGN_IN,
+            per_user: lifetimes::PERSONAL_TOKENS_PER_USER,
+        },
         audit: audit_trail().0,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

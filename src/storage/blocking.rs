@@ -15,7 +15,7 @@ use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
 use crate::domain::clock::monotonic;
 
-/// What the pool and the database have on top of their own time limits to say so themselves.
+/// Extra time for the pool and the database to report their own timeouts.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// One of the databases.
@@ -28,9 +28,10 @@ pub enum Backends {
 /// What is bounded in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// The whole query.
+    /// The whole query. If the database ends its transaction in favour of another one, for example in a deadlock with a
+    /// migration, the query is run once more.
     Answer,
-    /// The waiting for a connection only: a migration takes as long as it takes.
+    /// The waiting for a connection only: a migration takes as long as it takes, and its caller runs it again.
     Connection,
 }
 
@@ -84,9 +85,10 @@ impl Workers {
         let (connected, connection) = oneshot::channel();
         let backends = Arc::clone(&self.backends);
         let span = tracing::Span::current();
+        let once_more = bound == Bound::Answer;
         let task = spawn_blocking(move || {
             let _permit = permit;
-            span.in_scope(|| query(&backends, Turn { deadline, connected }))
+            span.in_scope(|| query(&backends, Turn { deadline, connected, once_more }))
         });
         // An error here says that there is no connection; the task says why.
         let _ = timeout_at(deadline + GRACE, connection)

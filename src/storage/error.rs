@@ -7,10 +7,18 @@ use crate::error::{Error, ErrorCode};
 /// The database cannot answer, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// It cannot be reached, is locked by another writer, every connection stayed busy for too long, or its
-    /// tables are not those that this program needs.
+    /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// Its tables are not those that this program needs; the text says which are missing.
+    #[error(
+        "the database cannot be used: its schema is not this program's: run `token-broker migrate` ({0})"
+    )]
+    OtherSchema(String),
+    /// It ended the transaction in favour of another one: a deadlock, or a conflict of serialisable transactions. The
+    /// transaction changed nothing and can be tried once more.
+    #[error("the database cannot be used: {0}")]
+    Conflict(String),
     /// It answered with something that this program does not expect. The text holds no values.
     #[error("the database gave an unexpected answer: {0}")]
     Unexpected(String),
@@ -24,14 +32,16 @@ impl StorageError {
 
     /// Tables or columns are missing; `what` says which.
     pub(super) fn schema_is_behind(what: &str) -> Self {
-        Self::Unavailable(format!("its schema is not this program's: run `token-broker migrate` ({what})"))
+        Self::OtherSchema(what.to_owned())
     }
 }
 
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let code = match &error {
-            StorageError::Unavailable(_) => ErrorCode::TemporarilyUnavailable,
+            StorageError::Unavailable(_) | StorageError::OtherSchema(_) | StorageError::Conflict(_) => {
+                ErrorCode::TemporarilyUnavailable
+            }
             StorageError::Unexpected(_) => ErrorCode::ServerError,
         };
         Self::new(code).caused_by(error)
@@ -61,9 +71,9 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
         None => format!("{kind:?}: {}", information.message()),
     };
     match kind {
+        DatabaseErrorKind::SerializationFailure => StorageError::Conflict(message),
         DatabaseErrorKind::ClosedConnection
         | DatabaseErrorKind::UnableToSendCommand
-        | DatabaseErrorKind::SerializationFailure
         | DatabaseErrorKind::ReadOnlyTransaction => StorageError::Unavailable(message),
         DatabaseErrorKind::UniqueViolation
         | DatabaseErrorKind::ForeignKeyViolation
@@ -71,15 +81,25 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
         | DatabaseErrorKind::NotNullViolation
         | DatabaseErrorKind::CheckViolation
         | DatabaseErrorKind::ExclusionViolation => StorageError::Unexpected(message),
+        _ if is_deadlock(information) => StorageError::Conflict(message),
         _ if is_about_the_statement(information) => StorageError::schema_is_behind(&message),
         _ => StorageError::Unavailable(message),
     }
 }
 
+/// Diesel has no kind for a deadlock (SQLSTATE 40P01). PostgreSQL describes it in the language of the server, but names
+/// the locks that the processes wait for in the same way in every language.
+fn is_deadlock(information: &dyn DatabaseErrorInformation) -> bool {
+    information.message() == "deadlock detected"
+        || information
+            .details()
+            .is_some_and(|details| details.contains("ShareLock") || details.contains("ExclusiveLock"))
+}
+
 /// Diesel knows neither the SQLSTATE nor SQLite's code of the remaining errors: "database is locked", a
-/// statement timeout, a deadlock, a shutdown, a full disk. Those are outages. What is wrong with the statement
-/// itself PostgreSQL points at with a position, in any language, and SQLite says so. The statements are compiled
-/// in and right for the migrated schema: a table or a column is missing.
+/// statement timeout, a shutdown, a full disk. Those are outages. For an error in the statement itself,
+/// PostgreSQL reports a position and SQLite a fixed message. The statements are compiled in and right for the migrated
+/// schema, so a table or a column is missing.
 fn is_about_the_statement(information: &dyn DatabaseErrorInformation) -> bool {
     let message = information.message();
     information.statement_position().is_some()
@@ -118,6 +138,57 @@ mod tests {
             assert!(text.contains(message) && text.contains("`token-broker migrate`"), "{text}");
             assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
         }
+    }
+
+    /// What PostgreSQL reports about a statement.
+    struct Reported(&'static str, &'static str);
+
+    impl DatabaseErrorInformation for Reported {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn details(&self) -> Option<&str> {
+            Some(self.1)
+        }
+
+        fn hint(&self) -> Option<&str> {
+            None
+        }
+
+        fn table_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn column_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn constraint_name(&self) -> Option<&str> {
+            None
+        }
+
+        fn statement_position(&self) -> Option<i32> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_deadlock_is_recognised_in_any_language() {
+        let reported = |message, details| {
+            let reported = Box::new(Reported(message, details));
+            StorageError::from(DieselError::DatabaseError(DatabaseErrorKind::Unknown, reported))
+        };
+        let german = "Prozess 7 wartet auf RowExclusiveLock-Sperre auf Relation 4 der Datenbank 1; blockiert von Prozess 8.";
+        for error in [
+            mapped(DatabaseErrorKind::Unknown, "deadlock detected"),
+            reported("Verklemmung entdeckt", german),
+        ] {
+            assert!(matches!(error, StorageError::Conflict(_)), "{error}");
+            assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
+        }
+        let full = reported("could not extend file", "No space left on device");
+        assert!(matches!(full, StorageError::Unavailable(_)), "{full}");
     }
 
     #[test]

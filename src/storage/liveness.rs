@@ -2,8 +2,8 @@
 //! [`session_standing`](crate::domain::standing::session_standing), so that lists and updates select rows without
 //! judging each of them in the program.
 //!
-//! This is the only file of the storage with such conditions; `tests/broker/liveness.rs` holds them equal to the
-//! judgement over random rows. They cannot see a broken MAC (`Standing::Forged`), nor a use that is not stored yet.
+//! This is the only file of the storage with such conditions; `tests/broker/liveness.rs` checks with random rows that
+//! they agree. They cannot detect a broken MAC (`Standing::Forged`) and ignore uses that are not stored yet.
 
 use chrono::TimeDelta;
 use diesel::dsl::auto_type;
@@ -30,8 +30,8 @@ pub fn is_unrotated() -> _ {
     tokens::superseded_at.is_null()
 }
 
-/// By its own row, the token is neither `Standing::Revoked` nor `Standing::Expired`: it has to be revoked when its
-/// session ends, because a rotated token still works for a while.
+/// By its own row, the token is neither `Standing::Revoked` nor `Standing::Expired`: it must be revoked when its
+/// session ends: even a rotated token is valid during its overlap.
 #[auto_type]
 pub fn is_revocable(now: Time) -> _ {
     is_unrevoked().and(tokens::expires_at.gt(now))
@@ -51,8 +51,15 @@ pub fn is_session_token() -> _ {
     tokens::kind.eq(kind)
 }
 
-/// By its own row, the token was `Standing::Revoked` or `Standing::Expired` before a moment. Never NULL, so that it can be
-/// negated.
+/// The token is of the kind that a person makes.
+#[auto_type]
+pub fn is_personal_token() -> _ {
+    let kind: &'static str = TokenKind::Personal.as_str();
+    tokens::kind.eq(kind)
+}
+
+/// By its own row, the token was `Standing::Revoked` or `Standing::Expired` before a moment. Never NULL, so that it can
+/// be negated.
 #[auto_type]
 pub fn is_dead(before: Time) -> _ {
     let revoked: was_revoked = was_revoked(before);
@@ -116,8 +123,8 @@ fn is_not_superseded(after: Time, before: Time) -> _ {
     is_unrotated().or(tokens::superseded_at.gt(after).and(tokens::superseded_at.lt(before)))
 }
 
-/// The token belongs to one of these clients and is not `Standing::Idle`: its session was used after a moment, or it has
-/// none. Issuing a token is a use of its session.
+/// The token belongs to one of these clients and is not `Standing::Idle`: its session was used after a moment, or it
+/// has none. Issuing a token is a use of its session.
 #[auto_type]
 fn is_used_after(clients: Vec<String>, idle_since: Time) -> _ {
     let used: is_session_used_after = is_session_used_after(idle_since);

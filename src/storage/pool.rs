@@ -60,6 +60,8 @@ pub struct Turn {
     pub deadline: Instant,
     /// Told when the connection is there.
     pub connected: oneshot::Sender<()>,
+    /// Whether to run the work once more if the database ended its transaction in favour of another one.
+    pub once_more: bool,
 }
 
 impl<C: R2D2Connection + Send + 'static> Pool<C> {
@@ -82,14 +84,20 @@ impl<C: R2D2Connection + Send + 'static> Pool<C> {
     pub fn with<T>(
         &self,
         turn: Turn,
-        work: impl FnOnce(&mut C) -> Result<T, StorageError>,
+        mut work: impl FnMut(&mut C) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let remaining = turn.deadline.saturating_duration_since(Instant::from_std(monotonic()));
         let opened = self.0.get_timeout(remaining);
         let mut pooled = opened.map_err(|error| StorageError::Unavailable(error.to_string()))?;
         // No one listens any more once the caller has given up; the work is done all the same.
         let _ = turn.connected.send(());
-        let result = work(&mut pooled.connection);
+        let result = match work(&mut pooled.connection) {
+            Err(error @ StorageError::Conflict(_)) if turn.once_more => {
+                tracing::info!(%error, "trying the query once more");
+                work(&mut pooled.connection)
+            }
+            result => result,
+        };
         pooled.failed = result.is_err();
         pooled.used_at = Instant::from_std(monotonic());
         result

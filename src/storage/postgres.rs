@@ -1,5 +1,7 @@
 //! What is PostgreSQL's own; the queries are those of `queries`, compiled for PostgreSQL.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -28,6 +30,10 @@ pub const COUNT_MIGRATION_TABLES: &str =
 /// Advisory locks of this program: any two numbers that are not used otherwise in this database.
 const MIGRATION_LOCK: i64 = 7_163_870_901;
 const PURGE_LOCK: i64 = 7_163_870_902;
+
+/// How long a migration waits for a lock. It holds those that it has, and every request for a table that it waits for queues
+/// behind it, so it gives up soon, and long before PostgreSQL looks for a deadlock (after a second) and ends a request.
+pub const LOCK_WAIT: Option<Duration> = Some(Duration::from_millis(200));
 
 /// Opens connections to `url`.
 pub fn opener(url: SecretString, settings: &StorageSettings) -> impl Fn() -> Result<Db, OpenError> + use<> {
@@ -75,10 +81,13 @@ pub fn hold_users(connection: &mut Db, named: Vec<Id>) -> QueryResult<Vec<Id>> {
     users::table.filter(users::id.eq_any(named)).select(users::id).for_key_share().load(connection)
 }
 
-/// Waits until no other instance migrates, however long that takes; to the end of the transaction.
+/// Waits until no other instance migrates, however long that takes; to the end of the transaction. From then on, no
+/// statement waits longer than [`LOCK_WAIT`] for a lock.
 pub fn lock_migrations(connection: &mut Db) -> QueryResult<()> {
+    let lock_wait = LOCK_WAIT.unwrap_or_default().as_millis();
     connection.batch_execute(&format!(
-        "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        "SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); \
+         SET LOCAL lock_timeout = {lock_wait}"
     ))
 }
 

@@ -7,7 +7,9 @@
 //! Locks: a transaction that reads in order to write takes the user's row first (`users::lock`). Nothing about one user
 //! then changes inside of it, and no two transactions wait for each other.
 
-use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, hold_users, is_only_purger, lock_migrations, write};
+use super::{
+    COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, hold_users, is_only_purger, lock_migrations, write,
+};
 
 #[path = "audit/queries.rs"]
 pub mod audit;
@@ -15,6 +17,8 @@ pub mod audit;
 pub mod issuing;
 #[path = "migrate/queries.rs"]
 pub mod migrate;
+#[path = "tokens/personal.rs"]
+pub mod personal_tokens;
 #[path = "purge/queries.rs"]
 pub mod purge;
 #[path = "resource_servers/queries.rs"]

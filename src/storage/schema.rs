@@ -114,6 +114,7 @@ diesel::table! {
         personal_data -> Bool,
         disabled_at -> Nullable<SqlTime>,
         created_at -> SqlTime,
+        permissions -> Bool,
     }
 }
 
@@ -135,6 +136,8 @@ diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(tokens -> identities (identity_id));
 diesel::joinable!(tokens -> sessions (session_id));
 diesel::joinable!(tokens -> users (user_id));
+diesel::joinable!(resource_server_secrets -> resource_servers (resource_server_id));
+diesel::allow_tables_to_appear_in_same_query!(resource_servers, resource_server_secrets);
 diesel::allow_tables_to_appear_in_same_query!(users, identities, sessions, tokens);
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -25,6 +26,9 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite"
 
 /// Counts the tables in which Diesel notes the applied migrations.
 pub const COUNT_MIGRATION_TABLES: &str = "SELECT count(*) AS count FROM sqlite_master WHERE type = 'table' AND name = '__diesel_schema_migrations'";
+
+/// A migration has the only write lock, and waits for no other.
+pub const LOCK_WAIT: Option<Duration> = None;
 
 /// Opens connections to `file`, which is created if need be.
 pub fn opener(file: PathBuf, settings: &StorageSettings) -> impl Fn() -> Result<Db, OpenError> + use<> {

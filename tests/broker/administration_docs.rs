@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use regex::Regex;
+use token_broker::domain::standing::Standing;
 
 use crate::support::administration::Desk;
 use crate::support::broker::TestBroker;
@@ -86,6 +87,23 @@ async fn the_commands_of_the_page_print_what_it_shows() {
     assert_eq!(normalized(&page), normalized(&real), "UPDATE_DOCS=1 writes the page anew");
     assert!(page.lines().filter(|line| !line.starts_with('|')).all(|line| line.chars().count() <= 120));
     all_commands_are_shown(&desk, &scripts);
+}
+
+/// The table of the JSON output is what scripts rely on.
+#[actix_web::test]
+async fn the_page_names_every_member_of_a_listed_token() {
+    let broker = TestBroker::start();
+    broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let listed = Desk::of(&broker).json(&["tokens", "list"]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
+    let page = std::fs::read_to_string(file).unwrap();
+    let row = page.lines().find(|line| line.starts_with("| `tokens list` |")).unwrap();
+    for member in listed[0].as_object().unwrap().keys() {
+        assert!(row.contains(&format!("`{member}`")), "{member}");
+    }
+    for standing in [Standing::KeyRemoved, Standing::Forged, Standing::Idle, Standing::ClientGone] {
+        assert!(row.contains(&format!("`{}`", standing.as_str())), "{standing:?}");
+    }
 }
 
 /// Checks that the page has an example of every command in the help.

@@ -37,7 +37,10 @@ async fn a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled()
         let alice = id_of(&broker, &token).await;
 
         let said = desk.done(&["users", "disable", "alice"]);
-        assert_eq!(said, format!("alice ({alice}) is now disabled; 2 sessions ended\n"));
+        assert_eq!(
+            said,
+            format!("alice ({alice}) is now disabled; 2 sessions ended, 0 personal tokens revoked\n")
+        );
         for instance in [&broker, &twin] {
             assert_eq!([status(instance, &token).await, status(instance, &elsewhere).await], [401, 401]);
             assert_eq!(status(instance, &other).await, 200, "other users are not affected");
@@ -45,7 +48,10 @@ async fn a_disabled_user_is_refused_at_once_and_can_log_in_after_being_enabled()
         let refused = broker.log_in(&broker.browser(), "dev", "alice", "").await;
         assert_eq!(refused.error(), "access_denied");
         let again = desk.json(&["users", "disable", &alice]);
-        assert_eq!(again, serde_json::json!({ "user": alice, "changed": false, "sessions_ended": 0 }));
+        let unchanged = serde_json::json!({
+            "user": alice, "changed": false, "sessions_ended": 0, "personal_tokens_revoked": 0
+        });
+        assert_eq!(again, unchanged);
         let listed = desk.json(&["users", "list", "--disabled"]);
         assert_eq!((listed.as_array().unwrap().len(), &listed[0]["id"]), (1, &Value::from(alice.as_str())));
 

@@ -11,6 +11,7 @@ use token_broker::domain::pkce::CodeVerifier;
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
+use crate::support::raw;
 use crate::support::rows::{change, row_of};
 
 /// Every call that needs a bearer token: method and path.
@@ -57,6 +58,25 @@ async fn one_header_with_the_scheme_in_any_case() {
     for name in ["x-authorization", "x-access-token", "x-auth-token", "proxy-authorization"] {
         let answer = ask(&broker, CALLS[0], &[(name, &format!("Bearer {token}"))]).await;
         is_refused(&answer, 401, "missing_token", CHALLENGE, name);
+    }
+}
+
+#[actix_web::test]
+async fn an_api_calls_the_broker_by_an_internal_name_that_is_configured() {
+    let broker = TestBroker::start();
+    let token = sign_in(&broker, "alice").await;
+    let twin = broker.twin_with(|config| config.http.host_names = vec!["broker.internal".to_owned()]);
+    for (asked, host, status) in [
+        (&broker, "broker.internal:8080", 421),
+        (&twin, "broker.internal:8080", 200),
+        (&twin, "Broker.Internal", 200),
+        (&twin, "other.internal", 421),
+    ] {
+        let request = format!(
+            "GET /api/me HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let answer = raw::send(&asked.real_url, request).await;
+        assert_eq!(answer.status(), Some(status), "{host}: {answer:?}");
     }
 }
 
@@ -392,4 +412,24 @@ async fn failed_tokens_are_limited_per_address_and_good_ones_are_not() {
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
     broker.clock.advance(TimeDelta::seconds(seconds));
     assert_eq!(broker.call("/api/me", "guess").await.status, 401);
+}
+
+/// An API that passes the tokens of its users on has one address for all of them: their tokens expire and are revoked,
+/// and it must learn that from each of them.
+#[actix_web::test]
+async fn a_token_that_was_issued_here_never_counts_as_a_guess() {
+    let broker = TestBroker::with(
+        Setup::default().adjust(|config| config.limits.failed_tokens = NonZeroU32::new(2).unwrap()),
+    );
+    let ended = sign_in(&broker, "alice").await;
+    assert_eq!(broker.post("/api/logout", &ended, &json!({})).await.status, 200);
+    for _ in 0..5 {
+        assert_eq!(broker.call("/api/me", &ended).await.status, 401);
+    }
+    // Not even after a flood of made-up ones from the same address.
+    for _ in 0..5 {
+        broker.call("/api/me", "guess").await;
+    }
+    assert_eq!(broker.call("/api/me", "guess").await.status, 429);
+    assert_eq!(broker.call("/api/me", &ended).await.status, 401);
 }

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::pages::links;
 use crate::support::broker::{Setup, TestBroker};
+use crate::support::oauth::authorization;
 
 #[actix_web::test]
 async fn without_a_provider_the_user_chooses_and_the_login_continues() {
@@ -62,7 +63,7 @@ async fn the_user_can_return_to_the_application() {
         let said: BTreeMap<_, _> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         assert_eq!((&*said["error"], &said["state"]), ("access_denied", &login.state));
         let id = page.header("x-request-id").unwrap();
-        let text = "The sign-in was cancelled or this account may not sign in.";
+        let text = "The sign-in was cancelled, or this account is not allowed to sign in. Try another account, or ask an administrator.";
         assert_eq!(said["error_description"], format!("{text} (access_denied, request {id})"));
     }
     assert!(browser.cookies("localhost").is_empty(), "nothing began");
@@ -99,12 +100,26 @@ async fn the_chooser_has_no_script_and_cannot_be_framed() {
 }
 
 #[actix_web::test]
+async fn the_chooser_escapes_what_it_repeats() {
+    let broker = TestBroker::start();
+    let state = "\"><script>alert(1)</script>";
+    for url in [
+        broker.login(&[("provider", ""), ("state", state)]).url,
+        authorization(&broker, &[("provider", ""), ("state", state), ("nonce", state)]).url,
+    ] {
+        let page = broker.browser().navigate(&url).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        assert!(page.body.contains("state=") && !page.body.contains("<script"), "{page:?}");
+    }
+}
+
+#[actix_web::test]
 async fn an_invalid_login_is_refused_before_the_chooser() {
     let broker = TestBroker::start();
     for (name, value) in [
         ("redirect_uri", "https://evil.example/"),
         ("client_id", "nobody"),
-        ("state", "\"><script>"),
+        ("state", "\"><script>\u{7f}"),
         ("code_challenge", ""),
     ] {
         let login = broker.login(&[("provider", ""), (name, value)]).url;

@@ -152,7 +152,7 @@ mod postgres {
         let database = Database::postgres();
         let broker = TestBroker::with(Setup { database: Some(database.url.clone()), ..Setup::default() });
         let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;
-        assert_eq!((ready.status.as_u16(), ready.json()["verify"].clone()), (200, json!(false)), "{ready:?}");
+        assert_eq!((ready.status.as_u16(), ready.json()["verify"].clone()), (503, json!(false)), "{ready:?}");
         database.storage.migrate().await.unwrap();
         broker.ready().await;
     }

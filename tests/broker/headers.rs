@@ -176,7 +176,11 @@ pub async fn described(broker: &TestBroker, listener: &str) -> Vec<(String, Vec<
         .map(|(path, item)| {
             let methods = item.as_object().unwrap().keys();
             let methods = methods.filter_map(|name| name.to_uppercase().parse().ok());
-            (path.replace("{provider}", "dev").replace("{id}", NOBODYS_ID), methods.collect())
+            let filled =
+                [("{provider}", "dev"), ("{id}", NOBODYS_ID), ("{policy}", "default"), ("{path}", "x")]
+                    .iter()
+                    .fold(path.clone(), |path, (name, value)| path.replace(name, value));
+            (filled, methods.collect())
         })
         .collect();
     assert!(described.len() > 10, "{described:?}");
@@ -213,7 +217,9 @@ async fn every_path_and_method_gets_all_headers_and_no_software_name() {
 async fn methods_that_are_not_listed_get_405_and_allow() {
     let broker = TestBroker::start();
     let browser = broker.browser();
-    for (path, listed) in described(&broker, &broker.url).await {
+    // Gateways ask with the methods of their visitors.
+    let described = described(&broker, &broker.url).await.into_iter();
+    for (path, listed) in described.filter(|(path, _)| !path.starts_with("/authz")) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"] {
             if listed.iter().any(|known| known.as_str() == method) {
                 continue;
@@ -428,6 +434,7 @@ async fn the_brokers_urls_come_only_from_the_configuration() {
 #[actix_web::test]
 async fn requests_for_other_hosts_are_misdirected() {
     let broker = TestBroker::with(Setup::https());
+    broker.ready().await;
     let ask = async |lines: &str| {
         let request = format!("GET / HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
         raw::send(&broker.real_url, request).await.status()

@@ -54,6 +54,7 @@ async fn started_without_the_folder_of_the_sqlite_file() {
     let url = format!("sqlite:{}", mounted.join("broker.sqlite").display());
     let broker = TestBroker::with(Setup { database: Some(url), ..Setup::default() });
     assert_eq!(readiness(&broker).await, (false, true, false));
+    assert_eq!(broker.browser().get(&broker.at("/readyz"), &[]).await.status, 200, "it still redeems");
     assert_missing(&broker, "database").await;
     std::fs::create_dir(&mounted).unwrap();
     assert_recovers(&broker, "the folder was there").await;
@@ -85,6 +86,7 @@ mod postgres {
         server.stop();
         let broker = TestBroker::with(Setup { database: Some(url), ..Setup::default() });
         assert_eq!(readiness(&broker).await, (false, true, false));
+        assert_eq!(broker.browser().get(&broker.at("/readyz"), &[]).await.status, 200, "it still redeems");
         assert_missing(&broker, "database").await;
 
         server.resume();
@@ -99,6 +101,8 @@ mod postgres {
     async fn started_before_the_schema_was_created() {
         let broker = TestBroker::with(Setup { database: Some(postgres::database()), ..Setup::default() });
         assert_eq!(readiness(&broker).await, (false, true, false));
+        let ready = broker.browser().get(&broker.at("/readyz"), &[]).await;
+        assert_eq!(ready.status, 503, "other instances may work with this schema: {ready:?}");
         let problem = assert_missing(&broker, "database").await;
         assert!(problem.contains("run `token-broker migrate`"), "{problem}");
         let pending = broker.storage().pending_migrations().await.unwrap();

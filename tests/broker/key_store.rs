@@ -1,5 +1,4 @@
-//! The key store: the same story in memory, on one Redis server, with a sentinel and on a cluster, and outages of
-//! Redis.
+//! The key store: the same story in memory and on one Redis server, and outages of Redis.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -16,13 +15,12 @@ use crate::support::install_tls_provider;
 use crate::support::outage::{RECOVERY, within};
 use crate::support::process::free_port;
 use crate::support::redis::{self as servers, RedisServer};
-use crate::support::redis_groups::{RedisCluster, RedisSentinel};
-use crate::support::wait::{until, until_true};
+use crate::support::wait::until;
 
-const TTL: Duration = Duration::from_secs(120);
+pub const TTL: Duration = Duration::from_secs(120);
 
 /// How long a caller waits for Redis.
-const ATTEMPT: Duration = Duration::from_secs(1);
+pub const ATTEMPT: Duration = Duration::from_secs(1);
 
 pub fn store(url: &str) -> KeyStore {
     store_with_clock(url, Arc::new(SystemClock))
@@ -33,15 +31,15 @@ fn store_with_clock(url: &str, clock: Arc<dyn Clock>) -> KeyStore {
     KeyStore::new(&KeyStoreSettings::new(url.parse().unwrap()), clock).unwrap()
 }
 
-fn name() -> EntryName {
+pub fn name() -> EntryName {
     OneTimeKey::random(&SystemEntropy).entry_name(None)
 }
 
-fn entry() -> NewEntry {
+pub fn entry() -> NewEntry {
     NewEntry { grant: b"grant".to_vec(), receipt: b"receipt".to_vec() }
 }
 
-fn first() -> Taken {
+pub fn first() -> Taken {
     Taken::First { grant: b"grant".to_vec() }
 }
 
@@ -59,7 +57,7 @@ pub async fn recovers(store: &KeyStore) {
 }
 
 /// The behaviour of every store, as seen by two brokers that share it.
-async fn story(one: KeyStore, other: KeyStore) {
+pub async fn story(one: KeyStore, other: KeyStore) {
     one.ping().await.unwrap();
 
     // An entry is taken once; all later callers see what the first one left.
@@ -312,61 +310,4 @@ async fn tls_works_only_with_the_right_ca_and_host_name() {
     assert!(cause.contains("not valid for name"), "{cause}");
     let cause = cause_of_failure(&store(&format!("rediss://localhost:{tls_port}"))).await;
     assert!(cause.contains("certificate"), "{cause}");
-}
-
-#[tokio::test]
-async fn the_story_on_a_cluster() {
-    let cluster = RedisCluster::start();
-    story(store(&cluster.url()), store(&cluster.url())).await;
-
-    // Names are spread over the nodes.
-    let store = store(&cluster.url());
-    let names: Vec<EntryName> = (0..50).map(|_| name()).collect();
-    for key in &names {
-        store.put(key, entry(), TTL).await.unwrap();
-    }
-    for key in &names {
-        assert_eq!(store.take(key, b"x").await.unwrap(), first());
-    }
-
-    // A slot that moves to another node causes no failure.
-    let moved = name();
-    cluster.move_slot_of(&format!("token-broker:key:{}", moved.as_str()));
-    store.put(&moved, entry(), TTL).await.unwrap();
-    assert_eq!(store.take(&moved, b"x").await.unwrap(), first());
-
-    // One node of three is frozen: a new broker finds the others, and each answer comes in time.
-    let frozen = cluster.nodes[2].freeze();
-    let late = self::store(&cluster.url());
-    let takes = join_all(names.iter().map(|key| late.take(key, b"x")));
-    let answers = within(ATTEMPT, "the answers", takes).await;
-    assert!(answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err));
-    drop(frozen);
-    recovers_everywhere(&late, &names).await;
-    recovers_everywhere(&store, &names).await;
-}
-
-/// Waits until all these entries can be read, within the time limit.
-async fn recovers_everywhere(store: &KeyStore, names: &[EntryName]) {
-    let all = until_true("every key is in reach", async || {
-        join_all(names.iter().map(|key| store.take(key, b"x"))).await.iter().all(Result::is_ok)
-    });
-    within(RECOVERY, "recovery", all).await;
-}
-
-#[tokio::test]
-async fn the_story_with_a_sentinel_and_a_failover() {
-    let mut group = RedisSentinel::start();
-    let (one, other) = (store(&group.url()), store(&group.url()));
-    story(one.clone(), other.clone()).await;
-
-    let key = name();
-    one.put(&key, entry(), TTL).await.unwrap();
-    group.wait_for_replica();
-    group.primary.stop();
-    let cause = cause_of_failure(&one).await;
-    assert!(!cause.contains("password"), "{cause}");
-    recovers(&one).await;
-    assert_eq!(one.take(&key, b"mine").await.unwrap(), first());
-    assert!(matches!(other.take(&key, b"theirs").await.unwrap(), Taken::Again { .. }));
 }

@@ -1,4 +1,4 @@
-//! Reconnecting of the key store: slowly, under load, and with an unresponsive sentinel.
+//! Reconnecting of the key store: slowly and under load.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,10 +9,9 @@ use token_broker::key_store::KeyStore;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::key_store::{cause_of_failure, recovers, store};
+use crate::key_store::{cause_of_failure, store};
 use crate::support::outage::within;
 use crate::support::redis::RedisServer;
-use crate::support::redis_groups::RedisSentinel;
 use crate::support::wait::until_true;
 
 /// A port that forwards to `port` with a delay of 50 ms in each direction, like a distant server.
@@ -85,22 +84,4 @@ async fn an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
     drop(frozen);
     answers_again(&store).await;
     calls.abort();
-}
-
-#[tokio::test]
-async fn an_unresponsive_first_sentinel_fails_no_login() {
-    let group = RedisSentinel::start();
-    let silent = group.another_sentinel();
-    let url = group.url_by_way_of(silent.port());
-    // One broker has used both sentinels before the first becomes unresponsive, the other has not.
-    let (connected, fresh) = (store(&url), store(&url));
-    connected.ping().await.unwrap();
-    let frozen = silent.freeze();
-    recovers(&fresh).await;
-    group
-        .primary
-        .ask::<()>(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes"));
-    recovers(&connected).await;
-    recovers(&fresh).await;
-    drop(frozen);
 }

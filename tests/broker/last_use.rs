@@ -1,4 +1,4 @@
-//! The last use of a session: it is written in the background, and inactivity limits are based on it.
+//! The last use of a session and of a token: it is written in the background, and inactivity limits are based on it.
 
 use std::time::Duration;
 
@@ -76,6 +76,32 @@ async fn a_thousand_checks_cause_one_write() {
         broker.advance(2);
         assert_eq!(status(&broker, &token).await, 200);
         written(&broker, 2).await;
+    }
+}
+
+/// It is in no session: its uses are its own and keep no session in use.
+#[actix_web::test]
+async fn a_thousand_uses_of_a_personal_token_cause_one_write() {
+    for setup in Setup::each_database().await {
+        let broker = TestBroker::with(setup);
+        let twin = broker.twin();
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        count_writes(&broker);
+        let wanted = json!({ "name": "script", "scope": "profile", "expires_in": 86_400 });
+        let made = broker.post("/api/personal_tokens", &token, &wanted).await.json();
+        let personal = made["token"].as_str().unwrap();
+        written(&broker, 1).await; // the use of the session's token
+        for _ in 0..20 {
+            let checks = (0..50).map(|n| status([&broker, &twin][n % 2], personal));
+            assert!(join_all(checks).await.iter().all(|status| *status == 200));
+        }
+        until(async || if notes(&broker).0 >= 2 { Ok(()) } else { Err(notes(&broker)) }).await;
+        // Two more rounds of the writers, after which everything is written.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(notes(&broker), (2, 1));
+        broker.advance(301);
+        assert_eq!(status(&twin, personal).await, 200);
+        until(async || if notes(&broker) == (3, 1) { Ok(()) } else { Err(notes(&broker)) }).await;
     }
 }
 

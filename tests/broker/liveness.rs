@@ -1,8 +1,8 @@
-//! The SQL conditions of `src/storage/liveness.rs` say the same as `domain::standing`, over random rows and clocks, on both
-//! databases. Values around every limit are favoured, to the microsecond.
+//! The SQL conditions of `src/storage/liveness.rs` say the same as `domain::standing`, over random rows and clocks, on
+//! both databases. Values around every limit are favoured, to the microsecond.
 //!
-//! A hundred rounds per database, or the number in `TOKEN_BROKER_TEST_ROUNDS`. Rows with a broken MAC are not among the rows:
-//! SQL cannot see it.
+//! A hundred rounds per database, or the number in `TOKEN_BROKER_TEST_ROUNDS`. Rows with a broken MAC are not among the
+//! rows: SQL cannot see it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,6 +189,8 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         origins: Vec::new(),
         key_delivery: KeyDelivery::Query,
         key_parameter: KeyParameter::OneTimeKey,
+        native: false,
+        refresh_tokens: false,
         legacy: false,
         enabled,
         audiences: "api".parse().unwrap(),
@@ -332,9 +334,14 @@ fn permissive(record: &TokenRecord, now: Timestamp) -> Standing {
     standing(record, Some(&client(true, None)), None, &ring(&KEYS), now)
 }
 
-/// What a token's own row says, without session and user.
+/// What a token's own row says: its session, if it is in one, is open for ever, and its user is enabled.
 fn own_row(record: &TokenRecord) -> TokenRecord {
-    TokenRecord { session: None, user_disabled_at: None, ..record.clone() }
+    let session = record.session.clone().map(|state| SessionState {
+        revoked_at: None,
+        session: Session { expires_at: Timestamp::MAX_UTC, ..state.session },
+        ..state
+    });
+    TokenRecord { session, user_disabled_at: None, ..record.clone() }
 }
 
 /// The record as it was at an earlier moment, of an enabled user.
@@ -637,7 +644,7 @@ const TO_BE_MET: [&str; 18] = [
     "idle",
     "user_disabled",
     "client_gone",
-    "forged",
+    "key_removed",
     "a live session",
     "an ended session",
     "an expired session",

@@ -311,7 +311,8 @@ async fn provider_is_a_configured_name_and_not_a_url() {
 async fn the_state_of_the_spa_comes_back_unchanged() {
     let broker = TestBroker::start();
     broker.ready().await;
-    for state in ["a", "-_09azAZ", &"s".repeat(511), &"s".repeat(512)] {
+    let every: String = (' '..='~').collect();
+    for state in ["a", "-_09azAZ", " ", "a b&c=d#%2B+<\">", &every, &"s".repeat(511), &"s".repeat(512)] {
         let login = broker.login(&[("state", state)]);
         let login = broker.complete(&broker.browser(), login, "&user=alice").await;
         assert_eq!(login.back.parameter("state").as_deref(), Some(state));
@@ -319,7 +320,7 @@ async fn the_state_of_the_spa_comes_back_unchanged() {
     let without = broker.login(&[("state", "")]);
     let without = broker.complete(&broker.browser(), without, "&user=alice").await;
     assert_eq!((without.back.parameter("state"), without.key().is_empty()), (None, false));
-    for bad in [&"s".repeat(513), "a b", "a+b", "a/b", "a=", "<script>", "é", "a\r\nb", "a&b"] {
+    for bad in [&"s".repeat(513), "é", "a\r\nb", "a\u{7f}", "\0"] {
         refused(&broker, &[("state", bad)], "invalid_request").await;
     }
 }

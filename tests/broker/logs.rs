@@ -17,6 +17,7 @@ use crate::support::dump;
 use crate::support::log::Listener;
 use crate::support::raw;
 use crate::support::redis::RedisServer;
+use crate::support::rows;
 use crate::support::wait::until;
 
 fn id(answer: &Answer) -> &str {
@@ -149,9 +150,14 @@ async fn every_line_is_one_json_object_without_control_characters() {
 }
 
 #[actix_web::test]
-async fn a_request_id_from_outside_is_used_only_in_the_safe_alphabet() {
+async fn a_request_id_from_outside_is_used_only_from_a_trusted_proxy_and_in_the_safe_alphabet() {
     let log = Listener::start();
-    let broker = TestBroker::start();
+    let untrusted = TestBroker::start();
+    let chosen = untrusted.browser().get(&untrusted.at("/api/me"), &[("x-request-id", "chosen")]).await;
+    assert_ne!(id(&chosen), "chosen");
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    }));
     let browser = broker.browser();
     let own = format!("Proxy_1.{}", "a".repeat(56));
     let answer = browser.get(&broker.at("/api/me"), &[("x-request-id", &own)]).await;
@@ -259,8 +265,9 @@ async fn tokens_are_audited() {
     let browser = broker.browser();
     let token = broker.sign_in(&browser, "dev", "alice").await;
     let session: &[&str] = &["client_id", "user_id", "session_id"];
-    let refused = |known| failed("token_refused", known, "invalid_token");
-    compare(&log, "forged", &broker.call("/api/me", "tbk_forged").await, &[refused(&[])]);
+    let refused = |known, reason| failed("token_refused", known, reason);
+    let made_up = broker.call("/api/me", "tbk_made_up").await;
+    compare(&log, "made up", &made_up, &[refused(&[], "not_issued")]);
     compare(&log, "good", &broker.call("/api/me", &token).await, &[]);
     let rotated = broker.post("/api/token/rotate", &token, &json!({})).await;
     compare(&log, "rotated", &rotated, &[expected("token_rotated", PERSON)]);
@@ -270,12 +277,64 @@ async fn tokens_are_audited() {
         &log,
         "reused",
         &reused,
-        &[expected("token_reused", PERSON), expected("session_ended", PERSON), refused(PERSON)],
+        &[expected("token_reused", PERSON), expected("session_ended", PERSON), refused(PERSON, "superseded")],
     );
     let again = broker.sign_in(&browser, "dev", "alice").await;
     let ended = broker.post("/api/logout", &again, &json!({})).await;
     compare(&log, "logout", &ended, &[expected("session_ended", session)]);
-    compare(&log, "revoked", &broker.call("/api/me", &again).await, &[refused(PERSON)]);
+    compare(&log, "revoked", &broker.call("/api/me", &again).await, &[refused(PERSON, "revoked")]);
+}
+
+/// An operator sees why each token was refused, and a row that someone changed has an event of its own.
+#[actix_web::test]
+async fn a_refused_token_is_audited_with_its_state() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    for (change, kind, reason) in [
+        ("scopes = 'admin permissions profile'", "token_forged", "forged"),
+        ("revoked_at = issued_at", "token_refused", "revoked"),
+        ("superseded_at = issued_at + 1", "token_refused", "superseded"),
+    ] {
+        let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+        let row = rows::row_of(&broker, &token);
+        assert_eq!(rows::change(&broker, &format!("UPDATE tokens SET {change} WHERE {row}")), 1);
+        broker.advance(-61);
+        let answer = broker.call("/api/me", &token).await;
+        broker.advance(61);
+        assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (401, Some("invalid_token")));
+        compare(&log, reason, &answer, &[failed(kind, PERSON, reason)]);
+    }
+    let expired = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    broker.advance(604_801);
+    let answer = broker.call("/api/me", &expired).await;
+    compare(&log, "expired", &answer, &[failed("token_refused", PERSON, "expired")]);
+}
+
+/// The SPA gets the broker's own words. The name of the provider's error is in the log, where an operator looks for it.
+#[actix_web::test]
+async fn the_refusal_of_a_provider_is_logged_by_its_standard_name() {
+    let log = Listener::start();
+    let broker = TestBroker::start();
+    broker.ready().await;
+    for (error, named) in [
+        ("invalid_scope", "invalid_scope"),
+        ("unauthorized_client", "unauthorized_client"),
+        ("server_error", "server_error"),
+        ("access_denied", "access_denied"),
+        ("made%20up", "an unknown error code"),
+    ] {
+        let browser = broker.browser();
+        let login = broker.login(&[]);
+        let callback = broker.callback_url(&browser, &login.url, "&user=alice").await;
+        let (address, query) = callback.split_once('?').unwrap();
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("code=")).collect();
+        let back = browser.navigate(&format!("{address}?{}&error={error}", kept.join("&"))).await;
+        assert_eq!(back.status, 303, "{back:?}");
+        let lines = log.of(id(&back));
+        let logged = lines.iter().find(|line| line["cause"].is_string()).unwrap();
+        assert_eq!(logged["cause"], format!("provider dev answered {named}"), "{logged}");
+        assert!(!log.text().contains("made up"));
+    }
 }
 
 #[actix_web::test]

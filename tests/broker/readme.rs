@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use token_broker::error::ErrorCode;
+
 use crate::support::administration::CONFIG;
 use crate::support::process::free_port;
 
@@ -116,6 +118,18 @@ fn the_links_of_the_readme_exist() {
     }
 }
 
+/// Readers search for the message that they see.
+#[test]
+fn the_messages_that_the_readme_quotes_are_those_of_the_broker() {
+    let readme = file("README.md");
+    let quoted: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("| \"")?.split('"').next()).collect();
+    assert!(!quoted.is_empty());
+    for message in quoted {
+        assert!(ErrorCode::ALL.iter().any(|code| code.public_text() == message), "{message}");
+    }
+}
+
 #[test]
 fn the_curl_login_of_the_readme_ends_at_the_signed_in_user() {
     let folder = tempfile::tempdir().unwrap();
@@ -147,8 +161,8 @@ fn the_commands_of_production_work_in_their_order() {
     );
     let commands: Vec<String> = block_with("check-config")
         .lines()
-        .filter(|line| line.starts_with("target/release/token-broker"))
-        .map(|line| line.replace("target/release/token-broker", BINARY))
+        .filter(|line| line.starts_with("target/dist/token-broker"))
+        .map(|line| line.replace("target/dist/token-broker", BINARY))
         .collect();
     let [keys, check, migrate, serve] = &commands[..] else { panic!("{commands:?}") };
     for command in [keys, check, migrate] {
@@ -206,9 +220,15 @@ fn the_examples_of_the_logout_page_match_the_broker() {
     );
     let shown = run(&format!("{BINARY} check-config --config token-broker.toml"), folder.path());
     assert!(shown.contains(r#"post_logout_redirect_uris = ["https://app.example.com/"]"#), "{shown}");
-    let answer: serde_json::Value = serde_json::from_str(&blocks_of("docs/logout.md", "json")[0]).unwrap();
+    let answers: Vec<serde_json::Value> = blocks_of("docs/logout.md", "json")
+        .iter()
+        .map(|block| serde_json::from_str(block).unwrap())
+        .collect();
     let document: serde_json::Value = serde_json::from_str(&file("openapi/token-broker.json")).unwrap();
     let documented = document["components"]["schemas"]["LogoutAnswer"]["properties"].as_object().unwrap();
-    let shown: Vec<_> = answer.as_object().unwrap().keys().collect();
-    assert_eq!(shown, documented.keys().collect::<Vec<_>>());
+    let [session, everywhere] = answers.as_slice() else { panic!("{answers:?}") };
+    let members =
+        |answer: &serde_json::Value| answer.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(session), ["provider_logout_url"]);
+    assert_eq!(members(everywhere), documented.keys().cloned().collect::<Vec<_>>());
 }

@@ -284,6 +284,8 @@ filter = "trace"
 [limits]
 failed_redemptions_per_minute = 1000
 failed_tokens_per_minute = 1000
+[personal_tokens]
+enabled = true
 [[clients]]
 id = "sample"
 redirect_uris = ["{PUBLIC}/"]

@@ -10,7 +10,7 @@ use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{IdentityId, SessionId, UserId};
 use token_broker::domain::lifetimes;
 use token_broker::domain::profile::{NameList, ProfileText};
-use token_broker::domain::standing::TokenRecord;
+use token_broker::domain::standing::{Standing, TokenRecord};
 use token_broker::domain::user::Permissions;
 use token_broker::storage::audit::AuditRecord;
 use token_broker::storage::purge::Purged;
@@ -233,16 +233,16 @@ async fn a_refused_rotation_changes_nothing(database: Database) {
     let issue = |_: &_| panic!("no token is issued");
     let judge = move |record: &TokenRecord| {
         assert_eq!(record.token.facts.id, first.id);
-        false
+        Standing::SessionEnded
     };
     let refused = storage.rotate(first.handle, after(1), limits, judge, issue).await.unwrap();
-    assert!(matches!(refused, Rotation::Refused));
+    assert!(matches!(refused, Rotation::Refused(Some(Standing::SessionEnded))));
     assert_eq!(found(storage, first.handle).await.superseded_at, None);
 
     let unknown = token(first.owner, noon()).facts.handle;
     let judge = |_: &_| panic!("there is nothing to judge");
     let refused = storage.rotate(unknown, after(1), limits, judge, issue).await.unwrap();
-    assert!(matches!(refused, Rotation::Refused));
+    assert!(matches!(refused, Rotation::Refused(None)));
 }
 
 async fn live_tokens_are_limited_at_login_and_rotation(database: Database) {
@@ -261,7 +261,8 @@ async fn live_tokens_are_limited_at_login_and_rotation(database: Database) {
     let limits = RotationLimits { siblings: 5, live_tokens: 3 };
     for (at, oldest) in [(10, None), (11, Some(after(11)))] {
         let issue = move |record: &_| successor(record, after(at));
-        let rotation = storage.rotate(handles[3], after(at), limits, |_| true, issue).await.unwrap();
+        let rotation =
+            storage.rotate(handles[3], after(at), limits, |_| Standing::Live, issue).await.unwrap();
         assert!(matches!(rotation, Rotation::Rotated(_)));
         assert_eq!(revoked(1).await, oldest);
     }

@@ -1,11 +1,13 @@
 //! The database is unavailable, frozen, locked or overloaded: the storage responds within seconds, never with a wrong
 //! result, and recovers without a restart.
 
+use std::cell::Cell;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use token_broker::domain::standing::Standing;
 use token_broker::error::{Error, ErrorCode};
 use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Storage, StorageError, StorageSettings};
@@ -39,9 +41,11 @@ async fn an_exhausted_pool_answers_in_time(database: Database) {
         let storage = storage.clone();
         async move {
             let limits = RotationLimits { siblings: 5, live_tokens: 50 };
+            let entered = Cell::new(Some(entered));
             let judge = move |_: &_| {
-                entered.send(()).unwrap();
-                waits.recv().is_ok()
+                entered.take().unwrap().send(()).unwrap();
+                waits.recv().unwrap();
+                Standing::Live
             };
             storage.rotate(handle, after(1), limits, judge, |record| successor(record, after(1))).await
         }

@@ -1,26 +1,24 @@
 //! Every state of a token against every surface: all of them answer by the same judgement, and what an administrator
 //! sees is what `/api/me` says.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 use serde_json::json;
-use token_broker::domain::entropy::SystemEntropy;
-use token_broker::domain::ids::TokenId;
+use token_broker::domain::ids::{TokenId, UserId};
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
-use token_broker::domain::profile::ProfileText;
-use token_broker::domain::request_id::RequestId;
-use token_broker::domain::standing::TokenRecord;
-use token_broker::domain::token::{AccessToken, GenuineToken, TokenFacts, TokenHandle, TokenOwner};
-use token_broker::domain::token_kind::TokenKind;
 use token_broker::flow::administration::tokens::{self, ListedToken};
-use token_broker::flow::administration::{Administration, users};
-use token_broker::state::ClientRegistry;
+use token_broker::flow::administration::users;
 use token_broker::storage::tokens::TokenFilter;
 
+use crate::support::administration::administrator;
+use crate::support::api::{Api, assert_inactive, assert_unauthenticated};
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
-use crate::support::rows::{change, hex, row_of};
+#[cfg(feature = "postgres")]
+use crate::support::outage::{assert_recovers, assert_unavailable};
+use crate::support::personal::{self, record};
+#[cfg(feature = "postgres")]
+use crate::support::postgres::Postgres;
+use crate::support::rows::{change, row_of};
 
 /// The inactivity limit of the client, in seconds.
 const INACTIVITY: i64 = 600;
@@ -48,9 +46,16 @@ enum State {
     PersonalRevoked,
     PersonalExpired,
     PersonalUserDisabled,
+    PersonalUserDisabledByCommand,
+    PersonalUserDeleted,
+    PersonalClientDisabled,
+    PersonalClientRemoved,
+    PersonalForged,
+    PersonalServerKeyRemoved,
+    PersonalRowGone,
 }
 
-const STATES: [(State, Option<&str>); 20] = [
+const STATES: [(State, Option<&str>); 27] = [
     (State::Live, Some("live")),
     (State::Overlap, Some("overlap")),
     (State::Superseded, Some("superseded")),
@@ -65,12 +70,19 @@ const STATES: [(State, Option<&str>); 20] = [
     (State::ClientDisabled, Some("client_gone")),
     (State::ClientRemoved, Some("client_gone")),
     (State::Forged, Some("forged")),
-    (State::ServerKeyRemoved, Some("forged")),
+    (State::ServerKeyRemoved, Some("key_removed")),
     (State::RowGone, None),
     (State::Personal, Some("live")),
     (State::PersonalRevoked, Some("revoked")),
     (State::PersonalExpired, Some("expired")),
     (State::PersonalUserDisabled, Some("user_disabled")),
+    (State::PersonalUserDisabledByCommand, Some("revoked")),
+    (State::PersonalUserDeleted, None),
+    (State::PersonalClientDisabled, Some("client_gone")),
+    (State::PersonalClientRemoved, Some("client_gone")),
+    (State::PersonalForged, Some("forged")),
+    (State::PersonalServerKeyRemoved, Some("key_removed")),
+    (State::PersonalRowGone, None),
 ];
 
 impl State {
@@ -81,7 +93,17 @@ impl State {
     fn is_personal(self) -> bool {
         matches!(
             self,
-            Self::Personal | Self::PersonalRevoked | Self::PersonalExpired | Self::PersonalUserDisabled
+            Self::Personal
+                | Self::PersonalRevoked
+                | Self::PersonalExpired
+                | Self::PersonalUserDisabled
+                | Self::PersonalUserDisabledByCommand
+                | Self::PersonalUserDeleted
+                | Self::PersonalClientDisabled
+                | Self::PersonalClientRemoved
+                | Self::PersonalForged
+                | Self::PersonalServerKeyRemoved
+                | Self::PersonalRowGone
         )
     }
 
@@ -90,16 +112,17 @@ impl State {
         let mut token = broker.sign_in(&broker.browser(), "dev", "alice").await;
         let record = record(&broker, &token).await;
         if self.is_personal() {
-            token = personal(&broker, &record);
+            token = personal::of_record(&broker, &record);
         }
-        let id = self::record(&broker, &token).await.token.facts.id;
+        let id = personal::record(&broker, &token).await.token.facts.id;
         let row = row_of(&broker, &token);
         let update = |assignment: &str| {
-            assert_eq!(
-                change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {row}")),
-                1,
-                "{self:?}"
-            );
+            let changed = change(&broker, &format!("UPDATE tokens SET {assignment} WHERE {row}"));
+            assert_eq!(changed, 1, "{self:?}");
+        };
+        let change_session = |assignment: &str| {
+            let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
+            assert_eq!(change(&broker, &format!("UPDATE sessions SET {assignment} WHERE {session}")), 1);
         };
         match self {
             Self::Live | Self::Personal => {}
@@ -110,46 +133,56 @@ impl State {
             }
             Self::Revoked | Self::PersonalRevoked => update("revoked_at = issued_at"),
             // A logout also revokes the session's tokens; a login in the same browser as another user does not.
-            Self::SessionEnded => {
-                let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
-                let ends = format!("UPDATE sessions SET revoked_at = created_at WHERE {session}");
-                assert_eq!(change(&broker, &ends), 1);
-            }
+            Self::SessionEnded => change_session("revoked_at = created_at"),
             Self::LoggedOut => {
                 let out = broker.post("/api/logout", &token, &json!({})).await;
                 assert!(out.status.is_success(), "{out:?}");
             }
             Self::Expired => broker.advance(604_801),
-            Self::SessionExpired => {
-                let session = format!("id = (SELECT session_id FROM tokens WHERE {row})");
-                let ends = format!("UPDATE sessions SET expires_at = created_at + 1 WHERE {session}");
-                assert_eq!(change(&broker, &ends), 1);
-            }
+            Self::SessionExpired => change_session("expires_at = created_at + 1"),
             Self::Idle => broker.advance(INACTIVITY + 301),
             Self::UserDisabled | Self::PersonalUserDisabled => {
                 audit::set_user_disabled(&broker, record.user.id, true);
             }
-            Self::UserDeleted => {
-                let administration = administration(&broker);
-                let user = users::find(&administration, &record.user.id.to_string()).await.unwrap();
-                users::delete(&administration, &user).await.unwrap();
+            Self::PersonalUserDisabledByCommand | Self::UserDeleted | Self::PersonalUserDeleted => {
+                self.administer(&broker, record.user.id).await;
             }
-            Self::ClientDisabled | Self::ClientRemoved | Self::ServerKeyRemoved => {
+            Self::ClientDisabled
+            | Self::PersonalClientDisabled
+            | Self::ClientRemoved
+            | Self::PersonalClientRemoved
+            | Self::ServerKeyRemoved
+            | Self::PersonalServerKeyRemoved => {
                 return Arranged { token, id, twin: Some(self.reconfigured(&broker)), broker };
             }
-            Self::Forged => update("scopes = 'admin permissions profile'"),
-            Self::RowGone => assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {row}")), 1),
+            Self::Forged | Self::PersonalForged => update("scopes = 'admin permissions profile'"),
+            Self::RowGone | Self::PersonalRowGone => {
+                assert_eq!(change(&broker, &format!("DELETE FROM tokens WHERE {row}")), 1);
+            }
             Self::PersonalExpired => broker.advance(366 * 86_400 + 1),
         }
         Arranged { token, id, twin: None, broker }
     }
 
+    /// Disables or deletes the user by the command.
+    async fn administer(self, broker: &TestBroker, user: UserId) {
+        let administration = administrator(broker);
+        let user = users::find(&administration, &user.to_string()).await.unwrap();
+        if self == Self::PersonalUserDisabledByCommand {
+            assert_eq!(users::disable(&administration, &user).await.unwrap().personal_tokens_revoked, 1);
+        } else {
+            users::delete(&administration, &user).await.unwrap();
+        }
+    }
+
     /// Another instance, whose configuration brings about this state.
     fn reconfigured(self, broker: &TestBroker) -> TestBroker {
         broker.twin_with(|config| match self {
-            Self::ClientDisabled => disable(config),
-            Self::ClientRemoved => config.clients.retain(|client| client.id.as_str() != "sample"),
-            Self::ServerKeyRemoved => {
+            Self::ClientDisabled | Self::PersonalClientDisabled => disable(config),
+            Self::ClientRemoved | Self::PersonalClientRemoved => {
+                config.clients.retain(|client| client.id.as_str() != "sample")
+            }
+            Self::ServerKeyRemoved | Self::PersonalServerKeyRemoved => {
                 let key = ServerKey::new(KeyId(4_000_000_000), vec![9; 32]).unwrap();
                 config.server_keys = KeyRing::new(key.id(), vec![key]).unwrap().into();
             }
@@ -177,71 +210,25 @@ impl Arranged {
 
     async fn listed(&self, all: bool) -> Option<ListedToken> {
         let filter = TokenFilter { limit: 100, ..TokenFilter::default() };
-        let listed = tokens::list(&administration(self.asked()), filter, all).await.unwrap();
+        let listed = tokens::list(&administrator(self.asked()), filter, all).await.unwrap();
         listed.into_iter().find(|listed| listed.id == self.id)
     }
 }
 
-/// An administrator with the configuration, the keys and the clock of an instance.
-fn administration(broker: &TestBroker) -> Administration {
-    Administration {
-        storage: broker.storage(),
-        clients: ClientRegistry::new(broker.config.clients.clone()),
-        keys: broker.config.server_keys.ring.clone(),
-        clock: broker.clock.clone(),
-        entropy: Arc::new(SystemEntropy),
-        audit_kept: TimeDelta::days(90),
-        actor: None,
-        run_id: RequestId::with_prefix("cli", &SystemEntropy),
-    }
-}
-
-async fn record(broker: &TestBroker, token: &str) -> TokenRecord {
-    let genuine = GenuineToken::parse(token, &broker.config.server_keys.ring).unwrap();
-    *broker.storage().find_token(genuine.handle.digest()).await.unwrap().unwrap()
-}
-
-/// A personal token of the same user, client and scopes, for a year.
-fn personal(broker: &TestBroker, of: &TokenRecord) -> String {
-    let key = broker.config.server_keys.ring.issuing();
-    let handle = TokenHandle::random(&SystemEntropy);
-    let facts = TokenFacts {
-        id: TokenId::random(&SystemEntropy),
-        kind: TokenKind::Personal,
-        handle: handle.digest(),
-        owner: TokenOwner { session_id: None, ..of.token.facts.owner },
-        name: ProfileText::clean("backup script"),
-        expires_at: of.token.facts.issued_at + TimeDelta::days(366),
-        ..of.token.facts.clone()
-    };
-    let blob = |bytes: &[u8]| format!("x'{}'", hex(bytes));
-    let values = [
-        blob(facts.id.as_uuid().as_bytes()),
-        "'personal'".to_owned(),
-        blob(facts.handle.as_bytes()),
-        facts.key_id.to_string(),
-        blob(facts.owner.user_id.as_uuid().as_bytes()),
-        blob(facts.owner.identity_id.as_uuid().as_bytes()),
-        "'backup script'".to_owned(),
-        format!("'{}'", facts.client_id),
-        format!("'{}'", facts.audiences),
-        format!("'{}'", facts.scopes),
-        facts.issued_at.timestamp_micros().to_string(),
-        facts.expires_at.timestamp_micros().to_string(),
-        blob(&facts.binding(key)),
-    ];
-    let insert = format!(
-        "INSERT INTO tokens (id, kind, handle_digest, key_id, user_id, identity_id, name, client_id, audiences, \
-         scopes, issued_at, expires_at, binding) VALUES ({})",
-        values.join(", ")
-    );
-    assert_eq!(change(broker, &insert), 1);
-    AccessToken::issue(TokenKind::Personal, key, &handle).expose().to_owned()
-}
-
 /// The surfaces that ask for any token, and those that ask for a session's; what changes most comes last.
-const ANY_KIND: [(&str, &str); 2] = [("GET", "/api/me"), ("GET", "/api/permissions")];
-const SESSION_ONLY: [(&str, &str, u16); 5] = [
+const ANY_KIND: [(&str, &str); 7] = [
+    ("GET", "/api/me"),
+    ("GET", "/api/permissions"),
+    ("GET", "/authz"),
+    ("GET", "/authz/nginx"),
+    ("HEAD", "/authz/traefik"),
+    ("GET", "/authz/caddy?access_token=x"),
+    ("POST", "/authz/envoy:default/api/y?q=1"),
+];
+const SESSION_ONLY: [(&str, &str, u16); 8] = [
+    ("GET", "/api/personal_tokens", 200),
+    ("DELETE", "/api/personal_tokens/6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c", 404),
+    ("POST", "/api/personal_tokens", 415),
     ("GET", "/api/sessions", 200),
     ("DELETE", "/api/sessions/6f1d2c3b-8a52-4e14-8b9b-4f3f8a6f1d2c", 404),
     ("DELETE", "/api/sessions", 204),
@@ -252,24 +239,37 @@ const SESSION_ONLY: [(&str, &str, u16); 5] = [
 #[actix_web::test]
 async fn every_surface_says_the_same_about_every_state() {
     for (state, listed_as) in STATES {
-        let arranged = state.arrange(with_inactivity_limit()).await;
+        let broker = with_inactivity_limit();
+        let right = Api::register(&broker, "right", &broker.url).await;
+        let foreign = Api::register(&broker, "foreign", "https://orders.example.com").await;
+        let arranged = state.arrange(broker).await;
         let listed = arranged.listed(true).await;
         assert_eq!(listed.map(|listed| listed.state), listed_as, "{state:?}: tokens list --all");
         let usable = arranged.listed(false).await;
         assert_eq!(usable.is_some(), state.is_usable(), "{state:?}: tokens list");
         for (method, path) in ANY_KIND {
-            let expected = if state.is_usable() { (200, None) } else { (401, Some("invalid_token")) };
+            // A response to HEAD has no body.
+            let code = Some("invalid_token").filter(|_| method != "HEAD");
+            let expected = if state.is_usable() { (200, None) } else { (401, code) };
             assert_eq!(
                 ask(&arranged, method, path).await,
                 expected.into_owned(),
                 "{state:?}: {method} {path}"
             );
         }
+        let foreign = foreign.introspect(arranged.asked(), &arranged.token).await;
+        if state == State::ServerKeyRemoved {
+            assert_unauthenticated(&foreign)
+        } else {
+            assert_inactive(&foreign)
+        }
+        assert_introspected(&right, &arranged, state).await;
         for (method, path, status) in SESSION_ONLY {
             let expected = match state {
                 _ if !state.is_usable() => (401, Some("invalid_token")),
                 _ if state.is_personal() => (403, Some("insufficient_scope")),
                 _ if status == 404 => (404, Some("not_found")),
+                _ if status == 415 => (415, Some("unsupported_media_type")),
                 _ => (status, None),
             };
             assert_eq!(
@@ -279,6 +279,32 @@ async fn every_surface_says_the_same_about_every_state() {
             );
         }
     }
+}
+
+/// An API that a token is for is told what `/api/me` says of it.
+async fn assert_introspected(api: &Api, arranged: &Arranged, state: State) {
+    let answer = api.introspect(arranged.asked(), &arranged.token).await;
+    if state == State::ServerKeyRemoved {
+        // The digest of the API's secret is made with the same server key.
+        return assert_unauthenticated(&answer);
+    }
+    if !state.is_usable() {
+        return assert_inactive(&answer);
+    }
+    let told = answer.json();
+    assert_eq!((&told["active"], &told["jti"]), (&json!(true), &json!(arranged.id)), "{state:?}: {answer:?}");
+    let me = arranged.asked().call("/api/me", &arranged.token).await.json();
+    assert_eq!(
+        (&told["sub"], &told["client_id"], &told["scope"], &told["aud"], &told["kind"]),
+        (
+            &me["user"]["id"],
+            &me["token"]["client_id"],
+            &me["token"]["scope"],
+            &me["token"]["audience"],
+            &me["token"]["kind"]
+        ),
+        "{state:?}"
+    );
 }
 
 trait IntoOwned {
@@ -305,4 +331,36 @@ fn with_inactivity_limit() -> TestBroker {
             client.inactivity = Some(TimeDelta::seconds(INACTIVITY));
         }
     }))
+}
+
+/// The database cannot answer: no surface says anything about the token, and nothing is revoked.
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn while_the_database_is_stopped_every_surface_says_unknown() {
+    let mut server = Postgres::own();
+    let broker = TestBroker::with(Setup { database: Some(server.database()), ..Setup::default() });
+    broker.storage().migrate().await.unwrap();
+    let token = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let right = Api::register(&broker, "right", &broker.url).await;
+    let foreign = Api::register(&broker, "foreign", "https://orders.example.com").await;
+    let bearer = format!("Bearer {token}");
+    server.stop();
+    for api in [&right, &foreign] {
+        assert_unavailable(&api.introspect(&broker, &token).await);
+        assert_unavailable(&api.revoke(&broker, &token).await);
+    }
+    let form = [("client_id", "sample"), ("token", token.as_str())];
+    assert_unavailable(&broker.browser().post_form(&broker.at("/oauth2/revoke"), &form, &[]).await);
+    let session_only = SESSION_ONLY.map(|(method, path, _)| (method, path));
+    for (method, path) in ANY_KIND.into_iter().chain(session_only) {
+        let headers = [("authorization", bearer.as_str())];
+        // An answer to HEAD has no body that could say anything.
+        let method = if method == "HEAD" { "GET" } else { method };
+        let answer = broker.browser().send(method.parse().unwrap(), &broker.at(path), &headers, None).await;
+        assert_unavailable(&answer);
+    }
+    server.resume();
+    assert_recovers(&broker, "PostgreSQL was started again").await;
+    assert_eq!(right.introspect(&broker, &token).await.json()["active"], true);
+    assert_inactive(&foreign.introspect(&broker, &token).await);
 }

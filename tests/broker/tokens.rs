@@ -15,6 +15,7 @@ use token_broker::domain::token_kind::TokenKind;
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::oauth;
 use crate::support::redis;
 use crate::support::rows::{self, change, row_of};
 use crate::support::wait::until_true;
@@ -54,6 +55,9 @@ async fn the_documented_patterns_match_every_credential() {
     let token = answer["access_token"].as_str().unwrap();
     assert!(pattern("tbk_").is_match(token), "{token}");
     assert!(pattern("tbo_").is_match(&login.key()), "{}", login.key());
+    let standard = TestBroker::with(oauth::setup());
+    let refresh = oauth::text(&oauth::tokens(&standard, &[]).await, "refresh_token");
+    assert!(pattern("tbr_").is_match(&refresh), "{refresh}");
     assert!(!pattern("tbo_").is_match(token) && !pattern("tbk_").is_match(&login.key()));
 }
 

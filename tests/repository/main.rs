@@ -8,6 +8,7 @@ mod layers;
 mod references;
 mod security;
 mod sources;
+mod supply_chain;
 
 use std::os::unix::fs::PermissionsExt;
 

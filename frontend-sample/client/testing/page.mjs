@@ -4,8 +4,14 @@
 export class FakeStorage {
   items = new Map();
   getItem(key) { return this.items.get(key) ?? null; }
-  setItem(key, value) { this.items.set(key, String(value)); }
-  removeItem(key) { this.items.delete(key); }
+  setItem(key, value) {
+    this.items.set(key, String(value));
+    this[key] = String(value);
+  }
+  removeItem(key) {
+    this.items.delete(key);
+    delete this[key];
+  }
 }
 
 /** Channels of one browser. Messages arrive later, as in the real one, and never at their sender. */

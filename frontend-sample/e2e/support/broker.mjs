@@ -34,9 +34,9 @@ const patience = 60_000;
 
 /**
  * Starts it. `stop()` and `start()` keep port, database and keys, and do nothing if there is nothing to do.
- * `onDeath(listener)` tells when it ends without having been stopped, and why.
+ * `onDeath(listener)` tells when it ends without having been stopped, and why. `options` are more arguments of `demo`.
  */
-export async function startBroker() {
+export async function startBroker(...options) {
   if (!existsSync(program)) {
     throw new Error(`${program} is missing: build it with "cargo build --features postgres", or name another in TOKEN_BROKER_BIN`);
   }
@@ -51,7 +51,7 @@ export async function startBroker() {
   async function start() {
     if (runs()) return;
     const from = process.env.TOKEN_BROKER_SAMPLE === 'disk' ? ['--sample-from', sample] : [];
-    const args = ['demo', '--port', String(port), '--data', data, ...from];
+    const args = ['demo', '--port', String(port), '--data', data, ...from, ...options];
     const own = child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const heard = [];
     own.stderr.on('data', (bytes) => heard.push(bytes));

@@ -11,7 +11,7 @@ use crate::provider::settings::ClaimMapping;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawClaims {
-    /// `oauth2` only: the unchanging name of the user. Never change the path: users belong to it. Required.
+    /// `oauth2` only: the unchanging name of the user. Never change the path: a new one makes every user of this provider a new user. Required.
     pub(super) subject: Option<String>,
     /// The login name.
     username: Option<String>,

@@ -43,7 +43,8 @@ pub(super) struct RawProvider {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawCommon {
-    /// Its name in paths: 1 to 32 characters of a-z, 0-9, `-` and `_`. Never change it: users belong to it.
+    /// Its name in paths: 1 to 32 characters of a-z, 0-9, `-` and `_`. Never change it: a new
+    /// id makes every user of this provider a new user.
     /// Required.
     id: Option<String>,
     /// `oidc` or `oauth2`. Required.
@@ -60,7 +61,7 @@ pub(super) struct RawCommon {
     /// How the secret is sent to the token endpoint: `basic` or `post`.
     client_auth: String,
     /// The path of the callback, as registered at the provider behind `public_url`: `/oauth2_callback/{id}`, or
-    /// `/oauth2_callback` for at most one provider, each also with a slash at the end.
+    /// `/oauth2_callback` for at most one provider, each optionally with a trailing slash.
     callback_path: String,
     /// Only users with an email address in one of these domains may sign in. The provider must have verified the
     /// address (`email_verified`). The one exception is `oauth2` without `claims.email_verified`: there the address is

@@ -26,9 +26,14 @@ fn at(after: TimeDelta) -> Timestamp {
     Timestamp::UNIX_EPOCH + after
 }
 
+/// The ring with this key only.
+fn ring(id: u32) -> KeyRing {
+    KeyRing::new(KeyId(id), vec![ServerKey::new(KeyId(id), vec![1; 32]).unwrap()]).unwrap()
+}
+
 fn case(kind: TokenKind) -> Case {
     let entropy = SeededEntropy::new(1);
-    let keys = KeyRing::new(KeyId(1), vec![ServerKey::new(KeyId(1), vec![1; 32]).unwrap()]).unwrap();
+    let keys = ring(1);
     let session = Session {
         id: SessionId::random(&entropy),
         created_at: at(TimeDelta::zero()),
@@ -94,7 +99,8 @@ impl Case {
 type Flaw = (fn(&mut Case), Standing);
 
 /// What can be wrong with a token, in the order in which it is reported.
-const FLAWS: [Flaw; 7] = [
+const FLAWS: [Flaw; 8] = [
+    (|case| case.keys = ring(2), Standing::KeyRemoved),
     (|case| case.record.token.binding[0] ^= 1, Standing::Forged),
     (|case| case.record.revoked_at = Some(at(API_TOKEN * 2)), Standing::Revoked),
     (|case| case.session().revoked_at = Some(at(API_TOKEN * 2)), Standing::SessionEnded),
@@ -129,10 +135,18 @@ fn a_disabled_client_is_gone() {
 }
 
 #[test]
-fn a_token_of_a_removed_server_key_and_a_changed_row_are_forged() {
+fn a_token_whose_session_is_missing_is_refused() {
+    let mut lost = case(TokenKind::Session);
+    lost.record.session = None;
+    assert_eq!(lost.standing(SECOND), Standing::SessionEnded);
+    assert_eq!(case(TokenKind::Personal).standing(SECOND), Standing::Live);
+}
+
+#[test]
+fn a_removed_server_key_and_a_changed_row_are_told_apart() {
     let mut removed = case(TokenKind::Session);
-    removed.keys = KeyRing::new(KeyId(2), vec![ServerKey::new(KeyId(2), vec![2; 32]).unwrap()]).unwrap();
-    assert_eq!(removed.standing(SECOND), Standing::Forged);
+    removed.keys = ring(2);
+    assert_eq!(removed.standing(SECOND), Standing::KeyRemoved);
     let changes: [fn(&mut TokenFacts); 10] = [
         |facts| facts.kind = TokenKind::Personal,
         |facts| facts.owner.user_id = UserId::random(&SeededEntropy::new(9)),

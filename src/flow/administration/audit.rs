@@ -16,8 +16,8 @@ pub async fn list(administration: &Administration, filter: AuditFilter) -> Resul
 
 /// Every event that matches, oldest first, however many there are.
 ///
-/// It ends at the moment at which it began, whatever is written meanwhile: what comes later has a later time. Two
-/// exports of the same period are alike, but for what was purged and forgotten in between.
+/// It covers events up to the moment it was started. Two exports of the same period are identical, except for events
+/// that were purged or anonymised in between.
 #[derive(Debug)]
 pub struct Export<'a> {
     administration: &'a Administration,

@@ -1,7 +1,8 @@
 //! What administrators do at the command line: on the live database, while brokers run.
 //!
-//! Every change writes an audit event with the administrator's name, in the same transaction. A running broker
-//! asks the database on every call, so a change takes effect with the next one.
+//! Every change writes an audit event with the administrator's name, in the same transaction; a purge and the end of
+//! everyone's sessions, which are many transactions, have one event for the whole command. A running broker asks the
+//! database on every call, so a change takes effect with the next one.
 
 pub mod audit;
 pub mod purge;
@@ -54,7 +55,7 @@ impl Administration {
     }
 }
 
-/// Why a command changed nothing.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
     /// What it names does not exist.

@@ -38,6 +38,15 @@ pub async fn with_secrets_of(administration: &Administration, key: KeyId) -> Res
     Ok(servers.into_iter().map(|server| server.id).collect())
 }
 
+/// What a resource server is told about a person, beyond the local id.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Granted {
+    /// Who the person is.
+    pub personal_data: bool,
+    /// What the provider lets the person do.
+    pub permissions: bool,
+}
+
 /// Registers a resource server; returns its secret, which cannot be shown again.
 ///
 /// # Errors
@@ -46,13 +55,14 @@ pub async fn add(
     administration: &Administration,
     id: ResourceServerId,
     audience: Audience,
-    personal_data: bool,
+    granted: Granted,
 ) -> Result<ResourceServerSecret> {
     let (secret, stored) = new_secret(administration, &id);
     let server = ResourceServer {
         id: id.clone(),
         audience,
-        personal_data,
+        personal_data: granted.personal_data,
+        permissions: granted.permissions,
         disabled_at: None,
         created_at: stored.created_at,
         secrets: vec![stored],
@@ -148,7 +158,7 @@ async fn change(
     administration: &Administration,
     id: &ResourceServerId,
     kind: AuditKind,
-    change: impl FnOnce(&ResourceServer) -> std::result::Result<ResourceServerChange, String> + Send + 'static,
+    change: impl Fn(&ResourceServer) -> std::result::Result<ResourceServerChange, String> + Send + 'static,
 ) -> Result<ResourceServerChange> {
     let event = about(administration, kind, id);
     match administration.storage.change_resource_server(id.clone(), event, change).await? {

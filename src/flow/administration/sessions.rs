@@ -93,23 +93,50 @@ pub async fn end(administration: &Administration, session: SessionId) -> Result<
     }
 }
 
-/// Ends all sessions of a user; returns how many were open.
+/// What [`end_all_of`] and [`end_everyone`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EndedAll {
+    /// How many sessions were open.
+    pub sessions_ended: usize,
+    /// How many personal tokens were revoked.
+    pub personal_tokens_revoked: usize,
+    /// How many personal tokens remain that are neither revoked nor expired.
+    pub personal_tokens_left: usize,
+}
+
+/// Ends all sessions of a user and, if `personal_tokens`, revokes the user's personal tokens.
 ///
 /// # Errors
 /// The user is gone; the database is unreachable.
-pub async fn end_all_of(administration: &Administration, user: UserId) -> Result<usize> {
+pub async fn end_all_of(
+    administration: &Administration,
+    user: UserId,
+    personal_tokens: bool,
+) -> Result<EndedAll> {
     let event = AuditEvent { user: Some(user), ..administration.event(AuditKind::AdminSessionsEnded) };
-    match administration.storage.end_sessions_by_admin(user, event).await? {
-        Some(ended) => Ok(ended),
-        None => not_found(format!("the user {user} is gone")),
-    }
+    let now = event.at;
+    let storage = &administration.storage;
+    let Some(ended) = storage.end_sessions_by_admin(user, personal_tokens, event).await? else {
+        return not_found(format!("the user {user} is gone"));
+    };
+    Ok(EndedAll {
+        sessions_ended: ended.sessions,
+        personal_tokens_revoked: ended.personal_tokens,
+        personal_tokens_left: storage.count_personal_tokens(Some(user), now).await?,
+    })
 }
 
-/// Ends all sessions of everyone; returns how many were open. Users who sign in while it runs may stay signed in.
+/// Ends all sessions of everyone and, if `personal_tokens`, revokes all personal tokens. Users who sign in while it runs
+/// may stay signed in.
 ///
 /// # Errors
 /// The database is unreachable; then some sessions may have been ended, and the command can be repeated.
-pub async fn end_everyone(administration: &Administration) -> Result<usize> {
+pub async fn end_everyone(administration: &Administration, personal_tokens: bool) -> Result<EndedAll> {
     let event = administration.event(AuditKind::AdminSessionsEnded);
-    Ok(administration.storage.end_every_session(event).await?)
+    let (now, storage) = (event.at, &administration.storage);
+    let sessions_ended = storage.end_every_session(event.clone()).await?;
+    let personal_tokens_revoked =
+        if personal_tokens { storage.revoke_every_personal_token(event).await? } else { 0 };
+    let personal_tokens_left = storage.count_personal_tokens(None, now).await?;
+    Ok(EndedAll { sessions_ended, personal_tokens_revoked, personal_tokens_left })
 }

@@ -120,8 +120,9 @@ fn usable_at(administration: &Administration, now: Timestamp) -> UsableAt {
     UsableAt { now, clients, keys: administration.keys.ids().collect() }
 }
 
-/// Revokes a leaked token by its value, and ends its session: someone who has the token may have rotated it. Returns the
-/// token as it was before.
+/// Revokes a leaked token by its value, and then ends its session: someone who has the token may have rotated it. These
+/// are two transactions; if the second one fails, repeating the command completes it. Returns the token as it was
+/// before.
 ///
 /// # Errors
 /// It is not a token of this broker, or its row is gone: then it is useless. The database is unreachable.
@@ -131,7 +132,8 @@ pub async fn revoke_leaked(administration: &Administration, text: &str) -> Resul
             "this is not a token of this broker: it is mistyped, or the server key that issued it was removed",
         );
     };
-    let Some(found) = administration.storage.find_token(genuine.handle.digest()).await? else {
+    let found = administration.storage.find_token(genuine.handle.digest()).await?;
+    let Some(found) = found.filter(|found| genuine.matches(&found.token.facts)) else {
         return not_found("this token is no longer in the database: it is useless");
     };
     let revoked = revoke(administration, found.token.facts.id).await?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Administration, AdministrationError, Result, not_found, sessions, tokens};
 use crate::domain::audit::{AuditEvent, AuditKind};
+use crate::domain::token_kind::TokenKind;
 use crate::domain::user::UserReference;
 use crate::storage::sessions::SessionFilter;
 use crate::storage::tokens::TokenFilter;
@@ -25,6 +26,8 @@ pub struct UserDetails {
     pub live_sessions: usize,
     /// Their tokens that may be used.
     pub live_tokens: usize,
+    /// How many of these are personal tokens.
+    pub live_personal_tokens: usize,
 }
 
 /// The users that match, newest first.
@@ -65,11 +68,12 @@ pub async fn show(administration: &Administration, name: &str) -> Result<UserDet
     let filter = SessionFilter { user: owned.0, limit: owned.1, ..SessionFilter::default() };
     let live_sessions = sessions::list(administration, filter, false).await?.len();
     let filter = TokenFilter { user: owned.0, limit: owned.1, ..TokenFilter::default() };
-    let live_tokens = tokens::list(administration, filter, false).await?.len();
-    Ok(UserDetails { user, live_sessions, live_tokens })
+    let tokens = tokens::list(administration, filter, false).await?;
+    let live_personal_tokens = tokens.iter().filter(|token| token.kind == TokenKind::Personal).count();
+    Ok(UserDetails { user, live_sessions, live_tokens: tokens.len(), live_personal_tokens })
 }
 
-/// Disables a user and ends all their sessions, so that enabling the user revives none.
+/// Disables a user, ends all their sessions and revokes their personal tokens, so that enabling the user revives none.
 ///
 /// # Errors
 /// The user is gone; the database is unreachable.

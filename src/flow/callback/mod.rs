@@ -89,7 +89,7 @@ pub async fn callback(
         failed(broker, caller, &failure.error).record();
     })?;
     let outcome = match verified {
-        Ok(verified) => complete(broker, caller, verified, previous).await,
+        Ok(verified) => complete(broker, caller, &began.way_back, verified, previous).await,
         Err(incomplete) => Err(incomplete),
     };
     let Began { way_back, provider, attempt } = began;
@@ -135,9 +135,10 @@ struct Began<'a> {
 async fn complete(
     broker: &Broker,
     caller: &Caller,
+    way_back: &WayBack<'_>,
     verified: VerifiedCallback<'_>,
     previous: Option<BrowserSession>,
 ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
     let person = verified.exchange().await?.profile().await?;
-    person.sign_in(broker, caller, previous).await?.park_key(broker).await
+    person.sign_in(broker, caller, previous).await?.park_key(broker, way_back).await
 }

@@ -1,10 +1,10 @@
 //! Stages two to five: the code, the person, the user, the key.
 
-use crate::domain::audience::AudienceSet;
 use crate::domain::audit::AuditKind;
 use crate::domain::browser_session::{BrowserSession, SessionSecret};
 use crate::domain::caller::Caller;
 use crate::domain::client::Client;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{IdentityId, SessionId, UserId};
 use crate::domain::key_ring::KeyRing;
 use crate::domain::login_attempt::LoginAttempt;
@@ -13,7 +13,7 @@ use crate::domain::standing::{TokenRecord, standing};
 use crate::domain::token::{StoredToken, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::browser_session::SessionCookieChange;
-use crate::flow::hand_over::{ParkedKey, park_key};
+use crate::flow::hand_over::{Parked, ParkedKey, WayBack, park_key};
 use crate::flow::issue::{Issue, open_handle};
 use crate::flow::react::concerning;
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
@@ -22,13 +22,13 @@ use crate::state::audit_trail::Event;
 use crate::storage::sign_in::{NewBrowserSession, SignIn, SignInRefused, SignedIn};
 
 use super::Incomplete;
-use super::verify::{Answer, VerifiedCallback};
+use super::verify::{Answer, Rights, VerifiedCallback};
 
 /// The provider has accepted the code; for OpenID Connect the ID token is verified.
 pub(super) struct ExchangedCode<'a> {
     attempt: LoginAttempt,
     client: &'a Client,
-    audiences: AudienceSet,
+    rights: Rights,
     provider: &'a Provider,
     grant: ExchangedGrant,
 }
@@ -37,7 +37,7 @@ pub(super) struct ExchangedCode<'a> {
 pub(super) struct KnownPerson<'a> {
     attempt: LoginAttempt,
     client: &'a Client,
-    audiences: AudienceSet,
+    rights: Rights,
     person: SignedInProfile,
 }
 
@@ -46,6 +46,7 @@ pub(super) struct SignedInUser {
     attempt: LoginAttempt,
     token: StoredToken,
     session_id: SessionId,
+    auth_time: Option<Timestamp>,
     handle: TokenHandle,
     session_cookie: SessionCookieChange,
 }
@@ -53,10 +54,10 @@ pub(super) struct SignedInUser {
 impl<'a> VerifiedCallback<'a> {
     /// Exchanges the code, once.
     pub(super) async fn exchange(self) -> Result<ExchangedCode<'a>> {
-        let Self { attempt, client, audiences, provider, answer } = self;
+        let Self { attempt, client, rights, provider, answer } = self;
         let code = match answer {
             Answer::Code(code) => code,
-            Answer::Refused(refusal) => return Err(refusal.into()),
+            Answer::Refused(refusal) => return Err(refusal),
         };
         let grant = provider
             .exchange(CodeExchange {
@@ -66,16 +67,16 @@ impl<'a> VerifiedCallback<'a> {
                 max_age: attempt.max_age,
             })
             .await?;
-        Ok(ExchangedCode { attempt, client, audiences, provider, grant })
+        Ok(ExchangedCode { attempt, client, rights, provider, grant })
     }
 }
 
 impl<'a> ExchangedCode<'a> {
     /// Asks the provider who signed in; its tokens end here.
     pub(super) async fn profile(self) -> Result<KnownPerson<'a>> {
-        let Self { attempt, client, audiences, provider, grant } = self;
+        let Self { attempt, client, rights, provider, grant } = self;
         let person = provider.profile(grant).await?;
-        Ok(KnownPerson { attempt, client, audiences, person })
+        Ok(KnownPerson { attempt, client, rights, person })
     }
 }
 
@@ -88,9 +89,9 @@ impl KnownPerson<'_> {
         caller: &Caller,
         previous: Option<BrowserSession>,
     ) -> Result<SignedInUser> {
-        let Self { attempt, client, audiences, person } = self;
+        let Self { attempt, client, rights, person } = self;
         let now = broker.clock.now();
-        let issue = Issue::new(broker, client, audiences, now);
+        let issue = Issue::new(broker, client, rights.audiences, rights.scopes, now);
         let (keys, fresh) = (issue.keys(), issue.handle().clone());
         let session_id = SessionId::random(&*broker.entropy);
         let seal = |token| seal_id_token(token, session_id, &keys, &*broker.entropy);
@@ -115,7 +116,7 @@ impl KnownPerson<'_> {
             reuse: client.legacy,
             live_tokens: broker.live_tokens_per_user,
         };
-        let session_ends = sign_in.session_expires_at;
+        let (session_ends, auth_time) = (sign_in.session_expires_at, sign_in.auth_time);
         let signed_in = write(broker, client, issue, sign_in).await?;
         let handle = handle(&keys, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
@@ -129,7 +130,7 @@ impl KnownPerson<'_> {
             None => SessionCookieChange::None,
         };
         let session_id = token.facts.owner.session_id.unwrap_or(session_id);
-        Ok(SignedInUser { attempt, token, session_id, handle, session_cookie })
+        Ok(SignedInUser { attempt, token, session_id, auth_time, handle, session_cookie })
     }
 }
 
@@ -173,9 +174,11 @@ impl SignedInUser {
     pub(super) async fn park_key(
         self,
         broker: &Broker,
+        way_back: &WayBack<'_>,
     ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
-        let Self { attempt, token, session_id, handle, session_cookie } = self;
-        match park_key(broker, &token, session_id, handle, attempt.challenge.as_ref()).await {
+        let Self { attempt, token, session_id, auth_time, handle, session_cookie } = self;
+        let parked = Parked { token: &token, session_id, auth_time, handle };
+        match park_key(broker, way_back, attempt.challenge.as_ref(), parked).await {
             Ok(key) => Ok((key, session_cookie)),
             Err(error) => Err(Incomplete { session_cookie, ..error.into() }),
         }

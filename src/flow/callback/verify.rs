@@ -2,8 +2,10 @@
 
 use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, ShortDigest};
+use crate::domain::ids::ProviderId;
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{LoginAttempt, State};
+use crate::domain::scope::ScopeSet;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::hand_over::WayBack;
 use crate::provider::{Provider, ProviderError};
@@ -15,18 +17,25 @@ use super::{Began, CallbackFailure, CallbackRequest, Incomplete};
 pub(super) struct VerifiedCallback<'a> {
     pub(super) attempt: LoginAttempt,
     pub(super) client: &'a Client,
-    /// The APIs that the token will be for.
-    pub(super) audiences: AudienceSet,
+    pub(super) rights: Rights,
     pub(super) provider: &'a Provider,
     pub(super) answer: Answer,
+}
+
+/// What the token will be good for.
+pub(super) struct Rights {
+    /// The APIs that it is for.
+    pub(super) audiences: AudienceSet,
+    /// What it may be used for there.
+    pub(super) scopes: ScopeSet,
 }
 
 /// What the provider said.
 pub(super) enum Answer {
     /// Yes, with this authorization code.
     Code(String),
-    /// No, with this reason.
-    Refused(ErrorCode),
+    /// No, for this reason.
+    Refused(Error),
 }
 
 /// A valid attempt leads back to its SPA, verified or with the outage that prevented the verification.
@@ -49,7 +58,10 @@ pub(super) async fn verify(
     match (checked, mark_used(broker, &used_name).await) {
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
-        (Err(error), Err(_)) => Err(error.into()),
+        (Err(error), Err(outage)) => {
+            tracing::warn!(%outage, "a login attempt could not be marked as used");
+            Err(error.into())
+        }
         (Ok((began, _)), Err(error)) => Ok((began, Err(Incomplete { used_up: false, ..error.into() }))),
         (Ok((began, verified)), Ok(true)) => match verified.provider.check_issuer(iss.as_deref()).await {
             Ok(()) => Ok((began, Ok(verified))),
@@ -94,14 +106,26 @@ fn check(
     if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    let way_back = WayBack { client, redirect_uri, client_state: attempt.client_state.clone() };
+    let scopes = match &attempt.oauth {
+        Some(oauth) => client.grantable(&oauth.scopes),
+        None => client.scopes.clone(),
+    };
+    let way_back = WayBack {
+        issuer: broker.issuer(),
+        client,
+        redirect_uri,
+        port: attempt.port,
+        client_state: attempt.client_state.clone(),
+        oauth: attempt.oauth.clone(),
+    };
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
-    let answer = answer(request)?;
-    Ok((began, VerifiedCallback { attempt, client, audiences, provider, answer }))
+    let answer = answer(request, &attempt.provider)?;
+    let rights = Rights { audiences, scopes };
+    Ok((began, VerifiedCallback { attempt, client, rights, provider, answer }))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both.
-fn answer(request: CallbackRequest) -> Result<Answer> {
+fn answer(request: CallbackRequest, provider: &ProviderId) -> Result<Answer> {
     if let Some(malformed) = request.malformed {
         return Err(malformed);
     }
@@ -114,14 +138,30 @@ fn answer(request: CallbackRequest) -> Result<Answer> {
                 Err(Error::invalid_request("The parameter 'code' must be 1 to 2048 visible characters."))
             }
         }
-        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error))),
+        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error, provider))),
         _ => Err(Error::invalid_request("The provider must send either 'code' or 'error'.")),
     }
 }
 
-/// The provider's error as one of the broker's codes. The provider's own text is not passed on.
-fn provider_refusal(error: &str) -> ErrorCode {
-    match error {
+/// Errors that are mistakes in the registration at the provider or in the configuration: trying again does not help
+/// (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
+const MISCONFIGURED: [&str; 9] = [
+    "invalid_request",
+    "unauthorized_client",
+    "unsupported_response_type",
+    "invalid_scope",
+    "invalid_request_uri",
+    "invalid_request_object",
+    "request_not_supported",
+    "request_uri_not_supported",
+    "registration_not_supported",
+];
+
+/// The provider's error as one of the broker's codes. The log gets the provider's error by its standard name; any other
+/// text of the provider is not passed on.
+fn provider_refusal(error: &str, provider: &ProviderId) -> Error {
+    let misconfigured = MISCONFIGURED.into_iter().find(|known| *known == error);
+    let code = match error {
         "access_denied" => ErrorCode::AccessDenied,
         "login_required" => ErrorCode::LoginRequired,
         "interaction_required" => ErrorCode::InteractionRequired,
@@ -129,8 +169,17 @@ fn provider_refusal(error: &str) -> ErrorCode {
         "account_selection_required" => ErrorCode::AccountSelectionRequired,
         "unmet_authentication_requirements" => ErrorCode::InsufficientUserAuthentication,
         "temporarily_unavailable" | "server_error" => ErrorCode::TemporarilyUnavailable,
+        _ if misconfigured.is_some() => ErrorCode::ServerError,
         _ => ErrorCode::ProviderError,
-    }
+    };
+    let named = match code {
+        ErrorCode::ProviderError => "an unknown error code",
+        ErrorCode::ServerError => misconfigured.unwrap_or_default(),
+        ErrorCode::TemporarilyUnavailable if error == "server_error" => "server_error",
+        ErrorCode::InsufficientUserAuthentication => "unmet_authentication_requirements",
+        known => known.as_str(),
+    };
+    Error::new(code).caused_by(format!("provider {provider} answered {named}"))
 }
 
 /// Marks the attempt as used; `false` if it was used before. The mark outlives the attempt even if a clock

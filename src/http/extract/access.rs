@@ -42,14 +42,14 @@ impl NeededScope for NoScope {
 
 /// A caller with a live token of any kind that has the scope `S`.
 pub struct AnyToken<S: NeededScope> {
-    /// Who calls.
+    /// The caller.
     pub authenticated: Authenticated,
     scope: PhantomData<S>,
 }
 
 /// A caller with a live token of a session that has the scope `S`.
 pub struct SessionToken<S: NeededScope> {
-    /// Who calls.
+    /// The caller.
     pub signed_in: SignedIn,
     scope: PhantomData<S>,
 }

@@ -4,14 +4,15 @@ use std::fmt;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use super::parameters;
 use crate::error::{Error, ErrorCode, Result};
 use crate::http::challenge::BearerRefused;
 
-/// The longest token, in characters: far above our own, so that every mistake gets the same answer.
+/// The longest accepted token, in bytes. Ours have 76; anything up to this length is answered `invalid_token`, longer input
+/// is refused unread.
 const LONGEST: usize = 512;
 
 /// A presented token, unchecked.
@@ -25,7 +26,9 @@ impl Bearer {
 
     fn read(request: &HttpRequest) -> Result<Self> {
         if parameters::has(request.query_string().as_bytes(), "access_token") {
-            return Err(Error::invalid_request("An access token in the address is not accepted."));
+            return Err(Error::invalid_request(
+                "An access token in the URL is not accepted. Send it in the Authorization header.",
+            ));
         }
         if request.content_type().eq_ignore_ascii_case("application/x-www-form-urlencoded")
             && has_body(request)
@@ -34,10 +37,21 @@ impl Bearer {
                 "This address takes no form; send the access token in the Authorization header.",
             ));
         }
-        let mut headers = request.headers().get_all(AUTHORIZATION);
+        Self::of_headers(request.headers())
+    }
+
+    /// The token in these headers, whatever else the request has: a gateway passes on the query and the headers of its
+    /// visitor.
+    ///
+    /// # Errors
+    /// `missing_token` if there is no bearer token; `invalid_request` if the header is malformed or there are two.
+    pub fn of_headers(headers: &HeaderMap) -> Result<Self> {
+        let mut headers = headers.get_all(AUTHORIZATION);
         let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };
         if headers.next().is_some() {
-            return Err(Error::invalid_request("There are two Authorization headers."));
+            return Err(Error::invalid_request(
+                "More than one Authorization header was sent. Send exactly one.",
+            ));
         }
         let malformed = || Error::invalid_request("The Authorization header is malformed.");
         let header = header.to_str().map_err(|_| malformed())?;

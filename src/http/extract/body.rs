@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorCode, Result};
 
 /// The largest body, in bytes.
-const LIMIT: usize = 16 * 1024;
+pub const LIMIT: usize = 16 * 1024;
 
 /// How long a body may take to arrive.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     }
     serde_json::from_slice(body).map_err(|error| {
         Error::invalid_request(
-            "The JSON body is malformed, has a member twice, or a member of the wrong type or name.",
+            "The JSON body is malformed, repeats a member, or has a member of the wrong type.",
         )
         .caused_by(Place(error.line(), error.column()))
     })

@@ -1,4 +1,4 @@
-//! Who asks: request id, client address, user agent, origin. Learnt once, before anything else happens.
+//! The caller: request id, client address, user agent, origin. Read once, before anything else.
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,21 +28,26 @@ pub fn of(
         Some(value.chars().take(LONGEST).collect())
     };
     Caller {
-        request_id: request_id(headers).unwrap_or_else(|| RequestId::random(entropy)),
+        request_id: request_id(headers, peer, trusted_proxies).unwrap_or_else(|| RequestId::random(entropy)),
         address: address(headers, peer, trusted_proxies),
         user_agent: text(USER_AGENT),
         origin: text(ORIGIN),
     }
 }
 
-/// The id that a proxy gave the request, where it can do no harm in a log.
-fn request_id(headers: &HeaderMap) -> Option<RequestId> {
+/// The request id set by a trusted proxy, if it is safe to log. From anyone else it is ignored: a caller that chooses its own
+/// id could hide its requests among those of another one.
+fn request_id(headers: &HeaderMap, peer: Option<SocketAddr>, trusted_proxies: &[IpNet]) -> Option<RequestId> {
+    let peer = peer?.ip().to_canonical();
+    if !trusted_proxies.iter().any(|network| network.contains(&peer)) {
+        return None;
+    }
     headers.get("x-request-id")?.to_str().ok()?.parse().ok()
 }
 
 /// The peer, or behind trusted proxies the first untrusted hop from the right in `X-Forwarded-For`.
 ///
-/// Whatever stands left of that hop is the client's own claim. An entry that is not an address ends the search.
+/// Entries to the left of that hop are set by the client and are not trusted. An entry that is not an address ends the search.
 fn address(headers: &HeaderMap, peer: Option<SocketAddr>, trusted_proxies: &[IpNet]) -> IpAddr {
     let trusted = |address: &IpAddr| trusted_proxies.iter().any(|network| network.contains(address));
     let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
@@ -117,12 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn an_inbound_request_id_is_used_only_in_the_safe_alphabet() {
-        let id = |value: &str| caller("192.0.2.1:80", &[("x-request-id", value)]).request_id.to_string();
-        assert_eq!(id("a.B_9-z"), "a.B_9-z");
+    fn an_inbound_request_id_is_used_only_in_the_safe_alphabet_and_from_a_trusted_proxy() {
+        let id = |peer, value: &str| caller(peer, &[("x-request-id", value)]).request_id.to_string();
+        let proxy = "10.0.0.1:80";
+        assert_eq!(id(proxy, "a.B_9-z"), "a.B_9-z");
+        let is_drawn = |id: &str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(is_drawn(&id("192.0.2.1:80", "a.B_9-z")));
         for bad in ["", "a b", "a\u{9}b", "a\"b", "ü", &"a".repeat(65)] {
-            let drawn = id(bad);
-            assert!(drawn.len() == 32 && drawn.bytes().all(|b| b.is_ascii_hexdigit()), "{bad}: {drawn}");
+            assert!(is_drawn(&id(proxy, bad)), "{bad}");
         }
     }
 

@@ -11,3 +11,4 @@ pub mod navigation;
 pub mod own_page;
 pub mod parameters;
 pub mod session_cookie;
+pub mod token_form;

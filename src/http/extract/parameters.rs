@@ -98,8 +98,10 @@ fn split(pair: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// Decodes one name or value of `application/x-www-form-urlencoded`.
+///
 /// `None` if a `%` is not followed by two hexadecimal digits, or if the result is not UTF-8.
-fn decode(encoded: &[u8]) -> Option<String> {
+pub fn decode(encoded: &[u8]) -> Option<String> {
     let mut decoded = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
     while let Some(byte) = rest.next() {

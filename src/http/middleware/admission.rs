@@ -1,4 +1,4 @@
-//! What is refused before routing: overlong addresses, foreign hosts, foreign origins.
+//! What is refused before routing: overlong addresses and bodies, foreign hosts, foreign origins.
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
@@ -7,9 +7,9 @@ use actix_web::http::header::{HeaderValue, VARY};
 use actix_web::middleware::Next;
 
 use super::host::OwnNames;
-use super::{host, origin, url_length};
+use super::{content_length, host, origin, url_length};
 use crate::error::Result;
-use crate::http::route_table::RouteTable;
+use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
 /// Lets a request through to its handler, or answers it here.
@@ -32,9 +32,14 @@ pub async fn admit(
 
 fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Result<()> {
     url_length::check(request)?;
-    let any_host = RouteTable::find(request.request()).is_some_and(|route| route.any_host);
-    if !any_host {
-        host::check(request, own_names)?;
+    let callers = RouteTable::find(request.request()).map_or(Callers::Clients, |route| route.callers);
+    // A gateway passes on the header fields of its visitor, but no body.
+    if callers != Callers::Gateways {
+        content_length::check(request)?;
     }
-    origin::check(request, broker)
+    match callers {
+        Callers::Clients => host::check(request, own_names).and_then(|()| origin::check(request, broker)),
+        Callers::Probes => origin::check(request, broker),
+        Callers::Gateways => Ok(()),
+    }
 }

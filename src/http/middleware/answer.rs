@@ -9,7 +9,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
@@ -21,10 +21,11 @@ use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
+use crate::http::connection::{AfterTheLast, Connection};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::pages;
-use crate::http::route_table::RouteTable;
+use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
 /// The route label of a request that no route matched.
@@ -32,18 +33,28 @@ const NO_ROUTE: &str = "unmatched";
 
 /// Runs the request and finishes its answer.
 pub async fn finish(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<BoxBody>,
     broker: &Broker,
     trusted_proxies: &[IpNet],
 ) -> Result<ServiceResponse, Error> {
+    let connection = Connection::of(&request);
+    if let Some(connection) = &connection
+        && connection.begin(&mut request).await == Err(AfterTheLast)
+    {
+        return Ok(request.into_response(HttpResponse::BadRequest().finish()));
+    }
     let caller = caller::of(request.headers(), request.peer_addr(), trusted_proxies, &*broker.entropy);
+    let (shape, callers) = RouteTable::find(request.request())
+        .map_or((Shape::Problem, Callers::Clients), |route| (route.errors, route.callers));
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
-        shape: RouteTable::find(request.request()).map_or(Shape::Problem, |route| route.errors),
+        shape,
+        callers,
         request_id: caller.request_id.clone(),
         started: monotonic(),
+        connection,
     };
     let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
     request.extensions_mut().insert::<Caller>(caller);
@@ -73,8 +84,10 @@ struct Finishing<'a> {
     broker: &'a Broker,
     method: &'static str,
     shape: Shape,
+    callers: Callers,
     request_id: RequestId,
     started: Moment,
+    connection: Option<Connection>,
 }
 
 impl Finishing<'_> {
@@ -86,11 +99,17 @@ impl Finishing<'_> {
                 error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
-        security_headers::add(headers, self.broker.public_url.scheme() == "https");
+        // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
+        let own_host = self.callers != Callers::Gateways;
+        security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
         }
         self.record(route, response.status(), failure.as_ref());
+        let body_is_due = self.connection.as_ref().is_some_and(Connection::answered);
+        if body_is_due || self.broker.is_stopping() {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         response
     }
 

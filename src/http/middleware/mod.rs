@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod answer;
+mod content_length;
 pub mod cors;
 pub mod host;
 pub mod origin;

@@ -104,13 +104,13 @@ fn faulty_app() -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&["auth.example.com".into()]);
-    app(broker(false), web::Data::default(), names, |routes| {
+    app(broker(false), settings(), names, |routes| {
         routes.route(Shape::Problem, panics).route(Shape::Problem, fails).route(Shape::Problem, number);
     })
 }
 
 async fn faulty(uri: &str) -> Answer {
-    ask(faulty_app(), get_from(uri).insert_header(("x-request-id", "r-1"))).await
+    ask(faulty_app(), through_proxy(get_from(uri), "r-1")).await
 }
 
 #[actix_web::test]
@@ -154,7 +154,7 @@ async fn the_request_id_is_the_same_in_header_and_body() {
         assert_eq!(answer.header("x-request-id"), answer.json()["request_id"].as_str().unwrap());
         assert_eq!(answer.header("x-request-id").len(), 32);
     }
-    let page = public(get_from("/login?state=%").insert_header(("x-request-id", "<b>"))).await;
+    let page = public(through_proxy(get_from("/login?state=%"), "<b>")).await;
     assert!(page.body.contains(page.header("x-request-id")) && !page.body.contains("<b>"));
 }
 
@@ -236,7 +236,7 @@ async fn the_access_log_holds_the_route_and_nothing_of_the_request() {
         get_from("/secret/address"),
         request(Method::from_bytes(b"SECRET").unwrap(), "/login"),
     ] {
-        public(request.insert_header(("x-request-id", "r-1"))).await;
+        public(through_proxy(request, "r-1")).await;
     }
     drop(guard);
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -249,7 +249,7 @@ async fn the_access_log_holds_the_route_and_nothing_of_the_request() {
     for line in &lines {
         assert_eq!(
             (&line["span"]["request_id"], &line["span"]["address"]),
-            (&"r-1".into(), &"0.0.0.0".into())
+            (&"r-1".into(), &"192.0.2.1".into())
         );
         assert!(line["fields"]["status"].is_u64() && line["fields"]["duration_ms"].is_f64(), "{line}");
     }

@@ -66,7 +66,20 @@ where
 }
 
 async fn public(request: TestRequest) -> Answer {
-    ask(public_app(broker(false), web::Data::default()), request).await
+    ask(public_app(broker(false), settings()), request).await
+}
+
+/// Settings with a trusted proxy: the one of [`through_proxy`].
+fn settings() -> web::Data<HttpSettings> {
+    web::Data::new(HttpSettings {
+        trusted_proxies: vec!["192.0.2.1/32".parse().unwrap()],
+        ..HttpSettings::default()
+    })
+}
+
+/// The request as the proxy passes it on, under an id of its own.
+fn through_proxy(request: TestRequest, id: &str) -> TestRequest {
+    request.peer_addr("192.0.2.1:80".parse().unwrap()).insert_header(("x-request-id", id.to_owned()))
 }
 
 fn request(method: Method, uri: &str) -> TestRequest {

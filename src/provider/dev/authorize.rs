@@ -115,7 +115,7 @@ fn authorize(kind: Kind, request: &HttpRequest, body: &[u8], shared: &Shared) ->
 
 fn sign_in(shared: &Shared, user: &'static User) -> Session {
     let session = Session { cookie: shared.random_name(), user, auth_time: shared.now() };
-    shared.sessions.insert(shared.now(), session.cookie.clone(), session.clone());
+    shared.sessions.insert(shared.now(), &session.cookie, session.clone());
     session
 }
 
@@ -138,7 +138,7 @@ fn grant(shared: &Shared, back: ReturnAddress, asked: Asked, session: Session) -
         fault: asked.fault,
     };
     let code = shared.random_name();
-    shared.codes.insert(shared.now(), code.clone(), grant);
+    shared.codes.insert(shared.now(), &code, grant);
     let mut answer = callback::redirect(shared, &back, Outcome::Code(code), asked.fault);
     // A name and base64url characters always make a cookie.
     let _ = answer.add_cookie(&cookie);

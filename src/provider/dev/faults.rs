@@ -64,7 +64,7 @@ macro_rules! faults {
             /// Every fault.
             pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
 
-            /// The stable name, as it stands in `fault=`.
+            /// The stable name, as it is written in `fault=`.
             pub fn name(self) -> &'static str {
                 match self { $($(Self::$name => $text,)*)* }
             }

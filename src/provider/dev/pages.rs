@@ -39,7 +39,7 @@ pub(super) fn page(status: StatusCode, title: &str, content: &Markup) -> HttpRes
             }
             body {
                 main {
-                    p.note { "Development provider: anybody can be anybody here. Never use it for real." }
+                    p.note { "Development provider: anyone can sign in as anyone. Never use it in production." }
                     h1 { (title) }
                     (content)
                 }

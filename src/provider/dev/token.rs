@@ -54,7 +54,7 @@ async fn token(kind: Kind, request: &HttpRequest, body: &[u8], shared: &Shared) 
     let Ok(document) = answer(shared, &grant, &access_token) else {
         return web::oauth_error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Signing failed.");
     };
-    shared.tokens.insert(shared.now(), access_token, grant);
+    shared.tokens.insert(shared.now(), &access_token, grant);
     broken::answer(shared, broken, &document).await
 }
 

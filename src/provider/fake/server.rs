@@ -25,7 +25,7 @@ impl Received {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a form parameter; panics where it stands twice.
+    /// The value of a form parameter; panics if it appears twice.
     pub fn form(&self, name: &str) -> Option<String> {
         let pairs = url::form_urlencoded::parse(self.body.as_bytes());
         let values: Vec<_> = pairs.filter(|(known, _)| known == name).collect();

@@ -95,7 +95,7 @@ impl AuditEntry {
 impl Storage {
     /// Adds events to the audit trail.
     pub async fn record_audit(&self, events: Vec<AuditEvent>) -> Result<(), StorageError> {
-        on_backend!(self, audit::record(events))
+        on_backend!(self, audit::record(events.clone()))
     }
 
     /// The events that match, in this order, from a position on.

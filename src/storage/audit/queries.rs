@@ -32,8 +32,8 @@ pub fn insert(db: &mut Db, events: Vec<AuditEvent>) -> QueryResult<()> {
     Ok(())
 }
 
-/// Events wait a moment before they are written: if their user was deleted meanwhile, only the id is kept. The other
-/// users are locked, so that a deletion that comes now finds the rows and removes the addresses itself.
+/// Events wait a moment before they are written: if their user was deleted in the meantime, only the id is kept. The
+/// other users are locked, so that a deletion that comes now finds the rows and removes the addresses itself.
 fn forget_addresses_of_deleted(db: &mut Db, events: &mut [AuditEvent]) -> QueryResult<()> {
     let named: BTreeSet<UserId> = events.iter().filter_map(|event| event.user).collect();
     if named.is_empty() {

@@ -1,10 +1,14 @@
 //! Applying migrations: all or none, one instance at a time.
 
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_migrations::MigrationHarness;
 
-use super::{COUNT_MIGRATION_TABLES, Db, MIGRATIONS, lock_migrations, write};
+use super::{COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, lock_migrations, write};
+use crate::domain::clock::monotonic;
 use crate::storage::error::StorageError;
 
 type MigrationError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,20 +31,54 @@ pub fn ping(db: &mut Db) -> Result<(), StorageError> {
 }
 
 pub fn apply(db: &mut Db) -> Result<Vec<String>, StorageError> {
-    write(db, |db| {
-        lock_migrations(db)?;
+    migrating(db, |db| {
         let names = pending(db)?;
-        db.run_pending_migrations(MIGRATIONS).map_err(failed)?;
+        db.run_pending_migrations(MIGRATIONS)?;
         Ok(names)
     })
 }
 
 pub fn revert_all(db: &mut Db) -> Result<(), StorageError> {
-    write(db, |db| {
-        lock_migrations(db)?;
-        db.revert_all_migrations(MIGRATIONS).map_err(failed)?;
+    migrating(db, |db| {
+        db.revert_all_migrations(MIGRATIONS)?;
         Ok(())
     })
+}
+
+pub fn apply_foreign(db: &mut Db, version: &str, statements: &str) -> Result<(), StorageError> {
+    migrating(db, |db| {
+        db.batch_execute(statements)?;
+        let row = "INSERT INTO __diesel_schema_migrations (version) VALUES (";
+        diesel::sql_query(row).sql(format!("'{version}')")).execute(db)?;
+        Ok(())
+    })
+}
+
+/// Runs `work` in the transaction of a migration.
+///
+/// # Errors
+/// [`StorageError::Conflict`] if it did not get a lock: it changed nothing and can be tried again.
+fn migrating<T>(
+    db: &mut Db,
+    work: impl FnOnce(&mut Db) -> Result<T, MigrationError>,
+) -> Result<T, StorageError> {
+    write(db, |db| {
+        lock_migrations(db)?;
+        let started = monotonic();
+        work(db).map_err(|error| match LOCK_WAIT {
+            Some(wait) if is_about_a_lock(&error, started.elapsed(), wait) => {
+                StorageError::Conflict(error.to_string())
+            }
+            _ => failed(error),
+        })
+    })
+}
+
+/// Whether the error can be that of a lock. Diesel passes on the text only, and PostgreSQL writes it in the language of
+/// the server. But waiting for a lock takes a known time: what fails earlier has another cause, and what fails later is
+/// tried again for a limited time.
+fn is_about_a_lock(error: &MigrationError, elapsed: Duration, lock_wait: Duration) -> bool {
+    elapsed >= lock_wait || error.to_string().contains("deadlock detected")
 }
 
 /// Diesel's own function creates its table first, which a server without the right to change the schema cannot do.
@@ -76,6 +114,10 @@ fn embedded() -> Result<Vec<(String, String)>, StorageError> {
 
 /// Migrations contain no user data, so their errors can be logged in full.
 fn failed(error: MigrationError) -> StorageError {
+    let error = match error.downcast::<StorageError>() {
+        Ok(error) => return *error,
+        Err(error) => error,
+    };
     match error.downcast::<diesel::result::Error>() {
         Ok(error) => StorageError::from(*error),
         Err(error) => StorageError::Unexpected(error.to_string()),

@@ -1,5 +1,5 @@
-//! Deleting rows that are no longer needed: in batches, so that no other transaction waits for long, and by one instance
-//! at a time.
+//! Deleting rows that are no longer needed: in batches, so that no other transaction waits for long, and by one
+//! instance at a time.
 
 use chrono::TimeDelta;
 use diesel::dsl::{exists, not};
@@ -13,7 +13,7 @@ use crate::storage::purge::Purged;
 use crate::storage::schema::{audit_events, sessions, tokens};
 use crate::storage::types::{Id, Time};
 
-/// How long a row is kept that is of no use any more, so that late lookups still find it.
+/// How long a dead row is kept, so that late lookups still find it.
 const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// Deletes at most `batch` rows of each table; none while another instance purges.

@@ -45,7 +45,7 @@ impl Storage {
         server: ResourceServer,
         event: AuditEvent,
     ) -> Result<bool, StorageError> {
-        on_backend!(self, resource_servers::add(&server, event))
+        on_backend!(self, resource_servers::add(&server, event.clone()))
     }
 
     /// Changes a resource server in one transaction: `change` receives it while no one else can
@@ -54,8 +54,8 @@ impl Storage {
         &self,
         id: ResourceServerId,
         event: AuditEvent,
-        change: impl FnOnce(&ResourceServer) -> Result<ResourceServerChange, E> + Send + 'static,
+        change: impl Fn(&ResourceServer) -> Result<ResourceServerChange, E> + Send + 'static,
     ) -> Result<Option<Result<ResourceServerChange, E>>, StorageError> {
-        on_backend!(self, resource_servers::change(&id, event, change))
+        on_backend!(self, resource_servers::change(&id, event.clone(), &change))
     }
 }

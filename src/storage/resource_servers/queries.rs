@@ -20,13 +20,18 @@ pub fn all(db: &mut Db) -> Result<Vec<ResourceServer>, StorageError> {
     rows.into_iter().map(|row| with_secrets(db, row)).collect()
 }
 
+/// One query, so that an unknown id takes as long as a known one.
 pub fn find(db: &mut Db, id: &ResourceServerId) -> Result<Option<ResourceServer>, StorageError> {
-    let row = resource_servers::table
-        .find(id.as_str())
-        .select(ResourceServerRow::as_select())
-        .first(db)
-        .optional()?;
-    row.map(|row| with_secrets(db, row)).transpose()
+    let rows: Vec<(ResourceServerRow, Option<SecretRow>)> = resource_servers::table
+        .left_join(resource_server_secrets::table)
+        .filter(resource_servers::id.eq(id.as_str()))
+        .order((resource_server_secrets::created_at.desc(), resource_server_secrets::digest))
+        .select((ResourceServerRow::as_select(), Option::<SecretRow>::as_select()))
+        .load(db)?;
+    let mut rows = rows.into_iter();
+    let Some((server, first)) = rows.next() else { return Ok(None) };
+    let secrets = first.into_iter().chain(rows.filter_map(|(_, secret)| secret)).collect();
+    server.read(secrets).map(Some)
 }
 
 fn with_secrets(db: &mut Db, row: ResourceServerRow) -> Result<ResourceServer, StorageError> {

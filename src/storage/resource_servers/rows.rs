@@ -17,6 +17,7 @@ pub struct ResourceServerRow {
     personal_data: bool,
     disabled_at: Option<Time>,
     created_at: Time,
+    permissions: bool,
 }
 
 /// A row of `resource_server_secrets`.
@@ -37,6 +38,7 @@ impl From<&ResourceServer> for ResourceServerRow {
             personal_data: server.personal_data,
             disabled_at: server.disabled_at.map(Time),
             created_at: Time(server.created_at),
+            permissions: server.permissions,
         }
     }
 }
@@ -68,6 +70,7 @@ impl ResourceServerRow {
                 .parse()
                 .map_err(|_| StorageError::unreadable("resource_servers.audience"))?,
             personal_data: self.personal_data,
+            permissions: self.permissions,
             disabled_at: self.disabled_at.map(|at| at.0),
             created_at: self.created_at.0,
             secrets: secrets.into_iter().map(SecretRow::read).collect::<Result<_, _>>()?,

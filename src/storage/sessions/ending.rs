@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 
+use super::personal_tokens::{revoke_all_by_admin, revoke_all_of};
 use super::sessions::ended;
 use super::{Db, audit, users as users_queries, write};
 use crate::domain::audit::AuditEvent;
@@ -14,7 +15,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::storage::error::StorageError;
 use crate::storage::liveness::{is_open, is_revocable, is_unended, is_unrevoked};
 use crate::storage::schema::{sessions, tokens, users};
-use crate::storage::sessions::{EndedBatch, EndedSession};
+use crate::storage::sessions::{EndedBatch, EndedCounts, EndedEverywhere, EndedSession};
 use crate::storage::types::{Id, Time};
 
 /// Ids in one statement: SQLite accepts 32,766 parameters.
@@ -45,13 +46,25 @@ pub fn end_all_of(db: &mut Db, user: UserId, now: Timestamp) -> Result<Vec<Sessi
     let (user, now) = (Id::from(user), Time(now));
     write(db, |db| {
         users_queries::lock(db, user)?;
-        let open: Vec<Id> = sessions::table
-            .filter(sessions::user_id.eq(user).and(is_open(now)))
-            .select(sessions::id)
-            .load(db)?;
-        end_all_of_users(db, &[user], now)?; // expired sessions as well: a clock may be set back
-        Ok(open.into_iter().map(Into::into).collect())
+        Ok(end_all_of_locked(db, user, now)?)
     })
+}
+
+pub fn end_everything_of(db: &mut Db, user: UserId, now: Timestamp) -> Result<EndedEverywhere, StorageError> {
+    let (user, now) = (Id::from(user), Time(now));
+    write(db, |db| {
+        users_queries::lock(db, user)?;
+        let sessions = end_all_of_locked(db, user, now)?;
+        Ok(EndedEverywhere { sessions, personal_tokens: revoke_all_of(db, &[user], now)? })
+    })
+}
+
+/// Ends every session of a user whose row is locked. Returns those that were open.
+fn end_all_of_locked(db: &mut Db, user: Id, now: Time) -> QueryResult<Vec<SessionId>> {
+    let open: Vec<Id> =
+        sessions::table.filter(sessions::user_id.eq(user).and(is_open(now))).select(sessions::id).load(db)?;
+    end_all_of_users(db, &[user], now)?; // expired sessions as well: a clock may be set back
+    Ok(open.into_iter().map(Into::into).collect())
 }
 
 pub fn end_own(db: &mut Db, user: UserId, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
@@ -155,16 +168,18 @@ pub fn end_by_admin(
 pub fn end_all_of_by_admin(
     db: &mut Db,
     user: UserId,
+    personal_tokens: bool,
     event: AuditEvent,
-) -> Result<Option<usize>, StorageError> {
+) -> Result<Option<EndedCounts>, StorageError> {
     let (user, now) = (Id::from(user), Time(event.at));
     write(db, |db| {
         if !users_queries::lock(db, user)? {
             return Ok(None);
         }
-        let ended = end_all_of_users(db, &[user], now)?;
+        let sessions = end_all_of_users(db, &[user], now)?;
+        let personal_tokens = if personal_tokens { revoke_all_by_admin(db, &[user], &event)? } else { 0 };
         audit::insert(db, vec![event])?;
-        Ok(Some(ended))
+        Ok(Some(EndedCounts { sessions, personal_tokens }))
     })
 }
 

@@ -11,6 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
 use crate::domain::session::SessionRecord;
+use crate::domain::token::RevokedToken;
 
 /// How many sessions the list of a user's own sessions contains at most: the newest.
 const OWN_SESSIONS: i64 = 200;
@@ -22,6 +23,24 @@ pub struct EndedSession {
     pub session: SessionId,
     /// Its user.
     pub user: UserId,
+}
+
+/// What a user, or an administrator for them, ended everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedEverywhere {
+    /// The sessions that were neither ended nor expired before.
+    pub sessions: Vec<SessionId>,
+    /// The personal tokens that were neither revoked nor expired before.
+    pub personal_tokens: Vec<RevokedToken>,
+}
+
+/// What an administrator ended of one user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndedCounts {
+    /// How many sessions were not ended before.
+    pub sessions: usize,
+    /// How many personal tokens were neither revoked nor expired before.
+    pub personal_tokens: usize,
 }
 
 /// Which sessions to list, newest first.
@@ -79,6 +98,15 @@ impl Storage {
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StorageError> {
         on_backend!(self, session_ending::end_all_of(user, now))
+    }
+
+    /// The same, and revokes the personal tokens of the user, in one transaction.
+    pub async fn end_everything_of(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<EndedEverywhere, StorageError> {
+        on_backend!(self, session_ending::end_everything_of(user, now))
     }
 
     /// Ends a session of this user and revokes its tokens. Returns whether the user had such a session and it was
@@ -145,20 +173,22 @@ impl Storage {
         session: SessionId,
         event: AuditEvent,
     ) -> Result<Option<bool>, StorageError> {
-        on_backend!(self, session_ending::end_by_admin(session, event))
+        on_backend!(self, session_ending::end_by_admin(session, event.clone()))
     }
 
-    /// Ends every session of a user. Returns how many were not ended before; `None` if there is no such user.
+    /// Ends every session of a user and, if `personal_tokens`, revokes the user's personal tokens; `None` if there is no
+    /// such user.
     pub async fn end_sessions_by_admin(
         &self,
         user: UserId,
+        personal_tokens: bool,
         event: AuditEvent,
-    ) -> Result<Option<usize>, StorageError> {
-        on_backend!(self, session_ending::end_all_of_by_admin(user, event))
+    ) -> Result<Option<EndedCounts>, StorageError> {
+        on_backend!(self, session_ending::end_all_of_by_admin(user, personal_tokens, event.clone()))
     }
 
     /// Ends every session and returns how many were not ended before. Works in batches of users, so that no other
-    /// transaction waits for long. Users who sign in meanwhile may stay signed in.
+    /// transaction waits for long. Users who sign in while it runs may stay signed in.
     pub async fn end_every_session(&self, event: AuditEvent) -> Result<usize, StorageError> {
         self.record_audit(vec![event.clone()]).await?;
         let (mut ended, mut after) = (0, None);

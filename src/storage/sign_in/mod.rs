@@ -82,9 +82,9 @@ impl Storage {
     pub async fn sign_in(
         &self,
         login: SignIn,
-        issue: impl FnOnce(TokenOwner) -> StoredToken + Send + 'static,
+        issue: impl Fn(TokenOwner) -> StoredToken + Send + 'static,
         reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
     ) -> Result<Result<SignedIn, SignInRefused>, StorageError> {
-        on_backend!(self, sign_in::sign_in(&login, issue, reusable))
+        on_backend!(self, sign_in::sign_in(&login, &issue, &reusable))
     }
 }

@@ -7,7 +7,7 @@ use super::{Db, sessions as sessions_queries, users as users_queries, write};
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::session::SessionRecord;
-use crate::domain::standing::TokenRecord;
+use crate::domain::standing::{Standing, TokenRecord};
 use crate::domain::token::{HandleDigest, StoredToken};
 use crate::storage::error::StorageError;
 use crate::storage::liveness::{is_current, is_session_token, is_unrotated};
@@ -45,13 +45,14 @@ pub fn rotate(
     handle: &HandleDigest,
     now: Timestamp,
     limits: RotationLimits,
-    judge: impl FnOnce(&TokenRecord) -> bool,
+    standing: impl FnOnce(&TokenRecord) -> Standing,
     issue: impl FnOnce(&TokenRecord) -> StoredToken,
 ) -> Result<Rotation, StorageError> {
     write(db, |db| {
-        let Some(record) = lock_and_find(db, handle)? else { return Ok(Rotation::Refused) };
-        if !judge(&record) {
-            return Ok(Rotation::Refused);
+        let Some(record) = lock_and_find(db, handle)? else { return Ok(Rotation::Refused(None)) };
+        let standing = standing(&record);
+        if !standing.is_usable() {
+            return Ok(Rotation::Refused(Some(standing)));
         }
         let parent = Id::from(record.token.facts.id);
         let successors = tokens::table.filter(tokens::parent_id.eq(parent)).count();

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::domain::standing::TokenRecord;
-use crate::domain::token::{HandleDigest, StoredToken, TokenFacts, TokenOwner};
+use crate::domain::token::{HandleDigest, RevokedToken, StoredToken, TokenFacts, TokenOwner};
 use crate::storage::error::StorageError;
 use crate::storage::schema::tokens;
 use crate::storage::sessions::rows::StateRow;
@@ -118,6 +118,28 @@ impl TryFrom<RecordRow> for TokenRecord {
             session: row.session.map(Into::into),
             user_disabled_at: row.user.disabled_at.map(time),
             user: user(row.user.id, row.identity)?,
+        })
+    }
+}
+
+/// What is read of a token that is about to be revoked.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = tokens)]
+pub struct RevokedRow {
+    pub id: Id,
+    handle_digest: Vec<u8>,
+    user_id: Id,
+    client_id: String,
+}
+
+impl TryFrom<RevokedRow> for RevokedToken {
+    type Error = StorageError;
+
+    fn try_from(row: RevokedRow) -> Result<Self, StorageError> {
+        Ok(Self {
+            handle: HandleDigest::from_bytes(digest(row.handle_digest, "tokens.handle_digest")?),
+            user: row.user_id.into(),
+            client: row.client_id.parse().map_err(|_| StorageError::unreadable("tokens.client_id"))?,
         })
     }
 }

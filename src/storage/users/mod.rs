@@ -67,6 +67,8 @@ pub struct Disabled {
     pub changed: bool,
     /// How many sessions were ended.
     pub sessions_ended: usize,
+    /// How many personal tokens were revoked.
+    pub personal_tokens_revoked: usize,
 }
 
 /// What deleting a user did.
@@ -94,18 +96,18 @@ impl Storage {
         on_backend!(self, users::find(&user, limit.into()))
     }
 
-    /// Disables a user and ends all sessions of the user; `None` if there is no such user.
+    /// Disables a user, ends all sessions and revokes all personal tokens of the user; `None` if there is no such user.
     pub async fn disable_user(
         &self,
         user: UserId,
         event: AuditEvent,
     ) -> Result<Option<Disabled>, StorageError> {
-        on_backend!(self, users::disable(user, event))
+        on_backend!(self, users::disable(user, event.clone()))
     }
 
     /// Enables a user again. Returns whether the user was disabled; `None` if there is no such user.
     pub async fn enable_user(&self, user: UserId, event: AuditEvent) -> Result<Option<bool>, StorageError> {
-        on_backend!(self, users::enable(user, event))
+        on_backend!(self, users::enable(user, event.clone()))
     }
 
     /// Deletes a user with all identities, sessions and tokens, and removes the addresses from the user's audit events;
@@ -115,6 +117,6 @@ impl Storage {
         user: UserId,
         event: AuditEvent,
     ) -> Result<Option<Deleted>, StorageError> {
-        on_backend!(self, users::delete(user, event))
+        on_backend!(self, users::delete(user, event.clone()))
     }
 }

@@ -4,6 +4,7 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
+use super::personal_tokens::revoke_all_by_admin;
 use super::session_ending::end_all_of_users;
 use super::{Db, audit, write};
 use crate::domain::audit::AuditEvent;
@@ -123,8 +124,9 @@ pub fn disable(db: &mut Db, user: UserId, event: AuditEvent) -> Result<Option<Di
         let enabled = users::table.find(user).filter(is_enabled());
         let changed = diesel::update(enabled).set(users::disabled_at.eq(now)).execute(db)? > 0;
         let sessions_ended = end_all_of_users(db, &[user], now)?;
+        let personal_tokens_revoked = revoke_all_by_admin(db, &[user], &event)?;
         audit::insert(db, vec![event])?;
-        Ok(Some(Disabled { changed, sessions_ended }))
+        Ok(Some(Disabled { changed, sessions_ended, personal_tokens_revoked }))
     })
 }
 

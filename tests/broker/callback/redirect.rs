@@ -23,8 +23,8 @@ async fn provider_errors_are_reported_in_the_brokers_own_words() {
         ),
         ("temporarily_unavailable", "temporarily_unavailable", "temporarily_unavailable"),
         ("server_error", "temporarily_unavailable", "temporarily_unavailable"),
-        ("invalid_scope", "temporarily_unavailable", "provider_error"),
-        ("unauthorized_client", "temporarily_unavailable", "provider_error"),
+        ("invalid_scope", "server_error", "server_error"),
+        ("unauthorized_client", "server_error", "server_error"),
         ("Access_Denied", "temporarily_unavailable", "provider_error"),
         ("<script>alert(1)</script>\r\nSet-Cookie: a=b", "temporarily_unavailable", "provider_error"),
     ] {

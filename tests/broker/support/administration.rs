@@ -4,7 +4,9 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,10 +14,27 @@ use token_broker::config::KeysFile;
 use token_broker::domain::client::Client;
 use token_broker::domain::clock::{Clock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
+use token_broker::domain::request_id::RequestId;
+use token_broker::flow::administration::Administration;
+use token_broker::state::ClientRegistry;
 
 use super::broker::TestBroker;
 use super::dump::{self, Dump};
 use super::program::Ended;
+
+/// An administrator with the configuration, the keys and the clock of an instance.
+pub fn administrator(broker: &TestBroker) -> Administration {
+    Administration {
+        storage: broker.storage(),
+        clients: ClientRegistry::new(broker.config.clients.clone()),
+        keys: broker.config.server_keys.ring.clone(),
+        clock: broker.clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+        audit_kept: TimeDelta::days(90),
+        actor: None,
+        run_id: RequestId::with_prefix("cli", &SystemEntropy),
+    }
+}
 
 /// A folder with the configuration of a broker's database, in which commands are run.
 pub struct Desk {

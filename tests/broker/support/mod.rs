@@ -1,13 +1,17 @@
 //! Test support: private servers, a broker for one test, a browser.
 
 pub mod administration;
+pub mod api;
 pub mod audit;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
 pub mod dump;
+pub mod gateway;
 pub mod log;
+pub mod oauth;
 pub mod outage;
+pub mod personal;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;
@@ -15,6 +19,7 @@ pub mod production;
 pub mod program;
 pub mod raw;
 pub mod redis;
+#[cfg(all(feature = "redis-sentinel", feature = "redis-cluster"))]
 pub mod redis_groups;
 pub mod rows;
 pub mod secrets;
@@ -22,6 +27,7 @@ pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]
 pub mod tls_front;
+pub mod upstream;
 pub mod wait;
 
 /// Installs aws-lc-rs as the TLS provider of this program, as `main` does for the broker.

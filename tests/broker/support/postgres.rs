@@ -91,6 +91,11 @@ impl Postgres {
         self.process = None;
     }
 
+    /// What the server has written to its log.
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(ServerProcess::log).unwrap_or_default()
+    }
+
     /// Suspends every process of the server until the value is dropped.
     pub fn freeze(&self) -> Frozen {
         let file = std::fs::read_to_string(self.home.join("data/postmaster.pid")).unwrap();

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Runs `"$@"` until standard input closes, which it does when the test program ends or drops the handle;
 /// then stops it and removes its folder.
 const UNTIL_STDIN_CLOSES: &str = r#"
-folder=$1; shift
+signal=$1 folder=$2; shift 2
 "$@" </dev/null & server=$!
 cat >/dev/null
-kill -INT "$server" 2>/dev/null
+kill "-$signal" "$server" 2>/dev/null
 kill -CONT "$server" 2>/dev/null
 wait "$server"
 rm -rf "$folder"
@@ -26,9 +26,14 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts `program` with `arguments`; `folder` is removed when the process ends. Its output goes to `folder/log`.
     pub fn start(folder: &Path, program: &Path, arguments: &[String]) -> Self {
+        Self::start_until("INT", folder, program, arguments)
+    }
+
+    /// The same for a program that ends with another signal than SIGINT.
+    pub fn start_until(signal: &str, folder: &Path, program: &Path, arguments: &[String]) -> Self {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = Command::new("sh")
-            .args(["-c", UNTIL_STDIN_CLOSES, "sh"])
+            .args(["-c", UNTIL_STDIN_CLOSES, "sh", signal])
             .arg(folder)
             .arg(program)
             .args(arguments)

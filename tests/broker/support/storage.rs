@@ -11,7 +11,7 @@ use token_broker::domain::key_ring::{KeyId, ServerKey};
 use token_broker::domain::lifetimes;
 use token_broker::domain::profile::{NameList, Profile, ProfileText};
 use token_broker::domain::session::Browser;
-use token_broker::domain::standing::TokenRecord;
+use token_broker::domain::standing::{Standing, TokenRecord};
 use token_broker::domain::token::{HandleDigest, StoredToken, TokenFacts, TokenHandle, TokenOwner};
 use token_broker::domain::token_kind::TokenKind;
 use token_broker::storage::sign_in::{SignIn, SignedIn};
@@ -149,7 +149,10 @@ pub async fn rotate(storage: &Storage, handle: HandleDigest, now: Timestamp) -> 
         siblings: lifetimes::ROTATION_SIBLINGS,
         live_tokens: lifetimes::LIVE_TOKENS_PER_USER,
     };
-    storage.rotate(handle, now, limits, |_| true, move |record| successor(record, now)).await.unwrap()
+    storage
+        .rotate(handle, now, limits, |_| Standing::Live, move |record| successor(record, now))
+        .await
+        .unwrap()
 }
 
 /// A new token in the session of another.

@@ -144,6 +144,19 @@ impl Story {
         token
     }
 
+    /// Makes a personal token and uses it.
+    async fn a_personal_token(&mut self, maker: &str) {
+        let wanted = json!({ "name": "script", "scope": "profile", "expires_in": 3600 });
+        let bearer = format!("Bearer {maker}");
+        let url = format!("{}/api/personal_tokens", self.base);
+        let browser = self.browser("api");
+        let answer = browser.post_json(&url, &wanted, &[("authorization", &bearer)]).await;
+        self.saw(&answer);
+        let personal = self.token(&answer);
+        assert_eq!(self.call(Method::GET, "/api/me", &personal).await.status, 200);
+        assert_eq!(self.call(Method::GET, "/api/personal_tokens", maker).await.status, 200);
+    }
+
     /// Sign in, rotate, replay, sign out.
     async fn a_whole_life(&mut self, provider: &str) {
         let (browser, thief) = (self.browser("browser"), self.browser("thief"));
@@ -162,6 +175,7 @@ impl Story {
         let login = self.log_in(&browser, &[("provider", provider)], "&user=bob").await;
         let answer = self.redeem(&browser, &login.key(), &login.verifier).await;
         let third = self.token(&answer);
+        self.a_personal_token(&third).await;
         let continued = self.continue_session(&browser, provider).await;
         let answer = self.redeem(&browser, &continued.key(), &continued.verifier).await;
         self.token(&answer);

@@ -1,0 +1,36 @@
+-- Asks token-broker whether the visitor may use the API; used by haproxy.cfg beside this file.
+--
+-- Only the Authorization header of the visitor is passed on. Everything but 200, 401 and 403 is "unknown": the
+-- configuration answers 503.
+
+local identity = { "x-auth-user", "x-auth-username", "x-auth-name", "x-auth-email", "x-auth-client", "x-auth-scope" }
+local unavailable = '{"type":"about:blank","title":"Service Unavailable","status":503,' ..
+    '"code":"temporarily_unavailable","detail":"The service is temporarily unavailable. Try again shortly."}'
+
+local function first(headers, name)
+    return headers and headers[name] and headers[name][0] or ""
+end
+
+core.register_action("token_broker", { "http-req" }, function(txn, url)
+    local headers = {}
+    local authorization = txn.http:req_get_headers()["authorization"]
+    if authorization then
+        headers["authorization"] = {}
+        for position, value in pairs(authorization) do
+            headers["authorization"][position] = value
+        end
+    end
+    local answer = core.httpclient():get({ url = url, headers = headers, timeout = 10000 })
+    local status = answer and answer.status or 0
+    txn:set_var("txn.broker_status", status)
+    if status == 200 then
+        for _, name in ipairs(identity) do
+            txn:set_var("txn." .. name:gsub("-", "_"), first(answer.headers, name))
+        end
+    elseif status == 401 or status == 403 then
+        txn:set_var("txn.broker_body", answer.body or "")
+        txn:set_var("txn.broker_challenge", first(answer.headers, "www-authenticate"))
+    else
+        txn:set_var("txn.broker_body", unavailable)
+    end
+end, 1)

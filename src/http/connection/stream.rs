@@ -1,0 +1,170 @@
+//! The stream of one connection, which reads no more and waits no longer than its [`Connection`] allows.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::{Connection, Due, Refusal, STALL_TIME};
+use crate::domain::clock::{Moment, monotonic};
+
+/// The answer to a head that is too large: the framework never sees it whole.
+const HEAD_TOO_LARGE: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// A TCP connection with its limits.
+#[derive(Debug)]
+pub struct GuardedStream {
+    stream: TcpStream,
+    connection: Connection,
+    /// Ends the wait for what is due. It may fire early, and is then set again.
+    timer: Pin<Box<Sleep>>,
+    /// Since when the caller takes nothing of its answer.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Whether the framework has been given a full head's worth of bytes to parse.
+    parsing: bool,
+}
+
+impl GuardedStream {
+    /// Guards a connection that has just been accepted.
+    pub fn new(stream: TcpStream, keep_alive: Duration) -> Self {
+        let connection = Connection::new(keep_alive);
+        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
+        Self { stream, connection, timer, stalled: None, parsing: false }
+    }
+
+    /// What the connection may send, for its requests.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Nothing more may be read for now: waits for the parser or the answer, or refuses what is too much.
+    fn poll_full(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        *self.connection.0.reader.borrow_mut() = Some(context.waker().clone());
+        match self.connection.0.due.get() {
+            // Bytes of later requests wait until this one is answered.
+            Due::Nothing => Poll::Pending,
+            // What was read may hold a whole head: the framework looks at it first.
+            Due::FirstHead | Due::Head if !self.parsing => {
+                self.parsing = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(Err(self.refuse(context, self.connection.excess()))),
+        }
+    }
+
+    fn refuse(&mut self, context: &mut Context<'_>, refusal: Refusal) -> io::Error {
+        if refusal == Refusal::Head {
+            // One attempt: the caller has sent too much already to be waited for.
+            let _ = Pin::new(&mut self.stream).poll_write(context, HEAD_TOO_LARGE);
+        }
+        self.connection.0.silent.set(true);
+        io::Error::new(io::ErrorKind::TimedOut, refusal)
+    }
+
+    /// Nothing has arrived: waits until what is due is too late.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        *self.connection.0.reader.borrow_mut() = Some(context.waker().clone());
+        loop {
+            let Some(deadline) = self.connection.deadline() else { return Poll::Pending };
+            if deadline <= monotonic() {
+                return Poll::Ready(Err(self.refuse(context, Refusal::Late)));
+            }
+            if needs_reset(&self.timer, deadline) {
+                self.timer.as_mut().reset(Instant::from_std(deadline));
+            }
+            if self.timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Whether a timer has fired or would fire too late. One that fires early is left as it is, since setting it costs more.
+fn needs_reset(timer: &Sleep, deadline: Moment) -> bool {
+    timer.is_elapsed() || timer.deadline() > Instant::from_std(deadline)
+}
+
+impl AsyncRead for GuardedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let allowed = this.connection.may_read();
+        if allowed == 0 {
+            return this.poll_full(context);
+        }
+        this.parsing = false;
+        let before = buffer.filled().len();
+        let read = if allowed >= buffer.remaining() {
+            Pin::new(&mut this.stream).poll_read(context, buffer)
+        } else {
+            read_part(Pin::new(&mut this.stream), context, buffer, allowed)
+        };
+        match read {
+            Poll::Pending => this.poll_late(context),
+            Poll::Ready(Ok(())) => {
+                this.connection.arrived(buffer.filled().len() - before);
+                Poll::Ready(Ok(()))
+            }
+            failed => failed,
+        }
+    }
+}
+
+/// Reads at most `limit` bytes into a larger buffer.
+fn read_part(
+    stream: Pin<&mut TcpStream>,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    limit: usize,
+) -> Poll<io::Result<()>> {
+    let mut part = ReadBuf::new(buffer.initialize_unfilled_to(limit));
+    let read = stream.poll_read(context, &mut part);
+    let filled = part.filled().len();
+    buffer.advance(filled);
+    read
+}
+
+impl AsyncWrite for GuardedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.connection.0.silent.get() {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        if written.is_ready() {
+            this.stalled = None;
+            return written;
+        }
+        let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_TIME)));
+        match stalled.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.connection.0.flushed.notify_waiters();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,201 @@
+//! `POST /oauth2/introspect`: a resource server asks about a token (RFC 7662).
+
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::errors::errors;
+use super::extract::token_form::{self, TokenForm};
+use crate::domain::caller::Caller;
+use crate::domain::profile::{NameList, ProfileText};
+use crate::domain::user::{Permissions, User};
+use crate::error::Result;
+use crate::flow::introspect::{self as flow, ActiveToken, Introspection};
+use crate::state::Broker;
+
+/// The path, for the metadata (RFC 8414 section 2).
+pub const PATH: &str = "/oauth2/introspect";
+
+/// `introspection_endpoint_auth_methods_supported` of the metadata (RFC 8414 section 2).
+pub const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
+/// The answer about a token (RFC 7662 section 2.2). If it is not active, there is nothing but `active`. Times are seconds
+/// since 1970 (UTC).
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct IntrospectionAnswer {
+    /// Whether the token may be used at the resource server that asks.
+    #[schema(example = true)]
+    active: bool,
+    /// The broker.
+    #[schema(example = "https://auth.example.com")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    /// The stable local id of the user.
+    #[schema(example = "0b3c4f6e-5a3d-4c2b-9d8e-7f6a5b4c3d2e")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<Uuid>,
+    /// The APIs that the token is for; the one that asks is among them.
+    #[schema(example = json!(["https://orders.example.com"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<Vec<String>>,
+    /// The client that the token was issued to.
+    #[schema(example = "web")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// Always `Bearer`.
+    #[schema(example = "Bearer")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// Its scopes, space-separated.
+    #[schema(example = "permissions profile")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    /// When it was issued.
+    #[schema(example = 1_764_000_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    /// When it expires. It may be revoked before: ask again for each request.
+    #[schema(example = 1_764_604_800)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    /// The id of the token; authenticates nothing. `token-broker tokens revoke-id` takes it.
+    #[schema(example = "2791c83b-9aca-4609-b0b5-65c7846790dd")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<Uuid>,
+    /// `session` for a client's token inside a session, `personal` for one that a person made for scripts.
+    #[schema(example = "session")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    /// When the person last authenticated at the provider, if it says so (RFC 9470 section 6.2).
+    #[schema(example = 1_763_999_992)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    /// The login name. Who the person is, only a resource server with `--personal-data` is told, and only of a token with
+    /// the scope `profile`.
+    #[schema(example = "alice")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// The full name.
+    #[schema(example = "Alice Example")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The email address.
+    #[schema(example = "alice@example.com")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    /// Whether the provider has verified the address.
+    #[schema(example = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_verified: Option<bool>,
+    /// Permissions, as the provider names them. Only a resource server with `--permissions` is told, and only of a token
+    /// with the scope `permissions`.
+    #[schema(example = json!(["deploy", "read"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Vec<String>>,
+    /// The groups the person is in.
+    #[schema(example = json!(["staff"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<String>>,
+    /// When permissions and groups were read at the provider: at the login.
+    #[schema(example = 1_764_000_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions_as_of: Option<i64>,
+}
+
+impl From<Introspection> for IntrospectionAnswer {
+    fn from(introspection: Introspection) -> Self {
+        match introspection {
+            Introspection::Inactive => Self::default(),
+            Introspection::Active(token) => Self::active(*token),
+        }
+    }
+}
+
+impl IntrospectionAnswer {
+    fn active(token: ActiveToken) -> Self {
+        let facts = token.facts;
+        let named = Self { active: true, ..Self::default() }.with_user(token.user);
+        Self {
+            iss: Some(token.issuer),
+            sub: Some(facts.owner.user_id.as_uuid()),
+            aud: Some(facts.audiences.iter().map(|audience| audience.as_str().to_owned()).collect()),
+            client_id: Some(facts.client_id.into()),
+            token_type: Some("Bearer"),
+            scope: Some(facts.scopes.to_string()),
+            iat: Some(facts.issued_at.timestamp()),
+            exp: Some(facts.expires_at.timestamp()),
+            jti: Some(facts.id.as_uuid()),
+            kind: Some(facts.kind.as_str()),
+            auth_time: token.auth_time.map(|at| at.timestamp()),
+            ..named.with_permissions(token.permissions)
+        }
+    }
+
+    fn with_user(self, user: Option<User>) -> Self {
+        let Some(user) = user else { return self };
+        let text = |text: Option<ProfileText>| text.map(|text| text.as_str().to_owned());
+        Self {
+            username: text(user.username),
+            name: text(user.display_name),
+            email: text(user.email),
+            email_verified: Some(user.email_verified),
+            ..self
+        }
+    }
+
+    fn with_permissions(self, permitted: Option<Permissions>) -> Self {
+        let Some(permitted) = permitted else { return self };
+        let names = |list: &NameList| list.iter().map(str::to_owned).collect();
+        Self {
+            permissions: Some(names(&permitted.permissions)),
+            groups: Some(names(&permitted.groups)),
+            permissions_as_of: Some(permitted.as_of.timestamp()),
+            ..self
+        }
+    }
+}
+
+errors!(
+    IntrospectErrors,
+    [
+        InvalidRequest,
+        UnauthenticatedClient,
+        OriginNotAllowed,
+        RequestTimeout,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        RateLimited,
+        TemporarilyUnavailable,
+    ]
+);
+
+/// Ask about a token
+///
+/// For APIs: OAuth 2.0 Token Introspection (RFC 7662). The API authenticates with the id and secret that
+/// `token-broker resource-servers add` gave it, in the `Authorization` header (Basic) or in the form. A token that is
+/// unknown, expired, revoked or for another API is `{"active":false}`, and nothing else is said about it. 503 means
+/// unknown: refuse the call, but do not call the token invalid.
+#[utoipa::path(
+    tag = "For APIs",
+    security(("resource_server" = [])),
+    request_body(
+        description = "The token, as a form.",
+        content((TokenForm = "application/x-www-form-urlencoded")),
+    ),
+    responses(
+        (status = 200, description = "What the API may know of the token.", body = IntrospectionAnswer),
+        IntrospectErrors,
+    ),
+)]
+#[post("/oauth2/introspect")]
+pub async fn introspect(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse> {
+    let asked = token_form::read(&request, payload).await?;
+    let answer = flow::introspect(&broker, &caller, &asked.credentials, &asked.token).await?;
+    Ok(HttpResponse::Ok().json(IntrospectionAnswer::from(answer)))
+}

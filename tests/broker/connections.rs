@@ -1,0 +1,263 @@
+//! What a connection may send, and by when: heads, bodies and pipelined requests, on both listeners, on the first and
+//! on later requests. These tests measure real deadlines; the slow ones run side by side.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use token_broker::domain::clock::{Moment, monotonic};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::support::broker::TestBroker;
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
+
+/// More than any deadline, and less than the time for which an idle connection is kept.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A connection that sends what no HTTP library would.
+struct Caller {
+    stream: TcpStream,
+    begun: Moment,
+}
+
+impl Caller {
+    async fn connect(listener: &str) -> Self {
+        let address = listener.strip_prefix("http://").unwrap();
+        Self { stream: TcpStream::connect(address).await.unwrap(), begun: monotonic() }
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Reads one answer with a `Content-Length`.
+    async fn answer(&mut self) -> String {
+        let mut text = Vec::new();
+        loop {
+            assert_ne!(
+                self.stream.read_buf(&mut text).await.unwrap(),
+                0,
+                "{}",
+                String::from_utf8_lossy(&text)
+            );
+            let known = String::from_utf8_lossy(&text).into_owned();
+            let Some((head, body)) = known.split_once("\r\n\r\n") else { continue };
+            let length = head.to_lowercase();
+            let length: usize =
+                length.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+            if body.len() >= length {
+                assert_eq!(body.len(), length, "only one answer: {known}");
+                return known;
+            }
+        }
+    }
+
+    /// Waits for the end of the connection; returns what was answered until then, and after how long it ended.
+    async fn end(mut self) -> (String, Duration) {
+        let mut text = Vec::new();
+        // A reset is an end, too.
+        let _ = timeout(PATIENCE, self.stream.read_to_end(&mut text)).await.expect("the connection ends");
+        (String::from_utf8_lossy(&text).into_owned(), self.begun.elapsed())
+    }
+}
+
+/// Every way to leave a request unfinished, with the status of the answer, if there is one, and the time in seconds
+/// within which the connection must end.
+const UNFINISHED: &[(&str, &str, Option<&str>, u64)] = &[
+    (
+        "a chunked body that no handler reads",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Some("200"),
+        4,
+    ),
+    (
+        "one that has begun",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        Some("200"),
+        4,
+    ),
+    (
+        "a sized body that no handler reads",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n",
+        Some("200"),
+        4,
+    ),
+    (
+        "a body of a path that does not exist",
+        "POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+        Some("404"),
+        4,
+    ),
+    ("a head", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow:", Some("408"), 13),
+    ("nothing at all", "", Some("408"), 13),
+];
+
+#[actix_web::test]
+async fn an_unfinished_request_ends_its_connection() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let listeners = [&broker.real_url, &broker.admin_url];
+    let cases = UNFINISHED.iter().flat_map(|case| listeners.iter().map(move |listener| (case, listener)));
+    join_all(cases.map(async |((what, sent, status, within), listener)| {
+        let mut caller = Caller::connect(listener).await;
+        caller.send(sent).await;
+        let (answered, after) = caller.end().await;
+        assert_eq!(answered.split(' ').nth(1), *status, "{what} at {listener}: {answered}");
+        assert!(after < Duration::from_secs(*within), "{what} at {listener} ended after {after:?}");
+    }))
+    .await;
+}
+
+#[actix_web::test]
+async fn a_body_that_a_handler_waits_for_is_answered_408() {
+    let broker = TestBroker::start();
+    let mut caller = Caller::connect(&broker.real_url).await;
+    caller
+        .send("POST /api/get_token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n")
+        .await;
+    let (answered, after) = caller.end().await;
+    assert!(answered.starts_with("HTTP/1.1 408 ") && answered.contains("request_id"), "{answered}");
+    assert!(after < Duration::from_secs(14), "ended after {after:?}");
+}
+
+/// A byte each second does not hold a connection any longer, neither in the first nor in a later request.
+#[actix_web::test]
+async fn trickling_bytes_do_not_keep_a_connection() {
+    let broker = TestBroker::start();
+    let begin = ["", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"];
+    join_all(begin.iter().map(async |earlier| {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        if !earlier.is_empty() {
+            caller.send(earlier).await;
+            assert!(caller.answer().await.starts_with("HTTP/1.1 200 "));
+        }
+        caller.send(HEALTH).await;
+        let begun = monotonic();
+        while caller.stream.write_all(b"X").await.is_ok() && begun.elapsed() < PATIENCE {
+            if timeout(Duration::from_millis(500), caller.stream.read_u8())
+                .await
+                .is_ok_and(|read| read.is_err())
+            {
+                break;
+            }
+        }
+        let after = begun.elapsed();
+        assert!(after < Duration::from_secs(14), "after {earlier:?} it ended after {after:?}");
+    }))
+    .await;
+}
+
+#[actix_web::test]
+async fn a_head_over_16_kib_is_refused() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let head = |value: usize| format!("{HEALTH}X-Long: {}\r\n\r\n", "a".repeat(value));
+    let small = head(15 * 1024);
+    for listener in [&broker.real_url, &broker.admin_url] {
+        for earlier in [0, 2] {
+            let mut caller = Caller::connect(listener).await;
+            for _ in 0..earlier {
+                caller.send(&small).await;
+                assert!(caller.answer().await.starts_with("HTTP/1.1 200 "));
+            }
+            caller.send(head(17 * 1024)).await;
+            let (answered, _) = caller.end().await;
+            assert!(answered.starts_with("HTTP/1.1 431 "), "after {earlier} at {listener}: {answered}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_declared_body_over_16_kib_is_refused_before_it_is_sent() {
+    let broker = TestBroker::start();
+    for path in ["/api/get_token", "/api/logout", "/oauth2/backchannel_logout", "/logout"] {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+        caller.send(format!("{head}Content-Length: 16385\r\n\r\n")).await;
+        let (answered, after) = caller.end().await;
+        assert!(answered.starts_with("HTTP/1.1 413 "), "{path}: {answered}");
+        assert!(after < Duration::from_secs(4), "{path}: {after:?}");
+    }
+}
+
+#[actix_web::test]
+async fn an_endless_body_is_not_swallowed() {
+    let broker = TestBroker::start();
+    let chunk = format!("4000\r\n{}\r\n", "a".repeat(0x4000));
+    for (method, path) in [("POST", "/api/get_token"), ("GET", "/healthz"), ("POST", "/nothing")] {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+        caller.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+        let mut sent = 0;
+        let sending = async {
+            while caller.stream.write_all(chunk.as_bytes()).await.is_ok() {
+                sent += chunk.len();
+            }
+        };
+        timeout(Duration::from_secs(14), sending).await.expect("the connection ends");
+        // What the sockets' buffers hold is on top of what the broker reads.
+        assert!(sent < 8 * 1024 * 1024, "{path} took {sent} bytes");
+    }
+}
+
+#[actix_web::test]
+async fn a_connection_serves_many_requests_in_order() {
+    let broker = TestBroker::start();
+    let mut caller = Caller::connect(&broker.real_url).await;
+    for _ in 0..3 {
+        caller.send(format!("{HEALTH}\r\n")).await;
+        assert!(caller.answer().await.starts_with("HTTP/1.1 200 "));
+        // A body that is read leaves the connection in step.
+        let body = r#"{"one_time_key":"tbo_unknown"}"#;
+        let head = "POST /api/get_token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        caller.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        assert!(caller.answer().await.starts_with("HTTP/1.1 400 "));
+    }
+    let pipelined = format!(
+        "{HEALTH}\r\nGET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n{HEALTH}Connection: close\r\n\r\n"
+    );
+    caller.send(pipelined).await;
+    let (answered, _) = caller.end().await;
+    let statuses: Vec<_> = answered.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200"], "{answered}");
+}
+
+#[actix_web::test]
+async fn a_request_after_connection_close_is_not_answered() {
+    let broker = TestBroker::start();
+    let last = format!("{HEALTH}Connection: close\r\n\r\n");
+    for (what, sent) in [
+        ("close", format!("{last}{HEALTH}\r\n")),
+        ("HTTP/1.0", format!("GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n{HEALTH}\r\n")),
+        ("an unread body", format!("{HEALTH}Content-Length: 3\r\n\r\nabc{HEALTH}\r\n")),
+    ] {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        caller.send(sent).await;
+        let (answered, _) = caller.end().await;
+        assert_eq!(answered.matches("HTTP/1.").count(), 1, "{what}: {answered}");
+        assert!(answered.contains(" 200 ") && answered.ends_with('}'), "{what}: {answered}");
+    }
+}
+
+/// Silent connections up to the limit end by themselves, so that others get in again.
+#[actix_web::test]
+async fn callers_that_say_nothing_lock_nobody_out_for_long() {
+    let broker = TestBroker::start();
+    broker.ready().await;
+    let callers = join_all((0..300).map(|_| Caller::connect(&broker.real_url))).await;
+    let chunked = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let ends = join_all(callers.into_iter().map(async |mut caller| {
+        caller.send(chunked).await;
+        caller.end().await.1
+    }));
+    let checks = async {
+        sleep(Duration::from_millis(200)).await;
+        broker.browser().get(&broker.at("/readyz"), &[]).await
+    };
+    let (ends, check) = futures_util::future::join(ends, checks).await;
+    assert_eq!(check.status, 200);
+    assert!(ends.iter().all(|after| *after < Duration::from_secs(10)), "{:?}", ends.iter().max());
+}

@@ -1,0 +1,104 @@
+/** oauth4webapi: every check that the library knows, none of them relaxed but https. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import * as oauth from 'oauth4webapi';
+
+import { APP, Browser, me, start } from './support.mjs';
+
+const insecure = { [oauth.allowInsecureRequests]: true };
+const client = { client_id: 'app' };
+const auth = oauth.None();
+let broker;
+let server;
+
+before(async () => {
+  broker = await start();
+  const issuer = new URL(broker.issuer);
+  const response = await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oidc' });
+  server = await oauth.processDiscoveryResponse(issuer, response);
+});
+after(() => broker?.end());
+
+/** Sends the browser to the authorization endpoint and validates what comes back. */
+async function authorize(browser, parameters) {
+  const verifier = oauth.generateRandomCodeVerifier();
+  const state = oauth.generateRandomState();
+  const url = new URL(server.authorization_endpoint);
+  const all = {
+    client_id: client.client_id,
+    redirect_uri: APP,
+    response_type: 'code',
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+    state,
+    ...parameters,
+  };
+  for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
+  const back = await browser.signIn(url);
+  return { verifier, callback: () => oauth.validateAuthResponse(server, client, back, state) };
+}
+
+async function exchange({ verifier, callback }, checks = {}) {
+  const response = await oauth.authorizationCodeGrantRequest(
+    server, client, auth, callback(), APP, verifier, insecure);
+  return oauth.processAuthorizationCodeResponse(server, client, response, checks);
+}
+
+test('RFC 8414 and OpenID Connect discovery describe the same server', async () => {
+  const issuer = new URL(broker.issuer);
+  const response = await oauth.discoveryRequest(issuer, { ...insecure, algorithm: 'oauth2' });
+  assert.deepEqual(await oauth.processDiscoveryResponse(issuer, response), server);
+  assert.equal(server.authorization_response_iss_parameter_supported, true);
+});
+
+test('OpenID Connect: ID token with nonce, at_hash and max_age, userinfo of the same person, /api/me', async () => {
+  const nonce = oauth.generateRandomNonce();
+  const authorized = await authorize(new Browser(), { scope: 'openid profile email', nonce, max_age: '600' });
+  const tokens = await exchange(authorized, { expectedNonce: nonce, maxAge: 600, requireIdToken: true });
+  assert.equal(tokens.token_type, 'bearer');
+  const claims = oauth.getValidatedIdTokenClaims(tokens);
+  assert.ok(claims.auth_time <= claims.iat);
+
+  const response = await oauth.userInfoRequest(server, client, tokens.access_token, insecure);
+  const info = await oauth.processUserInfoResponse(server, client, claims.sub, response);
+  assert.deepEqual(
+    [info.preferred_username, info.email, info.email_verified],
+    ['alice', 'alice@example.com', true]);
+
+  const { status, body } = await me(broker.issuer, tokens.access_token);
+  assert.deepEqual([status, body.user.id, body.user.username], [200, claims.sub, 'alice']);
+  assert.equal((await me(broker.issuer, tokens.id_token)).status, 401);
+  assert.equal((await me(broker.issuer, tokens.refresh_token)).status, 401);
+});
+
+test('the signature of the ID token verifies against the published keys', async () => {
+  const { verifier, callback } = await authorize(new Browser(), { scope: 'openid' });
+  const response = await oauth.authorizationCodeGrantRequest(server, client, auth, callback(), APP, verifier, insecure);
+  await oauth.processAuthorizationCodeResponse(server, client, response, { requireIdToken: true });
+  await oauth.validateApplicationLevelSignature(server, response, insecure);
+});
+
+test('plain OAuth 2 without openid: no ID token, and the refresh token rotates', async () => {
+  const tokens = await exchange(await authorize(new Browser(), {}), { expectedNonce: oauth.expectNoNonce });
+  assert.equal(tokens.id_token, undefined);
+  const response = await oauth.refreshTokenGrantRequest(server, client, auth, tokens.refresh_token, insecure);
+  const renewed = await oauth.processRefreshTokenResponse(server, client, response);
+  assert.notEqual(renewed.access_token, tokens.access_token);
+  assert.notEqual(renewed.refresh_token, tokens.refresh_token);
+  assert.equal((await me(broker.issuer, renewed.access_token)).status, 200);
+});
+
+test('prompt=none: login_required for a stranger, and a code for a browser that is signed in', async () => {
+  const browser = new Browser();
+  const { callback } = await authorize(browser, { prompt: 'none', provider: 'ops' });
+  assert.throws(callback, (error) => error.error === 'login_required');
+  await exchange(await authorize(browser, {}));
+  const renewed = await exchange(await authorize(browser, { prompt: 'none' }));
+  assert.equal((await me(broker.issuer, renewed.access_token)).status, 200);
+});
+
+test('a code works once', async () => {
+  const authorized = await authorize(new Browser(), {});
+  await exchange(authorized);
+  await assert.rejects(exchange(authorized), (error) => error.error === 'invalid_grant');
+});

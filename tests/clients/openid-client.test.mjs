@@ -1,0 +1,49 @@
+/** openid-client: the certified relying party library, as its README uses it. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import * as client from 'openid-client';
+
+import { APP, Browser, me, start } from './support.mjs';
+
+let broker;
+let config;
+
+before(async () => {
+  broker = await start();
+  config = await client.discovery(new URL(broker.issuer), 'app', undefined, client.None(), {
+    execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks],
+  });
+});
+after(() => broker?.end());
+
+test('signs in, reads userinfo, refreshes, and calls /api/me', async () => {
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const expectedState = client.randomState();
+  const expectedNonce = client.randomNonce();
+  const url = client.buildAuthorizationUrl(config, {
+    redirect_uri: APP,
+    scope: 'openid profile email offline_access',
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+    state: expectedState,
+    nonce: expectedNonce,
+  });
+  const back = await new Browser().signIn(url, 'bob');
+  const tokens = await client.authorizationCodeGrant(config, back, { pkceCodeVerifier, expectedState, expectedNonce });
+  const { sub } = tokens.claims();
+  const info = await client.fetchUserInfo(config, tokens.access_token, sub);
+  assert.equal(info.preferred_username, 'bob');
+
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token);
+  assert.equal(renewed.claims().sub, sub);
+  const { status, body } = await me(broker.issuer, renewed.access_token);
+  assert.deepEqual([status, body.user.id], [200, sub]);
+});
+
+test('a mistake of the app is an error of the library, with the code of the standard', async () => {
+  const url = client.buildAuthorizationUrl(config, { redirect_uri: APP, scope: 'openid', state: 'a b&c=d' });
+  const back = await new Browser().signIn(url);
+  await assert.rejects(
+    client.authorizationCodeGrant(config, back, { expectedState: 'a b&c=d' }),
+    (error) => error.error === 'invalid_request' && /code_challenge/.test(error.error_description));
+});

@@ -1,0 +1,62 @@
+/** A started `demo` with a client `app`, and a browser that signs people in at its development provider. */
+import { startBroker } from '../../frontend-sample/e2e/support/broker.mjs';
+
+/** The address of the app. No one listens there: the browser stops when it is sent to it. */
+export const APP = 'http://localhost:3999/signed-in';
+
+/** Starts a broker for the tests of one file. */
+export async function start() {
+  const broker = await startBroker('--app', APP);
+  return { issuer: broker.origin, end: broker.end };
+}
+
+/** A browser that keeps cookies by host, as browsers do, and follows redirects until the app's address. */
+export class Browser {
+  #cookies = new Map();
+
+  /** Opens an authorization URL, signs in as `user` if it is asked, and returns the URL that the app is called with. */
+  async signIn(url, user = 'alice') {
+    let next = new URL(url);
+    for (let step = 0; step < 10; step += 1) {
+      if (next.href.startsWith(APP)) return next;
+      const response = await this.#open(next);
+      const location = response.headers.get('location');
+      next = location === null ? await this.#choose(response, next) : new URL(location, next);
+      // The page of the development provider has a button for each user; a script presses it with this parameter.
+      if (next.pathname === '/oidc/authorize' || next.pathname.endsWith('/authorize')) {
+        if (next.searchParams.get('client_id') === 'token-broker') next.searchParams.set('user', user);
+      }
+    }
+    throw new Error(`no way back to the app; the last address was ${next}`);
+  }
+
+  /** The broker's page on which the person chooses a provider. */
+  async #choose(response, url) {
+    const page = await response.text();
+    const link = /href="([^"]*provider=dev[^"]*)"/.exec(page);
+    if (!link) throw new Error(`${url} answered ${response.status}: ${page}`);
+    return new URL(link[1].replaceAll('&amp;', '&'), url);
+  }
+
+  async #open(url) {
+    const jar = this.#cookies.get(url.hostname) ?? new Map();
+    this.#cookies.set(url.hostname, jar);
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    const headers = { accept: 'text/html', 'sec-fetch-dest': 'document', 'sec-fetch-mode': 'navigate', ...(cookie && { cookie }) };
+    const response = await fetch(url, { redirect: 'manual', headers });
+    for (const line of response.headers.getSetCookie()) {
+      const [pair, ...attributes] = line.split(';');
+      const at = pair.indexOf('=');
+      const gone = attributes.some((attribute) => attribute.trim().toLowerCase() === 'max-age=0');
+      if (gone) jar.delete(pair.slice(0, at));
+      else jar.set(pair.slice(0, at), pair.slice(at + 1));
+    }
+    return response;
+  }
+}
+
+/** `GET /api/me` with a token; the status and the body. */
+export async function me(issuer, token) {
+  const response = await fetch(`${issuer}/api/me`, { headers: { authorization: `Bearer ${token}` } });
+  return { status: response.status, body: await response.json() };
+}
