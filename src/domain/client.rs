@@ -49,6 +49,14 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether its logins take part in the browser's session: start it, continue it, end the one before.
+    ///
+    /// A `legacy` client has one token for all of a person's browsers. A native app only borrows the browser, and any
+    /// program on the device can pose as one (RFC 8252 section 8.6): it gets nothing without the provider.
+    pub fn shares_browser_session(&self) -> bool {
+        !self.legacy && !self.native
+    }
+
     /// Whether a session that was last used at `last_used` has been inactive for too long (NIST SP 800-63B section
     /// 5.2).
     ///

@@ -52,8 +52,7 @@ pub(super) async fn continue_session<'a>(
     cookie: Option<&str>,
 ) -> Result<Continuation<'a>> {
     let ask = |provider, session_cookie| Ok(Continuation::Provider { provider, session_cookie });
-    // A `legacy` client has one token for all of a person's browsers: it takes no part in this browser's session.
-    let Some(cookie) = cookie.filter(|_| !request.way_back.client.legacy) else {
+    let Some(cookie) = cookie.filter(|_| request.way_back.client.shares_browser_session()) else {
         return ask(request.provider, SessionCookieChange::None);
     };
     let Some(presented) = BrowserSession::open(cookie, &broker.keys.current()) else {

@@ -97,6 +97,10 @@ async fn redeem_code(
         client_id: Some(client.id.as_str()),
         code_of: Some((&client.id, request.redirect_uri.as_deref())),
     };
+    // What the client can never have is refused before the code is spent.
+    if resources.is_some_and(|resources| !resources.is_subset(&client.audiences)) {
+        return Err(ErrorCode::InvalidTarget.into());
+    }
     let Redeemed { issued, grant } = redeem_presented(broker, caller, &presented).await?;
     is_for(resources, &grant.audiences)?;
     let keys = broker.keys.current();

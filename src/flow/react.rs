@@ -14,7 +14,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Decision, Denial, Reason};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::state::limits::{Counted, count, records_refusal, records_refusal_of_api};
+use crate::state::limits::{
+    Counted, count, records_refusal, records_refusal_of_api, records_refusal_of_gateway,
+};
 
 /// Who asked about a token.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +112,7 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
     Ok(())
 }
 
-/// Refuses a token. The refusals of an address or of a resource server over its limit are not recorded one by one.
+/// Refuses a token. The refusals of an address, a resource server or a gateway over its limit are not recorded one by one.
 fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
     let is_recorded = match asker {
         Asker::Holder(caller) if denial.reason == Reason::NotIssued => {
@@ -121,7 +123,7 @@ fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
         }
         Asker::Holder(caller) => records_refusal(broker, caller),
         Asker::ResourceServer(_, id) => records_refusal_of_api(broker, id),
-        Asker::Gateway(_) => true,
+        Asker::Gateway(caller) => records_refusal_of_gateway(broker, caller),
     };
     if is_recorded {
         record_refusal(broker, asker, denial);

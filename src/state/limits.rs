@@ -78,6 +78,7 @@ pub struct RateLimits {
     failed_logout_tokens: Limit,
     failed_resource_servers: Limit,
     holder_refusals: Limit,
+    gateway_refusals: Limit,
     resource_server_refusals: Limit<ResourceServerId>,
     notices: Limit,
 }
@@ -96,6 +97,7 @@ impl RateLimits {
             failed_logout_tokens: limit(settings.failed_logout_tokens),
             failed_resource_servers: limit(settings.failed_resource_servers),
             holder_refusals: limit(settings.failed_tokens),
+            gateway_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
             resource_server_refusals: Limit::new(settings.failed_tokens, LimitClock::new(clock.clone())),
         }
@@ -138,6 +140,12 @@ pub(crate) fn records_refusal_of_api(broker: &Broker, id: &ResourceServerId) -> 
 /// slows its address down; but a flood of them must not push other events out of the audit trail either.
 pub(crate) fn records_refusal(broker: &Broker, caller: &Caller) -> bool {
     broker.limits.holder_refusals.count(&network(caller.address)).is_ok()
+}
+
+/// Whether one more refused token that came through this gateway is recorded. The gateway always gets its answer, but
+/// anyone can send made-up tokens through it.
+pub(crate) fn records_refusal_of_gateway(broker: &Broker, caller: &Caller) -> bool {
+    broker.limits.gateway_refusals.count(&network(caller.address)).is_ok()
 }
 
 impl std::fmt::Debug for RateLimits {

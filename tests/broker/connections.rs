@@ -225,6 +225,46 @@ async fn a_connection_serves_many_requests_in_order() {
     assert_eq!(statuses, ["200", "404", "200"], "{answered}");
 }
 
+/// A large answer that its caller reads slowly is not cut off by the deadlines for what the caller sends.
+#[actix_web::test]
+async fn a_slow_reader_gets_the_whole_answer() {
+    let broker = TestBroker::start();
+    let mut caller = Caller::connect(&broker.real_url).await;
+    let bundle = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // More than one head's worth of further requests waits behind the large answers.
+    let waiting = format!("{HEALTH}\r\n").repeat(400);
+    caller.send(format!("{}{waiting}{HEALTH}Connection: close\r\n\r\n", bundle.repeat(6))).await;
+    sleep(Duration::from_secs(12)).await;
+    let (answered, _) = caller.end().await;
+    assert_eq!(answered.matches("HTTP/1.1 ").count(), 6 + 400 + 1, "{} bytes", answered.len());
+}
+
+#[actix_web::test]
+async fn http_1_0_can_keep_its_connection() {
+    let broker = TestBroker::start();
+    let mut caller = Caller::connect(&broker.real_url).await;
+    for _ in 0..3 {
+        caller.send("GET /healthz HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n").await;
+        assert!(caller.answer().await.contains(" 200 "));
+    }
+}
+
+#[actix_web::test]
+async fn a_large_chunk_sent_at_once_gets_its_answer() {
+    let broker = TestBroker::start();
+    for size in [17_000, 100_000] {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        let head = "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+        let body = format!("{size:x}\r\n{}", "a".repeat(size));
+        caller.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+        // The broker may close before all of it is sent.
+        let _ = caller.stream.write_all(body.as_bytes()).await;
+        let mut first = [0; 12];
+        caller.stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 413", "{size}");
+    }
+}
+
 #[actix_web::test]
 async fn a_request_after_connection_close_is_not_answered() {
     let broker = TestBroker::start();

@@ -415,6 +415,7 @@ async fn a_gateway_is_neither_limited_nor_recorded_as_its_visitors() {
     let broker =
         TestBroker::with(Setup::default().adjust(|config| config.limits.failed_tokens = NonZeroU32::MIN));
     let [live, dead] = [sign_in(&broker, "alice").await, sign_in(&broker, "alice").await];
+    let before = broker.counted("token_refused").await;
     assert_eq!(broker.post("/api/logout", &dead, &json!({})).await.status, 200);
     for _ in 0..20 {
         for token in [&*dead, "x"] {
@@ -424,6 +425,8 @@ async fn a_gateway_is_neither_limited_nor_recorded_as_its_visitors() {
     assert_eq!(verdict(&broker, "/authz/nginx", &live).await, ADMITTED);
     let recorded = broker.audited("token_refused").await;
     assert_eq!(recorded.address, None, "{recorded:?}");
+    // Forty refusals, and a limit of one a minute for what is recorded of them.
+    assert_eq!(broker.counted("token_refused").await - before, 1);
     // The failures through the gateway do not count against its own calls either.
     assert_eq!(verdict(&broker, "/api/me", "x").await, refused(401, "invalid_token"));
     assert_eq!(verdict(&broker, "/api/me", "x").await, refused(429, "rate_limited"));

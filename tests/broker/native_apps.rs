@@ -47,6 +47,24 @@ async fn a_loopback_address_matches_with_any_port_and_gets_the_answer_there() {
     }
 }
 
+/// Any program on the device can pose as a native app: it gets no code from a session, and ends none.
+#[actix_web::test]
+async fn a_native_app_takes_no_part_in_the_browsers_session() {
+    let broker = broker(true);
+    let spa = broker.twin_with(|config| config.clients[0].native = false);
+    let browser = spa.browser();
+    let token = spa.sign_in(&browser, "dev", "alice").await;
+    let address = [("redirect_uri", "http://127.0.0.1:51004/cb?app=1")];
+    let silent = [address.as_slice(), &[("prompt", "none")]].concat();
+    let silent = broker.complete(&browser, authorization(&broker, &silent), "").await;
+    assert!(location(&silent.back).contains("error="), "{:?}", silent.back);
+    let login = authorize(&broker, &browser, &address).await;
+    assert!(location(&login.back).contains("code="), "{:?}", login.back);
+    assert_eq!(spa.call("/api/me", &token).await.status, 200, "the session of the SPA lives on");
+    let again = browser.navigate(&spa.login(&[]).url).await;
+    assert!(again.parameter("one_time_key").is_some(), "and so does its cookie: {again:?}");
+}
+
 #[actix_web::test]
 async fn everything_but_the_port_matches_exactly() {
     let broker = broker(true);

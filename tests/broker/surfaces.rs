@@ -258,7 +258,7 @@ async fn every_surface_says_the_same_about_every_state() {
             );
         }
         let foreign = foreign.introspect(arranged.asked(), &arranged.token).await;
-        if state == State::ServerKeyRemoved {
+        if matches!(state, State::ServerKeyRemoved | State::PersonalServerKeyRemoved) {
             assert_unauthenticated(&foreign)
         } else {
             assert_inactive(&foreign)

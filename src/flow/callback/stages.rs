@@ -96,8 +96,7 @@ impl KnownPerson<'_> {
         let session_id = SessionId::random(&*broker.entropy);
         let seal = |token| seal_id_token(token, session_id, &keys, &*broker.entropy);
         let secret = SessionSecret::random(&*broker.entropy);
-        // A `legacy` client's sessions share one token over all browsers: none of them is the browser's own.
-        let browser_session = (!client.legacy).then(|| NewBrowserSession {
+        let browser_session = client.shares_browser_session().then(|| NewBrowserSession {
             digest: secret.digest(),
             previous: previous.map(|previous| previous.secret.digest()),
         });

@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix_web::HttpMessage;
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::error::PayloadError;
-use actix_web::http::{ConnectionType, Version};
+use actix_web::http::ConnectionType;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use tokio::sync::Notify;
@@ -46,8 +46,8 @@ const REST_TIME: Duration = Duration::from_secs(2);
 /// How long a caller may take none of the bytes of its answer.
 const STALL_TIME: Duration = Duration::from_secs(30);
 
-/// How long a request that must not be answered waits for the answer before it to be sent.
-const FLUSH_TIME: Duration = Duration::from_secs(1);
+/// How long a caller may take for one whole answer.
+const ANSWER_TIME: Duration = Duration::from_secs(300);
 
 /// What the caller is expected to send next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ struct State {
     received: Cell<usize>,
     /// How long the connection may be idle between two requests.
     keep_alive: Duration,
+    /// Since when an answer is being sent; `None` once the socket has taken all of it.
+    sending: Cell<Option<Moment>>,
     /// Whether the connection ends with the answer to the current request.
     last: Cell<bool>,
     /// Whether nothing more may be sent to the caller.
@@ -110,6 +112,7 @@ impl Connection {
             since: Cell::new(monotonic()),
             received: Cell::new(0),
             keep_alive,
+            sending: Cell::new(None),
             last: Cell::new(false),
             silent: Cell::new(false),
             reader: RefCell::new(None),
@@ -128,12 +131,16 @@ impl Connection {
     /// The request must not be answered; nothing more can be sent on this connection.
     pub async fn begin(&self, request: &mut ServiceRequest) -> Result<(), AfterTheLast> {
         if self.0.last.get() {
-            let _ = tokio::time::timeout(FLUSH_TIME, self.0.flushed.notified()).await;
+            let sent = async {
+                while self.0.sending.get().is_some() {
+                    self.0.flushed.notified().await;
+                }
+            };
+            let _ = tokio::time::timeout(ANSWER_TIME, sent).await;
             self.0.silent.set(true);
             return Err(AfterTheLast);
         }
-        let head = request.head();
-        self.0.last.set(head.version < Version::HTTP_11 || head.connection_type() == ConnectionType::Close);
+        self.0.last.set(request.head().connection_type() == ConnectionType::Close);
         match request.take_payload() {
             Payload::None => self.now_due(Due::Nothing),
             payload => {
@@ -153,17 +160,33 @@ impl Connection {
             self.0.last.set(true);
         }
         let early = self.0.received.get();
+        self.0.sending.set(Some(monotonic()));
         self.now_due(if body_is_due { Due::Rest } else { Due::Head });
         if !body_is_due {
             // What arrived during the request belongs to the next head.
             self.0.received.set(early);
         }
-        if (body_is_due || early > 0)
-            && let Some(reader) = self.0.reader.take()
-        {
-            reader.wake();
+        if body_is_due || early > 0 {
+            self.wake_reader();
         }
         body_is_due
+    }
+
+    /// Notes that the socket has taken everything that was to be sent. What is due next is due from now on.
+    fn sent(&self) {
+        self.0.flushed.notify_waiters();
+        if self.0.sending.take().is_some() {
+            self.0.since.set(monotonic());
+            if matches!(self.0.due.get(), Due::Rest) || self.0.received.get() > 0 {
+                self.wake_reader();
+            }
+        }
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.0.reader.take() {
+            reader.wake();
+        }
     }
 
     fn now_due(&self, due: Due) {
@@ -182,8 +205,11 @@ impl Connection {
         limit.saturating_sub(self.0.received.get())
     }
 
-    /// Until when the next byte must arrive; `None` while the caller need not send anything.
+    /// Until when what is due must have arrived; `None` while the caller need not send anything.
     fn deadline(&self) -> Option<Moment> {
+        if self.0.sending.get().is_some() {
+            return None;
+        }
         let time = match self.0.due.get() {
             // The framework answers 408 at this time; this is for the case that the answer is not taken.
             Due::FirstHead => HEAD_TIME + REST_TIME,

@@ -10,7 +10,7 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::{Connection, Due, Refusal, STALL_TIME};
+use super::{ANSWER_TIME, Connection, Due, Refusal, STALL_TIME};
 use crate::domain::clock::{Moment, monotonic};
 
 /// The answer to a head that is too large: the framework never sees it whole.
@@ -47,8 +47,11 @@ impl GuardedStream {
     fn poll_full(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         *self.connection.0.reader.borrow_mut() = Some(context.waker().clone());
         match self.connection.0.due.get() {
-            // Bytes of later requests wait until this one is answered.
+            // Bytes of later requests wait until this one is answered, and its answer is sent.
             Due::Nothing => Poll::Pending,
+            _ if self.connection.0.sending.get().is_some() => Poll::Pending,
+            // The handler looks at what it was given first; it has until the deadline to refuse it.
+            Due::Body => self.poll_late(context),
             // What was read may hold a whole head: the framework looks at it first.
             Due::FirstHead | Due::Head if !self.parsing => {
                 self.parsing = true;
@@ -144,6 +147,9 @@ impl AsyncWrite for GuardedStream {
         if this.connection.0.silent.get() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        if this.connection.0.sending.get().is_some_and(|since| since.elapsed() > ANSWER_TIME) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         if written.is_ready() {
             this.stalled = None;
@@ -159,7 +165,7 @@ impl AsyncWrite for GuardedStream {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if flushed.is_ready() {
-            self.connection.0.flushed.notify_waiters();
+            self.connection.sent();
         }
         flushed
     }
