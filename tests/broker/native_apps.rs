@@ -2,7 +2,7 @@
 
 use crate::support::broker::TestBroker;
 use crate::support::browser::Answer;
-use crate::support::oauth::{authorization, authorize, exchange, setup_with};
+use crate::support::oauth::{authorization, authorize, exchange, setup_with, text};
 use token_broker::domain::client::RedirectUri;
 
 const SCHEME: &str = "com.example.app:/signed-in";
@@ -51,18 +51,19 @@ async fn a_loopback_address_matches_with_any_port_and_gets_the_answer_there() {
 #[actix_web::test]
 async fn a_native_app_takes_no_part_in_the_browsers_session() {
     let broker = broker(true);
-    let spa = broker.twin_with(|config| config.clients[0].native = false);
-    let browser = spa.browser();
-    let token = spa.sign_in(&browser, "dev", "alice").await;
+    let browser = broker.browser();
+    let spa = [("client_id", "other")];
+    let signed_in = authorize(&broker, &browser, &spa).await;
+    let token = text(&exchange(&broker, &signed_in, &spa).await.json(), "access_token");
     let address = [("redirect_uri", "http://127.0.0.1:51004/cb?app=1")];
     let silent = [address.as_slice(), &[("prompt", "none")]].concat();
-    let silent = broker.complete(&browser, authorization(&broker, &silent), "").await;
-    assert!(location(&silent.back).contains("error="), "{:?}", silent.back);
-    let login = authorize(&broker, &browser, &address).await;
+    let provider = browser.navigate(&authorization(&broker, &silent).url).await;
+    assert!(location(&provider).contains("prompt=none"), "the provider is asked: {provider:?}");
+    let login = authorize(&broker, &browser.copy(), &address).await;
     assert!(location(&login.back).contains("code="), "{:?}", login.back);
-    assert_eq!(spa.call("/api/me", &token).await.status, 200, "the session of the SPA lives on");
-    let again = browser.navigate(&spa.login(&[]).url).await;
-    assert!(again.parameter("one_time_key").is_some(), "and so does its cookie: {again:?}");
+    assert_eq!(broker.call("/api/me", &token).await.status, 200, "the session of the SPA lives on");
+    let again = browser.navigate(&authorization(&broker, &spa).url).await;
+    assert!(again.parameter("code").is_some(), "the browser is still signed in: {again:?}");
 }
 
 #[actix_web::test]
