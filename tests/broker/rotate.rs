@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::redis;
 use crate::support::rows;
+use crate::support::storage::sql::SqliteLock;
+use crate::support::wait::until;
 
 async fn rotate(broker: &TestBroker, token: &str) -> Answer {
     broker.post("/api/token/rotate", token, &json!({})).await
@@ -135,6 +138,26 @@ async fn a_rotated_token_used_after_the_overlap_ends_its_session_and_no_other() 
         assert!(reused.session.is_some() && reused.token.is_some(), "{reused:?}");
         assert!(broker.counted("token_reused").await > 0);
     }
+}
+
+/// The database can be read but not written: the copied token is refused all the same, and its session ends as soon as the
+/// database accepts writes.
+#[actix_web::test]
+async fn the_session_of_a_copied_token_ends_after_an_outage() {
+    let broker = TestBroker::start();
+    let old = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    let new = token_of(&rotate(&broker, &old).await);
+    broker.advance(61);
+    let lock = SqliteLock::of(broker.config.database.url.expose_secret());
+    let answer = broker.call("/api/me", &old).await;
+    assert_eq!((answer.status.as_u16(), answer.error_code().as_deref()), (401, Some("invalid_token")));
+    drop(lock);
+    until(async || match status(&broker, &new).await {
+        401 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert!(broker.audited("session_ended").await.session.is_some());
 }
 
 #[actix_web::test]
