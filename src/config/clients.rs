@@ -151,18 +151,8 @@ impl RawClient {
             let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
-        if self.legacy && (self.native || self.refresh_tokens) {
-            let text =
-                "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
-            check.problem(format!("{key}.legacy"), text);
-        }
         if self.legacy {
-            let text = "is on: no PKCE, and one token for all browsers of a user; turn it off as soon as the SPA allows";
-            check.warn(format!("{key}.legacy"), text);
-            if inactivity.is_some() {
-                let text = "cannot be used together with legacy, which hands out the same token even after a long pause";
-                check.problem(format!("{key}.inactivity_seconds"), text);
-            }
+            check_legacy(key, self.native || self.refresh_tokens, inactivity.is_some(), check);
         }
         let id = id?;
         Some(Client {
@@ -182,6 +172,22 @@ impl RawClient {
             login_parameters,
             inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
         })
+    }
+}
+
+/// What does not go together with the contract of the replaced service.
+fn check_legacy(key: &str, has_oauth_settings: bool, has_inactivity: bool, check: &mut Check) {
+    if has_oauth_settings {
+        let text = "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
+        check.problem(format!("{key}.legacy"), text);
+    }
+    let text =
+        "is on: no PKCE, and one token for all browsers of a user; turn it off as soon as the SPA allows";
+    check.warn(format!("{key}.legacy"), text);
+    if has_inactivity {
+        let text =
+            "cannot be used together with legacy, which hands out the same token even after a long pause";
+        check.problem(format!("{key}.inactivity_seconds"), text);
     }
 }
 
