@@ -230,14 +230,6 @@ impl Connection {
         }
         self.0.received.set(before + bytes);
     }
-
-    /// What is wrong if no more may be read.
-    fn excess(&self) -> Refusal {
-        match self.0.due.get() {
-            Due::FirstHead | Due::Head | Due::Nothing => Refusal::Head,
-            Due::Body | Due::Rest => Refusal::Body,
-        }
-    }
 }
 
 /// The body of a request, which tells its connection when it is complete.

@@ -58,7 +58,8 @@ impl GuardedStream {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            _ => Poll::Ready(Err(self.refuse(context, self.connection.excess()))),
+            Due::FirstHead | Due::Head => Poll::Ready(Err(self.refuse(context, Refusal::Head))),
+            Due::Rest => Poll::Ready(Err(self.refuse(context, Refusal::Body))),
         }
     }
 
@@ -68,7 +69,7 @@ impl GuardedStream {
             let _ = Pin::new(&mut self.stream).poll_write(context, HEAD_TOO_LARGE);
         }
         self.connection.0.silent.set(true);
-        io::Error::new(io::ErrorKind::TimedOut, refusal)
+        io::Error::other(refusal)
     }
 
     /// Nothing has arrived: waits until what is due is too late.
