@@ -1,6 +1,6 @@
 //! From an application to a running HTTP/1.1 server whose connections are guarded.
 //!
-//! The framework's own `HttpServer` does not let its connections be wrapped, so that its parts are put together here.
+//! The framework's own `HttpServer` does not let its connections be wrapped, so its parts are put together here.
 
 use std::fmt;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) shutdown_timeout: Duration,
 }
 
-/// Serves the application that `app` makes, on every worker one. The server ignores signals.
+/// Serves applications that `app` makes, one for each worker. The server ignores signals.
 ///
 /// # Errors
 /// The socket cannot be used.

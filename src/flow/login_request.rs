@@ -35,7 +35,7 @@ pub struct LoginRequest {
     pub login_hint: Option<String>,
     /// `max_age`, in seconds.
     pub max_age: Option<String>,
-    /// The APIs that the token shall be for (RFC 8707 section 2), all of the client's if there is none.
+    /// The APIs that the token is to be for (RFC 8707 section 2), all of the client's if there is none.
     pub resources: Vec<String>,
     /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
     pub oauth: Option<AuthorizeRequest>,

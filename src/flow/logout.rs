@@ -84,8 +84,7 @@ async fn end_everything(
 }
 
 /// The broker's own `/logout`, which continues to the provider, or tells the user that the provider could not be
-/// reached.
-/// `None` only if the provider is known to have no logout.
+/// reached. `None` only if the provider is known to have no logout.
 fn provider_logout_url(broker: &Broker, signed_in: &SignedIn) -> Option<Url> {
     let client = broker.clients.get(&signed_in.token.client_id).filter(|client| !client.legacy)?;
     let provider = broker.providers.get(&signed_in.user.provider)?;

@@ -40,7 +40,7 @@ pub struct TokenRequest {
     pub code_verifier: Option<String>,
     /// The refresh token.
     pub refresh_token: Option<String>,
-    /// The scopes that the renewed token shall have at least.
+    /// The scopes asked for; the renewed token has those of the one before, so no others.
     pub scope: Option<String>,
     /// The APIs that the token is for (RFC 8707 section 2.2).
     pub resources: Vec<String>,

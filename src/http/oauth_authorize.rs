@@ -90,7 +90,7 @@ errors!(AuthorizeErrors, [InvalidRequest, InvalidClient, NotANavigation, RateLim
     tag = "Standard OAuth 2 and OpenID Connect",
     params(
         AddressParameters, StateParameter, AuthorizeParameters,
-        ("resource" = Option<Vec<String>>, Query, description = "RFC 8707: the APIs that the token shall be for, among the audiences of the client. May be given several times. Omitted: all of them.", example = json!(["https://orders.example.com"])),
+        ("resource" = Option<Vec<String>>, Query, description = "RFC 8707: the APIs that the token is to be for, among the audiences of the client. May be given several times. Omitted: all of them.", example = json!(["https://orders.example.com"])),
     ),
     responses(
         (status = 200, description = "The page that lets the person choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),

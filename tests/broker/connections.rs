@@ -57,7 +57,7 @@ impl Caller {
     /// Waits for the end of the connection; returns what was answered until then, and after how long it ended.
     async fn end(mut self) -> (String, Duration) {
         let mut text = Vec::new();
-        // A reset is an end, too.
+        // A reset also is an end.
         let _ = timeout(PATIENCE, self.stream.read_to_end(&mut text)).await.expect("the connection ends");
         (String::from_utf8_lossy(&text).into_owned(), self.begun.elapsed())
     }
@@ -284,7 +284,7 @@ async fn a_request_after_connection_close_is_not_answered() {
 
 /// Silent connections up to the limit end by themselves, so that others get in again.
 #[actix_web::test]
-async fn callers_that_say_nothing_lock_nobody_out_for_long() {
+async fn callers_that_say_nothing_lock_no_one_out_for_long() {
     let broker = TestBroker::start();
     broker.ready().await;
     let callers = join_all((0..300).map(|_| Caller::connect(&broker.real_url))).await;

@@ -216,7 +216,7 @@ async fn the_chooser_leads_back_to_the_authorization_endpoint() {
     let answer = answer_at(&login.back, &broker.at("/"));
     assert_eq!(answer["state"], "a b&c");
     assert_eq!(exchange(&broker, &login, &[]).await.status, 200, "nothing of the request was lost");
-    // The way back without a sign-in is an answer, too.
+    // The way back without a sign-in also is an answer.
     let back = page.body.split("href=\"").find(|link| link.contains("error=access_denied")).unwrap();
     assert!(back.contains("iss="), "{back}");
 }

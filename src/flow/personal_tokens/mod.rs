@@ -3,6 +3,8 @@
 //! Such a token is in no session, so no sign-out ends it. It is made with a session's token only, after a fresh sign-in, and
 //! may do at most what that token may. What it can be used for at a moment depends on its user, as for every token.
 
+use std::sync::Arc;
+
 use crate::domain::audience::AudienceSet;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
@@ -146,7 +148,7 @@ async fn write(
     signed_in: &SignedIn,
     client: &Client,
     token: &StoredToken,
-    keys: &std::sync::Arc<KeyRing>,
+    keys: &Arc<KeyRing>,
     now: Timestamp,
 ) -> Result<()> {
     let (judged_by, judging_keys, counting_keys) = (client.clone(), keys.clone(), keys.clone());

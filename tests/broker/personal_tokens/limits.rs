@@ -217,7 +217,7 @@ async fn parallel_requests_do_not_exceed_the_cap() {
     }
 }
 
-/// Rows that nobody can use, because they were forged or their server key was removed, keep no one from making tokens.
+/// Rows that no one can use, because they were forged or their server key was removed, do not count against the user.
 #[actix_web::test]
 async fn forged_rows_neither_count_nor_are_listed() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.personal_tokens.per_user = 1));

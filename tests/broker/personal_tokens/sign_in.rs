@@ -30,7 +30,7 @@ async fn an_old_sign_in_is_refused_with_the_max_age_to_sign_in_with() {
     let challenge = r#"Bearer realm="token-broker", error="insufficient_user_authentication", max_age="900""#;
     assert_eq!(refused.header("www-authenticate"), Some(challenge));
     assert_eq!(refused.header("content-type"), Some("application/problem+json"));
-    assert_eq!(status(&broker, &alice).await, 200, "the session goes on");
+    assert_eq!(status(&broker, &alice).await, 200, "the session is still valid");
     assert_eq!(status(&broker, &earlier).await, 200, "and what was made");
 
     // Rotation makes no sign-in fresh, and neither does continuing the session in the same browser.

@@ -30,7 +30,7 @@ impl Api {
         Self { id: id.to_owned(), secret: secret.expose().as_str().to_owned() }
     }
 
-    /// An API that nobody registered, with a well-formed secret.
+    /// An API that is not registered, with a well-formed secret.
     pub fn unregistered(id: &str) -> Self {
         let secret = token_broker::domain::resource_server::ResourceServerSecret::random(&SystemEntropy);
         Self { id: id.to_owned(), secret: secret.expose().as_str().to_owned() }
