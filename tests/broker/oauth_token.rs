@@ -196,11 +196,15 @@ async fn resource_narrows_a_token_and_never_widens_it() {
         (ORDERS, "https://evil.example", 400),
         (ORDERS, "not a url", 400),
     ] {
+        // What no token of the client can be for is refused before anything is spent.
+        let spends_nothing = repeated.contains("evil") || repeated.contains(' ');
         let login = authorize(&broker, &broker.browser(), &[("resource", asked)]).await;
         let answer = exchange(&broker, &login, &[("resource", repeated)]).await;
         assert_eq!(answer.status, status, "{asked} {repeated}: {answer:?}");
         if status == 400 {
             assert_error(&answer, 400, "invalid_target", (asked, repeated));
+            let again = exchange(&broker, &login, &[]).await;
+            assert_eq!(again.status == 200, spends_nothing, "{asked} {repeated}: {again:?}");
             continue;
         }
         let me = broker.call("/api/me", &text(&answer.json(), "access_token")).await.json();
