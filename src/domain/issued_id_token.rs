@@ -12,7 +12,6 @@ use super::client_text::ClientNonce;
 use super::clock::Timestamp;
 use super::ids::{ClientId, UserId};
 use super::lifetimes;
-use super::signing_key::SigningKey;
 
 /// What an ID token says.
 #[derive(Debug)]
@@ -48,9 +47,9 @@ struct Claims<'a> {
 }
 
 impl IdTokenFacts<'_> {
-    /// The signed ID token, without a `typ`. `None` only if the cryptographic library fails.
-    pub fn sign(&self, key: &SigningKey) -> Option<String> {
-        let claims = Claims {
+    /// The claims, to be signed.
+    pub fn claims(&self) -> impl Serialize {
+        Claims {
             iss: self.issuer,
             sub: self.user.as_uuid(),
             aud: self.client.as_str(),
@@ -59,8 +58,7 @@ impl IdTokenFacts<'_> {
             auth_time: self.auth_time.map(|at| at.timestamp()),
             nonce: self.nonce.map(ClientNonce::as_str),
             at_hash: at_hash(self.access_token),
-        };
-        key.sign(None, &claims)
+        }
     }
 }
 

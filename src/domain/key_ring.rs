@@ -72,10 +72,16 @@ impl Purpose {
     }
 }
 
+/// The purposes of the MACs that nearly every request needs: their keys are derived once.
+const FREQUENT_MACS: [Purpose; 3] =
+    [Purpose::Token(TokenKind::Session), Purpose::Token(TokenKind::Personal), Purpose::TokenRow];
+
 /// One secret of the ring.
 pub struct ServerKey {
     id: KeyId,
     secret: SecretSlice<u8>,
+    /// In the order of [`FREQUENT_MACS`].
+    frequent: [hmac::Key; FREQUENT_MACS.len()],
 }
 
 impl fmt::Debug for ServerKey {
@@ -107,7 +113,9 @@ impl ServerKey {
         if secret.len() < 32 {
             return Err(InvalidKeyRing::ShortSecret(id));
         }
-        Ok(Self { id, secret: secret.into() })
+        let secret = SecretSlice::from(secret);
+        let frequent = FREQUENT_MACS.map(|purpose| mac_key(&secret, purpose));
+        Ok(Self { id, secret, frequent })
     }
 
     /// The key's id.
@@ -117,8 +125,11 @@ impl ServerKey {
 
     /// HMAC-SHA-256 over `parts`, each preceded by its length, so that no two lists give one input.
     pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.derive(purpose).as_ref());
-        let mut context = hmac::Context::with_key(&key);
+        let derived = FREQUENT_MACS.iter().position(|frequent| *frequent == purpose);
+        let mut context = match derived {
+            Some(position) => hmac::Context::with_key(&self.frequent[position]),
+            None => hmac::Context::with_key(&mac_key(&self.secret, purpose)),
+        };
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
@@ -129,23 +140,29 @@ impl ServerKey {
     }
 
     fn aead(&self, purpose: Purpose) -> Option<LessSafeKey> {
-        UnboundKey::new(&AES_256_GCM_SIV, self.derive(purpose).as_ref()).ok().map(LessSafeKey::new)
-    }
-
-    fn derive(&self, purpose: Purpose) -> Zeroizing<[u8; 32]> {
-        self.derive_with(purpose, &[])
+        UnboundKey::new(&AES_256_GCM_SIV, derive(&self.secret, purpose, &[]).as_ref())
+            .ok()
+            .map(LessSafeKey::new)
     }
 
     /// The key of a purpose, and another one for each `info`.
-    #[expect(clippy::expect_used, reason = "one block of output is always within HKDF's bound")]
     pub(super) fn derive_with(&self, purpose: Purpose, info: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut derived = Zeroizing::new([0; 32]);
-        hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, self.secret.expose_secret())
-            .expand(&[purpose.label(), info], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(derived.as_mut()))
-            .expect("32 bytes can be derived");
-        derived
+        derive(&self.secret, purpose, info)
     }
+}
+
+fn mac_key(secret: &SecretSlice<u8>, purpose: Purpose) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derive(secret, purpose, &[]).as_ref())
+}
+
+#[expect(clippy::expect_used, reason = "one block of output is always within HKDF's bound")]
+fn derive(secret: &SecretSlice<u8>, purpose: Purpose, info: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut derived = Zeroizing::new([0; 32]);
+    hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, secret.expose_secret())
+        .expand(&[purpose.label(), info], hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(derived.as_mut()))
+        .expect("32 bytes can be derived");
+    derived
 }
 
 /// The server's keys. Cloning is not offered: there is one ring, shared.
@@ -273,6 +290,18 @@ mod tests {
         assert_ne!(key.mac(session, &[b"a"]), key.mac(Purpose::TokenRow, &[b"a"]));
         assert_ne!(key.mac(session, &[b"a"]), key.mac(personal, &[b"a"]));
         assert_ne!(key.mac(session, &[b"ab", b"c"]), key.mac(session, &[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_mac_does_not_depend_on_whether_its_key_was_derived_before() {
+        let ring = ring(1, &[1]);
+        let key = ring.issuing();
+        for purpose in FREQUENT_MACS.into_iter().chain([Purpose::RefreshToken]) {
+            let mut context = hmac::Context::with_key(&mac_key(&key.secret, purpose));
+            context.update(&1u64.to_be_bytes());
+            context.update(b"a");
+            assert_eq!(key.mac(purpose, &[b"a"]), context.sign().as_ref(), "{purpose:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! The private key is derived from the server key, so that there is no other secret to keep, and a rotation of the server
 //! keys rotates these too: all keys of the ring are published, the issuing one signs. The `kid` is the RFC 7638 thumbprint
 //! of the public key, so that two deployments never use one `kid` for two keys.
+//!
+//! Every JWT says by its `typ` what it is (RFC 8725 section 3.11), and none of them is accepted as a credential: the
+//! broker reads no JWT of its own.
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,6 +19,28 @@ use super::key_ring::{KeyRing, Purpose, ServerKey};
 
 /// The name of the algorithm in a JOSE header.
 pub const ALGORITHM: &str = "ES256";
+
+/// What a JWT of the broker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtType {
+    /// Tells a client who signed in. Without a `typ`, as most client libraries expect it.
+    IdToken,
+    /// Tells an API behind a gateway who the visitor is.
+    Assertion,
+    /// Tells a resource server about a token (RFC 9701 section 5).
+    Introspection,
+}
+
+impl JwtType {
+    /// The `typ` of the JOSE header (RFC 7515 section 4.1.9).
+    pub fn typ(self) -> Option<&'static str> {
+        match self {
+            Self::IdToken => None,
+            Self::Assertion => Some("token-broker-assertion+jwt"),
+            Self::Introspection => Some("token-introspection+jwt"),
+        }
+    }
+}
 
 /// A key pair.
 pub struct SigningKey {
@@ -79,9 +104,9 @@ impl SigningKey {
         PublicJwk { kty: "EC", crv: "P-256", x, y, alg: ALGORITHM, usage: "sig", kid: self.key_id.clone() }
     }
 
-    /// A JWT of these claims (RFC 7519), with this `typ` or none. `None` only if the cryptographic library fails.
-    pub fn sign(&self, typ: Option<&str>, claims: &impl Serialize) -> Option<String> {
-        let header = Header { alg: ALGORITHM, kid: &self.key_id, typ };
+    /// A JWT of these claims (RFC 7519). `None` only if the cryptographic library fails.
+    pub fn sign(&self, jwt: JwtType, claims: &impl Serialize) -> Option<String> {
+        let header = Header { alg: ALGORITHM, kid: &self.key_id, typ: jwt.typ() };
         let part = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
         let header = part(serde_json::to_vec(&header).ok()?);
         let text = format!("{header}.{}", part(serde_json::to_vec(claims).ok()?));
@@ -90,9 +115,34 @@ impl SigningKey {
     }
 }
 
-/// The public keys of a ring: those that sign now, signed before, and will sign next.
-pub fn public_jwks(ring: &KeyRing) -> Vec<PublicJwk> {
-    ring.iter().filter_map(SigningKey::of).map(|key| key.public_jwk()).collect()
+/// The signing keys of a ring, derived once: deriving one costs several times as much as signing with it.
+pub struct SigningKeys {
+    issuing: Option<SigningKey>,
+    public: Vec<PublicJwk>,
+}
+
+impl SigningKeys {
+    /// The keys that are derived from `ring`.
+    pub fn of(ring: &KeyRing) -> Self {
+        let public = ring.iter().filter_map(SigningKey::of).map(|key| key.public_jwk()).collect();
+        Self { issuing: SigningKey::of(ring.issuing()), public }
+    }
+
+    /// The key that signs now. `None` only if the cryptographic library failed.
+    pub fn issuing(&self) -> Option<&SigningKey> {
+        self.issuing.as_ref()
+    }
+
+    /// The public keys: of the key that signs now, and of those that signed before or will sign next.
+    pub fn public(&self) -> &[PublicJwk] {
+        &self.public
+    }
+}
+
+impl std::fmt::Debug for SigningKeys {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("SigningKeys").field("public", &self.public).finish_non_exhaustive()
+    }
 }
 
 /// The coordinates of the uncompressed point: 0x04, x, y (SEC 1 section 2.3.3).
@@ -125,19 +175,28 @@ mod tests {
     #[test]
     fn every_key_of_the_ring_is_published() {
         let ring = KeyRing::new(KeyId(2), vec![server_key(1), server_key(2), server_key(3)]).unwrap();
-        let signing = SigningKey::of(ring.issuing()).unwrap().public_jwk();
-        let published = public_jwks(&ring);
-        assert_eq!(published.len(), 3);
-        assert!(published.contains(&signing));
+        let keys = SigningKeys::of(&ring);
+        let signing = keys.issuing().unwrap().public_jwk();
+        assert_eq!(signing, SigningKey::of(ring.issuing()).unwrap().public_jwk());
+        assert_eq!(keys.public().len(), 3);
+        assert!(keys.public().contains(&signing));
+        assert!(!format!("{keys:?}").contains("pair"), "no private key is printed");
+    }
+
+    #[test]
+    fn no_two_kinds_of_jwt_have_one_typ() {
+        let typs = [JwtType::IdToken, JwtType::Assertion, JwtType::Introspection].map(JwtType::typ);
+        assert_eq!(std::collections::BTreeSet::from(typs).len(), 3);
     }
 
     #[test]
     fn the_signature_is_verified_by_the_published_key_and_by_no_other() {
         let [key, other] = [1, 2].map(|id| SigningKey::of(&server_key(id)).unwrap());
-        let jwt = key.sign(Some("x+jwt"), &serde_json::json!({"sub": "alice"})).unwrap();
+        let jwt = key.sign(JwtType::Assertion, &serde_json::json!({"sub": "alice"})).unwrap();
         let (text, signature) = jwt.rsplit_once('.').unwrap();
         let header = URL_SAFE_NO_PAD.decode(text.split_once('.').unwrap().0).unwrap();
-        let expected = format!(r#"{{"alg":"ES256","kid":"{}","typ":"x+jwt"}}"#, key.key_id);
+        let expected =
+            format!(r#"{{"alg":"ES256","kid":"{}","typ":"token-broker-assertion+jwt"}}"#, key.key_id);
         assert_eq!(String::from_utf8(header).unwrap(), expected);
         let verify = |key: &SigningKey| {
             UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.pair.public_key().as_ref())

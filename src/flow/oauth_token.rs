@@ -14,7 +14,7 @@ use crate::domain::key_ring::{KeyId, KeyRing};
 use crate::domain::oauth_request::OPENID;
 use crate::domain::refresh_token::RefreshToken;
 use crate::domain::scope::ScopeSet;
-use crate::domain::signing_key::SigningKey;
+use crate::domain::signing_key::JwtType;
 use crate::domain::standing::refresh_standing;
 use crate::domain::token::{TokenFacts, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
@@ -168,7 +168,6 @@ struct Basis<'a> {
 
 impl TokenSet {
     fn new(broker: &Broker, client: &Client, access: IssuedToken, basis: &Basis<'_>) -> Result<Self> {
-        let failed = || Error::new(ErrorCode::ServerError);
         let id_token = access.scopes.contains(OPENID).then(|| {
             let facts = IdTokenFacts {
                 issuer: broker.issuer(),
@@ -179,9 +178,7 @@ impl TokenSet {
                 access_token: access.token.expose(),
                 issued_at: broker.clock.now(),
             };
-            let key = SigningKey::of(basis.keys.issuing());
-            key.and_then(|key| facts.sign(&key))
-                .ok_or_else(|| failed().caused_by("an ID token is not signed"))
+            broker.keys.sign(JwtType::IdToken, &facts.claims())
         });
         // The key that proves the handle is the one that issued the row: it may not be the issuing one any more.
         let key = basis.keys.get(basis.key_id).filter(|_| client.refresh_tokens);

@@ -12,7 +12,7 @@ use super::{introspect, revoke};
 use crate::domain::lifetimes::REVOCATION_BOUND;
 use crate::domain::oauth_request::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::Scope;
-use crate::domain::signing_key::{ALGORITHM, PublicJwk, public_jwks};
+use crate::domain::signing_key::{ALGORITHM, PublicJwk};
 use crate::state::Broker;
 
 /// Authorization server metadata (RFC 8414 section 2).
@@ -194,5 +194,5 @@ pub async fn openid_configuration(broker: web::Data<Broker>) -> web::Json<Server
 )]
 #[get("/jwks.json")]
 pub async fn jwks(broker: web::Data<Broker>) -> web::Json<JwkSet> {
-    web::Json(JwkSet { keys: public_jwks(&broker.keys.current()) })
+    web::Json(JwkSet { keys: broker.keys.signing().public().to_vec() })
 }

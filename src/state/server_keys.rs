@@ -2,19 +2,35 @@
 //!
 //! A request takes one snapshot with [`ServerKeys::current`] and uses it to its end. The task that watches the keys file
 //! calls [`ServerKeys::replace`] with the new ring, or [`ServerKeys::refuse`] if the file cannot be used. In that case
-//! the previous ring stays in effect.
+//! the previous ring stays in effect. The keys that sign JWTs are derived when a ring is loaded, not for each signature.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 
 use crate::domain::key_ring::{KeyId, KeyRing};
+use crate::domain::signing_key::{JwtType, SigningKeys};
+use crate::error::{Error, ErrorCode, Result};
 
-/// The key ring in effect.
+/// The key ring in effect, and the keys that are derived from it.
 #[derive(Debug)]
 pub struct ServerKeys {
-    ring: ArcSwap<KeyRing>,
+    loaded: ArcSwap<Loaded>,
     problem: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    ring: Arc<KeyRing>,
+    signing: Arc<SigningKeys>,
+}
+
+impl Loaded {
+    fn new(ring: Arc<KeyRing>) -> Arc<Self> {
+        let signing = Arc::new(SigningKeys::of(&ring));
+        Arc::new(Self { ring, signing })
+    }
 }
 
 /// The ids of the keys in a ring, without their secrets.
@@ -36,12 +52,27 @@ impl ServerKeys {
     /// Starts with this ring.
     pub fn new(ring: Arc<KeyRing>) -> Self {
         report_metrics(None, &KnownKeys::from_ring(&ring));
-        Self { ring: ArcSwap::new(ring), problem: Mutex::default() }
+        Self { loaded: ArcSwap::new(Loaded::new(ring)), problem: Mutex::default() }
     }
 
     /// The current ring. A request calls this once and uses the same snapshot throughout.
     pub fn current(&self) -> Arc<KeyRing> {
-        self.ring.load_full()
+        self.loaded.load().ring.clone()
+    }
+
+    /// The keys that sign JWTs, of the current ring.
+    pub fn signing(&self) -> Arc<SigningKeys> {
+        self.loaded.load().signing.clone()
+    }
+
+    /// Signs a JWT with the issuing key.
+    ///
+    /// # Errors
+    /// `server_error` if the cryptographic library fails.
+    pub fn sign(&self, jwt: JwtType, claims: &impl Serialize) -> Result<String> {
+        let keys = self.signing();
+        let signed = keys.issuing().and_then(|key| key.sign(jwt, claims));
+        signed.ok_or_else(|| Error::new(ErrorCode::ServerError).caused_by("a JWT is not signed"))
     }
 
     /// The ids of the current keys.
@@ -52,7 +83,7 @@ impl ServerKeys {
     /// Makes this ring the current one. Credentials issued by a removed key are refused at once.
     pub fn replace(&self, ring: Arc<KeyRing>) {
         let (before, after) = (self.known(), KnownKeys::from_ring(&ring));
-        self.ring.store(ring);
+        self.loaded.store(Loaded::new(ring));
         *self.problem() = None;
         metrics::gauge!("token_broker_server_keys_file_unusable").set(0);
         report_metrics(Some(&before), &after);

@@ -1,13 +1,11 @@
 //! The metadata that client libraries configure themselves with, and the keys of ID tokens.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
 
 use crate::headers::described;
 use crate::support::broker::{Setup, TestBroker};
+use crate::support::jwt::{jwks, verifies};
 use crate::support::oauth::{decode, setup, text, tokens};
 
 async fn get(broker: &TestBroker, path: &str) -> Value {
@@ -35,6 +33,7 @@ async fn both_documents_are_the_same_and_name_endpoints_that_exist() {
             "revocation_endpoint_auth_methods_supported",
             json!(["client_secret_basic", "client_secret_post", "none"]),
         ),
+        ("introspection_signing_alg_values_supported", json!(["ES256"])),
         ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
         ("id_token_signing_alg_values_supported", json!(["ES256"])),
         ("scopes_supported", json!(["email", "openid", "permissions", "profile"])),
@@ -64,21 +63,6 @@ async fn the_issuer_is_the_public_url_without_a_slash() {
     assert_eq!(metadata["token_endpoint"], "https://auth.example.com/oauth2/token");
 }
 
-/// Checks the signature of an ID token with the key of `set` that it names.
-fn verifies(id_token: &str, set: &Value) -> bool {
-    let key_id = decode(id_token).0["kid"].clone();
-    let Some(key) = set["keys"].as_array().unwrap().iter().find(|key| key["kid"] == key_id) else {
-        return false;
-    };
-    assert_eq!((&key["kty"], &key["crv"], &key["use"]), (&json!("EC"), &json!("P-256"), &json!("sig")));
-    assert!(key.get("d").is_none());
-    let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
-    let point = [vec![4], coordinate("x"), coordinate("y")].concat();
-    let (signed, signature) = id_token.rsplit_once('.').unwrap();
-    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).is_ok()
-}
-
 #[actix_web::test]
 async fn id_tokens_verify_before_during_and_after_a_rotation_of_the_server_keys() {
     let broker = TestBroker::with(setup());
@@ -96,12 +80,7 @@ async fn id_tokens_verify_before_during_and_after_a_rotation_of_the_server_keys(
     for step in &steps {
         id_tokens.push(text(&tokens(step, &[]).await, "id_token"));
     }
-    let sets = [
-        get(&steps[0], "/.well-known/jwks.json").await,
-        get(&steps[1], "/.well-known/jwks.json").await,
-        get(&steps[2], "/.well-known/jwks.json").await,
-        get(&steps[3], "/.well-known/jwks.json").await,
-    ];
+    let sets = [jwks(&steps[0]).await, jwks(&steps[1]).await, jwks(&steps[2]).await, jwks(&steps[3]).await];
     let seen: Vec<Vec<bool>> =
         id_tokens.iter().map(|token| sets.iter().map(|set| verifies(token, set)).collect()).collect();
     let (old, new) = (vec![true, true, true, false], vec![false, true, true, true]);

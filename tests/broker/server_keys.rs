@@ -14,7 +14,9 @@ use token_broker::domain::entropy::SystemEntropy;
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
+use crate::support::jwt::jwks;
 use crate::support::log::Listener;
+use crate::support::oauth;
 use crate::support::outage::problems;
 use crate::support::production::Production;
 use crate::support::program::Program;
@@ -286,6 +288,27 @@ async fn the_metrics_name_the_keys_by_id() {
     for line in ["token_broker_server_key_known{key=\"2\"}", "token_broker_server_key_issues{key=\"1\"}"] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+}
+
+/// The keys that sign JWTs are derived when the file is read; a change of it changes them as well.
+#[actix_web::test]
+async fn a_new_key_is_published_at_once_and_signs_once_it_issues() {
+    let broker = TestBroker::with(oauth::setup());
+    let signer =
+        async || oauth::decode(&oauth::text(&oauth::tokens(&broker, &[]).await, "id_token")).0["kid"].clone();
+    let published = async || jwks(&broker).await["keys"].as_array().unwrap().clone();
+    let old = signer().await;
+    add(&broker);
+    knows(&broker, 1, &[1, 2]).await;
+    assert_eq!((published().await.len(), signer().await), (2, old.clone()));
+    issue(&broker, 2);
+    knows(&broker, 2, &[1, 2]).await;
+    let new = signer().await;
+    assert_ne!(new, old);
+    assert!(published().await.iter().any(|key| key["kid"] == new));
+    retire(&broker, 1);
+    knows(&broker, 2, &[2]).await;
+    assert_eq!(published().await.iter().map(|key| key["kid"].clone()).collect::<Vec<_>>(), [new]);
 }
 
 /// The audit events of the server keys, oldest first, as soon as there are this many.

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod certificates;
 pub mod dump;
 pub mod gateway;
+pub mod jwt;
 pub mod log;
 pub mod oauth;
 pub mod outage;
