@@ -44,6 +44,7 @@ pub mod personal_tokens;
 pub mod react;
 pub mod redeem;
 pub mod resource_server;
+mod resources;
 pub mod revoke;
 pub mod rotate;
 pub mod sessions;

@@ -22,6 +22,7 @@ use crate::flow::decide::{Denial, Reason, decide_refresh};
 use crate::flow::issue::IssuedToken;
 use crate::flow::react::{Asker, react, refuse};
 use crate::flow::redeem::{Presented, Redeemed, redeem_presented};
+use crate::flow::resources::{is_for, resources};
 use crate::flow::rotate::succeed;
 use crate::state::Broker;
 
@@ -96,13 +97,9 @@ async fn redeem_code(
         )?),
         client_id: Some(client.id.as_str()),
         code_of: Some((&client.id, request.redirect_uri.as_deref())),
+        resources,
     };
-    // What the client can never have is refused before the code is spent.
-    if resources.is_some_and(|resources| !resources.is_subset(&client.audiences)) {
-        return Err(ErrorCode::InvalidTarget.into());
-    }
     let Redeemed { issued, grant } = redeem_presented(broker, caller, &presented).await?;
-    is_for(resources, &grant.audiences)?;
     let keys = broker.keys.current();
     TokenSet::new(
         broker,
@@ -205,23 +202,4 @@ fn is_within(scope: Option<&str>, facts: &TokenFacts) -> Result<()> {
     let Some(text) = scope else { return Ok(()) };
     let requested: ScopeSet = text.parse().map_err(|_| Error::new(ErrorCode::InvalidScope))?;
     if requested.is_subset(&facts.scopes) { Ok(()) } else { Err(ErrorCode::InvalidScope.into()) }
-}
-
-fn resources(texts: &[String]) -> Result<Option<AudienceSet>> {
-    if texts.is_empty() {
-        return Ok(None);
-    }
-    let named = texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-    let set = named.ok().and_then(|named| AudienceSet::new(named).ok());
-    set.map(Some).ok_or_else(|| ErrorCode::InvalidTarget.into())
-}
-
-/// The authorization request decided which APIs the token is for. A token request may repeat them; it neither widens nor,
-/// because the token exists already, narrows them.
-fn is_for(resources: Option<&AudienceSet>, audiences: &AudienceSet) -> Result<()> {
-    if resources.is_none_or(|resources| resources == audiences) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorCode::InvalidTarget)
-        .detail("The parameter 'resource' must be the same as in the authorization request, or be omitted."))
 }

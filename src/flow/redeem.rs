@@ -3,6 +3,7 @@
 //! No database is needed: the row was written at the callback, and the token is computed from the grant and the server
 //! key. Whatever is wrong, the answer is the same `invalid_grant`.
 
+use crate::domain::audience::AudienceSet;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::Client;
@@ -13,6 +14,7 @@ use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Recei
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
+use crate::flow::resources::is_for;
 use crate::key_store::Taken;
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -39,6 +41,7 @@ pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) ->
         verifier: request.code_verifier.as_deref(),
         client_id: request.client_id.as_deref(),
         code_of: None,
+        resources: None,
     };
     Ok(redeem_presented(broker, caller, &presented).await?.issued)
 }
@@ -53,6 +56,8 @@ pub(super) struct Presented<'a> {
     pub(super) client_id: Option<&'a str>,
     /// For an authorization code, the client and the `redirect_uri` of the token request.
     pub(super) code_of: Option<(&'a ClientId, Option<&'a str>)>,
+    /// The APIs that the token is to be for (RFC 8707 section 2.2), if they are named.
+    pub(super) resources: Option<&'a AudienceSet>,
 }
 
 impl Presented<'_> {
@@ -76,7 +81,7 @@ pub(super) struct Redeemed {
 /// Redeems what is presented, by the rules of [`redeem`].
 ///
 /// # Errors
-/// Those of [`redeem`].
+/// Those of [`redeem`], and `invalid_target` for other APIs than those of the login; then the key is not spent.
 pub(super) async fn redeem_presented(
     broker: &Broker,
     caller: &Caller,
@@ -165,6 +170,13 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
     let Some(name) = request.entry_name(&key, challenge.as_ref()) else { return unknown() };
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let keys = broker.keys.current();
+    // Only who knows the key and its proof gets this far.
+    if let Some(resources) = request.resources
+        && let Some(waiting) = broker.key_store.waiting(&name).await?
+        && let Some(grant) = Grant::open(&waiting, &name, &keys)
+    {
+        is_for(Some(resources), &grant.audiences)?;
+    }
     let mark = redemption.seal(&name, &keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
         Taken::First { grant } => match Grant::open(&grant, &name, &keys) {

@@ -61,6 +61,14 @@ impl MemoryStore {
         }
     }
 
+    pub fn waiting(&self, name: &str) -> Option<Vec<u8>> {
+        let now = self.clock.now();
+        match self.lock().entries.get_mut(name, now)? {
+            Entry::Waiting(waiting) => Some(waiting.grant.clone()),
+            Entry::Taken { .. } => None,
+        }
+    }
+
     pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let now = self.clock.now();
         Ok(self.lock().used.insert(name, (), now, expiry(now, ttl))?)

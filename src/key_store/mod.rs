@@ -113,6 +113,14 @@ impl KeyStore {
         }
     }
 
+    /// The sealed grant of an entry that waits to be taken. Does not take it.
+    pub async fn waiting(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.waiting(name.as_str())),
+            Backend::Redis(store) => store.waiting(name.as_str()).await,
+        }
+    }
+
     /// Marks a name as used for `ttl`. Returns `true` to the first caller within that time and `false` to all others.
     ///
     /// After an error, the name may or may not have been marked.

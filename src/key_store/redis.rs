@@ -72,6 +72,13 @@ impl RedisStore {
         }
     }
 
+    pub async fn waiting(&self, name: &str) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        let mut get = cmd("HMGET");
+        get.arg(self.entry_key(name)).arg("grant");
+        let mut fields: Vec<Option<Vec<u8>>> = self.link.send(&get).await?;
+        Ok(fields.pop().flatten())
+    }
+
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let mut set = cmd("SET");
         set.arg(self.mark_key(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
@@ -97,9 +104,13 @@ impl RedisStore {
         format!("{}used:{name}", self.key_prefix)
     }
 
+    fn entry_key(&self, name: &str) -> String {
+        format!("{}key:{name}", self.key_prefix)
+    }
+
     fn script(&self, text: &str, name: &str) -> Cmd {
         let mut script = cmd("EVAL");
-        script.arg(text).arg(1).arg(format!("{}key:{name}", self.key_prefix));
+        script.arg(text).arg(1).arg(self.entry_key(name));
         script
     }
 }

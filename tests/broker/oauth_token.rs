@@ -196,20 +196,37 @@ async fn resource_narrows_a_token_and_never_widens_it() {
         (ORDERS, "https://evil.example", 400),
         (ORDERS, "not a url", 400),
     ] {
-        // What no token of the client can be for is refused before anything is spent.
-        let spends_nothing = repeated.contains("evil") || repeated.contains(' ');
         let login = authorize(&broker, &broker.browser(), &[("resource", asked)]).await;
         let answer = exchange(&broker, &login, &[("resource", repeated)]).await;
         assert_eq!(answer.status, status, "{asked} {repeated}: {answer:?}");
         if status == 400 {
             assert_error(&answer, 400, "invalid_target", (asked, repeated));
             let again = exchange(&broker, &login, &[]).await;
-            assert_eq!(again.status == 200, spends_nothing, "{asked} {repeated}: {again:?}");
+            assert_eq!(again.status, 200, "the code is not spent: {asked} {repeated}: {again:?}");
+            // Nor does a spent code tell what it was for.
+            let replayed = exchange(&broker, &login, &[("resource", repeated)]).await;
+            let code = if repeated.contains(' ') { "invalid_target" } else { "invalid_grant" };
+            assert_error(&replayed, 400, code, (asked, repeated));
             continue;
         }
         let me = broker.call("/api/me", &text(&answer.json(), "access_token")).await.json();
         assert_eq!(me["token"]["audience"], json!([ORDERS]));
     }
+}
+
+/// In Redis as well, and only who has the verifier learns that the resource is another.
+#[actix_web::test]
+async fn another_resource_spends_no_code_in_redis_and_tells_a_thief_nothing() {
+    let server = RedisServer::start(&[]);
+    let broker = TestBroker::with(Setup { key_store: Some(server.url()), ..setup() });
+    let login = authorize(&broker, &broker.browser(), &[]).await;
+    let other = ("resource", "https://orders.example.com");
+    let thief = exchange(&broker, &login, &[other, ("code_verifier", &"v".repeat(43))]).await;
+    assert_error(&thief, 400, "invalid_grant", "without the verifier");
+    for _ in 0..2 {
+        assert_error(&exchange(&broker, &login, &[other]).await, 400, "invalid_target", "with it");
+    }
+    assert_eq!(exchange(&broker, &login, &[("resource", &broker.url)]).await.status, 200);
 }
 
 #[actix_web::test]
