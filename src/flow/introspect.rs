@@ -5,6 +5,7 @@
 
 use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::ResourceServerId;
 use crate::domain::resource_server::ResourceServer;
 use crate::domain::token::TokenFacts;
 use crate::domain::user::{Permissions, User};
@@ -19,6 +20,15 @@ const PROFILE: &str = "profile";
 
 /// The scope of a token that may show what the person may do.
 const PERMISSIONS: &str = "permissions";
+
+/// An answer, and for whom it is.
+#[derive(Debug)]
+pub struct Answer {
+    /// The resource server that asked.
+    pub server: ResourceServerId,
+    /// What it is told.
+    pub introspection: Introspection,
+}
 
 /// What a resource server is told about a token.
 #[derive(Debug)]
@@ -54,15 +64,16 @@ pub async fn introspect(
     caller: &Caller,
     credentials: &ClientCredentials,
     token: &str,
-) -> Result<Introspection> {
+) -> Result<Answer> {
     let server = authenticate(broker, caller, credentials).await?;
     let need = Need { audience: Some(&server.audience), ..Need::any_kind(None) };
     let decision = decide(broker, token, &need).await;
-    match react(broker, Asker::ResourceServer(caller, &server.id), decision).await {
-        Ok(access) => describe(broker, &server, access).await,
-        Err(refused) if refused.code() == ErrorCode::InvalidToken => Ok(Introspection::Inactive),
-        Err(error) => Err(error),
-    }
+    let introspection = match react(broker, Asker::ResourceServer(caller, &server.id), decision).await {
+        Ok(access) => describe(broker, &server, access).await?,
+        Err(refused) if refused.code() == ErrorCode::InvalidToken => Introspection::Inactive,
+        Err(error) => return Err(error),
+    };
+    Ok(Answer { server: server.id, introspection })
 }
 
 async fn describe(broker: &Broker, server: &ResourceServer, access: Access) -> Result<Introspection> {

@@ -1,17 +1,21 @@
-//! `POST /oauth2/introspect`: a resource server asks about a token (RFC 7662).
+//! `POST /oauth2/introspect`: a resource server asks about a token (RFC 7662). The answer is JSON, or, if the resource
+//! server asks for it, the same as a signed JWT (RFC 9701), which it can keep as proof of what it was told.
 
+use actix_web::http::header::{ACCEPT, VARY};
 use actix_web::{HttpRequest, HttpResponse, post, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::errors::errors;
+use super::extract::accept::prefers;
 use super::extract::token_form::{self, TokenForm};
 use crate::domain::caller::Caller;
 use crate::domain::profile::{NameList, ProfileText};
+use crate::domain::signing_key::JwtType;
 use crate::domain::user::{Permissions, User};
 use crate::error::Result;
-use crate::flow::introspect::{self as flow, ActiveToken, Introspection};
+use crate::flow::introspect::{self as flow, ActiveToken, Answer, Introspection};
 use crate::state::Broker;
 
 /// The path, for the metadata (RFC 8414 section 2).
@@ -19,6 +23,9 @@ pub const PATH: &str = "/oauth2/introspect";
 
 /// `introspection_endpoint_auth_methods_supported` of the metadata (RFC 8414 section 2).
 pub const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
+/// The media type of the answer as a JWT (RFC 9701 section 10.3.1).
+const JWT: &str = "application/token-introspection+jwt";
 
 /// The answer about a token (RFC 7662 section 2.2). If it is not active, there is nothing but `active`. Times are seconds
 /// since 1970 (UTC).
@@ -156,6 +163,26 @@ impl IntrospectionAnswer {
     }
 }
 
+/// The answer as a JWT (RFC 9701 section 5). What it says of the token is a claim of its own, and there is neither `sub` nor
+/// `exp`, so that no one takes it for an access token.
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    iat: i64,
+    token_introspection: IntrospectionAnswer,
+}
+
+fn signed(broker: &Broker, answer: Answer) -> Result<String> {
+    let claims = Claims {
+        iss: broker.issuer(),
+        aud: answer.server.as_str(),
+        iat: broker.clock.now().timestamp(),
+        token_introspection: answer.introspection.into(),
+    };
+    broker.keys.sign(JwtType::Introspection, &claims)
+}
+
 errors!(
     IntrospectErrors,
     [
@@ -176,6 +203,10 @@ errors!(
 /// `token-broker resource-servers add` gave it, in the `Authorization` header (Basic) or in the form. A token that is
 /// unknown, expired, revoked or for another API is `{"active":false}`, and nothing else is said about it. 503 means
 /// unknown: refuse the call, but do not call the token invalid.
+///
+/// With `Accept: application/token-introspection+jwt` the answer is a JWT (RFC 9701), signed with ES256 by one of the keys of
+/// `/.well-known/jwks.json`: `iss` is the broker, `aud` the id of the API, and the claim `token_introspection` has exactly the
+/// members of the JSON answer. Errors are JSON in any case.
 #[utoipa::path(
     tag = "For APIs",
     security(("resource_server" = [])),
@@ -184,7 +215,14 @@ errors!(
         content((TokenForm = "application/x-www-form-urlencoded")),
     ),
     responses(
-        (status = 200, description = "What the API may know of the token.", body = IntrospectionAnswer),
+        (
+            status = 200,
+            description = "What the API may know of the token.",
+            content(
+                (IntrospectionAnswer = "application/json"),
+                (String = "application/token-introspection+jwt", example = "eyJ…"),
+            ),
+        ),
         IntrospectErrors,
     ),
 )]
@@ -197,5 +235,10 @@ pub async fn introspect(
 ) -> Result<HttpResponse> {
     let asked = token_form::read(&request, payload).await?;
     let answer = flow::introspect(&broker, &caller, &asked.credentials, &asked.token).await?;
-    Ok(HttpResponse::Ok().json(IntrospectionAnswer::from(answer)))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((VARY, ACCEPT.as_str()));
+    if prefers(request.headers(), JWT, "application/json") {
+        return Ok(response.content_type(JWT).body(signed(&broker, answer)?));
+    }
+    Ok(response.json(IntrospectionAnswer::from(answer.introspection)))
 }

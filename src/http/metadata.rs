@@ -36,6 +36,9 @@ pub struct ServerMetadata {
     /// How APIs authenticate there.
     #[schema(example = json!(["client_secret_basic", "client_secret_post"]))]
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// Always `ES256`: how an answer about a token is signed that is asked for as a JWT (RFC 9701 section 7).
+    #[schema(example = json!(["ES256"]))]
+    introspection_signing_alg_values_supported: [&'static str; 1],
     /// Where tokens are given up (RFC 7009).
     #[schema(example = "https://auth.example.com/oauth2/revoke")]
     revocation_endpoint: String,
@@ -45,7 +48,7 @@ pub struct ServerMetadata {
     /// The page that signs the browser out (OpenID Connect RP-Initiated Logout 1.0).
     #[schema(example = "https://auth.example.com/logout")]
     end_session_endpoint: String,
-    /// The keys that sign ID tokens.
+    /// The keys that sign ID tokens, identity assertions and introspection answers.
     #[schema(example = "https://auth.example.com/.well-known/jwks.json")]
     jwks_uri: String,
     /// The scopes that clients can have; each has its own.
@@ -109,6 +112,7 @@ impl ServerMetadata {
             userinfo_endpoint: at("/oauth2/userinfo"),
             introspection_endpoint: at(introspect::PATH),
             introspection_endpoint_auth_methods_supported: introspect::AUTH_METHODS,
+            introspection_signing_alg_values_supported: [ALGORITHM],
             revocation_endpoint: at(revoke::PATH),
             revocation_endpoint_auth_methods_supported: revoke::AUTH_METHODS,
             end_session_endpoint: at("/logout"),

@@ -11,6 +11,8 @@ use crate::support::api::{Api, assert_inactive, assert_unauthenticated};
 use crate::support::audit;
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
+use crate::support::jwt::{jwks, verifies};
+use crate::support::oauth::decode;
 use crate::support::wait::until;
 
 const PATH: &str = "/oauth2/introspect";
@@ -450,4 +452,80 @@ async fn a_page_of_another_origin_cannot_ask() {
     let headers = [("authorization", &*api.basic()), ("origin", "https://evil.example")];
     let answer = post(&broker, &[("token", &token)], &headers).await;
     assert_eq!(answer.error_code().as_deref(), Some("origin_not_allowed"), "{answer:?}");
+}
+
+const JWT: &str = "application/token-introspection+jwt";
+
+/// What an API is told that asks for a JWT: header and claims, verified.
+async fn signed(broker: &TestBroker, api: &Api, token: &str) -> (String, Value, Value) {
+    let headers = [("authorization", &*api.basic()), ("accept", JWT)];
+    let answer = post(broker, &[("token", token)], &headers).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some(JWT)), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(verifies(&answer.body, &jwks(broker).await));
+    let (header, claims) = decode(&answer.body);
+    (answer.body, header, claims)
+}
+
+#[actix_web::test]
+async fn a_signed_answer_says_of_the_token_exactly_what_the_json_says() {
+    let broker = TestBroker::start();
+    broker.stop_clock();
+    let live = sign_in(&broker).await;
+    let ended = sign_in(&broker).await;
+    broker.post("/api/logout", &ended, &json!({})).await;
+    let granted = Granted { personal_data: true, permissions: true };
+    let wide = Api::granted(&broker, "wide", &broker.url, granted).await;
+    let foreign = Api::register(&broker, "foreign", ORDERS).await;
+    for (api, token) in [(&wide, &*live), (&wide, &ended), (&wide, "x"), (&foreign, &live)] {
+        let (_, header, claims) = signed(&broker, api, token).await;
+        assert_eq!(header["typ"], "token-introspection+jwt");
+        let plain = api.introspect(&broker, token).await.json();
+        let expected = json!({
+            "iss": broker.url,
+            "aud": api.id,
+            "iat": broker.now().timestamp(),
+            "token_introspection": plain,
+        });
+        assert_eq!(claims, expected, "nothing else, so that no one takes it for an access token");
+    }
+    assert_eq!(signed(&broker, &foreign, &live).await.2["token_introspection"], json!({ "active": false }));
+}
+
+#[actix_web::test]
+async fn the_answer_is_signed_only_if_it_is_asked_for() {
+    let broker = TestBroker::start();
+    let api = Api::register(&broker, "orders", &broker.url).await;
+    let token = sign_in(&broker).await;
+    let basic = api.basic();
+    for (accept, kind) in [
+        (None, "application/json"),
+        (Some("*/*"), "application/json"),
+        (Some("application/json"), "application/json"),
+        (Some("text/html"), "application/json"),
+        (Some("application/token-introspection+jwt;q=0.5, application/json"), "application/json"),
+        (Some("application/token-introspection+jwt, application/json;q=0.5"), JWT),
+        (Some("application/token-introspection+jwt, */*"), JWT),
+    ] {
+        let headers: Vec<_> =
+            [("authorization", &*basic)].into_iter().chain(accept.map(|accept| ("accept", accept))).collect();
+        let answer = post(&broker, &[("token", &token)], &headers).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, Some(kind)), "{accept:?}");
+        assert_eq!(answer.header("vary"), Some("accept"), "{accept:?}");
+    }
+}
+
+/// Who does not authenticate gets no JWT, and a question without an answer gets JSON.
+#[actix_web::test]
+async fn errors_are_json_whatever_is_asked_for() {
+    let broker = TestBroker::start();
+    let api = Api::register(&broker, "orders", &broker.url).await;
+    let basic = api.basic();
+    let stranger = Api::unregistered("orders").basic();
+    for (basic, pairs, status) in [(&basic, &[][..], 400), (&stranger, &[("token", "x")], 401)] {
+        let answer = post(&broker, pairs, &[("authorization", basic), ("accept", JWT)]).await;
+        assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(answer.error_code().is_some());
+    }
 }

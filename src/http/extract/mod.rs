@@ -1,5 +1,6 @@
 //! What a handler is given of a request: checked once, here, before any work.
 
+pub mod accept;
 pub mod access;
 pub mod attempt_cookies;
 pub mod bearer;
