@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderName;
 use actix_web::rt::System;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -19,6 +20,7 @@ use crate::domain::client::{InvalidUri, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{self, SystemEntropy};
 use crate::domain::loopback::is_loopback_url;
+use crate::http::forward_auth::identity_headers::Claim;
 use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
 use crate::server::{self, Environment};
 
@@ -139,6 +141,8 @@ impl Demo {
         };
         let mut config = development(setup)?.config;
         config.sample.folder = self.sample_from.clone();
+        // The demo shows everything that can be tried without more than one program.
+        config.http.identity_headers.add(Claim::Assertion, HeaderName::from_static("x-auth-assertion"));
         Ok(config)
     }
 

@@ -47,6 +47,9 @@ struct RawHeaderNames {
     client_id: Option<String>,
     /// The scopes of the token, separated by commas.
     scope: Option<String>,
+    /// All that the headers tell as a JWT of one minute, for an API that verifies instead of trusting the network. Costs a
+    /// signature.
+    assertion: Option<String>,
 }
 
 impl Default for RawForwardAuth {
@@ -96,6 +99,7 @@ impl RawHeaderNames {
             (Claim::Permissions, self.permissions),
             (Claim::ClientId, self.client_id),
             (Claim::Scope, self.scope),
+            (Claim::Assertion, self.assertion),
         ];
         names.into_iter().filter_map(|(claim, name)| Some((claim, name?)))
     }
@@ -114,5 +118,6 @@ fn key_of(claim: Claim) -> &'static str {
         Claim::Permissions => "permissions",
         Claim::ClientId => "client_id",
         Claim::Scope => "scope",
+        Claim::Assertion => "assertion",
     }
 }

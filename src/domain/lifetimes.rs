@@ -61,5 +61,8 @@ pub const REFRESH_GRACE: TimeDelta = TimeDelta::days(1);
 /// The lifetime of an ID token of the broker. The client checks it once, when it receives it.
 pub const ID_TOKEN: TimeDelta = TimeDelta::minutes(5);
 
+/// The lifetime of an identity assertion. The API behind a gateway checks it with the request that it comes with.
+pub const ASSERTION: TimeDelta = TimeDelta::seconds(60);
+
 /// After a logout or a revocation, at most this much time passes until every instance refuses a token.
 pub const REVOCATION_BOUND: TimeDelta = TimeDelta::seconds(1);

@@ -4,6 +4,7 @@
 //! relies on the types. Time and randomness are passed in ([`clock`], [`entropy`]).
 
 pub mod address_prefix;
+pub mod assertion;
 pub mod audience;
 pub mod audit;
 pub mod browser_session;

@@ -5,6 +5,7 @@
 
 use tracing::error;
 
+use crate::domain::audience::Audience;
 use crate::domain::caller::Caller;
 use crate::domain::policy::{Policy, Unmet};
 use crate::domain::token::TokenFacts;
@@ -34,6 +35,8 @@ pub struct Admitted {
     pub user: User,
     /// What the token is for.
     pub token: TokenFacts,
+    /// The API behind the gateway.
+    pub audience: Audience,
     /// Permissions and groups of the user, if the policy or the gateway needs them.
     pub permissions: Option<Permissions>,
 }
@@ -68,7 +71,12 @@ async fn admit(
         None
     };
     match policy.unmet(&authenticated.token, permissions.as_ref()) {
-        None => Ok(Admitted { user: authenticated.user, token: authenticated.token, permissions }),
+        None => Ok(Admitted {
+            user: authenticated.user,
+            token: authenticated.token,
+            audience: policy.audience.clone(),
+            permissions,
+        }),
         Some(Unmet::Scope) => Err(ErrorCode::InsufficientScope.into()),
         Some(Unmet::Client | Unmet::Right) => Err(ErrorCode::Forbidden.into()),
     }

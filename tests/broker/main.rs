@@ -13,6 +13,7 @@ mod administration_keys;
 mod administration_resource_servers;
 mod administration_sessions;
 mod administration_users;
+mod assertion;
 mod audiences;
 mod backchannel_logout;
 mod backchannel_outages;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::domain::profile::ProfileText;
+use crate::domain::user::User;
 use crate::flow::forward_auth::Admitted;
 
 /// What is encoded beside what is not ASCII.
@@ -46,6 +47,8 @@ pub enum Claim {
     ClientId,
     /// The scopes of the token.
     Scope,
+    /// All of these as a signed JWT.
+    Assertion,
 }
 
 /// Names that are in common use, so that an API need not be changed.
@@ -214,36 +217,63 @@ impl IdentityHeaders {
         Self { names, unverified_email }
     }
 
-    /// Whether permissions or groups are told.
-    pub fn need_permissions(&self) -> bool {
-        self.names.contains_key(&Claim::Groups) || self.names.contains_key(&Claim::Permissions)
+    /// Adds a header.
+    pub fn add(&mut self, claim: Claim, name: HeaderName) {
+        self.names.insert(claim, name);
     }
 
-    /// The headers for this visitor: every configured one.
-    pub fn of(&self, admitted: &Admitted) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    /// Whether this is told.
+    pub fn tell(&self, claim: Claim) -> bool {
+        self.names.contains_key(&claim)
+    }
+
+    /// Whether permissions or groups are told.
+    pub fn need_permissions(&self) -> bool {
+        self.tell(Claim::Groups) || self.tell(Claim::Permissions)
+    }
+
+    /// The headers for this visitor: every configured one. The caller makes the assertion, if it is told.
+    pub fn of(
+        &self,
+        admitted: &Admitted,
+        assertion: Option<&str>,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.names.iter().map(move |(claim, name)| {
-            let value = HeaderValue::try_from(self.value(*claim, name, admitted));
-            (name.clone(), value.unwrap_or(HeaderValue::from_static("")))
+            let value = match claim {
+                Claim::Assertion => assertion.unwrap_or_default().to_owned(),
+                claim => self.value(*claim, name, admitted),
+            };
+            (name.clone(), HeaderValue::try_from(value).unwrap_or(HeaderValue::from_static("")))
         })
     }
 
+    /// The address that may be told.
+    pub(super) fn email_of<'a>(&self, user: &'a User) -> Option<&'a ProfileText> {
+        user.email.as_ref().filter(|_| user.email_verified || self.unverified_email)
+    }
+
     fn value(&self, claim: Claim, name: &HeaderName, admitted: &Admitted) -> String {
-        let Admitted { user, token, permissions } = admitted;
+        let Admitted { user, token, permissions, .. } = admitted;
         let list = |names: &mut dyn Iterator<Item = &str>| list(name, names);
         match claim {
             Claim::User => user.id.to_string(),
             Claim::Username => text(user.username.as_ref()),
             Claim::DisplayName => text(user.display_name.as_ref()),
-            Claim::Email if user.email_verified || self.unverified_email => text(user.email.as_ref()),
-            Claim::Email => String::new(),
-            Claim::EmailVerified => (user.email.is_some() && user.email_verified).to_string(),
+            Claim::Email => text(self.email_of(user)),
+            Claim::EmailVerified => is_verified(user).to_string(),
             Claim::Provider => user.provider.to_string(),
             Claim::Groups => list(&mut permissions.iter().flat_map(|user| user.groups.iter())),
             Claim::Permissions => list(&mut permissions.iter().flat_map(|user| user.permissions.iter())),
             Claim::ClientId => token.client_id.to_string(),
             Claim::Scope => list(&mut token.scopes.iter().map(|scope| scope.as_str())),
+            Claim::Assertion => String::new(),
         }
     }
+}
+
+/// Whether the provider has verified the address that the user has.
+pub(super) fn is_verified(user: &User) -> bool {
+    user.email.is_some() && user.email_verified
 }
 
 fn text(text: Option<&ProfileText>) -> String {

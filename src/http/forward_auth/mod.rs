@@ -5,6 +5,7 @@
 //! into the gateway.
 
 mod address;
+mod assertion;
 mod describe;
 pub mod identity_headers;
 
@@ -12,7 +13,7 @@ use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 pub use address::Dialect;
-use identity_headers::IdentityHeaders;
+use identity_headers::{Claim, IdentityHeaders};
 
 use super::errors::errors;
 use super::extract::bearer::Bearer;
@@ -74,8 +75,12 @@ async fn forward_auth(
         with_permissions: headers.need_permissions(),
     };
     let admitted = flow::forward_auth::forward_auth(&broker, &caller, &question).await?;
+    let assertion = headers
+        .tell(Claim::Assertion)
+        .then(|| assertion::assertion(&broker, &headers, &admitted))
+        .transpose()?;
     let mut answer = HttpResponse::Ok();
-    headers.of(&admitted).for_each(|header| {
+    headers.of(&admitted, assertion.as_deref()).for_each(|header| {
         answer.insert_header(header);
     });
     Ok(answer.finish())

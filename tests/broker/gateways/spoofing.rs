@@ -15,6 +15,7 @@ fn spellings() -> Vec<String> {
         "Provider",
         "Groups",
         "Permissions",
+        "Assertion",
         "Client",
         "Scope",
     ] {
