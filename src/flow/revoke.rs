@@ -52,7 +52,8 @@ impl Revoker {
 /// Revokes `token`, an access token or a client's refresh token (RFC 7009 section 2.1). Succeeds also if it is unknown or dead already (RFC 7009 section 2.2).
 ///
 /// # Errors
-/// `invalid_client` for an unknown client and for wrong credentials of a resource server; `invalid_grant` for a live
+/// `invalid_client` for an unknown client and for wrong credentials of a resource server; `origin_not_allowed` for a page
+/// that is not the client's; `invalid_grant` for a live
 /// token of another client or for other APIs, which stays alive; `rate_limited` once an address has failed too often;
 /// `temporarily_unavailable` if the database is unreachable: then nothing was revoked.
 pub async fn revoke(
@@ -83,6 +84,9 @@ async fn identify(broker: &Broker, caller: &Caller, credentials: &ClientCredenti
         return Ok(Revoker::ResourceServer(Box::new(authenticate(broker, caller, credentials).await?)));
     };
     let client = broker.clients.find(id).ok_or(ErrorCode::InvalidClient)?;
+    if caller.origin.as_deref().is_some_and(|origin| !client.has_origin(origin)) {
+        return Err(ErrorCode::OriginNotAllowed.into());
+    }
     Ok(Revoker::Client(client.id.clone()))
 }
 

@@ -37,7 +37,8 @@ errors!(
 /// OAuth 2.0 Token Revocation (RFC 7009). A client revokes a token that was issued to it by sending the token with its
 /// `client_id`; an API revokes a token that is for it with its own id and secret. A session's token ends its session, as
 /// a logout does; a personal token ends alone. Takes effect with the next request everywhere. The answer
-/// is 200 also if the token is unknown or no longer valid. 503 means that nothing was revoked: try again.
+/// is 200 also if the token is unknown or no longer valid. 503 means that nothing was revoked: try again. Pages of the
+/// client can call it (RFC 7009 section 2.3).
 #[utoipa::path(
     tag = "For APIs",
     security(("resource_server" = []), ()),
@@ -50,7 +51,7 @@ errors!(
         RevokeErrors,
     ),
 )]
-#[post("/oauth2/revoke")]
+#[post("")]
 pub async fn revoke(
     broker: web::Data<Broker>,
     caller: Caller,

@@ -57,7 +57,6 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, of
         .route(OAuth, backchannel_logout::backchannel_logout)
         .gateways(forward_auth::ForwardAuth)
         .route(OAuth, introspect::introspect)
-        .route(OAuth, revoke::revoke)
         .probe(health::healthz)
         .probe(health::readyz);
     standard_clients(routes, &cors);
@@ -93,6 +92,9 @@ fn standard_clients(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors
         })
         .cross_origin("/oauth2/userinfo", cors(), |userinfo| {
             userinfo.route(OAuth, userinfo::userinfo);
+        })
+        .cross_origin(revoke::PATH, cors(), |revocation| {
+            revocation.route(OAuth, revoke::revoke);
         })
         .cross_origin("/.well-known", cors(), |well_known| {
             well_known

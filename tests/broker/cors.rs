@@ -48,7 +48,7 @@ fn broker_with(setup: Setup) -> TestBroker {
 fn is_for_spas(path: &str) -> bool {
     path.starts_with("/api/")
         || path.starts_with("/.well-known/")
-        || ["/oauth2/token", "/oauth2/userinfo"].contains(&path)
+        || ["/oauth2/token", "/oauth2/userinfo", "/oauth2/revoke"].contains(&path)
 }
 
 /// The addresses of gateways, which answer for every method and origin of their visitors and have no effect.

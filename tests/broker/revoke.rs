@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::api::{Api, assert_inactive, assert_unauthenticated};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
+use crate::support::oauth::{setup_with, text, tokens};
 use crate::support::personal;
 
 const PATH: &str = "/oauth2/revoke";
@@ -127,5 +128,31 @@ async fn parallel_revocations_all_succeed_and_end_the_session_once() {
         assert!(broker.counted("session_ended").await > before);
         let rows = crate::support::audit::newest(&broker.storage(), 1_000).await;
         assert_eq!(rows.iter().filter(|row| row.kind == "session_ended").count(), 1);
+    }
+}
+
+/// A page can give up the tokens of its own client: a library of an SPA does so when the person signs out.
+#[actix_web::test]
+async fn only_pages_of_the_client_can_revoke() {
+    const APP: &str = "https://app.example.com";
+    let broker = TestBroker::with(setup_with(|config| {
+        config.clients[0].origins = vec![APP.parse().unwrap()];
+    }));
+    for (of, from, status) in [
+        ("sample", "https://evil.example", 403),
+        // The origin of another client.
+        ("sample", broker.url.as_str(), 403),
+        ("sample", "null", 403),
+        ("other", APP, 403),
+        ("sample", APP, 200),
+    ] {
+        let token = text(&tokens(&broker, &[]).await, "access_token");
+        let form = [("client_id", of), ("token", &token)];
+        let answer = broker.browser().post_form(&broker.at(PATH), &form, &[("origin", from)]).await;
+        assert_eq!(answer.status, status, "{of} from {from}: {answer:?}");
+        let can_read = (from == APP).then_some(APP);
+        assert_eq!(answer.header("access-control-allow-origin"), can_read, "{of} from {from}");
+        let alive = broker.call("/api/me", &token).await.status == 200;
+        assert_eq!(alive, status != 200, "{of} from {from}");
     }
 }
