@@ -21,7 +21,7 @@ use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
 use super::oauth_request::OAuthRequest;
 use super::pkce::{CodeChallenge, CodeVerifier};
-use super::sealed::{Sealable, Sealed};
+use super::sealed::{self, Sealable, Sealed};
 
 /// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
 #[derive(Clone, Serialize, Deserialize)]
@@ -165,6 +165,19 @@ pub struct LoginAttempt {
     pub oauth: Option<OAuthRequest>,
 }
 
+/// The most bytes that a cookie may have, name and value (without attributes).
+const COOKIE: usize = 1023;
+
+/// The length of the name of an attempt's cookie and of the `=` after it.
+const COOKIE_NAME: usize = "__Host-Http-tb_login_".len() + 12 + 1;
+
+/// The most bytes that an attempt takes beside its client, its audiences, and what a client sends of its own: each of the
+/// other parts at its longest.
+const FIXED: usize = 198;
+
+/// The bytes of one audience.
+const AUDIENCE: usize = 8;
+
 impl Sealable for LoginAttempt {
     const PURPOSE: Purpose = Purpose::LoginAttempt;
 }
@@ -180,6 +193,21 @@ impl LoginAttempt {
     pub fn is_live(&self, now: Timestamp) -> bool {
         let age = now - self.started_at;
         -lifetimes::LOGIN_ATTEMPT < age && age < lifetimes::LOGIN_ATTEMPT
+    }
+
+    /// Whether every attempt with these parts fits into its cookie.
+    pub fn fits(
+        client: &ClientId,
+        client_state: Option<&ClientState>,
+        oauth: Option<&OAuthRequest>,
+        audiences: usize,
+    ) -> bool {
+        let parts = postcard::to_allocvec(&(client, client_state, oauth)).map(|parts| parts.len());
+        let fits = |parts: usize| {
+            let sealed = FIXED + AUDIENCE * audiences + parts + sealed::OVERHEAD;
+            COOKIE_NAME + (sealed * 4).div_ceil(3) <= COOKIE
+        };
+        parts.is_ok_and(fits)
     }
 
     /// Seals the attempt into the value of its cookie.
@@ -244,17 +272,50 @@ mod tests {
         format!("__Host-Http-tb_login_{}={value}", attempt.state.attempt_id().as_str()).len()
     }
 
-    #[test]
-    fn the_longest_cookie_stays_far_below_the_limit_of_browsers() {
+    fn fits(attempt: &LoginAttempt) -> bool {
+        let (state, oauth) = (attempt.client_state.as_ref(), attempt.oauth.as_ref());
+        LoginAttempt::fits(&attempt.client, state, oauth, attempt.audiences.len())
+    }
+
+    /// An attempt whose other parts are at their longest.
+    fn attempt_of(client: usize, state: usize, nonce: usize, audiences: usize, scopes: &str) -> LoginAttempt {
         let entropy = SeededEntropy::new(1);
-        let mut attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
-        assert!(cookie_length(&attempt, &entropy) < 1152, "{}", cookie_length(&attempt, &entropy));
-        attempt.oauth = Some(OAuthRequest {
-            named_redirect_uri: true,
-            scopes: "email openid permissions profile".parse().unwrap(),
-            nonce: Some("x".repeat(512).parse().unwrap()),
-        });
-        assert!(cookie_length(&attempt, &entropy) < 1900, "{}", cookie_length(&attempt, &entropy));
+        let mut attempt = attempt(&entropy, "x".repeat(state).parse().ok());
+        attempt.client = "c".repeat(client).parse().unwrap();
+        attempt.audiences.truncate(audiences);
+        let nonce = "x".repeat(nonce).parse().ok();
+        let scopes = scopes.parse().unwrap();
+        attempt.oauth = Some(OAuthRequest { named_redirect_uri: true, scopes, nonce });
+        attempt
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_stays_under_one_kibibyte(
+            client in 1usize..=32,
+            state in 0usize..=512,
+            nonce in 0usize..=512,
+            audiences in 0usize..=MOST_AUDIENCES,
+            scopes in "[a-z]{0,300}",
+        ) {
+            let attempt = attempt_of(client, state, nonce, audiences, &scopes);
+            let length = cookie_length(&attempt, &SeededEntropy::new(1));
+            prop_assert!(!fits(&attempt) || length <= COOKIE, "{}", length);
+            // The estimate is not wasteful.
+            prop_assert!(fits(&attempt) || length > COOKIE - 8, "{}", length);
+        }
+    }
+
+    #[test]
+    fn a_state_and_a_nonce_of_512_characters_together_fit() {
+        let scopes = "email openid permissions profile";
+        for (state, nonce) in [(512, 0), (469, 43), (256, 256), (1, 511)] {
+            assert!(fits(&attempt_of(8, state, nonce, 1, scopes)), "{state} {nonce}");
+        }
+        assert!(!fits(&attempt_of(1, 512, 512, 0, "openid")));
+        let mut login = attempt_of(32, 512, 0, 0, "");
+        login.oauth = None;
+        assert!(fits(&login), "/login has no nonce");
     }
 
     #[test]

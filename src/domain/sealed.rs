@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 use super::entropy::Entropy;
 use super::key_ring::{KeyRing, Purpose};
 
+/// The bytes that a seal adds to what it seals: id of the key, nonce, tag.
+pub const OVERHEAD: usize = 4 + 12 + 16;
+
 /// A value that can be sealed.
 pub trait Sealable: Serialize + DeserializeOwned {
     /// Keeps values of one type from passing for another's.

@@ -4,6 +4,7 @@ use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, LoginParameter, RedirectUri, ShortDigest};
 use crate::domain::client_text::ClientState;
 use crate::domain::ids::ProviderId;
+use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::oauth_request::OAuthRequest;
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::scope::ScopeSet;
@@ -66,6 +67,10 @@ pub(super) struct ValidLoginRequest<'a> {
     /// What the token may be used for.
     pub(super) scopes: ScopeSet,
 }
+
+/// Browsers keep the request in a cookie, which must not become too large for servers and proxies on its way.
+const TOO_LONG: &str = "The parameters 'state' and 'nonce' are too long together: they travel in a cookie of 1 KiB, with \
+     the scopes and resources of the request. Keep long data in the app, under a short state.";
 
 /// `prompt` (OpenID Connect Core section 3.1.2.1): `none` alone, or some of the other values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +141,7 @@ impl<'a> ValidLoginRequest<'a> {
         let audiences = audiences(client, &request.resources)?;
         let scopes = oauth.as_ref().map_or_else(|| client.scopes.clone(), |oauth| oauth.scopes.clone());
         let way_back = WayBack { client_state, oauth, ..way_back };
-        Ok(Self {
+        let valid = Self {
             way_back,
             challenge,
             provider,
@@ -146,7 +151,15 @@ impl<'a> ValidLoginRequest<'a> {
             max_age,
             audiences,
             scopes,
-        })
+        };
+        if valid.fits() { Ok(valid) } else { Err(Error::invalid_request(TOO_LONG)) }
+    }
+
+    /// Whether the attempt fits into its cookie. Checked for every request, so that it does not depend on who is signed in.
+    fn fits(&self) -> bool {
+        let WayBack { client, client_state, oauth, .. } = &self.way_back;
+        let audiences = self.audience_digests().len();
+        LoginAttempt::fits(&client.id, client_state.as_ref(), oauth.as_ref(), audiences)
     }
 
     /// Which of the client's audiences the attempt has to remember: none if it is all of them.

@@ -5,6 +5,7 @@ use token_broker::config::Mode;
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::oauth::authorization;
 
 const PUBLIC: &str = "https://auth.example.com";
 
@@ -65,6 +66,32 @@ async fn the_cookie_is_opaque_and_valid_for_ten_minutes() {
     let again = broker.browser().navigate(&login.url).await;
     let [(other_name, other_value, _)] = &set_cookies(&again)[..] else { panic!("{again:?}") };
     assert!(name != other_name && value != other_value);
+}
+
+/// `/oauth2/authorize` also keeps the nonce and the scopes in the cookie.
+#[actix_web::test]
+async fn no_cookie_reaches_one_kibibyte_and_what_does_not_fit_is_refused() {
+    let broker = TestBroker::start();
+    for (state, nonce, fits) in [(512, 0, true), (469, 43, true), (256, 256, true), (512, 512, false)] {
+        let parameters = [("state", &*"s".repeat(state)), ("nonce", &*"n".repeat(nonce))];
+        let answer = broker.browser().navigate(&authorization(&broker, &parameters).url).await;
+        let cookies = set_cookies(&answer);
+        if fits {
+            let [(name, value, _)] = &cookies[..] else { panic!("{state} {nonce}: {answer:?}") };
+            assert!(name.len() + 1 + value.len() < 1024, "{state} {nonce}: {}", name.len() + value.len());
+        } else {
+            assert_eq!(answer.parameter("error").as_deref(), Some("invalid_request"), "{answer:?}");
+            assert!(answer.parameter("error_description").unwrap().contains("too long together"));
+            assert_eq!(answer.parameter("state"), Some("s".repeat(state)));
+            assert!(cookies.is_empty(), "{cookies:?}");
+        }
+    }
+    // Whether the browser is signed in makes no difference.
+    let browser = broker.browser();
+    broker.sign_in(&browser, "dev", "alice").await;
+    let parameters = [("state", &*"s".repeat(512)), ("nonce", &*"n".repeat(512))];
+    let answer = browser.navigate(&authorization(&broker, &parameters).url).await;
+    assert_eq!(answer.parameter("error").as_deref(), Some("invalid_request"), "{answer:?}");
 }
 
 #[actix_web::test]
