@@ -112,6 +112,8 @@ error_codes! {
     ContentTooLarge = "content_too_large", 413, "invalid_request", "The request body is too large. Send a smaller one.";
     /// The address is too long.
     UriTooLong = "uri_too_long", 414, "invalid_request", "The address is too long. Use a shorter one.";
+    /// Request line and header fields are too large.
+    HeadTooLarge = "head_too_large", 431, "invalid_request", "The header fields of the request are too large. Send fewer or shorter ones, and fewer cookies.";
     /// The body has an unsupported media type.
     UnsupportedMediaType = "unsupported_media_type", 415, "invalid_request", "This media type is not supported. Send application/json or application/x-www-form-urlencoded.";
     /// The request was sent to a host name that is not the broker's.

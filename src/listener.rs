@@ -16,7 +16,7 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::http::KeepAlive;
 use actix_web::rt::net::TcpStream;
 
-use crate::http::connection::{GuardedStream, HEAD_TIME};
+use crate::http::connection::{GuardedStream, HEAD_TIME, Refusals};
 
 /// How long a closing connection may take.
 const DISCONNECT_TIME: Duration = Duration::from_secs(1);
@@ -34,11 +34,17 @@ pub(crate) struct ListenerSettings {
     pub(crate) shutdown_timeout: Duration,
 }
 
-/// Serves applications that `app` makes, one for each worker. The server ignores signals.
+/// Serves applications that `app` makes, one for each worker; `refusals` answers what never reaches them. The server
+/// ignores signals.
 ///
 /// # Errors
 /// The socket cannot be used.
-pub(crate) fn serve<F, I, S>(settings: ListenerSettings, socket: TcpListener, app: F) -> io::Result<Server>
+pub(crate) fn serve<F, I, S>(
+    settings: ListenerSettings,
+    refusals: Refusals,
+    socket: TcpListener,
+    app: F,
+) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -69,10 +75,14 @@ where
                 data.insert(stream.connection());
             })
             .h1(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream: TcpStream| async move {
-            let peer = stream.peer_addr().ok();
-            stream.set_nodelay(true).map_err(actix_http::error::DispatchError::Io)?;
-            Ok((GuardedStream::new(stream, keep_alive), peer))
+        let refusals = refusals.clone();
+        fn_service(move |stream: TcpStream| {
+            let refusals = refusals.clone();
+            async move {
+                let peer = stream.peer_addr().ok();
+                stream.set_nodelay(true).map_err(actix_http::error::DispatchError::Io)?;
+                Ok((GuardedStream::new(stream, keep_alive, refusals), peer))
+            }
         })
         .and_then(http)
     })?;

@@ -15,6 +15,7 @@ use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::domain::policy::Policies;
+use crate::http::connection::Refusals;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::listener::{self, ListenerSettings};
@@ -165,7 +166,8 @@ fn serve_public(
         keep_alive: server.keep_alive,
         shutdown_timeout: server.shutdown_timeout,
     };
-    listener::serve(listener, socket, move || http::public_app(broker.clone(), settings.clone()))
+    let refusals = Refusals::new(&broker);
+    listener::serve(listener, refusals, socket, move || http::public_app(broker.clone(), settings.clone()))
 }
 
 fn serve_admin(
@@ -181,7 +183,8 @@ fn serve_admin(
         keep_alive: config.server.keep_alive,
         shutdown_timeout: config.server.shutdown_timeout,
     };
-    listener::serve(listener, socket, move || {
+    let refusals = Refusals::new(&broker);
+    listener::serve(listener, refusals, socket, move || {
         http::admin_app(broker.clone(), settings.clone(), metrics.clone())
     })
 }

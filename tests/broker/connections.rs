@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::broker::TestBroker;
+use crate::support::broker::{Setup, TestBroker};
+use crate::support::log::Listener;
+use crate::support::raw::RawAnswer;
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -120,6 +122,97 @@ async fn a_body_that_a_handler_waits_for_is_answered_408() {
     let (answered, after) = caller.end().await;
     assert!(answered.starts_with("HTTP/1.1 408 ") && answered.contains("request_id"), "{answered}");
     assert!(after < Duration::from_secs(14), "ended after {after:?}");
+}
+
+/// What never becomes a request is answered like every other refusal.
+#[actix_web::test]
+async fn a_refusal_before_the_request_has_headers_body_and_log_line() {
+    let log = Listener::start();
+    let broker = TestBroker::with(Setup::https());
+    broker.ready().await;
+    let long = "a".repeat(17 * 1024);
+    let many: String = (0..100).map(|number| format!("X-{number}: a\r\n")).collect();
+    let cases: [(&str, &str, String, u16, &str); 9] = [
+        ("no HTTP", "", "\u{16}\u{3}\u{1}\u{0}\r\n\r\n".to_owned(), 400, "invalid_request"),
+        ("another protocol", "", "GET / SPDY/3\r\n\r\n".to_owned(), 400, "invalid_request"),
+        ("no method", "", "/ HTTP/1.1\r\n\r\n".to_owned(), 400, "invalid_request"),
+        ("a header without a colon", "", format!("{HEALTH}x\r\n\r\n"), 400, "invalid_request"),
+        ("two lengths", "", format!("{HEALTH}Content-Length: 1, 2\r\n\r\n"), 400, "invalid_request"),
+        ("after an answer", HEALTH, format!("{HEALTH}x\r\n\r\n"), 400, "invalid_request"),
+        ("a large head", "", format!("{HEALTH}X: {long}\r\n\r\n"), 431, "head_too_large"),
+        ("many headers", "", format!("{HEALTH}{many}\r\n"), 431, "head_too_large"),
+        ("a late head", "", HEALTH.to_owned(), 408, "request_timeout"),
+    ];
+    join_all(cases.iter().map(async |(what, earlier, sent, status, code)| {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        if !earlier.is_empty() {
+            caller.send(format!("{earlier}\r\n")).await;
+            assert!(caller.answer().await.starts_with("HTTP/1.1 200 "));
+        }
+        caller.send(sent).await;
+        let answer = RawAnswer(caller.end().await.0);
+        assert_eq!(answer.status(), Some(*status), "{what}: {answer:?}");
+        assert_eq!(answer.0.matches("HTTP/1.1 ").count(), 1, "{what}: {answer:?}");
+        for (name, value) in [
+            ("content-type", "application/problem+json"),
+            ("connection", "close"),
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("content-length", &*answer.body().len().to_string()),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{what}");
+        }
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"), "{what}");
+        let date = answer.header("date").unwrap();
+        assert!(
+            chrono::DateTime::parse_from_rfc2822(date).is_ok() && date.ends_with(" GMT"),
+            "{what}: {date}"
+        );
+        let body: serde_json::Value = serde_json::from_str(answer.body()).unwrap();
+        assert_eq!((&body["code"], &body["status"]), (&(*code).into(), &(*status).into()), "{what}");
+        assert_eq!(body["request_id"], answer.header("x-request-id").unwrap(), "{what}");
+        let [event] = &log.of(answer.header("x-request-id").unwrap())[..] else { panic!("{what}") };
+        let logged = (&event["status"], &event["code"], &event["address"]);
+        assert_eq!(logged, (&(*status).into(), &(*code).into(), &"127.0.0.1".into()), "{what}: {event}");
+    }))
+    .await;
+}
+
+/// A broken body of a request that is answered gets no second answer.
+#[actix_web::test]
+async fn a_broken_chunk_is_answered_once() {
+    let broker = TestBroker::start();
+    for path in ["/api/get_token", "/healthz"] {
+        let mut caller = Caller::connect(&broker.real_url).await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+        caller.send(format!("{head}Transfer-Encoding: chunked\r\n\r\nxyz\r\n")).await;
+        let (answered, _) = caller.end().await;
+        assert_eq!(answered.matches("HTTP/1.1 ").count(), 1, "{path}: {answered}");
+        assert!(answered.contains("x-request-id: "), "{path}: {answered}");
+    }
+}
+
+/// A caller that waits for permission to send its body is told at once that it is too large.
+#[actix_web::test]
+async fn a_caller_that_asks_before_it_sends_gets_the_answer_that_is_known() {
+    let broker = TestBroker::start();
+    let head = "POST /api/get_token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n";
+    let mut caller = Caller::connect(&broker.real_url).await;
+    caller.send(format!("{head}Content-Length: 100000\r\n\r\n")).await;
+    let (answered, after) = caller.end().await;
+    assert!(answered.starts_with("HTTP/1.1 413 ") && answered.contains("content_too_large"), "{answered}");
+    assert!(after < Duration::from_secs(4), "{after:?}");
+    // A body that is welcome still gets its 100.
+    let mut caller = Caller::connect(&broker.real_url).await;
+    let body = r#"{"one_time_key":"tbo_unknown","code_verifier":"x"}"#;
+    caller.send(format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+    let mut permission = [0; 25];
+    caller.stream.read_exact(&mut permission).await.unwrap();
+    assert_eq!(&permission, b"HTTP/1.1 100 Continue\r\n\r\n");
+    caller.send(body).await;
+    assert!(caller.end().await.0.starts_with("HTTP/1.1 400 "));
 }
 
 /// A byte each second does not hold a connection any longer, neither in the first nor in a later request.

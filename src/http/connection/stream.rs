@@ -10,12 +10,13 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::{ANSWER_TIME, Connection, Due, Refusal, STALL_TIME};
+use super::refusal::framework_answer;
+use super::{ANSWER_TIME, Connection, Due, Refusal, Refusals, STALL_TIME};
 use crate::domain::clock::{Moment, monotonic};
+use crate::error::ErrorCode;
 
-/// The answer to a head that is too large: the framework never sees it whole.
-const HEAD_TOO_LARGE: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// What the framework sends to a caller that waits before it sends its body (RFC 9110 section 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A TCP connection with its limits.
 #[derive(Debug)]
@@ -28,14 +29,18 @@ pub struct GuardedStream {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Whether the framework has been given a full head's worth of bytes to parse.
     parsing: bool,
+    /// Answers to what never becomes a request.
+    refusals: Refusals,
+    /// Such an answer, as far as it has not been sent yet.
+    refusal: Option<Vec<u8>>,
 }
 
 impl GuardedStream {
     /// Guards a connection that has just been accepted.
-    pub fn new(stream: TcpStream, keep_alive: Duration) -> Self {
+    pub fn new(stream: TcpStream, keep_alive: Duration, refusals: Refusals) -> Self {
         let connection = Connection::new(keep_alive);
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { stream, connection, timer, stalled: None, parsing: false }
+        Self { stream, connection, timer, stalled: None, parsing: false, refusals, refusal: None }
     }
 
     /// What the connection may send, for its requests.
@@ -64,12 +69,57 @@ impl GuardedStream {
     }
 
     fn refuse(&mut self, context: &mut Context<'_>, refusal: Refusal) -> io::Error {
-        if refusal == Refusal::Head {
-            // One attempt: the caller has sent too much already to be waited for.
-            let _ = Pin::new(&mut self.stream).poll_write(context, HEAD_TOO_LARGE);
+        let has_begun = self.connection.0.due.get() == Due::Head && self.connection.0.received.get() > 0;
+        let code = match refusal {
+            Refusal::Head => Some(ErrorCode::HeadTooLarge),
+            Refusal::Late if has_begun => Some(ErrorCode::RequestTimeout),
+            Refusal::Late | Refusal::Body => None,
+        };
+        if let Some(code) = code {
+            // One attempt: the caller has had its time.
+            let answer = self.refusals.answer(code, self.stream.peer_addr().ok());
+            let _ = Pin::new(&mut self.stream).poll_write(context, &answer);
         }
         self.connection.0.silent.set(true);
         io::Error::other(refusal)
+    }
+
+    /// Sends the rest of the refusal, in place of the `replaced` bytes of the framework.
+    fn poll_refusal(&mut self, context: &mut Context<'_>, replaced: usize) -> Poll<io::Result<usize>> {
+        while let Some(rest) = self.refusal.take_if(|rest| !rest.is_empty()) {
+            match Pin::new(&mut self.stream).poll_write(context, &rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(sent)) => self.refusal = Some(rest[sent..].to_vec()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.refusal = Some(rest);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.refusal = None;
+        Poll::Ready(Ok(replaced))
+    }
+
+    /// Sends what the framework has written, or what takes its place.
+    fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.refusal.is_some() {
+            return self.poll_refusal(context, bytes.len());
+        }
+        // The answer is there already: the caller need not send its body.
+        if bytes.len() > CONTINUE.len() && bytes.starts_with(CONTINUE) {
+            return Poll::Ready(Ok(CONTINUE.len()));
+        }
+        match framework_answer(bytes) {
+            // The connection ends with an answer that has been given: a second one would belong to no request.
+            Some((0, _)) if self.connection.0.last.get() => Poll::Ready(Ok(bytes.len())),
+            Some((0, code)) => {
+                self.refusal = Some(self.refusals.answer(code, self.stream.peer_addr().ok()));
+                self.poll_refusal(context, bytes.len())
+            }
+            Some((begin, _)) => Pin::new(&mut self.stream).poll_write(context, &bytes[..begin]),
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+        }
     }
 
     /// Nothing has arrived: waits until what is due is too late.
@@ -151,7 +201,7 @@ impl AsyncWrite for GuardedStream {
         if this.connection.0.sending.get().is_some_and(|since| since.elapsed() > ANSWER_TIME) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        let written = this.poll_send(context, bytes);
         if written.is_ready() {
             this.stalled = None;
             return written;
