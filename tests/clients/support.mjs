@@ -1,5 +1,9 @@
 /** A started `demo` with a client `app`, and a browser that signs people in at its development provider. */
-import { startBroker } from '../../frontend-sample/e2e/support/broker.mjs';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { program, startBroker } from '../../frontend-sample/e2e/support/broker.mjs';
 
 /** The address of the app. No one listens there: the browser stops when it is sent to it. */
 export const APP = 'http://localhost:3999/signed-in';
@@ -7,7 +11,38 @@ export const APP = 'http://localhost:3999/signed-in';
 /** Starts a broker for the tests of one file. */
 export async function start() {
   const broker = await startBroker('--app', APP);
-  return { issuer: broker.origin, end: broker.end };
+  return { issuer: broker.origin, data: broker.data, end: broker.end };
+}
+
+/** Registers an API at a started broker, as an administrator does; returns its secret. */
+export function registerApi(broker, id) {
+  const config = join(broker.data, 'administration.toml');
+  writeFileSync(config, `
+    public_url = "https://auth.example.com"
+    database.url = "sqlite:${join(broker.data, 'broker.sqlite')}"
+    key_store.url = "redis://127.0.0.1:1"
+    server_keys.file = "${join(broker.data, 'server_keys.toml')}"
+    [[providers]]
+    id = "dev"
+    kind = "oidc"
+    issuer = "https://login.example.com"
+    client_id = "token-broker"
+    client_secret = "0123456789abcdef0123456789abcdef"
+    [[clients]]
+    id = "app"
+    redirect_uris = ["https://app.example.com/"]
+  `);
+  const said = run('resource-servers', 'add', id, '--audience', broker.issuer, '--personal-data', '--config', config);
+  return /tbs_[0-9A-Za-z]{50}/.exec(said)[0];
+}
+
+/** Changes the server keys of a started broker, as an administrator does. */
+export function changeKeys(broker, ...args) {
+  run('keys', ...args, '--file', join(broker.data, 'server_keys.toml'));
+}
+
+function run(...args) {
+  return execFileSync(program, args, { encoding: 'utf8' });
 }
 
 /** A browser that keeps cookies by host, as browsers do, and follows redirects until the app's address. */

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const program = process.env.TOKEN_BROKER_BIN
+export const program = process.env.TOKEN_BROKER_BIN
   ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
 
 const sample = fileURLToPath(new URL('../..', import.meta.url));
@@ -33,7 +33,7 @@ async function freePort() {
 const patience = 60_000;
 
 /**
- * Starts it. `stop()` and `start()` keep port, database and keys, and do nothing if there is nothing to do.
+ * Starts it, with its files in the folder `data`. `stop()` and `start()` keep port, database and keys, and do nothing if there is nothing to do.
  * `onDeath(listener)` tells when it ends without having been stopped, and why. `options` are more arguments of `demo`.
  */
 export async function startBroker(...options) {
@@ -42,7 +42,7 @@ export async function startBroker(...options) {
   }
   const data = mkdtempSync(join(tmpdir(), 'token-broker-e2e-'));
   const port = await freePort();
-  const broker = { origin: `http://localhost:${port}`, start, stop, end, onDeath: (listener) => { dead = listener; } };
+  const broker = { origin: `http://localhost:${port}`, data, start, stop, end, onDeath: (listener) => { dead = listener; } };
   let child = null;
   let dead = () => {};
   const runs = () => child !== null && child.exitCode === null && child.signalCode === null;
