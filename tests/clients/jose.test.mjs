@@ -132,7 +132,8 @@ test('no JWT of the broker passes for another', async () => {
       if (is === typ) await verified;
       else await assert.rejects(verified, { code: 'ERR_JWT_CLAIM_VALIDATION_FAILED' }, `${is} as ${typ}`);
     }
-    assert.equal((await me(broker.issuer, jwt)).status, 401, is);
+    // 400 if it is longer than any bearer token.
+    assert.ok([400, 401].includes((await me(broker.issuer, jwt)).status), is);
   }
   await assert.rejects(jwtVerify(jwts[ASSERTION], keys, { audience: 'https://other.example.com' }));
   await assert.rejects(jwtVerify(jwts[ASSERTION], keys, { currentDate: new Date(Date.now() + 61_000) }));

@@ -27,7 +27,6 @@ export function registerApi(broker, id) {
     kind = "oidc"
     issuer = "https://login.example.com"
     client_id = "token-broker"
-    client_secret = "0123456789abcdef0123456789abcdef"
     [[clients]]
     id = "app"
     redirect_uris = ["https://app.example.com/"]
@@ -42,7 +41,8 @@ export function changeKeys(broker, ...args) {
 }
 
 function run(...args) {
-  return execFileSync(program, args, { encoding: 'utf8' });
+  const env = { ...process.env, TOKEN_BROKER__PROVIDERS__DEV__CLIENT_SECRET: 'not used by administration' };
+  return execFileSync(program, args, { encoding: 'utf8', env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** A browser that keeps cookies by host, as browsers do, and follows redirects until the app's address. */
