@@ -142,11 +142,31 @@ test('requireLogin: a given returnTo, and no circle after a login that failed', 
   await until(() => over.visited.length === 1); // a session that is over needs a new one
 });
 
-test('onReturnTo gets the address instead of the history, once', async (t) => {
+test('onReturnTo gets the address instead of the history, once; the address cannot change what was asked for', async (t) => {
   const shown = [];
   const { client, page } = await comeBack(t, { login: { returnTo: '/orders/7#pay' }, onReturnTo: (url) => shown.push(url) });
+  page.href += '&returnTo=https://evil.example/&tries=9&verifier=x&silent=1';
   assert.equal((await client.ready()).status, 'signed-in');
-  assert.equal(page.href, APP);
+  assert.equal(page.href, `${APP}?returnTo=https://evil.example/&tries=9&verifier=x&silent=1`);
   await client.ready();
   assert.deepEqual(shown, [`${APP}orders/7#pay`]);
+});
+
+test('an onReturnTo that throws harms nobody', async (t) => {
+  const uncaught = [];
+  process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error.message));
+  t.after(() => process.setUncaughtExceptionCaptureCallback(null));
+  const { client } = await comeBack(t, { login: { returnTo: '/orders/7' }, onReturnTo: () => { throw new Error('no such route'); } });
+  assert.equal((await client.ready()).status, 'signed-in');
+  await turn();
+  assert.deepEqual(uncaught, ['no such route']);
+});
+
+test('a local file gets the token nowhere by accident, and its calls do not fail', async (t) => {
+  const page = openPage(t, 'file:///home/me/app.html');
+  Object.defineProperty(globalThis.location, 'origin', { value: 'null' });
+  const client = createBrokerClient({ brokerUrl: 'https://broker.example', storage: 'memory', shareAcrossTabs: false, fetch: () => {} });
+  t.after(() => client.dispose());
+  assert.deepEqual(await client.authHeaders('other.html'), {});
+  assert.equal(page.href, 'file:///home/me/app.html');
 });

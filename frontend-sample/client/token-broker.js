@@ -235,8 +235,9 @@ export const createBrokerClient = (options = {}) => {
     }
     history.replaceState(history.state, '', ours && !options.onReturnTo && pending.returnTo || url);
     if (!ours) return { error: 'unknown_login' };
-    const answer = { ...pending, ...Object.fromEntries(found), key: found.get('one_time_key'), since: now(), tries: 0 };
-    delete answer.one_time_key;
+    // Nothing else of the address counts: it is the app's own.
+    const answer = { ...pending, key: found.get('one_time_key'), error: found.get('error'),
+      description: found.get('error_description'), since: now(), tries: 0 };
     if (answer.key) attempt(() => keepLogin(answer)); // for a reload before it is redeemed
     else sessionStorage.removeItem(loginName);
     return answer;
@@ -285,8 +286,8 @@ export const createBrokerClient = (options = {}) => {
   const start = async () => {
     const began = epoch;
     const login = takeAnswer();
-    const { key, returnTo, since, tries, silent, error: code, error_description = '' } = login;
-    const [message, requestId = null] = error_description.split(/ \(\w+, request (\S+)\)$/);
+    const { key, returnTo, since, tries, silent, error: code, description } = login;
+    const [message, requestId = null] = (description ?? '').split(/ \(\w+, request (\S+)\)$/);
     let error = !code || silent && /_required$/.test(code) ? null : failure('LoginError', code, message, { requestId });
     grant ??= parse(() => store().getItem(name));
     connect();
@@ -307,7 +308,7 @@ export const createBrokerClient = (options = {}) => {
     }
     if (returnTo && !returned) {
       returned = true;
-      options.onReturnTo?.(returnTo);
+      queueMicrotask(() => options.onReturnTo?.(returnTo)); // its exceptions are its own
     }
   };
   /** Before the page is left for a broker that may be down. */
@@ -364,7 +365,7 @@ export const createBrokerClient = (options = {}) => {
   const tokenFor = async (url) => {
     if (!hasPage()) return null;
     const { origin } = new URL(url, location.href);
-    const mayHaveIt = [address(''), location.href, ...resourceOrigins].some((each) => new URL(each).origin === origin);
+    const mayHaveIt = [options.brokerUrl ?? location.href, location.href, ...resourceOrigins].some((each) => new URL(each).origin === origin);
     if (mayHaveIt && origin !== 'null') return getToken();
     if (grant && !warned) {
       warned = true;
@@ -406,7 +407,8 @@ export const createBrokerClient = (options = {}) => {
     const url = address('login');
     for (const [key, value] of Object.entries({
       client_id: clientId,
-      redirect_uri: options.redirectUri ?? (url.origin !== origin && `${origin}/`),
+      // An empty path is registered as `/`.
+      redirect_uri: options.redirectUri?.replace(/^(https?:\/\/[^/?]+)(?=$|\?)/, '$1/') ?? (url.origin !== origin && `${origin}/`),
       state,
       code_challenge: base64url(challenge),
       code_challenge_method: 'S256',

@@ -75,7 +75,10 @@ test('login: redirectUri is this page’s origin where the broker is elsewhere, 
     return new URL(visited[0]).searchParams.get('redirect_uri');
   };
   assert.equal(await redirectUri({}), APP);
-  assert.equal(await redirectUri({ redirectUri: `${APP}callback` }), `${APP}callback`);
+  for (const [given, sent] of [[`${APP}callback`, `${APP}callback`], ['http://localhost:3000', 'http://localhost:3000/'],
+    ['https://app.example?a=b/c', 'https://app.example/?a=b/c'], [`${APP}?a`, `${APP}?a`], ['capacitor://localhost', 'capacitor://localhost']]) {
+    assert.equal(await redirectUri({ redirectUri: given }), sent);
+  }
   assert.equal(await redirectUri({ brokerUrl: undefined }), null);
   assert.equal(await redirectUri({ brokerUrl: `${APP}auth` }), null);
 });
