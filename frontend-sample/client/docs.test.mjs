@@ -66,3 +66,15 @@ test('the headings that the client’s README links to are there', () => {
   assert.ok(links.length > 8);
   for (const link of links) assert.ok(anchors.includes(link), link);
 });
+
+test('the Chinese quick start has the commands, the code and the settings of the English one', () => {
+  const [english, chinese] = ['README.md', 'README.zh-CN.md'].map((file) => readFileSync(join(root, '..', file), 'utf8'));
+  const fences = (page) => [...page.matchAll(/^```\w+\n[^]*?^```$/gm)].map(([fence]) => fence);
+  assert.ok(fences(chinese).length >= 6);
+  for (const fence of fences(chinese)) assert.ok(fences(english).includes(fence), fence);
+  // Settings, endpoints and options in running text: each one is also named in English.
+  const named = [...chinese.replace(/^```[^]*?^```$/gm, '').matchAll(/`([^`]+)`/g)].map(([, text]) => text);
+  assert.ok(named.length > 20);
+  for (const text of named) assert.ok(english.includes(text), text);
+  for (const [, path] of chinese.matchAll(/\]\(([^)#]+)\)/g)) readFileSync(join(root, '..', path));
+});
