@@ -81,7 +81,7 @@ async fn the_pages_are_in_the_browsers_language_or_in_the_one_that_the_applicati
         (chooser, "Choose how you want to sign in.", "请选择登录方式。"),
         (broker.at("/oauth2_callback/dev?code=x&state=y"), "This sign-in has expired", "这次登录已过期"),
         (broker.at("/login?client_id=nobody"), "made a mistake", "应用出错了"),
-        (broker.at("/logout?client_id=sample"), "You are signed out", "你已登出"),
+        (broker.at("/logout?"), "You are signed out", "你已登出"),
         (broker.at("/nothing?"), "Page not found", "找不到页面"),
     ] {
         for (accepted, query, expected, tag) in [
