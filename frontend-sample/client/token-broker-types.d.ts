@@ -93,7 +93,10 @@ export type LoginError = Failure<'LoginError',
   | 'invalid_request' | 'unauthorized_client' | 'invalid_scope'
   | OtherCode>;
 
-/** The one-time key could not be redeemed. The client does not retry. */
+/**
+ * The one-time key could not be redeemed. After a `retryable` error the client tries again by itself, as long as the
+ * key lives; after any other the user has to sign in again.
+ */
 export type HandoffError = Failure<'HandoffError',
   /** The key was used, has expired, or belongs to another login; the broker does not say which. */
   | 'invalid_grant'
@@ -129,7 +132,15 @@ export type ConfigError = Failure<'ConfigError',
   /** The page is plain http on a name that is not localhost, where browsers offer no cryptography. */
   | 'insecure_context'
   /** `returnTo` leads to another origin. */
-  | 'foreign_return_to'>;
+  | 'foreign_return_to'
+  /** `brokerUrl` or `resourceOrigins` holds something that is no absolute address, such as an empty string. */
+  | 'invalid_option'
+  /** The page is in a frame, where no sign-in page can be shown. */
+  | 'in_frame'
+  /** The browser blocks `sessionStorage`, in which a login waits for its answer: cookies are blocked, for example. */
+  | 'storage_blocked'
+  /** `login()` was called while a server renders the app. */
+  | 'not_in_browser'>;
 
 export type BrokerError = LoginError | HandoffError | SessionError | NetworkError | ApiError | ConfigError;
 
@@ -174,10 +185,24 @@ export interface BrokerOptions {
    * the page; `local` survives the browser and is readable by every page of the origin until it expires.
    */
   storage?: 'session' | 'memory' | 'local' | TokenStorage;
-  /** Whether a new tab gets the session from one that is signed in. Default: true. Logout reaches all tabs. */
+  /**
+   * Whether tabs get the session from one that is signed in, when they are opened and when it signs in. Default: true.
+   * Logout reaches all tabs.
+   */
   shareAcrossTabs?: boolean;
-  /** The origins, beside the broker's own, that may get the token. */
+  /** The origins that may get the token, beside the page's own and the broker's. */
   resourceOrigins?: string[];
+  /**
+   * What a tab does that finds no session, neither in its storage nor in another tab. `none` (default): it is signed
+   * out. `silent`: it goes to the broker and back once, without showing a page, and is signed in if the browser's
+   * session there is still alive. Not after a sign-out in this tab.
+   */
+  restore?: 'none' | 'silent';
+  /**
+   * Shows the `returnTo` of a login that is back, as in `(url) => router.replace(url)`. Default: the client puts it
+   * into the address at once, which is enough for a router that starts after `ready()` was called.
+   */
+  onReturnTo?: (url: string) => void;
   /** How long before its expiry a token is rotated; at most half its lifetime. Default: 86 400, a day. */
   rotateBeforeSeconds?: number;
   /**
@@ -214,7 +239,8 @@ export interface LogoutOptions {
 export interface BrokerClient {
   /**
    * Completes the login that is in the address, or restores the session. You can call it any number of times: it runs
-   * once, and again only after a `retryable` error. Never rejects; read the state.
+   * once, and again only after a `retryable` error; the browser's `online` event does the same. Never rejects; read the
+   * state. While a server renders, it does nothing and the state stays `loading`.
    */
   ready(): Promise<AuthState>;
   /** The current state; the same object until something changes. */
@@ -226,6 +252,12 @@ export interface BrokerClient {
   /** Leaves the page for the provider. Rejects with a `ConfigError` if that cannot work. */
   login(options?: LoginOptions): Promise<void>;
   /**
+   * For the guard of a route: resolves to the state if someone is signed in, else begins a login that returns to this
+   * page (or to `returnTo`) and never settles. Rejects with the error of a login that failed, so that no circle begins.
+   * While a server renders, it resolves to the state `loading`.
+   */
+  requireLogin(options?: LoginOptions): Promise<Exclude<AuthState, { status: 'signed-out' }>>;
+  /**
    * Signs out here at once, then at the broker. Resolves to whether the broker confirmed it; if not, the state
    * has the error `revocation_not_confirmed`. With `scope: 'others'` it rejects when the broker refuses.
    */
@@ -235,7 +267,8 @@ export interface BrokerClient {
   /** The `Authorization` header for an address that may get the token, else an empty object. */
   authHeaders(url: string | URL): Promise<{ Authorization?: string }>;
   /**
-   * The browser's `fetch` with the token, for the broker and `resourceOrigins`; without it for all others.
+   * The browser's `fetch` with the token, for the page's own origin, the broker and `resourceOrigins`; without it for
+   * all others, with a warning in the console for the first.
    * A request that carries the token follows no redirect: it rejects instead.
    */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;

@@ -1,10 +1,10 @@
 /**
- * Signs a single-page app in through a token-broker. One file; importing it does nothing.
+ * @token-broker/client 0.1.0: signs a single-page app in through a token-broker. One file; importing it does nothing.
  * Its reference is `token-broker-types.d.ts`.
  */
 
 /**
- * @import { Grant, SignedOutReason, TokenStorage } from './token-broker-types.js'
+ * @import { Grant, LoginOptions, SignedOutReason, TokenStorage } from './token-broker-types.js'
  * @typedef {import('./token-broker-types.js').AuthState} AuthState
  * @typedef {import('./token-broker-types.js').BrokerClient} BrokerClient
  * @typedef {import('./token-broker-types.js').BrokerError} BrokerError
@@ -20,20 +20,31 @@ export const isBrokerError = (error) => error?.[brand] === true;
 const failure = (name, code, message, facts) => Object.assign(
   new Error(message), { status: 0, retryable: false, requestId: null, ...facts, name, code, [brand]: true },
 );
+/** @type {(code: string, message: string) => any} */
+const misuse = (code, message) => failure('ConfigError', code, message);
+
+/** One-time keys that are being redeemed: by one client of the page at a time. */
+const redeeming = new Set();
+const KEY_LIFE = 120_000;
+
+/** Whether there is a page; a server that renders the app has none. */
+const hasPage = () => 'history' in globalThis;
 
 /** @param {ArrayBuffer | Uint8Array} bytes */
 const base64url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)))
   .replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
-/** @type {(text: () => string | null) => any} */
-const parse = (text) => {
+/** @type {<T>(act: () => T) => T | null} `null` if it throws, as a storage that is full or blocked does. */
+const attempt = (act) => {
   try {
-    return JSON.parse(text() ?? 'null');
+    return act();
   } catch {
     return null;
   }
 };
+/** @type {(text: () => string | null) => any} */
+const parse = (text) => attempt(() => JSON.parse(text() ?? 'null'));
 
 /** @type {(options?: BrokerOptions) => BrokerClient} */
 export const createBrokerClient = (options = {}) => {
@@ -41,8 +52,14 @@ export const createBrokerClient = (options = {}) => {
     clientId, storage = 'session', resourceOrigins = [], rotateBeforeSeconds = 86_400, now = Date.now,
     navigate = (url) => location.assign(url), fetch: send = (...request) => fetch(...request),
   } = options;
+  for (const [option, urls] of Object.entries({ brokerUrl: options.brokerUrl, resourceOrigins })) {
+    for (const url of [urls ?? []].flat()) if (!/^https?:\/\/[^/]/.test(url)) {
+      throw misuse('invalid_option', `${option} must hold an absolute address such as https://auth.example.com, not "${url}".`);
+    }
+  }
   const name = `token-broker:${options.brokerUrl ?? ''}:${clientId ?? ''}`;
   const loginName = `${name}:login`;
+  const silentName = `${name}:silent`; // set once this tab has tried to sign in silently, or has signed out
 
   /** @type {AuthState} */
   let state = { status: 'loading', error: null };
@@ -57,7 +74,11 @@ export const createBrokerClient = (options = {}) => {
   /** @type {((found?: Grant) => void) | undefined} */
   let handedOver;
   let timer = 0;
+  let retryTimer = 0;
   let rotationDue = 0;
+  let warned = false;
+  let returned = false;
+  let connected = false;
   let epoch = 0; // counts sign-outs: ignores older answers
   let target = new EventTarget(); // isolates listeners' exceptions
 
@@ -104,9 +125,7 @@ export const createBrokerClient = (options = {}) => {
     grant = next;
     const { rotatesAt, expiresAt } = next.token;
     arm(rotatesAt + (expiresAt - rotatesAt) * Math.random() / 2); // one tab rotates first
-    try {
-      store().setItem(name, JSON.stringify(next));
-    } catch {} // in memory, full or forbidden
+    attempt(() => store().setItem(name, JSON.stringify(next)));
   };
   /** @type {(found: any) => Grant} */
   const receive = ({ access_token: bearer, expires_in }) => {
@@ -125,19 +144,19 @@ export const createBrokerClient = (options = {}) => {
     epoch++;
     grant = null;
     clearTimeout(timer);
+    clearTimeout(retryTimer);
     handedOver?.();
   };
   /** @type {(reason: SignedOutReason, error?: BrokerError) => void} */
   const drop = (reason, error) => {
     forget();
-    try {
-      store().removeItem(name);
-    } catch {}
+    attempt(() => store().removeItem(name));
+    if (!error) endLogin(true);
     publish(error, reason);
   };
 
-  /** @type {(method: string, path: string, bearer?: string, body?: object) => Promise<any>} */
-  const call = async (method, path, bearer, body) => {
+  /** @type {(method: string, path: string, bearer?: string, body?: object, patience?: number) => Promise<any>} */
+  const call = async (method, path, bearer, body, patience = 10_000) => {
     let response, text;
     try {
       response = await send(address(path), {
@@ -150,7 +169,7 @@ export const createBrokerClient = (options = {}) => {
         credentials: 'omit',
         redirect: 'error',
         keepalive: true,
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(patience),
       });
       text = await response.text();
     } catch (cause) {
@@ -190,65 +209,133 @@ export const createBrokerClient = (options = {}) => {
     if (grant && bearer === grant.bearer) publish(error);
   };
 
-  /** @type {() => Record<string, string>} Removes the answer from the address before the first `await`. */
+  /** The login that this tab waits for; with a `key` once it is back and not yet redeemed. */
+  const pendingLogin = () => parse(() => sessionStorage.getItem(loginName));
+  /** @type {(pending: object) => void} */
+  const keepLogin = (pending) => sessionStorage.setItem(loginName, JSON.stringify(pending));
+  /** @type {(stay?: boolean) => void} Forgets it; with `stay` no silent sign-in follows either. */
+  const endLogin = (stay) => {
+    attempt(() => sessionStorage.removeItem(loginName));
+    if (options.restore === 'silent') attempt(() => sessionStorage[stay ? 'setItem' : 'removeItem'](silentName, '1'));
+  };
+  /** @type {() => any} Removes the answer from the address before the first `await`. */
   const takeAnswer = () => {
-    const pending = parse(() => sessionStorage.getItem(loginName));
+    const pending = pendingLogin();
     const url = new URL(location.href);
     const found = new URLSearchParams(`${url.search}&${url.hash.slice(1)}`);
     const ours = pending?.state === found.get('state');
+    const held = attempt(() => Object.values(sessionStorage));
     if (!ours && (!/=tbo_/.test(url.href)
-      || `${Object.values(sessionStorage)}`.includes(`"${found.get('state')}"`))) return {}; // another client's
+      || `${held}`.includes(`"${found.get('state')}"`))) { // none, or another client's
+      return pending?.key ? { ...pending, tries: pending.tries + 1 } : {};
+    }
     for (const part of /** @type {const} */ (['search', 'hash'])) {
       url[part] = url[part].slice(1).split('&')
         .filter((pair) => !/^(one_time_key|state|error(_description)?)=/.test(pair)).join('&');
     }
-    history.replaceState(history.state, '', ours && pending.returnTo || url);
+    history.replaceState(history.state, '', ours && !options.onReturnTo && pending.returnTo || url);
     if (!ours) return { error: 'unknown_login' };
-    sessionStorage.removeItem(loginName);
-    return { ...Object.fromEntries(found), code_verifier: pending.verifier };
+    // Nothing else of the address counts: it is the app's own.
+    const answer = { ...pending, key: found.get('one_time_key'), error: found.get('error'),
+      description: found.get('error_description'), since: now(), tries: 0 };
+    if (answer.key) attempt(() => keepLogin(answer)); // for a reload before it is redeemed
+    else sessionStorage.removeItem(loginName);
+    return answer;
+  };
+  /** @type {(login: any) => Promise<any>} Returns the error. */
+  const redeem = async ({ key, verifier }) => {
+    const began = epoch;
+    redeeming.add(key);
+    try {
+      const body = { one_time_key: key, code_verifier: verifier, client_id: clientId };
+      // The broker lets the same browser ask again within ten seconds: the next try comes before they are over.
+      const found = await call('POST', 'api/get_token', '', body, 8000);
+      if (began === epoch) keep(receive(found));
+      else await call('POST', 'api/logout', found.access_token, {});
+    } catch (/** @type {any} */ problem) {
+      if (began !== epoch) return null;
+      if (!problem.retryable) endLogin();
+      return problem.status ? failure('HandoffError', problem.code, problem.message, problem) : problem;
+    } finally {
+      redeeming.delete(key);
+    }
+    if (pendingLogin()?.key === key) endLogin();
+    return null;
+  };
+  /** @type {(returnTo?: string) => Promise<void>} Goes to the broker and back without a page; returns if that does not work. */
+  const signInSilently = async (returnTo = location.href) => {
+    try {
+      await leave({ prompt: 'none', returnTo }, true);
+      await new Promise((resolve) => {
+        retryTimer = setTimeout(resolve, 10_000);
+      });
+    } catch {}
+  };
+  /** Asks the other tabs for their session. */
+  const askTabs = async () => {
+    if (!channel) return;
+    const began = epoch;
+    channel.postMessage({ asked: true });
+    const found = await new Promise((resolve) => {
+      handedOver = resolve;
+      timer = setTimeout(resolve, 200);
+    });
+    handedOver = undefined;
+    if (found && began === epoch) keep(found);
   };
   const start = async () => {
     const began = epoch;
-    const { one_time_key, code_verifier, error: code, error_description = '' } = takeAnswer();
-    const [message, requestId = null] = error_description.split(/ \(\w+, request (\S+)\)$/);
-    let error = !code ? null : failure('LoginError', code, message, { requestId });
+    const login = takeAnswer();
+    const { key, returnTo, since, tries, silent, error: code, description } = login;
+    const [message, requestId = null] = (description ?? '').split(/ \(\w+, request (\S+)\)$/);
+    let error = !code || silent && /_required$/.test(code) ? null : failure('LoginError', code, message, { requestId });
     grant ??= parse(() => store().getItem(name));
     connect();
-    if (one_time_key) {
-      try {
-        const body = { one_time_key, code_verifier, client_id: clientId };
-        const found = await call('POST', 'api/get_token', '', body);
-        if (began === epoch) keep(receive(found));
-        else await call('POST', 'api/logout', found.access_token, {});
-      } catch (/** @type {any} */ problem) {
-        error = problem.status ? failure('HandoffError', problem.code, problem.message, problem) : problem;
-      }
-    }
-    if (!grant && channel) {
-      channel.postMessage({ asked: true });
-      const found = await new Promise((resolve) => {
-        handedOver = resolve;
-        timer = setTimeout(resolve, 200);
-      });
-      if (found && began === epoch) keep(found);
-    }
+    const redeems = key && !redeeming.has(key);
+    if (redeems) error = await redeem(login);
+    // The answer to an earlier try was lost, or it is too late: the browser's session at the broker is there then.
+    if (error && tries && !error.retryable && !grant) await signInSilently(returnTo);
+    if (!grant) await askTabs();
+    if (!grant && !error && options.restore === 'silent' && attempt(() => !sessionStorage.getItem(silentName))
+      && began === epoch && await isReachable()) await signInSilently();
     if (began !== epoch) return;
     if (grant) await check(error);
     else publish(error);
+    if (redeems && grant?.user) channel?.postMessage({ signedIn: true });
+    if (redeems && error?.retryable && now() - since < KEY_LIFE) {
+      attempt(() => keepLogin(login));
+      retryTimer = setTimeout(ready, 1000 * 2 ** Math.min(tries, 4));
+    }
+    if (returnTo && !returned) {
+      returned = true;
+      queueMicrotask(() => options.onReturnTo?.(returnTo)); // its exceptions are its own
+    }
+  };
+  /** Before the page is left for a broker that may be down. */
+  const isReachable = () => send(address('healthz'), { mode: 'no-cors', credentials: 'omit', signal: AbortSignal.timeout(3000) })
+    .then(() => true, () => false);
+  const online = () => {
+    if (state.error?.retryable) ready();
   };
   const connect = () => {
-    if (channel || options.shareAcrossTabs === false || !globalThis.BroadcastChannel) return;
+    if (connected) return;
+    connected = true;
+    globalThis.addEventListener?.('online', online);
+    if (options.shareAcrossTabs === false || !globalThis.BroadcastChannel) return;
     channel = new BroadcastChannel(name);
-    channel.onmessage = ({ data: { asked, found, rotated, left } }) => {
+    channel.onmessage = ({ data: { asked, found, signedIn, rotated, left } }) => {
       if (asked && grant?.user) channel?.postMessage({ found: grant });
       if (found) handedOver?.(found);
+      if (signedIn && handedOver) channel?.postMessage({ asked: true });
+      else if (signedIn && !grant && state.status === 'signed-out') askTabs().then(() => grant && check());
       const fresh = rotated && grant && rotated.token.expiresAt > grant.token.expiresAt;
       if (fresh && rotated.session.id === grant?.session?.id) renew(rotated);
       if (left && [grant?.session?.id, grant?.user?.id].includes(left)) drop('other-tab');
     };
   };
+  /** @type {BrokerClient['ready']} */
   const ready = async () => {
-    await (starting ??= start());
+    if (hasPage()) await (starting ??= start());
     return state;
   };
 
@@ -274,10 +361,18 @@ export const createBrokerClient = (options = {}) => {
     if (grant && now() >= rotationDue) await rotate().catch(() => {});
     return grant && grant.bearer;
   };
-  /** @type {(url: string | URL) => Promise<string | null | false>} */
-  const tokenFor = async (url) =>
-    [address(''), ...resourceOrigins].some((allowed) =>
-      new URL(allowed).origin === new URL(url, globalThis.location?.href).origin) && getToken();
+  /** @type {(url: string | URL) => Promise<string | null>} */
+  const tokenFor = async (url) => {
+    if (!hasPage()) return null;
+    const { origin } = new URL(url, location.href);
+    const mayHaveIt = [options.brokerUrl ?? location.href, location.href, ...resourceOrigins].some((each) => new URL(each).origin === origin);
+    if (mayHaveIt && origin !== 'null') return getToken();
+    if (grant && !warned) {
+      warned = true;
+      console.warn(`token-broker: no token was sent to ${origin}. If it is your API, add it to resourceOrigins.`);
+    }
+    return null;
+  };
   /** @type {BrokerClient['sessions']} */
   const sessions = {
     list: async () => (await authorized('GET', 'api/sessions')).sessions,
@@ -288,6 +383,42 @@ export const createBrokerClient = (options = {}) => {
     },
   };
 
+  /** @type {(how?: LoginOptions, silent?: boolean) => Promise<void>} */
+  const leave = async ({ provider, prompt, loginHint, returnTo } = {}, silent) => {
+    if (!hasPage()) throw misuse('not_in_browser', 'login() needs a page: call it in the browser, not while rendering on a server.');
+    const { origin } = location;
+    if (!crypto.subtle || origin === 'null') throw misuse('insecure_context', 'Open this page on https:// or on http://localhost.');
+    if (globalThis.top !== globalThis.self && !options.navigate) {
+      throw misuse('in_frame', 'Sign-in pages cannot be shown in a frame. Open this page in a tab of its own.');
+    }
+    const back = returnTo && new URL(returnTo, location.href);
+    if (back && back.origin !== origin) {
+      throw misuse('foreign_return_to', 'returnTo must be an address of this origin.');
+    }
+    const state = random();
+    const verifier = random();
+    const challenge = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
+    try {
+      keepLogin({ state, verifier, returnTo: back, silent });
+      if (silent) sessionStorage.setItem(silentName, '1');
+    } catch {
+      throw misuse('storage_blocked', 'The browser blocks the storage of this page. Allow cookies and site data for it.');
+    }
+    const url = address('login');
+    for (const [key, value] of Object.entries({
+      client_id: clientId,
+      // An empty path is registered as `/`.
+      redirect_uri: options.redirectUri?.replace(/^(https?:\/\/[^/?]+)(?=$|\?)/, '$1/') ?? (url.origin !== origin && `${origin}/`),
+      state,
+      code_challenge: base64url(challenge),
+      code_challenge_method: 'S256',
+      provider,
+      prompt,
+      login_hint: loginHint,
+    })) if (value) url.searchParams.set(key, value);
+    navigate(url.href);
+  };
+
   return {
     ready,
     getState: () => state,
@@ -296,31 +427,14 @@ export const createBrokerClient = (options = {}) => {
       return on('change', fn);
     },
     on,
-    async login({ provider, prompt, loginHint, returnTo } = {}) {
-      if (!crypto.subtle) {
-        throw failure('ConfigError', 'insecure_context', 'Open this page on https:// or on http://localhost.');
-      }
-      const { origin } = location;
-      const back = returnTo && new URL(returnTo, location.href);
-      if (back && back.origin !== origin) {
-        throw failure('ConfigError', 'foreign_return_to', 'returnTo must be an address of this origin.');
-      }
-      const state = random();
-      const verifier = random();
-      const challenge = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
-      sessionStorage.setItem(loginName, JSON.stringify({ state, verifier, returnTo: back }));
-      const url = address('login');
-      for (const [key, value] of Object.entries({
-        client_id: clientId,
-        redirect_uri: options.redirectUri ?? (url.origin !== origin && `${origin}/`),
-        state,
-        code_challenge: base64url(challenge),
-        code_challenge_method: 'S256',
-        provider,
-        prompt,
-        login_hint: loginHint,
-      })) if (value) url.searchParams.set(key, value);
-      navigate(url.href);
+    login: (how) => leave(how),
+    async requireLogin(how) {
+      const found = await ready();
+      if (found.status !== 'signed-out') return found;
+      const { error } = found;
+      if (error && error.name !== 'SessionError') throw error; // never in a circle
+      await leave({ returnTo: location.href, ...how });
+      return new Promise(() => {}); // the page is being left
     },
     async logout({ scope = 'current', provider } = {}) {
       if (scope === 'others') {
@@ -365,8 +479,10 @@ export const createBrokerClient = (options = {}) => {
     dispose() {
       forget();
       target = new EventTarget();
+      globalThis.removeEventListener?.('online', online);
       channel?.close();
       channel = null;
+      connected = false;
     },
   };
 };

@@ -5,49 +5,11 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import { FakeBroker, refused } from './testing/broker.mjs';
+import { APP, brief, comeBack, down, NAME, open, openSignedIn } from './testing/open.mjs';
 import { FakeChannel, FakeStorage, openPage } from './testing/page.mjs';
-import { createBrokerClient, isBrokerError } from './token-broker.js';
+import { isBrokerError } from './token-broker.js';
 
-const APP = 'https://app.example/';
 const DAY = 86_400_000;
-const NAME = 'token-broker:https://broker.example:web';
-
-/** A page, a broker and a client on it. */
-function open(t, { href = APP, broker = new FakeBroker(), page = openPage(t, href), ...options } = {}) {
-  const visited = [];
-  const client = createBrokerClient({
-    brokerUrl: broker.origin,
-    clientId: 'web',
-    shareAcrossTabs: false,
-    fetch: broker.fetch,
-    navigate: (url) => visited.push(url),
-    ...options,
-  });
-  t.after(() => client.dispose());
-  return { client, broker, page, visited };
-}
-
-/** The same, signed in from the storage. */
-async function openSignedIn(t, { broker = new FakeBroker(), user, ...options } = {}) {
-  const page = options.page ?? openPage(t, APP);
-  const grant = broker.grant(user, options.now?.());
-  const storage = options.storage ?? page.session;
-  storage.setItem(NAME, JSON.stringify(grant));
-  const opened = open(t, { broker, page, ...options });
-  assert.equal((await opened.client.ready()).status, 'signed-in');
-  return { ...opened, grant, storage };
-}
-
-/** Goes to the login and comes back with a key; nothing has read the address yet. */
-async function comeBack(t, { login = {}, answer = {}, ...options } = {}) {
-  const opened = open(t, options);
-  await opened.client.login(login);
-  opened.page.href = opened.broker.signIn(opened.visited[0], answer);
-  return { ...opened, answer: opened.page.href };
-}
-
-const down = () => { throw new TypeError('fetch failed'); };
-const brief = ({ status, reason, error }) => [status, reason, error?.name, error?.code];
 
 test('login: the address carries an S256 challenge and the pending login stays in this tab', async (t) => {
   const { client, visited, page } = open(t, { redirectUri: APP });
@@ -113,7 +75,10 @@ test('login: redirectUri is this page’s origin where the broker is elsewhere, 
     return new URL(visited[0]).searchParams.get('redirect_uri');
   };
   assert.equal(await redirectUri({}), APP);
-  assert.equal(await redirectUri({ redirectUri: `${APP}callback` }), `${APP}callback`);
+  for (const [given, sent] of [[`${APP}callback`, `${APP}callback`], ['http://localhost:3000', 'http://localhost:3000/'],
+    ['https://app.example?a=b/c', 'https://app.example/?a=b/c'], [`${APP}?a`, `${APP}?a`], ['capacitor://localhost', 'capacitor://localhost']]) {
+    assert.equal(await redirectUri({ redirectUri: given }), sent);
+  }
   assert.equal(await redirectUri({ brokerUrl: undefined }), null);
   assert.equal(await redirectUri({ brokerUrl: `${APP}auth` }), null);
 });
@@ -356,15 +321,17 @@ test('a 401 of an API asks the broker, whose word counts', async (t) => {
   assert.equal(other.client.getState().status, 'signed-in');
 });
 
-test('the token goes to the broker and resourceOrigins only', async (t) => {
+test('the token goes to the page’s own origin, the broker and resourceOrigins only', async (t) => {
+  const warned = t.mock.method(console, 'warn', () => {});
   const { client, broker, grant } = await openSignedIn(t, { resourceOrigins: ['https://api.example/v1'] });
   const authorization = `Bearer ${grant.bearer}`;
-  for (const url of ['https://broker.example/api/me', 'https://api.example/x', new URL('https://api.example:443/y')]) {
+  for (const url of ['https://broker.example/api/me', 'https://api.example/x', new URL('https://api.example:443/y'),
+    '/relative', 'relative', `${APP}api/orders`]) {
     assert.deepEqual(await client.authHeaders(url), { Authorization: authorization }, String(url));
   }
   broker.fault = () => new Response('ok');
   const foreign = ['https://api.example.evil.test/', 'http://api.example/', 'https://api.example:8443/',
-    'https://broker.example@evil.test/', 'https://evil.test/?https://api.example', '/relative'];
+    'https://broker.example@evil.test/', 'https://evil.test/?https://api.example', '//evil.test/', 'data:,x'];
   for (const url of foreign) {
     assert.deepEqual(await client.authHeaders(url), {}, url);
     const absolute = new URL(url, APP).href;
@@ -372,6 +339,9 @@ test('the token goes to the broker and resourceOrigins only', async (t) => {
     await client.fetch(absolute);
     assert.equal(broker.requests.at(-1).bearer, null, url);
   }
+  assert.equal(warned.mock.callCount(), 1, 'once');
+  assert.match(warned.mock.calls[0].arguments[0], /no token was sent to https:\/\/api\.example\.evil\.test.*resourceOrigins/);
+  assert.ok(!warned.mock.calls[0].arguments[0].includes(grant.bearer));
   await client.fetch(new Request('https://api.example/x', { method: 'POST', body: '{"a":1}', headers: { 'x-own': '1' } }));
   const { bearer, method, body, redirect } = broker.requests.at(-1);
   assert.deepEqual([bearer, method, body, redirect], [grant.bearer, 'POST', { a: 1 }, 'error']);
@@ -702,7 +672,7 @@ test('listeners hear real changes only, and the state keeps its identity', async
   assert.deepEqual(heard.splice(0), ['change', 'signed-out']);
 });
 
-test('nothing listens to focus, visibility, connection or storage', async (t) => {
+test('nothing listens to focus, visibility or storage', async (t) => {
   const asked = [];
   globalThis.addEventListener = (event) => asked.push(event);
   globalThis.document = { addEventListener: globalThis.addEventListener };
@@ -710,7 +680,7 @@ test('nothing listens to focus, visibility, connection or storage', async (t) =>
   const { client } = await openSignedIn(t, { shareAcrossTabs: true });
   await client.rotate();
   await client.logout();
-  assert.deepEqual(asked, []);
+  assert.deepEqual(asked, ['online']);
 });
 
 test('subscribe tells at once and until it is ended', async (t) => {

@@ -180,6 +180,89 @@ test('with the broker stopped one stays signed in, also over a reload', async (t
   assert.equal(await token(page), bearer);
 });
 
+test('a redemption that gets no answer is repeated, also by a reload', async (t) => {
+  const page = await open(t);
+  const attempts = requestsTo(page, '/api/get_token');
+  await page.route('**/api/get_token', (route) => route.abort(), { times: 1 });
+  await goToProvider(page);
+  await answerProvider(page);
+  await settled(page);
+  assert.equal((await state(page)).error.code, 'network_error');
+  await page.waitForFunction(() => broker.getState().status === 'signed-in');
+  assert.equal(attempts.length, 2);
+
+  const second = await open(t);
+  await second.route('**/api/get_token', () => {}, { times: 1 }); // no answer, until the reload
+  await goToProvider(second);
+  await answerProvider(second);
+  await second.waitForURL(`${broker.origin}/`);
+  await second.waitForRequest('**/api/get_token').catch(() => {});
+  await second.reload();
+  assert.equal((await settled(second)).user.username, 'alice');
+  assert.deepEqual(await second.evaluate(() => Object.keys(sessionStorage)), ['token-broker::sample']);
+});
+
+test('an answer that was lost: the browser’s session at the broker signs in, without a page', async (t) => {
+  const page = await open(t);
+  await goToProvider(page);
+  await page.route('**/api/get_token', async (route) => {
+    await route.fetch(); // the key is used
+    await route.abort();
+  }, { times: 1 });
+  const logins = [];
+  page.on('request', (request) => { if (new URL(request.url()).pathname === '/login') logins.push(request.url()); });
+  await answerProvider(page);
+  await page.waitForFunction(() => window.broker?.getState().status === 'signed-in');
+  assert.equal(logins.length, 1);
+  assert.match(logins[0], /prompt=none/);
+});
+
+test('restore: silent signs a new tab in by the browser’s session, and a browser without one just once not', async (t) => {
+  const context = await profile(t);
+  const first = await openClient(context, broker);
+  await signIn(first);
+  await first.close(); // no tab is left to ask
+  const later = await openClient(context, broker, { options: { restore: 'silent' }, path: '/?order=7#pay' });
+  await later.waitForFunction(() => window.broker?.getState().status === 'signed-in');
+  assert.equal(later.url(), `${broker.origin}/?order=7#pay`);
+
+  const stranger = await open(t, { options: { restore: 'silent' } });
+  await stranger.waitForFunction(() => window.broker?.getState().status === 'signed-out');
+  assert.deepEqual((await state(stranger)).error, null);
+  const logins = requestsTo(stranger, '/login');
+  await stranger.reload();
+  await settled(stranger);
+  assert.deepEqual([logins.length, (await state(stranger)).status], [0, 'signed-out']);
+});
+
+test('a sign-in reaches the open tabs that are signed out', async (t) => {
+  const context = await profile(t);
+  const [waiting, page] = [await openClient(context, broker), await openClient(context, broker)];
+  assert.equal((await settled(waiting)).status, 'signed-out');
+  await signIn(page);
+  await waiting.waitForFunction(() => broker.getState().status === 'signed-in');
+  assert.equal(await token(waiting), await token(page));
+});
+
+test('in a frame the client says so and stays; requireLogin comes back to the page', async (t) => {
+  const context = await profile(t);
+  const page = await openClient(context, broker);
+  const code = await page.evaluate(async () => {
+    const frame = document.createElement('iframe');
+    frame.src = '/';
+    document.body.append(frame);
+    await new Promise((resolve) => { frame.onload = resolve; });
+    while (!frame.contentWindow.broker) await new Promise((resolve) => { setTimeout(resolve, 20); });
+    return frame.contentWindow.broker.login().catch((error) => error.code);
+  });
+  assert.equal(code, 'in_frame');
+  assert.equal(page.url(), `${broker.origin}/`);
+  await page.evaluate(() => { broker.requireLogin({ provider: 'dev', returnTo: '/?order=8' }); });
+  await answerProvider(page);
+  await page.waitForFunction(() => window.broker?.getState().status === 'signed-in');
+  assert.equal(page.url(), `${broker.origin}/?order=8`);
+});
+
 test('a 5xx, a 403 or a 401 of another server does not sign out', async (t) => {
   const page = await openSignedIn(t);
   for (const [status, body, code] of [[503, '{"code":"temporarily_unavailable"}', 'temporarily_unavailable'],

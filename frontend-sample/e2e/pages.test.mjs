@@ -24,6 +24,12 @@ const pages = {
   }],
   'sign-in failed, no way back': ['Sign-in failed', (page) => page.goto(`${broker.origin}/oauth2_callback/dev?code=x&state=y`)],
   'sign-in failed': ['Sign-in failed', (page) => page.goto(`${broker.origin}/login?client_id=sample`)],
+  'an application with a wrong address': ['Sign-in failed', async (page) => {
+    await page.goto(`${broker.origin}/login?client_id=vite-react&redirect_uri=${encodeURIComponent('http://localhost:4000/')}`);
+    await page.getByText('For the developers of the application').waitFor();
+    await page.getByText('http://localhost:5173/').waitFor(); // the registered one, open to the developer at once
+  }],
+  'page not found': ['Page not found', (page) => page.goto(`${broker.origin}/orders/7`)],
   'sign out?': ['Sign out of Sample app?', async (page) => {
     await signIn(page);
     await page.goto(`${broker.origin}/logout?client_id=sample`);
@@ -32,7 +38,7 @@ const pages = {
   'development provider': ['Sign in', async (page) => {
     await press(page, 'Continue with Development provider');
     await page.waitForURL(/\/authorize\?/);
-    await page.locator('summary').click();
+    await page.getByText('Make something go wrong').click();
     await page.getByRole('link', { name: 'Token endpoint: status 500' }).waitFor();
   }],
   'switches of the development provider': ['What runs here', async (page) => {
@@ -46,6 +52,20 @@ const pages = {
   }, upstream],
 };
 
+/** The same pages for a browser that prefers Chinese. */
+const inChinese = {
+  chooser: ['登录 Sample app', (page) => page.goto(`${broker.origin}/login?client_id=sample&state=x&code_challenge_method=S256`
+    + `&code_challenge=${'x'.repeat(43)}&redirect_uri=${encodeURIComponent(`${broker.origin}/`)}`)],
+  'sign-in failed': ['登录失败', (page) => page.goto(`${broker.origin}/oauth2_callback/dev?code=x&state=y`)],
+  'an application that is wrong': ['登录失败', (page) => page.goto(`${broker.origin}/login?client_id=sample`)],
+  'sign out?': ['要登出 Sample app 吗？', async (page) => {
+    await signIn(page);
+    await page.goto(`${broker.origin}/logout?client_id=sample`);
+  }],
+  'signed out': ['你已登出', (page) => page.goto(`${broker.origin}/logout`)],
+  'page not found': ['找不到页面', (page) => page.goto(`${broker.origin}/orders/7`)],
+};
+
 /** Waits until the page shows the colour scheme: the viewer hears of it by an event, and its colours fade. */
 async function shown(page, colorScheme) {
   await page.waitForFunction((dark) => !document.querySelector('.swagger-ui')
@@ -57,9 +77,13 @@ async function shown(page, colorScheme) {
   });
 }
 
-for (const [name, [title, go, known = []]] of Object.entries(pages)) {
+const all = [
+  ...Object.entries(pages).map(([name, page]) => [name, 'en-GB', ...page]),
+  ...Object.entries(inChinese).map(([name, page]) => [`${name}, in Chinese`, 'zh-CN', ...page]),
+];
+for (const [name, locale, title, go, known = []] of all) {
   test(`page: ${name}`, async (t) => {
-    const { page, trouble } = await open(t, { reducedMotion: 'reduce', bypassCSP: true }); // for axe alone
+    const { page, trouble } = await open(t, { reducedMotion: 'reduce', bypassCSP: true, locale }); // for axe alone
     await heading(page, 'Sign in');
     await go(page);
     await heading(page, new RegExp(`^${title.replace('?', '\\?')}`));
@@ -95,6 +119,18 @@ test('the viewer of the API follows the colour scheme', async (t) => {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.waitForFunction(() => !document.documentElement.classList.contains('dark-mode'));
   assert.ok(await page.evaluate(() => document.documentElement.classList.length === 0));
+});
+
+test('the faults of the development provider are folded into groups', async (t) => {
+  const { page } = await open(t);
+  await press(page, 'Continue with Development provider');
+  await page.waitForURL(/\/authorize\?/);
+  await page.getByText('Make something go wrong').click();
+  const shown = await page.locator('a').evaluateAll((links) => links.filter((link) => link.checkVisibility()).length);
+  const all = await page.locator('a').count();
+  assert.ok(all > 90 && shown < 15, `${shown} of ${all} links are shown`);
+  await page.getByText(/^The ID token/).click();
+  await page.getByRole('link', { name: /alg_none|not signed/i }).first().waitFor();
 });
 
 test('a user who does not want to sign in goes back to the application, which says so', async (t) => {

@@ -39,7 +39,7 @@ const screens = {
     await press(page, 'Who am I');
     await page.getByText('"username": "alice"').waitFor();
   }],
-  'a person without groups in other letters': ['Hello, 鲍勃', (page) => signIn(page, 'Bob')],
+  'a person without groups in other letters': ['Hello, Bob 鲍勃', (page) => signIn(page, 'Bob')],
   'one moment': ['One moment', async (page) => {
     await signIn(page);
     await page.addInitScript(() => { AbortSignal.timeout = () => new AbortController().signal; }); // waits for ever

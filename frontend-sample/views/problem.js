@@ -14,7 +14,8 @@ import { adviceFor } from '../messages.js';
 export const problem = (broker, error, { signedIn, dismiss }) => {
   const { sentence, action, label } = adviceFor(error, signedIn);
   const still = signedIn && action === 'login' ? ' You are still signed in as before.' : '';
-  return h('div', { class: 'problem', role: 'alert' },
+  const routine = error.name === 'SessionError' && error.code === 'expired';
+  return h('div', { class: routine ? 'problem calm' : 'problem', role: 'alert' },
     h('p', {}, sentence + still),
     h('p', { class: 'codes' },
       h('span', {}, error.name), h('code', {}, error.code),

@@ -14,6 +14,10 @@ import { token } from './token.js';
 /** @typedef {import('../client/token-broker.js').BrokerClient} BrokerClient */
 /** @typedef {Extract<import('../client/token-broker.js').AuthState, { status: 'signed-in' }>} SignedIn */
 
+/** Links to the cards, for screens on which they stand one below the other. @param {HTMLElement[]} cards */
+const sections = (cards) => h('nav', { class: 'sections', 'aria-label': 'Sections' }, cards.map((card) =>
+  h('a', { href: `#${card.id}` }, card.querySelector('h2')?.textContent)));
+
 /**
  * The view, and `update` for what may change while the same person stays signed in.
  * @param {BrokerClient} broker @param {SignedIn} first @param {{ arrival: import('./tabs.js').Arrival, now: () => number }} about
@@ -38,15 +42,13 @@ export const signedIn = (broker, first, { arrival, now }) => {
     ticket.draw();
   };
   update(first);
-  const nodes = [
-    heading,
-    banner,
-    h('div', { class: 'cards' },
-      profile(first), ticket.element,
-      callTheApi(broker), permissions(broker),
-      sessions(broker), tabs(arrival),
-      personalTokens(broker, first),
-      howItWorks(), errorsByHand(broker)),
+  const cards = [
+    profile(first), ticket.element,
+    callTheApi(broker), permissions(broker),
+    sessions(broker), tabs(arrival),
+    personalTokens(broker, first),
+    howItWorks(), errorsByHand(broker),
   ];
+  const nodes = [heading, banner, sections(cards), h('div', { class: 'cards' }, cards)];
   return { nodes, update, tick: ticket.draw };
 };

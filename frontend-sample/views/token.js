@@ -18,11 +18,12 @@ export const token = (broker, now) => {
     const remaining = expiresAt - now();
     const life = expiresAt - receivedAt;
     left.textContent = lasting(remaining);
-    bar.style.setProperty('--left', String(Math.max(0, remaining / life)));
-    bar.style.setProperty('--mark', String((expiresAt - rotatesAt) / life));
+    // Time runs from left to right: received, rotated, expired.
+    bar.style.setProperty('--passed', String(Math.min(1, Math.max(0, 1 - remaining / life))));
+    bar.style.setProperty('--mark', String((rotatesAt - receivedAt) / life));
     notes.replaceChildren(
       h('span', {}, h('span', { class: 'tick', 'aria-hidden': 'true' }), 'Next rotation ', when(rotatesAt), `, in ${lasting(rotatesAt - now())}`),
-      h('span', {}, 'Ends ', when(expiresAt)));
+      h('span', {}, 'Right end: expires ', when(expiresAt)));
     secret.textContent = masked(await broker.getToken() ?? '');
   };
   const copy = async () => {

@@ -39,7 +39,7 @@ pub(super) struct Demo {
     /// The folder of the database and the server keys; created if it does not exist.
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
     data: PathBuf,
-    /// Your own app on this machine, as in `http://localhost:3000/`: registers it as the client `app`, with this
+    /// Your own app on this machine, as in `http://localhost:3000`: registers it as the client `app`, with this
     /// redirect URI and its origin. Repeat it for each redirect URI.
     #[arg(long, value_name = "URL", value_parser = app_address)]
     app: Vec<RedirectUri>,
@@ -229,6 +229,7 @@ mod tests {
 
     #[test]
     fn an_app_is_on_this_machine_or_refused_with_what_to_write() {
+        assert_eq!(app_address("http://localhost:3000").unwrap().as_str(), "http://localhost:3000/");
         for good in [
             "http://localhost:3000/",
             "https://127.0.0.1:3000/a?b=c",

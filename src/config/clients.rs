@@ -25,7 +25,8 @@ pub(super) struct RawClient {
     id: Option<String>,
     /// The name on the broker's pages. Default: the id.
     display_name: Option<String>,
-    /// The addresses that one-time keys may be delivered to, compared byte for byte. Required, https.
+    /// The addresses that one-time keys may be delivered to, compared byte for byte; one without a path gets `/`. Required,
+    /// https.
     #[serde(deserialize_with = "list")]
     redirect_uris: Vec<String>,
     /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.

@@ -10,7 +10,7 @@ use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
 use super::oauth_request::{EMAIL, OPENID, PROFILE};
 use super::redirect_uri::split_loopback;
-pub use super::redirect_uri::{InvalidUri, KeyDelivery, Origin, RedirectUri};
+pub use super::redirect_uri::{InvalidUri, KeyDelivery, Origin, RedirectUri, with_path};
 use super::scope::{Scope, ScopeSet};
 
 /// A registered SPA or other public client (RFC 6749 section 2.1).

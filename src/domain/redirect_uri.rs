@@ -69,7 +69,7 @@ const RESERVED_QUERY_NAMES: [&str; 8] =
     ["key", "one_time_key", "code", "state", "iss", "error", "error_description", "token"];
 
 impl RedirectUri {
-    /// The address exactly as registered.
+    /// The address as registered, with `/` as the path if it was written without one.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -101,7 +101,7 @@ impl RedirectUri {
         if url.query_pairs().any(|(name, _)| RESERVED_QUERY_NAMES.contains(&name.as_ref())) {
             return Err(InvalidUri::ReservedQueryName);
         }
-        Ok(Self { text: text.to_owned(), url })
+        Ok(Self { text: with_path(text).into_owned(), url })
     }
 
     /// The address with another port, if it is http on a loopback address.
@@ -139,6 +139,15 @@ impl FromStr for RedirectUri {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::checked(text, checked_url(text)?)
     }
+}
+
+/// The address of a page with its path: an empty one is `/` (RFC 3986 section 6.2.3), and browsers always write it.
+pub fn with_path(text: &str) -> Cow<'_, str> {
+    let rest = ["https://", "http://"].into_iter().find_map(|scheme| text.strip_prefix(scheme));
+    let Some(rest) = rest.filter(|rest| !rest.is_empty()) else { return Cow::Borrowed(text) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (host, tail) = text.split_at(text.len() - rest.len() + end);
+    if tail.starts_with('/') { Cow::Borrowed(text) } else { Cow::Owned(format!("{host}/{tail}")) }
 }
 
 /// The parts of an http address on a loopback IP: scheme with host, port, and the rest. A name such as `localhost` is none
@@ -271,6 +280,25 @@ mod tests {
             ("https://app.example.com/?token", InvalidUri::ReservedQueryName),
         ] {
             assert_eq!(bad.parse::<RedirectUri>().unwrap_err(), why, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_path_is_registered_with_a_slash() {
+        for (written, registered) in [
+            ("http://localhost:3000", "http://localhost:3000/"),
+            ("https://app.example.com", "https://app.example.com/"),
+            ("https://app.example.com?tab=a/b", "https://app.example.com/?tab=a/b"),
+            ("http://[::1]:1", "http://[::1]:1/"),
+            ("https://app.example.com/signed-in", "https://app.example.com/signed-in"),
+            ("https://app.example.com/?a=b", "https://app.example.com/?a=b"),
+            ("https://app.example.com//", "https://app.example.com//"),
+        ] {
+            assert_eq!(written.parse::<RedirectUri>().unwrap().as_str(), registered);
+            assert_eq!(RedirectUri::native(written).unwrap().as_str(), registered);
+        }
+        for other in ["com.example.app:", "com.example.app://host", "https://", "", "localhost"] {
+            assert_eq!(with_path(other), other);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the SPA asks of `/login`: as it was sent, and validated before anything happens.
 
 use crate::domain::audience::AudienceSet;
-use crate::domain::client::{Client, LoginParameter, RedirectUri, ShortDigest};
+use crate::domain::client::{Client, LoginParameter, RedirectUri, ShortDigest, with_path};
 use crate::domain::client_text::ClientState;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::LoginAttempt;
@@ -211,6 +211,11 @@ fn client<'a>(broker: &'a Broker, id: Option<&str>) -> Result<&'a Client> {
 fn redirect_uri<'a>(client: &'a Client, presented: Option<&str>) -> Result<(&'a RedirectUri, Option<u16>)> {
     match (presented, client.redirect_uris.as_slice()) {
         (Some(uri), _) => client.redirect_uri(uri).ok_or_else(|| {
+            if client.redirect_uri(&with_path(uri)).is_some() {
+                return Error::invalid_request(
+                    "The parameter 'redirect_uri' has no path; the registered address ends with a slash. Add the slash.",
+                );
+            }
             Error::invalid_request(
                 "The parameter 'redirect_uri' is not registered for this client; it must match exactly.",
             )

@@ -12,6 +12,7 @@ use super::extract::navigation::Navigation;
 use super::extract::own_page::OwnPage;
 use super::extract::parameters::{Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
+use super::language::Language;
 use super::{logout_pages, pages};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
@@ -81,14 +82,20 @@ pub async fn logout_page(
     cookie: SessionCookie,
     request: HttpRequest,
 ) -> Result<HttpResponse> {
-    open(&broker, cookie, LogoutForm::read(request.query_string().as_bytes())?).await
+    let form = LogoutForm::read(request.query_string().as_bytes())?;
+    open(&broker, cookie, form, Language::of(&request)).await
 }
 
-async fn open(broker: &Broker, cookie: SessionCookie, mut form: LogoutForm) -> Result<HttpResponse> {
+async fn open(
+    broker: &Broker,
+    cookie: SessionCookie,
+    mut form: LogoutForm,
+    language: Language,
+) -> Result<HttpResponse> {
     let presented = cookie != SessionCookie::Absent;
     let onward = match flow::open(broker, logout_request(form.clone(), cookie)).await? {
         LogoutStep::Ask(question) => {
-            let page = logout_pages::ask(&question, &form.present());
+            let page = logout_pages::ask(&question, &form.present(), language);
             return Ok(pages::answer(page, &logout_pages::OWN_FORM));
         }
         LogoutStep::GoOn(onward) => onward,
@@ -96,7 +103,7 @@ async fn open(broker: &Broker, cookie: SessionCookie, mut form: LogoutForm) -> R
     let (mut response, attempt) = match onward {
         Onward::Provider { location, attempt, .. } => (see_other(location.as_str()), Some(attempt)),
         Onward::Client(location) => (see_other(&location), None),
-        Onward::Stay { unreachable, back } => (signed_out(unreachable, back), None),
+        Onward::Stay { unreachable, back } => (signed_out(unreachable, back, language), None),
     };
     let secure = broker.secure_cookies();
     add(&mut response, presented.then(|| session_cookie::forget(secure)))?;
@@ -151,13 +158,13 @@ pub async fn end_browser_session(
     }
     let form = LogoutForm::read(&body::read(payload).await?)?;
     let onward = flow::end(&broker, &caller, logout_request(form, cookie)).await?;
-    let secure = broker.secure_cookies();
+    let (secure, language) = (broker.secure_cookies(), Language::of(&request));
     let (mut response, attempt) = match onward {
         Onward::Provider { location, attempt, provider } => {
-            (page(logout_pages::going_on(location.as_str(), Some(&provider))), Some(attempt))
+            (page(logout_pages::going_on(location.as_str(), Some(&provider), language)), Some(attempt))
         }
-        Onward::Client(location) => (page(logout_pages::going_on(&location, None)), None),
-        Onward::Stay { unreachable, back } => (signed_out(unreachable, back), None),
+        Onward::Client(location) => (page(logout_pages::going_on(&location, None, language)), None),
+        Onward::Stay { unreachable, back } => (signed_out(unreachable, back, language), None),
     };
     let (name, value) = CLEAR_SITE_DATA;
     response.headers_mut().insert(name, value);
@@ -192,10 +199,11 @@ pub async fn logout_callback(
     request: HttpRequest,
 ) -> Result<HttpResponse> {
     let ReturnParameters { state } = ReturnParameters::read(request.query_string().as_bytes())?;
+    let language = Language::of(&request);
     let mut response = match flow::return_to_client(&broker, state.as_deref(), cookie.0.as_deref()) {
         Some(Onward::Client(location)) => see_other(&location),
-        Some(_) => signed_out(None, None),
-        None => return open(&broker, session, LogoutForm::default()).await,
+        Some(_) => signed_out(None, None, language),
+        None => return open(&broker, session, LogoutForm::default(), language).await,
     };
     add(&mut response, Some(logout_cookie::forget(broker.secure_cookies())))?;
     Ok(response)
@@ -214,8 +222,8 @@ fn page(page: maud::Markup) -> HttpResponse {
     pages::answer(page, &pages::NO_SCRIPT)
 }
 
-fn signed_out(unreachable: Option<String>, back: Option<String>) -> HttpResponse {
-    page(logout_pages::signed_out(unreachable.as_deref(), back.as_deref()))
+fn signed_out(unreachable: Option<String>, back: Option<String>, language: Language) -> HttpResponse {
+    page(logout_pages::signed_out(unreachable.as_deref(), back.as_deref(), language))
 }
 
 fn add(response: &mut HttpResponse, cookie: Option<Cookie<'_>>) -> Result<()> {

@@ -11,6 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::challenge::{BASIC, BearerRefused, challenge};
+use super::error_page::{self, Doing, FailedPage, WayOut};
+use super::language::Language;
 use super::pages;
 use crate::error::{Error, ErrorCode};
 
@@ -23,6 +25,8 @@ pub enum Shape {
     Page,
     /// The same page, for people who sign out.
     SignOutPage,
+    /// The page for a browser that asks for an address without a route.
+    NotFoundPage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -32,7 +36,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage | Self::NotFoundPage => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
         }
     }
@@ -181,27 +185,32 @@ impl Failure {
 }
 
 /// Writes a failure into its answer and keeps the headers that are already set (`Allow`, CORS, challenges).
-/// `start_again` is called for pages only.
+/// `page` is called for pages only: it says where they lead, and in which language.
 pub fn render(
     response: HttpResponse,
     failure: &Failure,
     shape: Shape,
     request_id: &str,
-    start_again: impl FnOnce() -> Option<String>,
+    page: impl FnOnce() -> (WayOut, Language),
 ) -> HttpResponse {
     let (code, text) = (failure.code, failure.text);
-    let page = |doing| pages::error(doing, code, text, request_id, start_again().as_deref()).into_string();
+    let page = |doing| {
+        let (way_out, language) = page();
+        error_page::page(&FailedPage { doing, code, text, request_id, way_out: &way_out }, language)
+            .into_string()
+    };
     let body = match shape {
         Shape::OAuth => serde_json::to_string(&OAuthError::new(code, text, request_id)).unwrap_or_default(),
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
-        Shape::Page => page(pages::SIGN_IN),
-        Shape::SignOutPage => page(pages::SIGN_OUT),
+        Shape::Page => page(Doing::SignIn),
+        Shape::SignOutPage => page(Doing::SignOut),
+        Shape::NotFoundPage => page(Doing::Open),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if matches!(shape, Shape::Page | Shape::SignOutPage) {
+    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::NotFoundPage) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

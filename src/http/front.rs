@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, route, web};
 
+use super::language::Language;
 use super::middleware::host;
 use super::pages;
 use super::sample::{Sample, to_public_address};
@@ -12,8 +13,8 @@ use crate::state::Broker;
 /// The front page without the sample app.
 #[utoipa::path(method(get, head), path = "/")]
 #[route("/", method = "GET", method = "HEAD")]
-pub async fn front_page() -> HttpResponse {
-    pages::answer(pages::front(), &pages::NO_SCRIPT)
+pub async fn front_page(request: HttpRequest) -> HttpResponse {
+    pages::answer(pages::front(Language::of(&request)), &pages::NO_SCRIPT)
 }
 
 /// The sample app's page.

@@ -9,6 +9,7 @@ use super::extract::attempt_cookies::{self, AttemptCookies};
 use super::extract::navigation::Navigation;
 use super::extract::parameters::{self, Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
+use super::language::Language;
 use super::pages;
 use crate::domain::caller::Caller;
 use crate::error::Result;
@@ -48,6 +49,9 @@ parameters! {
         /// The id of a configured provider. If it is omitted, a live session of any provider is continued, the only provider that can do what is requested is asked, or the user chooses.
         #[param(example = "corp")]
         provider,
+        /// The languages of the broker's own pages, in the order of preference: `en` and `zh` exist. Default: those that the browser prefers.
+        #[param(example = "zh-CN en")]
+        ui_locales,
     }
 }
 
@@ -117,12 +121,17 @@ pub async fn login(
         session_cookie: session.value(),
     };
     let LoginAnswer { step, session_cookie } = flow::login(&broker, &caller, login).await?;
-    let mut response = answer(step, &same_login, broker.secure_cookies());
+    let mut response = answer(step, &same_login, Language::of(&request), broker.secure_cookies());
     session_cookie::change(&mut response, session_cookie, broker.secure_cookies())?;
     Ok(response)
 }
 
-pub(super) fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> HttpResponse {
+pub(super) fn answer(
+    step: LoginStep,
+    same_login: &SameLogin,
+    language: Language,
+    secure: bool,
+) -> HttpResponse {
     match step {
         LoginStep::Back { location } => HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(),
         LoginStep::Redirect { location, attempt, forget } => {
@@ -140,7 +149,7 @@ pub(super) fn answer(step: LoginStep, same_login: &SameLogin, secure: bool) -> H
                 (provider, link)
             };
             let choices: Vec<_> = providers.into_iter().map(with_link).collect();
-            pages::answer(pages::choose(&client_name, &choices, &back), &pages::NO_SCRIPT)
+            pages::answer(pages::choose(&client_name, &choices, &back, language), &pages::NO_SCRIPT)
         }
     }
 }
@@ -182,6 +191,7 @@ mod tests {
                 forget: vec!["BBBBBBBBBBBB".parse().unwrap()],
             },
             &SameLogin::new("/login", vec![], &[]),
+            Language::English,
             true,
         );
         assert_eq!(response.status(), StatusCode::SEE_OTHER);

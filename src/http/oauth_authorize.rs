@@ -8,6 +8,7 @@ use super::extract::attempt_cookies::AttemptCookies;
 use super::extract::navigation::Navigation;
 use super::extract::parameters::{self, Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
+use super::language::Language;
 use super::login::{SameLogin, answer};
 use crate::domain::caller::Caller;
 use crate::error::{Error, Result};
@@ -75,6 +76,9 @@ parameters! {
         /// The id of a configured provider, as at `/login`. Not a standard parameter.
         #[param(example = "corp")]
         provider,
+        /// As at `/login`.
+        #[param(example = "zh-CN en")]
+        ui_locales,
     }
 }
 
@@ -112,7 +116,7 @@ pub async fn authorize(
 ) -> Result<HttpResponse> {
     let (login, same_login) = read(request.query_string().as_bytes(), cookies, session)?;
     let LoginAnswer { step, session_cookie } = flow::login(&broker, &caller, login).await?;
-    let mut response = answer(step, &same_login, broker.secure_cookies());
+    let mut response = answer(step, &same_login, Language::of(&request), broker.secure_cookies());
     session_cookie::change(&mut response, session_cookie, broker.secure_cookies())?;
     Ok(response)
 }

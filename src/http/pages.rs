@@ -1,4 +1,4 @@
-//! The broker's own pages: errors in plain words, the choice of a provider, the front page.
+//! The broker's own pages: their frame, the choice of a provider, the front page.
 //!
 //! The template escapes everything. No page has an inline script; the inline style sheet is allowed by its hash in
 //! the Content-Security-Policy.
@@ -12,10 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::extract::parameters::{Parameters, parameters};
-use crate::error::ErrorCode;
+use super::language::Language;
+use super::messages::Message;
 use crate::flow::login::ProviderChoice;
-use crate::state::Broker;
 
 const STYLE: &str = include_str!("assets/page.css");
 
@@ -50,10 +49,10 @@ pub fn answer(page: Markup, policy: &HeaderValue) -> HttpResponse {
 }
 
 /// The frame of every page.
-pub fn layout(title: &str, head: Markup, body: Markup) -> Markup {
+pub fn layout(language: Language, title: &str, head: Markup, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(language.tag()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -67,92 +66,43 @@ pub fn layout(title: &str, head: Markup, body: Markup) -> Markup {
     }
 }
 
-/// What the person was doing: as a name, and as what to do again.
-pub type Doing = [&'static str; 2];
-
-/// Signing in.
-pub const SIGN_IN: Doing = ["Sign-in", "sign in"];
-
-/// Signing out.
-pub const SIGN_OUT: Doing = ["Sign-out", "sign out"];
-
-/// The page that says what went wrong with what the person did, and how to begin anew: by a link to the
-/// application where that is known.
-pub fn error(
-    [what, act]: Doing,
-    code: ErrorCode,
-    text: &str,
-    request_id: &str,
-    start_again: Option<&str>,
-) -> Markup {
-    let failed = if code.status() >= 500 { "is not possible right now" } else { "failed" };
-    let title = format!("{what} {failed}");
-    layout(
-        &title,
-        html! {},
-        html! {
-            main {
-                div role="alert" {
-                    h1 { (title) }
-                    p { (text) }
-                }
-                @match start_again {
-                    Some(address) => p { a.button href=(address) { "Start again" } },
-                    None => p { "Go back to the application and " (act) " again." },
-                }
-                p.small {
-                    "If this happens again, tell the people who run this service: "
-                    code { (code) } " · request " code { (request_id) }
-                }
-            }
-        },
-    )
-}
-
 /// The page that lets the person choose a provider, or go back. Each choice repeats the login's own parameters.
-pub fn choose(client_name: &str, choices: &[(ProviderChoice, String)], back: &str) -> Markup {
+pub fn choose(
+    client_name: &str,
+    choices: &[(ProviderChoice, String)],
+    back: &str,
+    language: Language,
+) -> Markup {
     layout(
-        "Sign in",
+        language,
+        Message::SignIn.text(language),
         html! {},
         html! {
             main {
-                h1 { "Sign in to " (client_name) }
-                p { "Choose how you want to sign in." }
+                h1 { (Message::SignInTo.with(language, client_name)) }
+                p { (Message::ChooseHow.text(language)) }
                 ul.choices {
                     @for (provider, link) in choices {
-                        li { a.choice href=(link) { "Continue with " (provider.display_name) } }
+                        li { a.choice href=(link) { (Message::ContinueWith.with(language, &provider.display_name)) } }
                     }
                 }
-                p.back { a.quiet href=(back) { "Back to " (client_name) } }
+                p.back { a.quiet href=(back) { (Message::BackTo.with(language, client_name)) } }
             }
         },
     )
 }
 
 /// The front page of a production broker.
-pub fn front() -> Markup {
+pub fn front(language: Language) -> Markup {
     layout(
-        "Sign-in service",
+        language,
+        Message::Service.text(language),
         html! {},
         html! {
             main {
-                h1 { "Sign-in service" }
-                p { "This address signs people in to other applications. Open the application you want to use; it will bring you here when needed." }
+                h1 { (Message::Service.text(language)) }
+                p { (Message::ServiceText.text(language)) }
             }
         },
     )
-}
-
-parameters! {
-    /// The client that a query names.
-    struct ClientParameter { client_id }
-}
-
-/// The target of "Start again": the application that the query names, or the only one. The address is the
-/// registered one, never one from the request.
-pub fn start_again(broker: &Broker, query: &str) -> Option<String> {
-    let ClientParameter { client_id } = ClientParameter::read(query.as_bytes()).unwrap_or_default();
-    let named = client_id.and_then(|id| broker.clients.find(&id));
-    let client = named.or_else(|| broker.clients.only())?;
-    Some(format!("{}/", client.redirect_uris.first()?.origin()))
 }

@@ -147,10 +147,31 @@ async fn preflights_for_anything_else_allow_nothing() {
         assert!(answer.status.is_client_error(), "{origin}: {answer:?}");
         assert!(answer.header("access-control-allow-methods").is_none(), "{origin}");
     }
-    for (method, headers) in [("TRACE", "authorization"), ("PUT", ""), ("GET", "cookie"), ("POST", "x-evil")]
-    {
+    for (method, headers) in [("TRACE", "authorization"), ("PUT", "")] {
         let answer = preflight(&broker, "/api/me", SPA, method, headers).await;
         assert!(answer.status.is_client_error(), "{method} {headers}: {answer:?}");
+    }
+}
+
+/// What Sentry, OpenTelemetry, Datadog, axios and others add to every call of an app.
+#[actix_web::test]
+async fn the_headers_of_tracing_and_http_libraries_are_let_through_for_registered_origins_alone() {
+    let broker = broker();
+    let added = "authorization,baggage,sentry-trace,traceparent,tracestate,x-datadog-origin,x-datadog-parent-id,\
+                 x-datadog-sampling-priority,x-datadog-trace-id,x-requested-with,x-xsrf-token";
+    for (path, method) in [("/api/get_token", "POST"), ("/api/me", "GET"), ("/oauth2/token", "POST")] {
+        let answer = preflight(&broker, path, SPA, method, added).await;
+        assert_eq!((answer.status.as_u16(), allowed_origin(&answer)), (200, Some(SPA)), "{path}");
+        let allowed = answer.header("access-control-allow-headers").unwrap().to_lowercase();
+        let allowed: Vec<_> = allowed.split(',').map(str::trim).collect();
+        for name in added.split(',') {
+            assert!(allowed.contains(&name), "{path}: {name} is not in {allowed:?}");
+        }
+        for origin in FOREIGN {
+            let answer = preflight(&broker, path, origin, method, added).await;
+            assert_eq!(allowed_origin(&answer), None, "{path} {origin}");
+            assert!(answer.header("access-control-allow-headers").is_none(), "{path} {origin}: {answer:?}");
+        }
     }
 }
 

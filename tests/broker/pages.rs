@@ -51,6 +51,67 @@ async fn an_error_page_links_to_the_named_client_and_not_to_a_url_of_the_request
 }
 
 #[actix_web::test]
+async fn a_developer_is_shown_the_registered_addresses_and_no_one_else_is() {
+    let with = |mode| TestBroker::with(Setup::default().adjust(move |config| config.mode = mode));
+    for mode in [Mode::Development, Mode::Production] {
+        let broker = with(mode);
+        for (presented, told) in [
+            ("http%3A%2F%2Flocalhost%3A5173", "has no path; the registered address ends with a slash"),
+            ("http%3A%2F%2Flocalhost%3A5174%2F", "it must match exactly"),
+        ] {
+            let path = format!("/login?client_id=vite-react&redirect_uri={presented}");
+            let page = broker.browser().navigate(&broker.at(&path)).await;
+            assert_eq!(page.status, 400);
+            assert!(page.body.contains(told), "{page:?}");
+            let listed = page.body.contains("<li><code>http://localhost:5173/</code></li>");
+            assert_eq!(listed, mode == Mode::Development, "{page:?}");
+            assert!(!page.body.contains("5174"), "{page:?}");
+        }
+        let other = broker.browser().navigate(&broker.at("/login?client_id=vite-react")).await;
+        assert!(!other.body.contains("class=\"registered\""), "{other:?}");
+    }
+}
+
+#[actix_web::test]
+async fn the_pages_are_in_the_browsers_language_or_in_the_one_that_the_application_asks_for() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let chooser = broker.login(&[("provider", "")]).url;
+    for (url, english, chinese) in [
+        (chooser, "Choose how you want to sign in.", "请选择登录方式。"),
+        (broker.at("/oauth2_callback/dev?code=x&state=y"), "This sign-in has expired", "这次登录已过期"),
+        (broker.at("/login?client_id=nobody"), "made a mistake", "应用出错了"),
+        (broker.at("/logout?"), "You are signed out", "你已登出"),
+        (broker.at("/nothing?"), "Page not found", "找不到页面"),
+    ] {
+        for (accepted, query, expected, tag) in [
+            ("en-GB", "", english, "en"),
+            ("zh-CN,zh;q=0.9,en;q=0.8", "", chinese, "zh-Hans"),
+            ("en", "&ui_locales=fr%20zh-CN", chinese, "zh-Hans"),
+            ("zh", "&ui_locales=en", english, "en"),
+        ] {
+            let headers = [
+                ("accept", "text/html"),
+                ("accept-language", accepted),
+                ("sec-fetch-dest", "document"),
+                ("sec-fetch-mode", "navigate"),
+            ];
+            let page = browser.get(&format!("{url}{query}"), &headers).await;
+            check(&page, false);
+            let language = format!("<html lang=\"{tag}\">");
+            assert!(
+                page.body.contains(expected) && page.body.contains(&language),
+                "{accepted} {query}: {page:?}"
+            );
+            let choices = links(&page).into_iter().filter(|link| link.contains("provider="));
+            for link in choices {
+                assert_eq!(link.contains("ui_locales="), !query.is_empty(), "{link}");
+            }
+        }
+    }
+}
+
+#[actix_web::test]
 async fn an_error_page_links_to_the_only_client() {
     let broker = TestBroker::with(Setup::default().adjust(|config| config.clients.truncate(1)));
     for path in ["/oauth2_callback/dev?code=x&state=y", "/login", "/login?client_id=nobody"] {

@@ -2,7 +2,9 @@
 import { createBrokerClient, isBrokerError } from '../token-broker.js';
 import type { AuthState, BrokerClient, BrokerError } from '../token-broker.js';
 
-const client: BrokerClient = createBrokerClient({ clientId: 'web', storage: 'memory' });
+const client: BrokerClient = createBrokerClient({
+  clientId: 'web', storage: 'memory', restore: 'silent', onReturnTo: (url) => history.replaceState(null, '', url),
+});
 
 export function greet(state: AuthState): string {
   switch (state.status) {
@@ -36,6 +38,10 @@ export async function use(): Promise<void> {
   } catch (error) {
     if (isBrokerError(error)) advise(error);
   }
+  const guarded = await client.requireLogin({ returnTo: '/orders/7' });
+  if (guarded.status === 'signed-in') greet(guarded);
+  // @ts-expect-error: requireLogin() does not settle without a session
+  if (guarded.status === 'signed-out') return;
   const headers: HeadersInit = await client.authHeaders('/api/me');
   await fetch('/api/me', { headers: { ...headers } });
 }

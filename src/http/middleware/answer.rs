@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{ACCEPT, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
@@ -22,9 +22,10 @@ use crate::domain::clock::{Moment, monotonic};
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
 use crate::http::connection::{AfterTheLast, Connection};
+use crate::http::error_page;
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
-use crate::http::pages;
+use crate::http::language::Language;
 use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
@@ -46,12 +47,14 @@ pub async fn finish(
     }
     let caller = caller::of(request.headers(), request.peer_addr(), trusted_proxies, &*broker.entropy);
     let (shape, callers) = RouteTable::find(request.request())
-        .map_or((Shape::Problem, Callers::Clients), |route| (route.errors, route.callers));
+        .map_or((Shape::NotFoundPage, Callers::Clients), |route| (route.errors, route.callers));
+    let shape = shape_for(&request, shape);
     let finishing = Finishing {
         broker,
         method: method_name(request.method()),
         shape,
         callers,
+        language: Language::of(request.request()),
         request_id: caller.request_id.clone(),
         started: monotonic(),
         connection,
@@ -85,6 +88,7 @@ struct Finishing<'a> {
     method: &'static str,
     shape: Shape,
     callers: Callers,
+    language: Language,
     request_id: RequestId,
     started: Moment,
     connection: Option<Connection>,
@@ -94,9 +98,8 @@ impl Finishing<'_> {
     fn finish(&self, mut response: HttpResponse, route: &str, query: &str) -> HttpResponse {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
-            let start_again = || pages::start_again(self.broker, query);
-            response =
-                error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
+            let page = || (error_page::way_out(self.broker, query), self.language);
+            response = error_response::render(response, failure, self.shape, self.request_id.as_str(), page);
         }
         let headers = response.headers_mut();
         // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
@@ -130,6 +133,23 @@ impl Finishing<'_> {
         metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
             .record(elapsed.as_secs_f64());
     }
+}
+
+/// Pages are for people: a script that calls a page's address gets problem details instead. Where there is no route, only a
+/// browser that navigates gets a page; one that does not say what it does is known by the HTML that it accepts.
+fn shape_for(request: &ServiceRequest, shape: Shape) -> Shape {
+    if matches!(shape, Shape::OAuth | Shape::Problem) {
+        return shape;
+    }
+    let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let accepts_page = || header(ACCEPT).is_some_and(|accepted| accepted.contains("text/html"));
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let has_route = shape != Shape::NotFoundPage;
+    let is_for_a_person = match header(HeaderName::from_static("sec-fetch-mode")) {
+        Some(mode) => mode == "navigate",
+        None => has_route || accepts_page(),
+    };
+    if is_for_a_person && (has_route || is_read) { shape } else { Shape::Problem }
 }
 
 /// The method, from a closed list: invented methods must not grow logs and metrics.

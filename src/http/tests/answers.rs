@@ -82,6 +82,48 @@ async fn every_error_has_the_form_of_its_address() {
     }
 }
 
+#[actix_web::test]
+async fn a_browser_gets_a_page_for_an_address_that_does_not_exist_and_a_program_gets_json() {
+    for (name, value) in
+        [("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("sec-fetch-mode", "navigate")]
+    {
+        for uri in ["/nothing", "/api/nothing"] {
+            let page = public(get_from(uri).insert_header((name, value))).await;
+            assert_eq!(
+                (page.status, page.header("content-type")),
+                (404, "text/html; charset=utf-8"),
+                "{uri}"
+            );
+            assert!(
+                page.body.contains("<h1>Page not found</h1>") && page.body.contains("<code>not_found</code>")
+            );
+            assert_eq!(page.header("cross-origin-opener-policy"), "same-origin");
+            assert!(page.body.contains("href=\"https://app.example.com/\""), "{}", page.body);
+        }
+        let post = public(request(Method::POST, "/nothing").insert_header((name, value))).await;
+        assert_eq!(post.header("content-type"), "application/problem+json");
+    }
+    let fetched = [("accept", "text/html"), ("sec-fetch-mode", "cors")];
+    let fetched = fetched.into_iter().fold(get_from("/nothing"), TestRequest::insert_header);
+    assert_eq!(public(fetched).await.json()["code"], "not_found");
+    let script = public(get_from("/login?state=%FF").insert_header(("sec-fetch-mode", "same-origin"))).await;
+    assert_eq!((script.status, script.json()["code"].as_str()), (400, Some("invalid_request")));
+    let program = public(get_from("/nothing").insert_header(("accept", "*/*"))).await;
+    assert_eq!(program.json()["code"], "not_found");
+}
+
+#[actix_web::test]
+async fn a_mistake_of_the_application_is_explained_to_people_and_in_detail_to_its_developers() {
+    let page = public(get_from("/login?state=%FF")).await;
+    assert_eq!(page.status, 400);
+    let (shown, details) = page.body.split_once("<details").unwrap();
+    assert!(shown.contains("The application that sent you here made a mistake."), "{}", page.body);
+    assert!(!shown.contains("parameter"), "{}", page.body);
+    assert!(details.contains("The parameter &#39;") || details.contains("The parameter '"), "{}", page.body);
+    let own = public(get_from("/oauth2_callback/corp?state=x&code=y")).await;
+    assert!(own.body.contains("This sign-in has expired") && !own.body.contains("<details"), "{}", own.body);
+}
+
 #[utoipa::path]
 #[get("/panics")]
 async fn panics() -> HttpResponse {
@@ -164,7 +206,7 @@ async fn a_refused_token_gets_its_code_in_body_and_challenge() {
         HttpResponse::from_error(crate::error::Error::new(crate::error::ErrorCode::InvalidToken));
     let failure = error_response::Failure::of(&response).unwrap();
     response = error_response::render(response, &failure, Shape::Problem, "r", || {
-        panic!("only pages ask where to start again")
+        panic!("only pages ask for the way out")
     });
     let answer = Answer::of(response).await;
     assert_eq!(answer.json()["code"], "invalid_token");

@@ -64,10 +64,13 @@ fn faults(kind: Kind, link: impl Fn(Fault) -> String) -> Markup {
                 (item(fault, label))
             }
         }
+        h2 { "All of them" }
         @for group in FaultGroup::ALL.into_iter().filter(|group| of(*group).count() > 0) {
-            h2 { (group.label()) }
-            ul {
-                @for fault in of(group) { (item(fault, fault.label())) }
+            details.group {
+                summary { (group.label()) " " span.quiet { (of(group).count()) } }
+                ul {
+                    @for fault in of(group) { (item(fault, fault.label())) }
+                }
             }
         }
     }

@@ -30,7 +30,7 @@ pub static USERS: [User; 2] = [
     User {
         name: "bob",
         sub: "c3a97e10-bob",
-        full_name: "鲍勃",
+        full_name: "Bob 鲍勃",
         email: "bob@example.com",
         groups: &["staff"],
         permissions: &["report.read"],

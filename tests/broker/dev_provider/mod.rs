@@ -58,7 +58,7 @@ async fn a_script_signs_in_with_openid_connect() {
         let access_token = tokens["access_token"].as_str().unwrap();
         let profile = json_of(script.get("/userinfo").bearer_auth(access_token)).await;
         assert_eq!(profile["sub"], claims["sub"]);
-        assert_eq!(profile["name"], "鲍勃");
+        assert_eq!(profile["name"], "Bob 鲍勃");
         assert_eq!(profile["email_verified"], true);
         assert_eq!(profile["permissions"], json!(["report.read"]));
     }

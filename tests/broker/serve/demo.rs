@@ -66,10 +66,12 @@ async fn the_demo_signs_users_in_and_remembers_them() {
 #[actix_web::test]
 async fn the_demo_accepts_other_apps_at_the_given_addresses() {
     let folder = tempfile::tempdir().unwrap();
-    let apps = ["--app", "http://localhost:3000/", "--app", "http://127.0.0.1:3000/signed-in"];
+    let apps = ["--app", "http://localhost:3000", "--app", "http://127.0.0.1:3000/signed-in"];
     let demo = Demo::start_with(folder.path(), free_port(), &apps).await;
     let browser = demo.browser();
-    for (redirect_uri, origin) in [(apps[1], "http://localhost:3000"), (apps[3], "http://127.0.0.1:3000")] {
+    let with_slash = "http://localhost:3000/";
+    for (redirect_uri, origin) in [(with_slash, "http://localhost:3000"), (apps[3], "http://127.0.0.1:3000")]
+    {
         let login = LoginUrl::at(&demo.url, &[("client_id", "app"), ("redirect_uri", redirect_uri)]);
         let callback = callback_url(&browser, &login.url, "&user=alice").await;
         let back = browser.navigate(&callback).await;
@@ -88,7 +90,11 @@ async fn the_demo_accepts_other_apps_at_the_given_addresses() {
     }
     let elsewhere =
         LoginUrl::at(&demo.url, &[("client_id", "app"), ("redirect_uri", "http://localhost:3001/")]);
-    browser.navigate(&elsewhere.url).await.assert_own_page(400, "invalid_request");
+    let refused = browser.navigate(&elsewhere.url).await;
+    refused.assert_own_page(400, "invalid_request");
+    for registered in [with_slash, apps[3]] {
+        assert!(refused.body.contains(&format!("<li><code>{registered}</code></li>")), "{refused:?}");
+    }
 }
 
 /// The callback waits for the database lock when the signal arrives.

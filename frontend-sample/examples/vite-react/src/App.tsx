@@ -1,6 +1,6 @@
 import { useState } from 'react';
 
-import { useBroker } from '../../../adapters/react.js';
+import { useBroker } from '../../../client/adapters/react.js';
 import type { AuthState } from '../../../client/token-broker.js';
 import { broker, brokerUrl } from './broker';
 

@@ -3,7 +3,7 @@ import createClient from 'openapi-fetch';
 
 /**
  * @template {{}} Paths
- * @param {import('../client/token-broker.js').BrokerClient} broker
+ * @param {import('../token-broker.js').BrokerClient} broker
  * @param {import('openapi-fetch').ClientOptions} [options]
  * @returns {import('openapi-fetch').Client<Paths>}
  */

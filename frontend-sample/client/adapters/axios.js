@@ -2,8 +2,9 @@
 import axios from 'axios';
 
 /**
- * @param {import('../client/token-broker.js').BrokerClient} broker
+ * @param {import('../token-broker.js').BrokerClient} broker
  * @param {import('axios').CreateAxiosDefaults} [defaults]
+ * @returns {import('axios').AxiosInstance}
  */
 export const axiosWith = (broker, defaults) =>
   axios.create({ ...defaults, adapter: 'fetch', env: { fetch: broker.fetch } });

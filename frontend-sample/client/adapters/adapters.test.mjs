@@ -2,16 +2,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import '@angular/compiler';
+import { createEnvironmentInjector, Injector, runInInjectionContext } from '@angular/core';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
-import { effectScope, watch } from 'vue';
+import { createRoot } from 'solid-js';
+import { get } from 'svelte/store';
+import { createSSRApp, effectScope, h, watch } from 'vue';
+import { renderToString as renderVueToString } from 'vue/server-renderer';
 
-import { FakeBroker } from '../client/testing/broker.mjs';
-import { openPage } from '../client/testing/page.mjs';
-import { createBrokerClient } from '../client/token-broker.js';
+import { FakeBroker } from '../testing/broker.mjs';
+import { openPage } from '../testing/page.mjs';
+import { createBrokerClient } from '../token-broker.js';
+import { injectBroker } from './angular.js';
 import { axiosWith } from './axios.js';
 import { openapiWith } from './openapi-fetch.js';
 import { useBroker as useBrokerInReact } from './react.js';
+import { useBroker as useBrokerInSolid } from './solid.js';
+import { useBroker as useBrokerInSvelte } from './svelte.js';
 import { useBroker as useBrokerInVue } from './vue.js';
 
 function open(t) {
@@ -41,6 +49,57 @@ test('Vue: the ref follows the state until its scope ends', async (t) => {
   scope.stop();
   await client.rotate().catch(() => {});
   assert.deepEqual(seen.length, 2);
+});
+
+test('Vue, Solid, Svelte and React render on a server: loading, and nothing is left behind', async (t) => {
+  assert.ok(!('history' in globalThis));
+  const client = createBrokerClient({ clientId: 'web' });
+  let subscribed = 0;
+  const counting = { ...client, subscribe: (fn) => {
+    const end = client.subscribe(fn);
+    subscribed += 1;
+    return () => { subscribed -= 1; end(); };
+  } };
+  const App = { setup: () => { const state = useBrokerInVue(counting); return () => h('p', state.value.status); } };
+  assert.equal(await renderVueToString(createSSRApp(App)), '<p>loading</p>');
+  assert.equal(createRoot(() => useBrokerInSolid(counting)().status), 'loading');
+  assert.equal(get(useBrokerInSvelte(counting)).status, 'loading');
+  const Status = () => createElement('p', null, useBrokerInReact(counting).status);
+  assert.equal(renderToString(createElement(Status)), '<p>loading</p>');
+  await new Promise((resolve) => { setTimeout(resolve, 20); }); // an unhandled rejection would end the process
+  assert.equal(subscribed, 0);
+});
+
+test('Svelte: a store that follows the state', async (t) => {
+  const { client } = open(t);
+  const seen = [];
+  const end = useBrokerInSvelte(client).subscribe(({ status }) => seen.push(status));
+  await client.ready();
+  end();
+  await client.logout();
+  assert.deepEqual(seen, ['loading', 'signed-in']);
+});
+
+test('Solid: a signal that follows the state until its owner ends', async (t) => {
+  const { client } = open(t);
+  const [state, end] = createRoot((dispose) => [useBrokerInSolid(client), dispose]);
+  await client.ready();
+  assert.equal(state().user.username, 'alice');
+  end();
+  await client.logout();
+  assert.equal(state().status, 'signed-in');
+});
+
+test('Angular: a signal that follows the state until its injector ends', async (t) => {
+  const { client } = open(t);
+  const injector = createEnvironmentInjector([], Injector.NULL);
+  const state = runInInjectionContext(injector, () => injectBroker(client));
+  assert.equal(state().status, 'loading');
+  await client.ready();
+  assert.equal(state().user.username, 'alice');
+  injector.destroy();
+  await client.logout();
+  assert.equal(state().status, 'signed-in');
 });
 
 test('React: the hook gives the state, on a server too', async (t) => {
