@@ -23,6 +23,8 @@ pub enum Shape {
     Page,
     /// The same page, for people who sign out.
     SignOutPage,
+    /// The same page, for people who visit a site behind a gateway.
+    VisitedPage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -32,7 +34,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage | Self::VisitedPage => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
         }
     }
@@ -196,12 +198,14 @@ pub fn render(
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
         Shape::Page => page(pages::SIGN_IN),
         Shape::SignOutPage => page(pages::SIGN_OUT),
+        // Its front page leads through the gateway, and so to a new sign-in.
+        Shape::VisitedPage => pages::error(pages::VISIT, code, text, request_id, Some("/")).into_string(),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if matches!(shape, Shape::Page | Shape::SignOutPage) {
+    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::VisitedPage) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

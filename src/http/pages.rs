@@ -76,6 +76,9 @@ pub const SIGN_IN: Doing = ["Sign-in", "sign in"];
 /// Signing out.
 pub const SIGN_OUT: Doing = ["Sign-out", "sign out"];
 
+/// Visiting a page behind a gateway.
+pub const VISIT: Doing = ["Access", "open the page"];
+
 /// The page that says what went wrong with what the person did, and how to begin anew: by a link to the
 /// application where that is known.
 pub fn error(

@@ -52,6 +52,7 @@ mod oauth_authorize;
 mod oauth_refresh;
 mod oauth_token;
 mod outages;
+mod page_visits;
 mod pages;
 mod parallel_logins;
 mod personal_tokens;

@@ -95,12 +95,14 @@ impl Finishing<'_> {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
             let start_again = || pages::start_again(self.broker, query);
+            // A handler knows more than the route about who waits for the answer.
+            let shape = response.extensions().get::<Shape>().copied().unwrap_or(self.shape);
             response =
-                error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
+                error_response::render(response, failure, shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
-        // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
-        let own_host = self.callers != Callers::Gateways;
+        // A gateway passes this on as an answer of another site, whose host must not get this site's rules.
+        let own_host = !matches!(self.callers, Callers::Gateways | Callers::Visitors);
         security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);
