@@ -36,7 +36,6 @@ async fn gateways_can_have_a_listener_of_their_own() {
         ("/login", 404, 400),
         ("/oauth2/introspect", 404, 405),
         ("/metrics", 404, 404),
-        ("/", 404, 200),
     ] {
         assert_eq!(at(&gateway, path).await, on_gateway, "{path} on the listener for gateways");
         assert_eq!(at(&broker.real_url, path).await, on_public, "{path} on the public listener");

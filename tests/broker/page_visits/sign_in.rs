@@ -12,6 +12,7 @@ async fn a_sign_in_ends_on_the_origin_where_it_began() {
     for target in
         ["//evil.example/", "/\\evil.example", "/https://evil.example", "/a?return=https://evil.example"]
     {
+        visitor.browser.forget_cookies();
         let answer = visitor.navigate(target).await;
         assert_sent_to_sign_in(&answer, &broker);
         assert_eq!(answer.parameter("redirect_uri"), Some(format!("{TOOLS}/_token-broker/callback")));
@@ -28,8 +29,7 @@ async fn a_sign_in_ends_on_the_origin_where_it_began() {
     for origin in
         ["https://evil.example", "http://tools.example.com", "https://tools.example.com.evil.example"]
     {
-        visitor.origin = origin.to_owned();
-        visitor.browser.route(origin, &broker.real_url);
+        visitor.said = Some(origin.to_owned());
         assert_refused(&visitor.navigate("/").await, 401, "missing_token");
     }
 }

@@ -53,6 +53,8 @@ pub const SCRIPT: [(&str, &str); 3] =
 pub struct Visitor {
     pub browser: Browser,
     pub origin: String,
+    /// What the gateway says in place of the origin.
+    pub said: Option<String>,
     /// The address of the gateway at the broker.
     pub address: &'static str,
 }
@@ -61,12 +63,12 @@ impl Visitor {
     pub fn new(broker: &TestBroker) -> Self {
         let browser = broker.browser();
         browser.route(TOOLS, &broker.real_url);
-        Self { browser, origin: TOOLS.to_owned(), address: "/authz/caddy/tools" }
+        Self { browser, origin: TOOLS.to_owned(), said: None, address: "/authz/caddy/tools" }
     }
 
     /// What a gateway adds.
     fn forwarded<'a>(&'a self, method: &'a str, target: &'a str) -> Vec<(&'a str, &'a str)> {
-        let (scheme, host) = self.origin.split_once("://").unwrap();
+        let (scheme, host) = self.said.as_ref().unwrap_or(&self.origin).split_once("://").unwrap();
         vec![
             ("x-forwarded-proto", scheme),
             ("x-forwarded-host", host),
