@@ -77,8 +77,10 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A broker that listens.
 pub struct Server {
     public: actix_web::dev::Server,
+    gateway: Option<actix_web::dev::Server>,
     admin: Option<actix_web::dev::Server>,
     addr: SocketAddr,
+    gateway_addr: Option<SocketAddr>,
     admin_addr: Option<SocketAddr>,
     broker: web::Data<Broker>,
     tasks: Tasks,
@@ -90,6 +92,11 @@ impl Server {
     /// The address of the public listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of the listener for gateways, if there is one.
+    pub fn gateway_addr(&self) -> Option<SocketAddr> {
+        self.gateway_addr
     }
 
     /// The address of the admin listener, if there is one.
@@ -111,22 +118,30 @@ impl Server {
     /// # Errors
     /// A listener failed.
     pub async fn run(self) -> std::io::Result<()> {
-        let Self { public, admin, broker, tasks, signals, drain, .. } = self;
+        let Self { public, gateway, admin, broker, tasks, signals, drain, .. } = self;
         let tasks = tasks.spawn();
         let stop = rt::spawn(stop::on_signal(signals, public.handle(), broker, drain));
-        let admin_handle = admin.as_ref().map(actix_web::dev::Server::handle);
-        if let Some(admin) = admin {
-            rt::spawn(admin);
-        }
+        let [gateway, admin] = [gateway, admin].map(|listener| listener.map(spawned));
         let outcome = public.await;
-        if let Some(admin) = admin_handle {
+        if let Some(gateway) = gateway {
+            // The drain time is over; what is in flight are short questions, for each of which a gateway waits.
+            let _ = tokio::time::timeout(stop::SIDE_TIME, gateway.stop(true)).await;
+        }
+        if let Some(admin) = admin {
             // Its requests are probes and scrapes: none is worth waiting for.
-            let _ = tokio::time::timeout(stop::ADMIN_TIME, admin.stop(false)).await;
+            let _ = tokio::time::timeout(stop::SIDE_TIME, admin.stop(false)).await;
         }
         stop.abort();
         tasks.finish().await;
         outcome
     }
+}
+
+/// Serves a listener beside the public one.
+fn spawned(listener: actix_web::dev::Server) -> ServerHandle {
+    let handle = listener.handle();
+    rt::spawn(listener);
+    handle
 }
 
 /// Builds the parts and binds the sockets; connects to nothing yet.
@@ -136,21 +151,27 @@ impl Server {
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let signals = StopSignals::listen();
     let public = bind(config.server.listen)?;
+    let gateway = config.server.gateway_listen.map(bind).transpose()?;
     let admin = config.server.admin_listen.map(bind).transpose()?;
     let listen = |cause| StartError::Listen { address: config.server.listen, cause };
-    let (addr, admin_addr) =
-        (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
+    let addr = public.local_addr().map_err(listen)?;
+    let address_of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|it| it.local_addr().ok());
+    let (gateway_addr, admin_addr) = (address_of(&gateway), address_of(&admin));
     let (audit, audit_writer) = audit_trail();
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
+    let gateway = gateway
+        .map(|socket| serve_gateways(&config, broker.clone(), settings.clone(), socket))
+        .transpose()
+        .map_err(listen)?;
     let admin = admin
         .map(|admin| serve_admin(&config, broker.clone(), settings, admin))
         .transpose()
         .map_err(listen)?;
     let tasks = Tasks::new(&config, broker.clone(), audit_writer);
     let drain = config.server.drain;
-    Ok(Server { public, admin, addr, admin_addr, broker, tasks, signals, drain })
+    Ok(Server { public, gateway, admin, addr, gateway_addr, admin_addr, broker, tasks, signals, drain })
 }
 
 fn serve_public(
@@ -159,15 +180,28 @@ fn serve_public(
     settings: web::Data<HttpSettings>,
     socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
+    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker));
+    listener::serve(listener, refusals, socket, move || http::public_app(broker.clone(), settings.clone()))
+}
+
+fn serve_gateways(
+    config: &Config,
+    broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
+    socket: TcpListener,
+) -> std::io::Result<actix_web::dev::Server> {
+    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker));
+    listener::serve(listener, refusals, socket, move || http::gateway_app(broker.clone(), settings.clone()))
+}
+
+fn busy_listener(config: &Config) -> ListenerSettings {
     let server = &config.server;
-    let listener = ListenerSettings {
+    ListenerSettings {
         workers: server.workers.unwrap_or_else(cores),
         max_connections: server.max_connections,
         keep_alive: server.keep_alive,
         shutdown_timeout: server.shutdown_timeout,
-    };
-    let refusals = Refusals::new(&broker);
-    listener::serve(listener, refusals, socket, move || http::public_app(broker.clone(), settings.clone()))
+    }
 }
 
 fn serve_admin(

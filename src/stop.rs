@@ -7,8 +7,8 @@ use actix_web::web;
 
 use crate::state::Broker;
 
-/// How long closing the admin listener may take.
-pub(crate) const ADMIN_TIME: Duration = Duration::from_secs(1);
+/// How long closing the listener for gateways, and then that of the administration, may take.
+pub(crate) const SIDE_TIME: Duration = Duration::from_secs(1);
 
 /// The signals that stop the broker. They count from the moment this is made.
 pub(crate) struct StopSignals {

@@ -8,6 +8,7 @@ mod audit;
 mod check_config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod keys;
 mod migrate;
 #[cfg(not(feature = "demo"))]
@@ -42,7 +43,7 @@ use crate::domain::{one_time_key, resource_server};
     In production: generate server keys (keys generate), write token-broker.toml (see \
     token-broker.example.toml), check it (check-config), create the tables (migrate), and run it (serve).\n\n\
     To administer it: users, sessions, tokens, resource-servers, audit and purge. They work on the live \
-    database while brokers are running. To rotate the server keys: keys.\n\n\
+    database while brokers are running. To rotate the server keys: keys. To check a gateway: doctor.\n\n\
     Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, not \
     confirmed), 3 not found.")]
 struct Cli {
@@ -59,6 +60,7 @@ enum Command {
     Demo(no_demo::Demo),
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
+    Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
     Keys(keys::Keys),
     #[command(name = "openapi")]
@@ -152,6 +154,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::Demo(command) => command.run(out),
         Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(out),
+        Command::Doctor(command) => command.run(out),
         Command::Migrate(command) => command.run(&mut Console::new(out, err)),
         Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),

@@ -34,7 +34,8 @@ impl Serve {
         let outcome = system.block_on(async {
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             let admin_listen = server.admin_addr().map(tracing::field::display);
-            tracing::info!(listen = %server.addr(), admin_listen, "ready");
+            let gateway_listen = server.gateway_addr().map(tracing::field::display);
+            tracing::info!(listen = %server.addr(), gateway_listen, admin_listen, "ready");
             server.run().await.map_err(runtime)
         });
         // Dropped, the runtime would wait for a query of a database that hangs. The process ends here anyway.

@@ -172,6 +172,7 @@ impl RawClient {
             scopes: scopes?,
             login_parameters,
             inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
+            pages_of: None,
         })
     }
 }
@@ -228,7 +229,8 @@ fn origins(key: &str, texts: &[String], default: Vec<Origin>, check: &mut Check)
     origins
 }
 
-fn origin(key: &str, text: &str, check: &mut Check) -> Option<Origin> {
+/// An origin as a browser writes it.
+pub(super) fn origin(key: &str, text: &str, check: &mut Check) -> Option<Origin> {
     let origin: Origin = check.parse(key, text)?;
     if origin.as_str().starts_with("http:") && check.production() {
         check.problem(key, "must be https in production");

@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod personal_tokens;
 mod policies;
+mod policy_pages;
 mod providers;
 mod purge;
 #[cfg(test)]
@@ -87,7 +88,7 @@ pub struct Config {
     pub server_keys: ServerKeysConfig,
     /// The identity providers, in the order of the chooser page; at least one.
     pub providers: Vec<ProviderSettings>,
-    /// The registered clients; at least one is enabled.
+    /// The registered clients, at least one of which is enabled, and the internal ones of policies with pages.
     pub clients: Vec<Client>,
     /// What gateways ask of tokens; `default` is always among them.
     pub policies: Vec<Policy>,
@@ -260,8 +261,14 @@ impl RawConfig {
         let providers = providers::check(self.providers, public_url.as_ref(), check);
         let clients = clients::check(self.clients, public_url.as_ref(), check);
         let identity_headers = self.forward_auth.check(check);
-        let policies = policies::check(self.policies, public_url.as_ref(), &clients, check);
+        let surroundings = policy_pages::Surroundings {
+            public_url: public_url.as_ref(),
+            clients: &clients,
+            trusts_a_proxy: server.as_ref().is_none_or(|(_, http)| !http.trusted_proxies.is_empty()),
+        };
+        let policies = policies::check(self.policies, surroundings, check);
         let sample = self.sample.check(public_url.as_ref(), &clients, check);
+        let (policies, page_clients) = policies?;
         let (server, http) = server?;
         let (lifetimes, live_tokens_per_user) = tokens?;
         Some(Config {
@@ -273,8 +280,8 @@ impl RawConfig {
             key_store: key_store?,
             server_keys: server_keys?,
             providers,
-            clients,
-            policies: policies?,
+            clients: clients.into_iter().chain(page_clients).collect(),
+            policies,
             lifetimes,
             live_tokens_per_user,
             personal_tokens: personal_tokens?,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::check::Check;
 use super::clients::scopes;
+use super::policy_pages::{Surroundings, WrittenPages};
 use super::source::list;
 use crate::domain::audience::Audience;
 use crate::domain::client::Client;
@@ -34,6 +34,16 @@ pub(super) struct RawPolicy {
     all: RawRequirements,
     #[serde(skip_serializing_if = "RawRequirements::is_empty")]
     any: RawRequirements,
+    /// The origins of pages behind the gateway, as in `https://tools.example.com`, whose visitors sign in with their
+    /// browser and are let in by a cookie; see docs/forward-auth.md. The gateway must be in `server.trusted_proxies`. Default:
+    /// only tokens are accepted.
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pages: Vec<String>,
+    /// With `pages`: the name on the sign-in page. Default: the id.
+    display_name: Option<String>,
+    /// With `pages`: seconds without a request after which people must sign in again, 600 to 2592000. Takes effect up to
+    /// five minutes late. Default: no limit.
+    page_inactivity_seconds: Option<u32>,
 }
 
 /// What is required of the token and its user, compared byte for byte: everything in `all`, and at least one entry of
@@ -53,27 +63,27 @@ struct RawRequirements {
     groups: Vec<String>,
 }
 
-/// The policies, `default` among them.
+/// The policies, `default` among them, and the internal clients of those with pages.
 pub(super) fn check(
     raw: Vec<RawPolicy>,
-    public_url: Option<&Url>,
-    clients: &[Client],
+    surroundings: Surroundings<'_>,
     check: &mut Check,
-) -> Option<Vec<Policy>> {
+) -> Option<(Vec<Policy>, Vec<Client>)> {
     let mut ids = HashSet::new();
-    let mut checked = Vec::new();
+    let (mut checked, mut page_clients) = (Vec::new(), Vec::new());
     for (i, raw) in raw.into_iter().enumerate() {
         let key = format!("policies[{i}]");
-        let Some(policy) = raw.check(&key, public_url, clients, check) else { continue };
+        let Some((policy, page_client)) = raw.check(&key, surroundings, check) else { continue };
         if !ids.insert(policy.id.clone()) {
             check.problem(format!("{key}.id"), "is not unique: each policy needs its own id");
         }
         checked.push(policy);
+        page_clients.extend(page_client);
     }
     if !ids.iter().any(|id| id.as_str() == DEFAULT_POLICY) {
-        checked.push(Policy::default_for(Audience::of_url(public_url?)).ok()?);
+        checked.push(Policy::default_for(Audience::of_url(surroundings.public_url?)).ok()?);
     }
-    Some(checked)
+    Some((checked, page_clients))
 }
 
 impl RawPolicy {
@@ -83,14 +93,14 @@ impl RawPolicy {
     }
 
     fn check(
-        self,
+        mut self,
         key: &str,
-        public_url: Option<&Url>,
-        clients: &[Client],
+        surroundings: Surroundings<'_>,
         check: &mut Check,
-    ) -> Option<Policy> {
+    ) -> Option<(Policy, Option<Client>)> {
+        let Surroundings { public_url, clients, .. } = surroundings;
         let id_key = format!("{key}.id");
-        let id = check.required(&id_key, self.id, "name the policy");
+        let id = check.required(&id_key, self.id.take(), "name the policy");
         let id: Option<PolicyId> = id.and_then(|id| check.parse(&id_key, &id));
         if id.as_ref().is_some_and(|id| RESERVED.contains(&id.as_str())) {
             check.problem(&id_key, "is a part of the addresses below /authz: choose another name");
@@ -101,15 +111,27 @@ impl RawPolicy {
             None => public_url.map(Audience::of_url),
         };
         let is_for = |client: &Client| audience.as_ref().is_some_and(|api| client.audiences.contains(api));
-        if audience.is_some() && !clients.iter().any(is_for) {
+        if audience.is_some() && self.pages.is_empty() && !clients.iter().any(is_for) {
             let text = "is not among the audiences of any client, so no token can meet this policy: add it to \
                         clients[].audiences";
             check.warn(&audience_key, text);
         }
         let accepted = accepted_clients(&format!("{key}.clients"), &self.clients, clients, check);
-        let all = self.all.check(&format!("{key}.all"), check);
-        let any = self.any.check(&format!("{key}.any"), check);
-        Some(Policy { id: id?, audience: audience?, clients: accepted, all: all?, any: any? })
+        let all = std::mem::take(&mut self.all).check(&format!("{key}.all"), check);
+        let any = std::mem::take(&mut self.any).check(&format!("{key}.any"), check);
+        let written = WrittenPages {
+            origins: self.pages,
+            display_name: self.display_name,
+            inactivity_seconds: self.page_inactivity_seconds,
+        };
+        let (id, audience) = (id?, audience?);
+        let policy = Policy { id, audience, clients: accepted, all: all?, any: any?, pages: None };
+        if written.origins.is_empty() {
+            written.check_unused(key, check);
+            return Some((policy, None));
+        }
+        let (policy, client) = written.check(key, policy, surroundings, check)?;
+        Some((policy, Some(client)))
     }
 }
 

@@ -21,6 +21,8 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// Where metrics, detailed health and API documents are served; `None` if nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Where gateways ask, and nothing else is served; `None` if that is on the public listener.
+    pub gateway_listen: Option<SocketAddr>,
     /// Worker threads; `None` means one per processor.
     pub workers: Option<usize>,
     /// Connections that may be open at once, in the whole process.
@@ -43,7 +45,11 @@ pub(super) struct RawServer {
     /// Address and port for metrics, detailed health and API documents. If it is not set, there is no such listener.
     /// Do not expose it to the internet.
     admin_listen: Option<String>,
-    /// Networks of the reverse proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted. If they are wrong, all
+    /// Address and port for gateways alone: `/authz`, the sign-in to pages, and `/healthz`. If it is set, `listen` does not
+    /// answer these. Default: `listen` does.
+    gateway_listen: Option<String>,
+    /// Networks of the reverse proxies whose `X-Forwarded-For` and `X-Request-Id` are trusted, and of the gateways that may
+    /// say which page is visited (`X-Forwarded-Proto`, `-Host`, `-Uri` and `-Method`). If they are wrong, all
     /// users seem to come from the proxy and share its rate limits.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
@@ -71,6 +77,7 @@ impl Default for RawServer {
         Self {
             listen: "127.0.0.1:8080".to_owned(),
             admin_listen: None,
+            gateway_listen: None,
             trusted_proxies: Vec::new(),
             host_names: Vec::new(),
             workers: None,
@@ -95,6 +102,11 @@ impl RawServer {
         if admin_listen.is_some() && admin_listen == listen {
             check.problem("server.admin_listen", "must differ from server.listen");
         }
+        let gateway_listen =
+            self.gateway_listen.as_deref().and_then(|text| address("server.gateway_listen", text, check));
+        if gateway_listen.is_some() && [listen, admin_listen].contains(&gateway_listen) {
+            check.problem("server.gateway_listen", "must differ from server.listen and server.admin_listen");
+        }
         if admin_listen.is_some_and(|address| !address.ip().is_loopback()) {
             check.warn(
                 "server.admin_listen",
@@ -117,6 +129,7 @@ impl RawServer {
         let server = ServerSettings {
             listen: listen?,
             admin_listen,
+            gateway_listen,
             workers,
             max_connections: max_connections?,
             keep_alive: Duration::from_secs(keep_alive?.into()),
@@ -124,7 +137,15 @@ impl RawServer {
             shutdown_timeout: Duration::from_secs(shutdown?.into()),
         };
         let host_names = self.host_names;
-        Some((server, HttpSettings { trusted_proxies, host_names, docs_public, ..HttpSettings::default() }))
+        let gateways_elsewhere = gateway_listen.is_some();
+        let http = HttpSettings {
+            trusted_proxies,
+            host_names,
+            docs_public,
+            gateways_elsewhere,
+            ..HttpSettings::default()
+        };
+        Some((server, http))
     }
 }
 

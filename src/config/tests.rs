@@ -379,6 +379,27 @@ fn the_policy_default_accepts_tokens_for_the_broker_unless_it_is_configured() {
 }
 
 #[test]
+fn a_policy_with_pages_has_a_client_of_its_own() {
+    let pages = "\n[[policies]]\nid = \"tools\"\nclients = [\"web\"]\nall = { scopes = [\"tools\"] }\n\
+                 pages = [\"https://tools.example.com\"]\npage_inactivity_seconds = 600\n";
+    let loaded = load(&format!("{EXAMPLE}{pages}"), &[]).unwrap();
+    assert!(loaded.effective.contains("https://tools.example.com"), "{}", loaded.effective);
+    let config = loaded.config;
+    let client = config.clients.last().unwrap();
+    assert_eq!((client.id.as_str(), client.display_name.as_str()), ("tools-pages", "tools"));
+    let [uri] = client.redirect_uris.as_slice() else { panic!("{:?}", client.redirect_uris) };
+    assert_eq!(uri.as_str(), "https://tools.example.com/_token-broker/callback");
+    assert!(client.origins.is_empty() && client.inactivity.is_some() && client.scopes.contains("tools"));
+    let policy = &config.policies[0];
+    assert!(client.audiences.contains(&policy.audience) && policy.clients.contains(&client.id));
+
+    let text = format!("{EXAMPLE}{pages}").replace("trusted_proxies = [\"10.0.0.0/8\"]", "");
+    assert_eq!(keys(&load(&text, &[]).unwrap_err()), ["policies[0].pages"], "no gateway is trusted");
+    let text = format!("{EXAMPLE}{pages}").replace("\"web\"", "\"tools-pages\"");
+    assert_eq!(keys(&load(&text, &[]).unwrap_err()), ["policies[0].id"], "a client has the id");
+}
+
+#[test]
 fn an_audience_that_no_token_is_for_is_warned_about() {
     let further = "\n[[policies]]\nid = \"orders\"\naudience = \"https://orders.example.com\"\n";
     let loaded = load(&format!("{EXAMPLE}{further}"), &[]).unwrap();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::AudienceSet;
 use super::clock::Timestamp;
-use super::ids::ClientId;
+use super::ids::{ClientId, PolicyId};
 use super::lifetimes::LAST_USE_GRAIN;
 use super::oauth_request::{EMAIL, OPENID, PROFILE};
 use super::redirect_uri::split_loopback;
@@ -46,6 +46,8 @@ pub struct Client {
     pub login_parameters: Vec<LoginParameter>,
     /// After how long without a request the client's tokens are refused. `None` means no limit.
     pub inactivity: Option<TimeDelta>,
+    /// The policy whose pages this internal client signs people in to; `None` for every registered client.
+    pub pages_of: Option<PolicyId>,
 }
 
 impl Client {
@@ -201,6 +203,7 @@ mod tests {
                 scopes: "profile".parse().unwrap(),
                 login_parameters: Vec::new(),
                 inactivity: None,
+                pages_of: None,
             }
         }
     }

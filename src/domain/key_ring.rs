@@ -45,6 +45,12 @@ pub enum Purpose {
     BrowserSession,
     /// Seals a logout that has gone on to the provider into its cookie.
     LogoutAttempt,
+    /// Seals the sign-in for a page behind a gateway into its cookie.
+    PageAttempt,
+    /// Seals what `/login` gets to see of such a sign-in.
+    PageTicket,
+    /// Seals the token of a page behind a gateway into its cookie.
+    PageSession,
     /// Seals the ID token that is kept with a session for the provider's logout.
     IdToken,
     /// Makes the stored digest of a resource server's secret.
@@ -64,6 +70,9 @@ impl Purpose {
             Self::LoginAttempt => b"token-broker/v1/login-attempt",
             Self::LegacyHandle => b"token-broker/v1/legacy-handle",
             Self::LogoutAttempt => b"token-broker/v1/logout-attempt",
+            Self::PageAttempt => b"token-broker/v1/page-attempt",
+            Self::PageTicket => b"token-broker/v1/page-ticket",
+            Self::PageSession => b"token-broker/v1/page-session",
             Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
             Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",

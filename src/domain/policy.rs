@@ -1,12 +1,13 @@
 //! Policies: what the API behind a gateway asks of a token beyond being live and issued for it (forward-auth).
 //!
 //! A policy judges nothing but the token and the rights of its user. It knows no path, method, address or header of
-//! the visitor.
+//! the visitor; what a browser must say about its request to a page is in [`page_visit`](super::page_visit).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::audience::Audience;
 use super::ids::{ClientId, PolicyId};
+use super::pages::Pages;
 use super::profile::NameList;
 use super::scope::ScopeSet;
 use super::token::TokenFacts;
@@ -28,6 +29,8 @@ pub struct Policy {
     pub all: Requirements,
     /// What the token must have at least one of; no condition if it is empty.
     pub any: Requirements,
+    /// The pages that people can use with a cookie; `None` if only tokens are accepted.
+    pub pages: Option<Pages>,
 }
 
 /// Scopes of the token, and permissions and groups of its user, as the provider names them.
@@ -61,6 +64,7 @@ impl Policy {
             clients: BTreeSet::new(),
             all: Requirements::default(),
             any: Requirements::default(),
+            pages: None,
         })
     }
 
@@ -128,6 +132,11 @@ impl Policies {
     /// These policies.
     pub fn new(policies: Vec<Policy>) -> Self {
         Self(policies.into_iter().map(|policy| (policy.id.clone(), policy)).collect())
+    }
+
+    /// The policy with this id.
+    pub fn get(&self, id: &PolicyId) -> Option<&Policy> {
+        self.0.get(id)
     }
 
     /// The policy with this id; `None` if the text is not one.

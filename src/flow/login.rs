@@ -19,13 +19,11 @@ use crate::flow::continue_session::{Continuation, continue_session};
 use crate::flow::hand_over::{WayBack, failed};
 pub use crate::flow::login_request::LoginRequest;
 use crate::flow::login_request::{Prompt, ValidLoginRequest, way_back};
+use crate::flow::open_attempts::surplus;
 use crate::provider::{AuthorizationRequest, Provider};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 use crate::state::limits::{Counted, count};
-
-/// Logins that one browser can have open at the same time; beyond that the oldest is dropped.
-const OPEN_ATTEMPTS: usize = 5;
 
 /// The answer to a login.
 pub struct LoginAnswer {
@@ -191,7 +189,7 @@ async fn begin(
             id: attempt.state.attempt_id(),
             value: attempt.seal(&broker.keys.current(), &*broker.entropy),
         },
-        forget: surplus(broker, open_attempts),
+        forget: surplus(open_attempts, |cookie| started(broker, cookie)),
     })
 }
 
@@ -207,19 +205,8 @@ fn choose(caller: &Caller, request: &ValidLoginRequest<'_>, providers: &[&Provid
     }
 }
 
-/// The attempts to delete so that the browser holds no more than it may: the expired ones and the oldest.
-fn surplus(broker: &Broker, cookies: &[AttemptCookie]) -> Vec<AttemptId> {
-    let (now, keys) = (broker.clock.now(), broker.keys.current());
-    let started = |cookie: &AttemptCookie| {
-        LoginAttempt::open(&cookie.id, &cookie.value, &keys)
-            .filter(|attempt| attempt.is_live(now))
-            .map(|attempt| attempt.started_at)
-    };
-    let mut by_age: Vec<(Option<Timestamp>, &AttemptId)> =
-        cookies.iter().map(|cookie| (started(cookie), &cookie.id)).collect();
-    by_age.sort_by_key(|(started, _)| std::cmp::Reverse(*started));
-    let dead_or_old = |(at, (started, _)): &(usize, &(Option<Timestamp>, &AttemptId))| {
-        started.is_none() || *at >= OPEN_ATTEMPTS - 1
-    };
-    by_age.iter().enumerate().filter(dead_or_old).map(|(_, (_, id))| (*id).clone()).collect()
+/// When an attempt that can still be completed was started.
+fn started(broker: &Broker, cookie: &AttemptCookie) -> Option<Timestamp> {
+    let attempt = LoginAttempt::open(&cookie.id, &cookie.value, &broker.keys.current())?;
+    attempt.is_live(broker.clock.now()).then_some(attempt.started_at)
 }

@@ -6,6 +6,7 @@ use crate::domain::client_text::ClientState;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::oauth_request::OAuthRequest;
+use crate::domain::page_sign_in::PageTicket;
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::scope::ScopeSet;
 use crate::error::{Error, ErrorCode, Result};
@@ -118,6 +119,9 @@ impl<'a> ValidLoginRequest<'a> {
             .map(|oauth| oauth.validate(client, request.redirect_uri.is_some()))
             .transpose()?;
         let challenge = challenge(client, request)?;
+        if client.pages_of.is_some() {
+            started_by_broker(broker, request, &way_back, challenge.as_ref())?;
+        }
         let client_state = request.state.as_deref().map(client_state).transpose()?;
         let prompt = request.prompt.as_deref().map(Prompt::parse).transpose()?;
         let login_hint = request.login_hint.as_deref().map(login_hint).transpose()?;
@@ -245,6 +249,27 @@ fn client_state(text: &str) -> Result<ClientState> {
     text.parse().map_err(|_| {
         Error::invalid_request("The parameter 'state' must be 1 to 512 visible ASCII characters or spaces.")
     })
+}
+
+/// Checks that the broker itself started a login for a page behind a gateway. A script of the page could otherwise start
+/// one with a verifier of its own, and get a token.
+fn started_by_broker(
+    broker: &Broker,
+    request: &LoginRequest,
+    way_back: &WayBack<'_>,
+    challenge: Option<&CodeChallenge>,
+) -> Result<()> {
+    let ticket = request.state.as_deref().filter(|_| request.oauth.is_none());
+    let ticket = ticket.and_then(|state| PageTicket::open(state, &broker.keys.current()));
+    let is_own = ticket.zip(challenge).is_some_and(|(ticket, challenge)| {
+        way_back.client.pages_of.as_ref() == Some(&ticket.policy)
+            && ticket.allows(challenge, way_back.redirect_uri.as_str(), broker.clock.now())
+    });
+    let refused = || {
+        Error::new(ErrorCode::InvalidState)
+            .detail("This sign-in has expired or was not started by the page. Open the page again.")
+    };
+    is_own.then_some(()).ok_or_else(refused)
 }
 
 /// Those of the client's audiences that `resource` names: it narrows, never widens (RFC 8707 section 2).

@@ -8,7 +8,7 @@
 //! 4. [`mod@authenticate`] runs with every call of a protected endpoint, such as [`permissions`]: [`decide`] says whether
 //!    the token may be used, [`react`] carries out what follows. [`rotate`] exchanges it for a successor, and
 //!    [`personal_tokens`] are those that a person makes for scripts. [`forward_auth`] asks the same for the APIs behind a
-//!    gateway, by the policy that the gateway names.
+//!    gateway, by the policy that the gateway names; [`page_sign_in`] signs people in to pages there.
 //! 5. [`logout`] ends the session, as do [`sessions`], [`browser_logout`] and the provider's [`backchannel_logout`].
 //! 6. [`introspect`]: an API behind the broker, a [`resource_server`], asks about a token that it was given. [`revoke`]
 //!    gives a token up.
@@ -39,6 +39,8 @@ pub mod login;
 mod login_request;
 pub mod logout;
 pub mod oauth_token;
+mod open_attempts;
+pub mod page_sign_in;
 pub mod permissions;
 pub mod personal_tokens;
 pub mod react;

@@ -18,6 +18,8 @@ pub enum Doing {
     SignOut,
     /// Opening an address that has no route.
     Open,
+    /// Visiting a page behind a gateway.
+    Visit,
 }
 
 impl Doing {
@@ -29,6 +31,8 @@ impl Doing {
             Self::SignOut if is_outage => Message::SignOutImpossible,
             Self::SignOut => Message::SignOutFailed,
             Self::Open if code == ErrorCode::NotFound => Message::PageNotFound,
+            Self::Visit if is_outage => Message::AccessImpossible,
+            Self::Visit => Message::AccessFailed,
             Self::Open => Message::PageFailed,
         }
     }
@@ -38,7 +42,7 @@ impl Doing {
         match self {
             Self::SignIn => Some(Message::SignInAgain),
             Self::SignOut => Some(Message::SignOutAgain),
-            Self::Open => None,
+            Self::Open | Self::Visit => None,
         }
     }
 }
@@ -52,6 +56,13 @@ pub struct WayOut {
     pub development: bool,
     /// The registered redirect URIs, for the developer who used another one.
     pub registered: Vec<String>,
+}
+
+impl WayOut {
+    /// Out of the failure of a page behind a gateway: its front page leads through the gateway, and so to a new sign-in.
+    pub fn of_visited_page() -> Self {
+        Self { start_again: Some("/".to_owned()), ..Self::default() }
+    }
 }
 
 /// A failure as its page tells it.

@@ -27,6 +27,8 @@ pub enum Shape {
     SignOutPage,
     /// The page for a browser that asks for an address without a route.
     NotFoundPage,
+    /// The same page, for people who visit a site behind a gateway.
+    VisitedPage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -36,7 +38,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage | Self::NotFoundPage => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage | Self::NotFoundPage | Self::VisitedPage => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
         }
     }
@@ -205,12 +207,13 @@ pub fn render(
         Shape::Page => page(Doing::SignIn),
         Shape::SignOutPage => page(Doing::SignOut),
         Shape::NotFoundPage => page(Doing::Open),
+        Shape::VisitedPage => page(Doing::Visit),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::NotFoundPage) {
+    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::NotFoundPage | Shape::VisitedPage) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

@@ -41,6 +41,8 @@ messages! {
     SignOutAgain = "Go back to the application and sign out again.", "请返回应用，重新登出。";
     PageNotFound = "Page not found", "找不到页面";
     NothingHere = "There is nothing at this address. Check it, or open the application that you want to use.", "这个地址没有内容。请检查地址，或打开你要使用的应用。";
+    AccessFailed = "Access failed", "访问失败";
+    AccessImpossible = "Access is not possible right now", "暂时无法访问";
     PageFailed = "This page cannot be shown", "无法显示此页面";
     OpenApplication = "Open the application", "打开应用";
     ApplicationMistake = "The application that sent you here made a mistake. That is not your fault.", "将你带到这里的应用出错了，这不是你的问题。";

@@ -65,6 +65,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Additional host names that the listeners answer for.
     pub host_names: Vec<String>,
+    /// Whether gateways have a listener of their own, so that the public one does not answer them.
+    pub gateways_elsewhere: bool,
     /// Whether the public listener of a production broker shows the API's description.
     pub docs_public: bool,
     /// The headers in which gateways tell the APIs behind them who the visitor is.
@@ -83,6 +85,7 @@ pub fn public_app(
     let names = OwnNames::public(&broker.public_url, &settings.host_names);
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
+        gateways: !settings.gateways_elsewhere,
         personal_tokens: broker.personal_tokens.enabled,
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
@@ -90,13 +93,22 @@ pub fn public_app(
     let for_cors = broker.clone();
     let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
-    let identity_headers = web::Data::new(settings.identity_headers.clone());
-    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered))
-        .app_data(identity_headers);
+    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,
     }
+}
+
+/// The application of the listener for gateways: forward-auth, the way back of its visitors, and a health probe.
+pub fn gateway_app(
+    broker: web::Data<Broker>,
+    settings: web::Data<HttpSettings>,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
+> {
+    let names = OwnNames::public(&broker.public_url, &settings.host_names);
+    app(broker, settings, names, routes::gateway)
 }
 
 /// The application of the admin listener: metrics, health, and the API's description.
@@ -111,7 +123,7 @@ pub fn admin_app(
     app(broker, settings, names, routes::admin).app_data(metrics)
 }
 
-/// The common part of both listeners. The layer that is added last is the outermost.
+/// The common part of all listeners. The layer that is added last is the outermost.
 fn app(
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
@@ -126,8 +138,11 @@ fn app(
         .configure(|config| list(&mut RouteRegistrar::new(config, &mut table)))
         .into_app();
     let own_names = web::Data::new(own_names);
+    let identity_headers = web::Data::new(settings.identity_headers.clone());
     let (admitting, answering) = (broker.clone(), broker.clone());
     app.app_data(broker)
+        .app_data(settings.clone())
+        .app_data(identity_headers)
         .app_data(openapi::served())
         .app_data(table)
         .default_service(web::to(no_route))

@@ -68,7 +68,8 @@ impl Modify for SecuritySchemes {
 }
 
 /// The document describes everything that a production broker can offer.
-const DESCRIBED: Offered = Offered { legacy: true, personal_tokens: true, docs: true, sample: true };
+const DESCRIBED: Offered =
+    Offered { legacy: true, gateways: true, personal_tokens: true, docs: true, sample: true };
 
 /// The document of the public listener: the contract, without the pages for people.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -143,6 +144,7 @@ mod tests {
                 "get /.well-known/jwks.json",
                 "get /.well-known/oauth-authorization-server",
                 "get /.well-known/openid-configuration",
+                "get /_token-broker/callback",
                 "get /api/get_token",
                 "get /api/me",
                 "get /api/permissions",

@@ -40,6 +40,8 @@ pub enum Callers {
     Probes,
     /// Gateways, which pass on host, origin and method of a visitor of another site.
     Gateways,
+    /// Browsers that visit another site, whose gateway passes the request on.
+    Visitors,
 }
 
 /// The routes of one listener.
@@ -122,6 +124,14 @@ impl<'a, 's> RouteRegistrar<'a, 's> {
         }
         self.config.service(Described { service, errors });
         self
+    }
+
+    /// A route that a gateway passes on for its visitors: it answers under any host name, which is the visited site's.
+    pub fn visited<F>(&mut self, errors: Shape, service: F) -> &mut Self
+    where
+        F: HttpServiceFactory + OpenApiFactory + 'static,
+    {
+        self.add(errors, Callers::Visitors, service)
     }
 
     /// Routes below `prefix` that SPAs call: `cors` lets registered origins read the answers.

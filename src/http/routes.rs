@@ -6,7 +6,7 @@
 
 use actix_cors::Cors;
 
-use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage};
+use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage, VisitedPage};
 use super::route_table::RouteRegistrar;
 use super::{
     admin, backchannel_logout, browser_logout, callback, docs, forward_auth, front, health, introspect,
@@ -19,6 +19,8 @@ use super::{
 pub struct Offered {
     /// Redemption as in the service that this broker replaces.
     pub legacy: bool,
+    /// Forward-auth, unless gateways have a listener of their own.
+    pub gateways: bool,
     /// The making of personal tokens.
     pub personal_tokens: bool,
     /// The API's description.
@@ -55,10 +57,12 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, of
         .route(SignOutPage, browser_logout::end_browser_session)
         .route(SignOutPage, browser_logout::logout_callback)
         .route(OAuth, backchannel_logout::backchannel_logout)
-        .gateways(forward_auth::ForwardAuth)
         .route(OAuth, introspect::introspect)
         .probe(health::healthz)
         .probe(health::readyz);
+    if offered.gateways {
+        gateways(routes);
+    }
     standard_clients(routes, &cors);
     routes.cross_origin("/api", cors(), |api| {
         api.route(OAuth, redeem::get_token)
@@ -81,6 +85,19 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, of
     if offered.docs {
         routes.route(Problem, docs::openapi_json);
     }
+}
+
+/// What gateways ask and pass on.
+fn gateways(routes: &mut RouteRegistrar<'_, '_>) {
+    routes
+        .gateways(forward_auth::ForwardAuth)
+        .visited(VisitedPage, forward_auth::page_callback::page_callback);
+}
+
+/// The listener for gateways.
+pub fn gateway(routes: &mut RouteRegistrar<'_, '_>) {
+    gateways(routes);
+    routes.probe(health::healthz);
 }
 
 /// What client libraries of OAuth 2 and OpenID Connect call beside `/oauth2/authorize`. Each path is a scope of its own,

@@ -1,5 +1,5 @@
 //! The HTTP client for calls to a provider. Calls are limited in time and size, and the client never follows redirects
-//! or retries. No other module builds a `reqwest` client.
+//! or retries. No other part of the server builds a `reqwest` client.
 //!
 //! All calls of one step (for example token request, keys and UserInfo of one callback) share a [`Deadline`], so that a
 //! login at a slow provider ends in time, however many calls it needs.

@@ -150,7 +150,7 @@ impl ClientRegistry {
 
     /// The only client, if exactly one is registered.
     pub fn only(&self) -> Option<&Client> {
-        let mut clients = self.0.values();
+        let mut clients = self.0.values().filter(|client| client.pages_of.is_none());
         clients.next().filter(|_| clients.next().is_none())
     }
 

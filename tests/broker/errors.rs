@@ -239,12 +239,15 @@ fn every_public_text_is_a_sentence() {
 /// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
-    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize"]
+    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize", "/_token-broker"]
         .iter()
         .any(|page| path.starts_with(page))
     {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
-        assert!(answer.body.contains("Go back to the application") && answer.body.contains(id), "{path}");
+        // A page behind a gateway has an address at which to start again.
+        let visited = path.starts_with("/_token-broker");
+        let way_on = if visited { r#"href="/""# } else { "Go back to the application" };
+        assert!(answer.body.contains(way_on) && answer.body.contains(id), "{path}");
         return code(answer);
     }
     let body = answer.json();

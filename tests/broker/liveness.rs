@@ -197,6 +197,7 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         scopes: "profile".parse().unwrap(),
         login_parameters: Vec::new(),
         inactivity,
+        pages_of: None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 /// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 102, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 104, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),
@@ -71,6 +71,12 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     // Addresses.
     ("0.0.0.0:8080", "8080", "server.listen", "port"),
     ("127.0.0.1:9090", "0.0.0.0:8080", "server.admin_listen", "differ"),
+    (
+        "#gateway_listen = \"10.0.0.2:8081\"",
+        "gateway_listen = \"127.0.0.1:9090\"",
+        "server.gateway_listen",
+        "differ",
+    ),
     ("\"10.0.0.0/8\"", "\"10.0.0.0/33\"", "server.trusted_proxies[0]", "network"),
     ("\"rediss://redis", "\"http://redis", "key_store.url", "memory:"),
     ("6380/0\"", "6380/none\"", "key_store.url", "number"),
@@ -131,6 +137,49 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "empty",
     ),
     ("#[[policies]]", "[[policies]]\nid = \"a\"\nall = { roles = [] }", "policies[0].all.roles", "`groups`"),
+    // Pages.
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\npages = [\"http://tools.example.com\"]",
+        "policies[0].pages[0]",
+        "origin",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\npages = [\"https://tools.example.com/\"]",
+        "policies[0].pages[0]",
+        "origin",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\npages = [\"http://localhost:8000\"]",
+        "policies[0].pages[0]",
+        "https",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\npages = [\"https://a.example\", \"https://a.example\"]",
+        "policies[0].pages[1]",
+        "twice",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"abcdefghijklmnopqrstuvwxyz0\"\npages = [\"https://a.example\"]",
+        "policies[0].id",
+        "26 characters",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\npages = [\"https://a.example\"]\npage_inactivity_seconds = 599",
+        "policies[0].page_inactivity_seconds",
+        "600 to",
+    ),
+    (
+        "#[[policies]]",
+        "[[policies]]\nid = \"a\"\ndisplay_name = \"A\"",
+        "policies[0].display_name",
+        "without pages",
+    ),
     ("#headers = \"x-auth\"", "headers = \"x-user\"", "forward_auth.headers", "`remote-user`"),
     ("#user = \"X-Auth-User\"", "user = \"X_Auth_User\"", "forward_auth.header_names.user", "hyphens"),
     ("#user = \"X-Auth-User\"", "user = \"Authorization\"", "forward_auth.header_names.user", "another name"),

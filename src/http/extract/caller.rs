@@ -38,11 +38,16 @@ pub fn of(
 /// The request id set by a trusted proxy, if it is safe to log. From anyone else it is ignored: a caller that chooses its own
 /// id could hide its requests among those of another one.
 fn request_id(headers: &HeaderMap, peer: Option<SocketAddr>, trusted_proxies: &[IpNet]) -> Option<RequestId> {
-    let peer = peer?.ip().to_canonical();
-    if !trusted_proxies.iter().any(|network| network.contains(&peer)) {
+    if !is_trusted(peer, trusted_proxies) {
         return None;
     }
     headers.get("x-request-id")?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the peer is one of the proxies that may say what their visitors sent.
+pub fn is_trusted(peer: Option<SocketAddr>, trusted_proxies: &[IpNet]) -> bool {
+    let peer = peer.map(|peer| peer.ip().to_canonical());
+    peer.is_some_and(|peer| trusted_proxies.iter().any(|network| network.contains(&peer)))
 }
 
 /// The peer, or behind trusted proxies the first untrusted hop from the right in `X-Forwarded-For`.

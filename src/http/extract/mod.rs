@@ -10,6 +10,7 @@ mod cookies;
 pub mod logout_cookie;
 pub mod navigation;
 pub mod own_page;
+pub mod page_cookies;
 pub mod parameters;
 pub mod session_cookie;
 pub mod token_form;

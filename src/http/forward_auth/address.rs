@@ -35,6 +35,14 @@ impl Dialect {
         }
     }
 
+    /// The dialect of a path below [`Dialect::base`].
+    pub fn of(path: &str) -> Self {
+        let second = path.split('/').filter(|segment| !segment.is_empty()).nth(1).unwrap_or_default();
+        let named = second.split(':').next().unwrap_or_default();
+        let is_named = |dialect: &Self| dialect.base().strip_prefix("/authz/") == Some(named);
+        Self::ALL.into_iter().find(is_named).unwrap_or(Self::Generic)
+    }
+
     /// The address with a policy, as a template.
     pub fn with_policy(self) -> String {
         match self {
@@ -130,6 +138,22 @@ mod tests {
             "/authz/a:b",
         ] {
             assert_eq!(policy_of(path), Err(BELOW), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_dialect_is_the_one_of_the_address() {
+        for (path, dialect) in [
+            ("/authz", Dialect::Generic),
+            ("/authz/orders", Dialect::Generic),
+            ("/authz/nginx", Dialect::Nginx),
+            ("/authz//nginx/orders", Dialect::Nginx),
+            ("/authz/nginx2/orders", Dialect::Generic),
+            ("/authz/traefik/orders", Dialect::Traefik),
+            ("/authz/caddy/orders", Dialect::Caddy),
+            ("/authz/envoy:orders/authz/nginx", Dialect::Envoy),
+        ] {
+            assert_eq!(Dialect::of(path), dialect, "{path}");
         }
     }
 

@@ -2,25 +2,32 @@
 //!
 //! Gateways pass on the visitor's method, headers and query, and some append its path. So these addresses answer for
 //! every method, and read nothing but the `Authorization` header and the part of the path that the operator has written
-//! into the gateway.
+//! into the gateway. Without that header, a policy with pages also reads what [`visit`] lists.
 
 mod address;
 mod assertion;
 mod describe;
 pub mod identity_headers;
+pub mod page_callback;
+mod visit;
 
 use actix_web::dev::{AppService, HttpServiceFactory};
+use actix_web::http::header::{COOKIE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 pub use address::Dialect;
 use identity_headers::{Claim, IdentityHeaders};
 
+use super::HttpSettings;
+use super::error_response::Shape;
 use super::errors::errors;
 use super::extract::bearer::Bearer;
+use super::extract::page_cookies;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow;
-use crate::flow::forward_auth::Question;
+use crate::flow::forward_auth::{Answer, Presented, Question};
+use crate::flow::page_sign_in::PageLogin;
 use crate::state::Broker;
 
 /// The routes of every dialect.
@@ -36,10 +43,19 @@ impl HttpServiceFactory for ForwardAuth {
 
 errors!(
     ForwardAuthErrors,
-    [MissingToken, InvalidToken, InsufficientScope, Forbidden, UnknownPolicy, TemporarilyUnavailable]
+    [
+        MissingToken,
+        InvalidToken,
+        InsufficientScope,
+        Forbidden,
+        OriginNotAllowed,
+        UnknownPolicy,
+        TemporarilyUnavailable,
+    ]
 );
 
-/// Answers a gateway: 200 with the identity headers, or an error that the gateway passes on to the visitor.
+/// Answers a gateway: 200 with the identity headers, or an error that the gateway passes on to the visitor: as a page, if a
+/// person waits for it.
 #[utoipa::path(
     get,
     path = "/authz",
@@ -57,6 +73,16 @@ errors!(
                 ("X-Auth-Email" = String, description = "The verified email address, percent-encoded UTF-8."),
                 ("X-Auth-Client" = String, description = "The client that the token was issued to."),
                 ("X-Auth-Scope" = String, description = "The scopes of the token, separated by commas."),
+                ("Cookie" = String, description = "Only if the policy has pages: the visitor's `Cookie` header without the broker's cookies, which the gateway passes on in place of the visitor's."),
+            ),
+        ),
+        (
+            status = 303,
+            description = "Only if the policy has pages, for a navigation of the browser's own window without a token or a \
+                valid cookie: the way to sign in, which the gateway passes on. Never for nginx.",
+            headers(
+                ("Location" = String, description = "The broker's `/login`."),
+                ("Set-Cookie" = String, description = "The sealed sign-in, ten minutes: `__Host-Http-tb_visit_…`."),
             ),
         ),
         ForwardAuthErrors,
@@ -67,23 +93,62 @@ async fn forward_auth(
     broker: web::Data<Broker>,
     caller: Caller,
     headers: web::Data<IdentityHeaders>,
+    settings: web::Data<HttpSettings>,
 ) -> Result<HttpResponse> {
-    let bearer = Bearer::of_headers(request.headers()).map_err(malformed_is_invalid)?;
+    let bearer = match Bearer::of_headers(request.headers()) {
+        Ok(bearer) => Some(bearer),
+        Err(error) if error.code() == ErrorCode::MissingToken => None,
+        Err(error) => return Err(malformed_is_invalid(error)),
+    };
+    let presented = match &bearer {
+        Some(bearer) => Presented::Token(bearer.expose()),
+        None => Presented::Browser(Box::new(visit::browser(&request, &settings.trusted_proxies))),
+    };
     let question = Question {
-        presented: bearer.expose(),
+        presented,
         policy: address::policy_of(request.uri().path()),
         with_permissions: headers.need_permissions(),
     };
-    let admitted = flow::forward_auth::forward_auth(&broker, &caller, &question).await?;
-    let assertion = headers
-        .tell(Claim::Assertion)
-        .then(|| assertion::assertion(&broker, &headers, &admitted))
-        .transpose()?;
-    let mut answer = HttpResponse::Ok();
-    headers.of(&admitted, assertion.as_deref()).for_each(|header| {
-        answer.insert_header(header);
-    });
-    Ok(answer.finish())
+    let answer = match flow::forward_auth::forward_auth(&broker, &caller, &question).await {
+        Ok(answer) => answer,
+        Err(error) if flow::forward_auth::is_for_a_person(&broker, &question) => {
+            let response = HttpResponse::from_error(error);
+            response.extensions_mut().insert(Shape::VisitedPage);
+            return Ok(response);
+        }
+        Err(error) => return Err(error),
+    };
+    match answer {
+        Answer::Admitted { admitted, has_pages } => {
+            let assertion = headers
+                .tell(Claim::Assertion)
+                .then(|| assertion::assertion(&broker, &headers, &admitted))
+                .transpose()?;
+            let mut answer = HttpResponse::Ok();
+            headers.of(&admitted, assertion.as_deref()).for_each(|header| {
+                answer.insert_header(header);
+            });
+            if has_pages {
+                answer.insert_header((COOKIE, page_cookies::of_the_page(request.headers())));
+            }
+            Ok(answer.finish())
+        }
+        Answer::SignIn(login) => {
+            let origin = visit::origin(&request, &settings.trusted_proxies);
+            Ok(sign_in(&login, visit::is_secure(origin.as_ref())))
+        }
+    }
+}
+
+/// The redirect away from the page, with the cookie of the sign-in.
+fn sign_in(login: &PageLogin, secure: bool) -> HttpResponse {
+    let mut answer = HttpResponse::SeeOther();
+    answer.insert_header((LOCATION, login.location.as_str()));
+    answer.cookie(page_cookies::keep_attempt(&login.attempt, secure));
+    for id in &login.forget {
+        answer.cookie(page_cookies::forget_attempt(id, secure));
+    }
+    answer.finish()
 }
 
 /// A malformed credential is 401 here (RFC 6750 section 3.1, `invalid_token`): nginx turns every other status than 401

@@ -39,7 +39,7 @@ fn check(request: &ServiceRequest, broker: &Broker, own_names: &OwnNames) -> Res
     }
     match callers {
         Callers::Clients => host::check(request, own_names).and_then(|()| origin::check(request, broker)),
-        Callers::Probes => origin::check(request, broker),
+        Callers::Probes | Callers::Visitors => origin::check(request, broker),
         Callers::Gateways => Ok(()),
     }
 }

@@ -22,7 +22,7 @@ use crate::domain::clock::{Moment, monotonic};
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
 use crate::http::connection::{AfterTheLast, Connection};
-use crate::http::error_page;
+use crate::http::error_page::{self, WayOut};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::language::Language;
@@ -98,12 +98,17 @@ impl Finishing<'_> {
     fn finish(&self, mut response: HttpResponse, route: &str, query: &str) -> HttpResponse {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
-            let page = || (error_page::way_out(self.broker, query), self.language);
-            response = error_response::render(response, failure, self.shape, self.request_id.as_str(), page);
+            // A handler knows more than the route about who waits for the answer.
+            let shape = response.extensions().get::<Shape>().copied().unwrap_or(self.shape);
+            let page = || match shape {
+                Shape::VisitedPage => (WayOut::of_visited_page(), self.language),
+                _ => (error_page::way_out(self.broker, query), self.language),
+            };
+            response = error_response::render(response, failure, shape, self.request_id.as_str(), page);
         }
         let headers = response.headers_mut();
-        // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
-        let own_host = self.callers != Callers::Gateways;
+        // A gateway passes this on as an answer of another site, whose host must not get this site's rules.
+        let own_host = !matches!(self.callers, Callers::Gateways | Callers::Visitors);
         security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
         if let Ok(id) = HeaderValue::from_str(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static("x-request-id"), id);

@@ -1,6 +1,7 @@
 //! Real gateways in front of a real API, with the examples of `deploy/`: what they let through, what they refuse, and
 //! what arrives at the API.
 
+mod pages;
 mod spoofing;
 
 use std::collections::BTreeMap;
@@ -254,4 +255,38 @@ through! {
     caddy = Kind::Caddy;
     haproxy = Kind::Haproxy;
     apache = Kind::Apache;
+}
+
+macro_rules! pages_through {
+    ($($name:ident = $kind:expr;)+) => {$(
+        mod $name {
+            use super::*;
+
+            #[actix_web::test]
+            async fn a_navigation_signs_in_and_comes_back() {
+                pages::navigations_sign_in_and_come_back($kind).await;
+            }
+
+            #[actix_web::test]
+            async fn a_request_of_a_program_or_of_another_site_is_refused() {
+                pages::other_requests_are_refused($kind).await;
+            }
+
+            #[actix_web::test]
+            async fn the_gateway_says_which_page_is_visited() {
+                pages::what_the_visitor_says_about_the_site_is_replaced($kind).await;
+            }
+
+            #[cfg(feature = "postgres")]
+            #[actix_web::test]
+            async fn an_outage_lets_no_page_be_seen() {
+                pages::an_outage_lets_no_one_in_and_sends_no_one_away($kind).await;
+            }
+        }
+    )+};
+}
+
+pages_through! {
+    nginx_pages = Kind::Nginx;
+    caddy_pages = Kind::Caddy;
 }

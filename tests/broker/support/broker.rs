@@ -100,6 +100,8 @@ pub struct TestBroker {
     pub url: String,
     /// The URL of this instance.
     pub real_url: String,
+    /// The URL of its listener for gateways, if it has one.
+    pub gateway_url: Option<String>,
     /// The URL of its admin listener.
     pub admin_url: String,
     /// The clock of the broker and of the provider.
@@ -179,14 +181,16 @@ impl TestBroker {
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let server = server::build(build, environment).await.unwrap();
-                sender.send((server.handle(), server.addr(), server.admin_addr())).unwrap();
+                let addresses = (server.addr(), server.gateway_addr(), server.admin_addr());
+                sender.send((server.handle(), addresses)).unwrap();
                 server.run().await.unwrap();
             });
         });
-        let (handle, addr, admin) = receiver.recv().expect("the broker starts");
+        let (handle, (addr, gateway, admin)) = receiver.recv().expect("the broker starts");
         Self {
             url: config.public_url.as_str().trim_end_matches('/').to_owned(),
             real_url: format!("http://{addr}"),
+            gateway_url: gateway.map(|gateway| format!("http://{gateway}")),
             admin_url: format!("http://{}", admin.unwrap()),
             clock,
             provider,

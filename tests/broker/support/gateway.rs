@@ -16,6 +16,15 @@ pub enum Kind {
     Apache,
 }
 
+/// Which of its examples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Example {
+    /// In front of an API: tokens alone.
+    Api,
+    /// In front of pages: people sign in with their browser.
+    Pages,
+}
+
 /// A running gateway.
 pub struct Gateway {
     process: ServerProcess,
@@ -26,10 +35,20 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it between its visitors and an API; it asks the broker with this address.
     pub async fn start(kind: Kind, broker: &str, api: SocketAddr) -> Self {
+        Self::start_on(free_port(), (kind, Example::Api), broker, api).await
+    }
+
+    /// The same with one of its examples, on this port.
+    pub async fn start_on(
+        port: u16,
+        (kind, example): (Kind, Example),
+        broker: &str,
+        api: SocketAddr,
+    ) -> Self {
+        let pages = example == Example::Pages;
         let folder = tempfile::Builder::new().prefix("token-broker-gateway-").tempdir().unwrap().keep();
         // Servers that are started as root give up their rights before they read all of their files.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let port = free_port();
         let example = |name: &str| {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
             let text = std::fs::read_to_string(&file)
@@ -44,8 +63,14 @@ impl Gateway {
             file.display().to_string()
         };
         let (name, arguments) = match kind {
-            Kind::Nginx => ("nginx", nginx(&folder, &example("nginx/token-broker.conf"))),
-            Kind::Caddy => ("env", caddy(&folder, &example("caddy/Caddyfile"))),
+            Kind::Nginx => {
+                let name = if pages { "nginx/token-broker-pages.conf" } else { "nginx/token-broker.conf" };
+                ("nginx", nginx(&folder, &example(name)))
+            }
+            Kind::Caddy => {
+                let name = if pages { "caddy/Caddyfile.pages" } else { "caddy/Caddyfile" };
+                ("env", caddy(&folder, &example(name)))
+            }
             Kind::Haproxy => {
                 example("haproxy/token-broker.lua");
                 ("haproxy", vec!["-db".to_owned(), "-f".to_owned(), example("haproxy/haproxy.cfg")])

@@ -29,6 +29,7 @@ pub mod story;
 #[cfg(feature = "postgres")]
 pub mod tls_front;
 pub mod upstream;
+pub mod visits;
 pub mod wait;
 
 /// Installs aws-lc-rs as the TLS provider of this program, as `main` does for the broker.
