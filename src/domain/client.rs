@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::AudienceSet;
 use super::clock::Timestamp;
+use super::dpop::ClientDpop;
 use super::ids::ClientId;
 use super::lifetimes::LAST_USE_GRAIN;
 use super::oauth_request::{EMAIL, OPENID, PROFILE};
@@ -46,6 +47,8 @@ pub struct Client {
     pub login_parameters: Vec<LoginParameter>,
     /// After how long without a request the client's tokens are refused. `None` means no limit.
     pub inactivity: Option<TimeDelta>,
+    /// Whether its tokens have to be bound to a key (RFC 9449).
+    pub dpop: ClientDpop,
 }
 
 impl Client {
@@ -55,6 +58,11 @@ impl Client {
     /// program on the device can pose as one (RFC 8252 section 8.6): it gets nothing without the provider.
     pub fn shares_browser_session(&self) -> bool {
         !self.legacy && !self.native
+    }
+
+    /// Whether it gets tokens that are bound to a key only.
+    pub fn requires_dpop(&self) -> bool {
+        self.dpop == ClientDpop::Required
     }
 
     /// Whether a session that was last used at `last_used` has been inactive for too long (NIST SP 800-63B section
@@ -201,6 +209,7 @@ mod tests {
                 scopes: "profile".parse().unwrap(),
                 login_parameters: Vec::new(),
                 inactivity: None,
+                dpop: ClientDpop::Optional,
             }
         }
     }

@@ -1,18 +1,20 @@
 //! Forward-auth: a gateway asks, before each request that it passes on, whether the visitor may use the API behind it.
 //!
 //! The visitor's token and the policy that the operator has written into the gateway decide, and nothing else of the
-//! request.
+//! request. Only if the token is bound to a key, its proof must be for the visitor's request.
 
 use tracing::error;
 
 use crate::domain::caller::Caller;
+use crate::domain::dpop::refusal::ProofRefused;
 use crate::domain::policy::{Policy, Unmet};
 use crate::domain::token::TokenFacts;
 use crate::domain::user::{Permissions, User};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::authenticate::Authenticated;
-use crate::flow::decide::{Need, decide};
+use crate::flow::decide::{Decision, Denial, Need, Reason, decide};
 use crate::flow::permissions::permissions;
+use crate::flow::possession::Presented;
 use crate::flow::react::{Asker, react};
 use crate::state::Broker;
 
@@ -20,7 +22,7 @@ use crate::state::Broker;
 #[derive(Debug)]
 pub struct Question<'a> {
     /// The token that the visitor presents.
-    pub presented: &'a str,
+    pub presented: Presented<'a>,
     /// The policy that the gateway names, or why its address names none.
     pub policy: std::result::Result<&'a str, &'static str>,
     /// Whether the answer has to contain permissions and groups, even if the policy does not need them.
@@ -49,7 +51,14 @@ pub async fn forward_auth(broker: &Broker, caller: &Caller, question: &Question<
     });
     // A token for another API is refused as invalid, as by every other surface.
     let need = Need { audience: policy.ok().map(|policy| &policy.audience), ..Need::any_kind(None) };
-    let decision = decide(broker, question.presented, &need).await;
+    let decision = decide(broker, &question.presented, &need).await;
+    if let Decision::No(Denial { reason: Reason::Possession(ProofRefused::RequestUnknown(why)), .. }) =
+        &decision
+    {
+        error!(
+            "a gateway does not support tokens that are bound to a key, and its visitors are refused: {why}"
+        );
+    }
     let access = react(broker, Asker::Gateway(caller), decision).await?;
     let policy = policy.map_err(|mistake| misconfigured(question, mistake))?;
     admit(broker, access.into(), policy, question.with_permissions).await

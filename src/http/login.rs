@@ -48,6 +48,9 @@ parameters! {
         /// The id of a configured provider. If it is omitted, a live session of any provider is continued, the only provider that can do what is requested is asked, or the user chooses.
         #[param(example = "corp")]
         provider,
+        /// RFC 9449 section 10: the SHA-256 thumbprint (RFC 7638) of the key that the token is bound to. The token can be redeemed and used with DPoP proofs of that key only.
+        #[param(example = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+        dpop_jkt,
     }
 }
 
@@ -112,6 +115,7 @@ pub async fn login(
         login_hint: parameters.login_hint,
         max_age: parameters.max_age,
         resources,
+        dpop_jkt: parameters.dpop_jkt,
         oauth: None,
         open_attempts: cookies.attempts,
         session_cookie: session.value(),

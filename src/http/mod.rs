@@ -11,6 +11,7 @@ mod callback;
 mod challenge;
 pub(crate) mod connection;
 mod docs;
+mod dpop_headers;
 mod error_response;
 mod errors;
 mod extract;
@@ -49,6 +50,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::state::Broker;
 use forward_auth::identity_headers::IdentityHeaders;
+use forward_auth::original::TrustedProxies;
 use middleware::host::OwnNames;
 use middleware::{admission, answer, cors, slashes};
 use route_table::{RouteRegistrar, RouteTable, no_route};
@@ -88,8 +90,10 @@ pub fn public_app(
     let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
     let identity_headers = web::Data::new(settings.identity_headers.clone());
+    let trusted_proxies = web::Data::new(TrustedProxies(settings.trusted_proxies.clone()));
     let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered))
-        .app_data(identity_headers);
+        .app_data(identity_headers)
+        .app_data(trusted_proxies);
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,

@@ -24,6 +24,7 @@ mod connections;
 mod contract;
 mod cors;
 mod dev_provider;
+mod dpop;
 mod errors;
 mod forward_auth;
 mod gateways;

@@ -19,9 +19,13 @@ use tracing::{Instrument, error, info, info_span};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
+use crate::domain::dpop::NonceDemand;
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
+use crate::flow::possession::new_nonce;
+use crate::http::challenge;
 use crate::http::connection::{AfterTheLast, Connection};
+use crate::http::dpop_headers::DpopHeaders;
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::pages;
@@ -55,6 +59,7 @@ pub async fn finish(
         request_id: caller.request_id.clone(),
         started: monotonic(),
         connection,
+        dpop: DpopHeaders::of(request.headers()),
     };
     let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
     request.extensions_mut().insert::<Caller>(caller);
@@ -88,6 +93,7 @@ struct Finishing<'a> {
     request_id: RequestId,
     started: Moment,
     connection: Option<Connection>,
+    dpop: DpopHeaders,
 }
 
 impl Finishing<'_> {
@@ -99,6 +105,8 @@ impl Finishing<'_> {
                 error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
         let headers = response.headers_mut();
+        let code = failure.as_ref().map(|failure| failure.code);
+        challenge::finish_dpop(headers, self.dpop, || self.nonce(route, code));
         // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
         let own_host = self.callers != Callers::Gateways;
         security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
@@ -111,6 +119,17 @@ impl Finishing<'_> {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
+    }
+
+    /// A nonce for the next proof, if the caller will need one (RFC 9449 sections 8.2 and 9).
+    fn nonce(&self, route: &str, code: Option<ErrorCode>) -> Option<String> {
+        let is_missing = matches!(code, Some(ErrorCode::UseDpopNonce | ErrorCode::UseDpopNonceForGrant));
+        let is_demanded = match self.broker.dpop_nonces {
+            NonceDemand::WrongTime => false,
+            NonceDemand::TokenEndpoints => ["/api/get_token", "/oauth2/token"].contains(&route),
+            NonceDemand::Always => true,
+        };
+        (is_missing || (self.dpop.has_proof && is_demanded)).then(|| new_nonce(self.broker))
     }
 
     fn record(&self, route: &str, status: StatusCode, failure: Option<&Failure>) {

@@ -7,6 +7,7 @@ use actix_web::http::header::{
 };
 use actix_web::web;
 
+use crate::http::dpop_headers::{DPOP, DPOP_NONCE};
 use crate::state::Broker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,7 +23,7 @@ pub fn layer(broker: web::Data<Broker>) -> Cors {
     Cors::default()
         .allowed_origin_fn(registered)
         .allowed_methods(["GET", "POST", "DELETE"])
-        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID, DPOP])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID, DPOP_NONCE])
         .max_age(PREFLIGHT_MAX_AGE)
 }
