@@ -38,6 +38,10 @@ core.register_action("token_broker", { "http-req" }, function(txn, url)
     elseif status == 401 or status == 403 then
         txn:set_var("txn.broker_body", answer.body or "")
         txn:set_var("txn.broker_challenge", first(answer.headers, "www-authenticate"))
+        local nonce = first(answer.headers, "dpop-nonce")
+        if nonce ~= "" then
+            txn:set_var("txn.broker_nonce", nonce)
+        end
     else
         txn:set_var("txn.broker_body", unavailable)
     end

@@ -82,12 +82,12 @@ impl Possession<'_> {
             (Self::Bearer | Self::Refresh(None), Some(_)) => return Err(ProofRefused::Missing),
             (Self::Proof(_) | Self::UnknownRequest(_), None) => return Err(ProofRefused::NotBound),
             (Self::UnknownRequest(why), Some(_)) => return Err(ProofRefused::RequestUnknown(why)),
-            (Self::Proof(proof), Some(_)) => verify(broker, keys, proof, Some(text), always)?,
-            (Self::Refresh(Some(proof)), _) => verify_for_grant(broker, keys, proof)?,
+            (Self::Proof(proof), bound @ Some(_)) => {
+                let expected = Expected { key: bound, token: Some(text), nonce: always };
+                verify(broker, keys, proof, &expected)?
+            }
+            (Self::Refresh(Some(proof)), bound) => verify_for_grant(broker, keys, proof, bound)?,
         };
-        if facts.dpop_jkt.is_some_and(|bound| bound != verified.thumbprint) {
-            return Err(ProofRefused::OtherKey);
-        }
         Ok(Some(verified))
     }
 }
@@ -113,7 +113,7 @@ impl VerifiedProof {
     }
 }
 
-/// Verifies the proof of a request for tokens.
+/// Verifies the proof of a request for tokens: one of `key`, if the token is bound already.
 ///
 /// # Errors
 /// It does not meet RFC 9449 section 4.3, or it needs a nonce.
@@ -121,23 +121,38 @@ pub(super) fn verify_for_grant(
     broker: &Broker,
     keys: &KeyRing,
     proof: &ProofRequest,
+    key: Option<Thumbprint>,
 ) -> Result<VerifiedProof, ProofRefused> {
-    verify(broker, keys, proof, None, broker.dpop_nonces != NonceDemand::WrongTime)
+    let nonce = broker.dpop_nonces != NonceDemand::WrongTime;
+    verify(broker, keys, proof, &Expected { key, token: None, nonce })
 }
 
+/// What a proof has to be besides being one for its request.
+struct Expected<'a> {
+    /// Of this key.
+    key: Option<Thumbprint>,
+    /// For this token.
+    token: Option<&'a str>,
+    /// With a nonce, whatever its time.
+    nonce: bool,
+}
+
+/// The key comes before the nonce, so that someone who tries a stolen token is recorded.
 fn verify(
     broker: &Broker,
     keys: &KeyRing,
     request: &ProofRequest,
-    token: Option<&str>,
-    nonce_demanded: bool,
+    expected: &Expected<'_>,
 ) -> Result<VerifiedProof, ProofRefused> {
     let proof = Proof::verify(&request.jwt)?;
+    if expected.key.is_some_and(|key| key != proof.thumbprint) {
+        return Err(ProofRefused::OtherKey);
+    }
     proof.is_for_request(&request.method, &request.url)?;
-    if let Some(token) = token {
+    if let Some(token) = expected.token {
         proof.is_for_token(token)?;
     }
-    let lives_for = proof.lives_for(keys, broker.clock.now(), nonce_demanded)?;
+    let lives_for = proof.lives_for(keys, broker.clock.now(), expected.nonce)?;
     Ok(VerifiedProof {
         thumbprint: proof.thumbprint,
         used_name: proof.used_name(),

@@ -32,7 +32,7 @@ pub(super) async fn find_entry(
     proof: &ProofRequest,
     may_bind: bool,
 ) -> Result<Option<EntryName>> {
-    let proof = verify_for_grant(broker, keys, proof).map_err(grant_error)?;
+    let proof = verify_for_grant(broker, keys, proof, None).map_err(grant_error)?;
     let bound = name.bound_to(&proof.thumbprint);
     let waiting = match broker.key_store.peek(&bound).await? {
         Seen::Taken => return Ok(Some(bound)),

@@ -23,8 +23,7 @@ impl fmt::Display for BearerRefused {
     }
 }
 
-/// Adds the challenge. It has no error code if no token was presented; then there is one for each scheme (RFC 9449 section
-/// 7.2).
+/// Adds the challenge. It has no error code if no token was presented.
 pub fn challenge(response: &mut HttpResponse, error: &Error) {
     let code = match error.code() {
         ErrorCode::MissingToken => None,
@@ -49,11 +48,6 @@ pub fn challenge(response: &mut HttpResponse, error: &Error) {
     if let Ok(value) = HeaderValue::try_from(challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
-    if error.code() == ErrorCode::MissingToken
-        && let Ok(value) = HeaderValue::try_from(as_dpop(BEARER))
-    {
-        response.headers_mut().append(WWW_AUTHENTICATE, value);
-    }
 }
 
 const BEARER: &str = r#"Bearer realm="token-broker""#;
@@ -61,6 +55,13 @@ const BEARER: &str = r#"Bearer realm="token-broker""#;
 /// A challenge of the scheme `Bearer` as one of the scheme `DPoP`.
 fn as_dpop(challenge: &str) -> String {
     format!(r#"{}, algs="{}""#, challenge.replacen("Bearer", "DPoP", 1), ALGORITHMS.join(" "))
+}
+
+/// Adds the challenge of the other scheme to the answer to a request without a token (RFC 9449 section 7.2).
+pub fn offer_dpop(headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::try_from(as_dpop(BEARER)) {
+        headers.append(WWW_AUTHENTICATE, value);
+    }
 }
 
 /// Finishes the answer to a request with DPoP headers: its challenge has the scheme of the request, and it has a nonce for

@@ -87,7 +87,7 @@ pub struct ServerMetadata {
     id_token_signing_alg_values_supported: [&'static str; 1],
     /// The algorithms of DPoP proofs (RFC 9449 section 5.1).
     #[schema(example = json!(["ES256"]))]
-    dpop_signing_alg_values_supported: [&'static str; 5],
+    dpop_signing_alg_values_supported: [&'static str; 6],
     /// The claims of ID token and userinfo.
     #[schema(example = json!(["sub", "name"]))]
     claims_supported: [&'static str; 12],

@@ -133,7 +133,7 @@ test('DPoP: the tokens are bound to a key, the nonce is followed, and refresh an
   const response = await following(() =>
     oauth.protectedResourceRequest(renewed.access_token, 'GET', url, undefined, undefined, bound));
   assert.equal((await response.json()).user.id, sub);
-  assert.deepEqual(server.dpop_signing_alg_values_supported, ['ES256', 'ES384', 'EdDSA', 'RS256', 'PS256']);
+  assert.deepEqual(server.dpop_signing_alg_values_supported, ['ES256', 'ES384', 'Ed25519', 'EdDSA', 'RS256', 'PS256']);
 });
 
 test('DPoP: every algorithm of the metadata that the library has is accepted', async () => {

@@ -10,8 +10,18 @@ use serde::de::{Deserializer, IgnoredAny};
 use super::refusal::ProofRefused;
 use super::thumbprint::Thumbprint;
 
-/// The algorithms that proofs may use, by name: `dpop_signing_alg_values_supported` (RFC 9449 section 5.1).
-pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
+/// The algorithms that proofs may use, by name: `dpop_signing_alg_values_supported` (RFC 9449 section 5.1). `Ed25519` is the
+/// newer name of `EdDSA` (RFC 9864).
+pub const ALGORITHMS: [&str; 6] = ["ES256", "ES384", "Ed25519", "EdDSA", "RS256", "PS256"];
+
+/// The algorithm with this name, if proofs may use it.
+pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "Ed25519" => Some(Algorithm::EdDSA),
+        name if ALGORITHMS.contains(&name) => name.parse().ok(),
+        _ => None,
+    }
+}
 
 /// The size of an RSA modulus, in bytes: at least 2048 bits (RFC 7518 section 3.3), and no more than can be verified
 /// quickly.

@@ -7,12 +7,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use jsonwebtoken::{Algorithm, crypto};
+use jsonwebtoken::crypto;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::jwk::{ALGORITHMS, PresentedJwk, present};
+use super::jwk::{PresentedJwk, algorithm, present};
 use super::nonce;
 use super::refusal::ProofRefused;
 use super::thumbprint::Thumbprint;
@@ -75,10 +75,9 @@ impl Proof {
                 "The DPoP proof has critical extensions, which are not supported.",
             ));
         }
-        let algorithm =
-            ALGORITHMS.contains(&header.alg.as_str()).then(|| header.alg.parse::<Algorithm>().ok());
-        let Some(algorithm) = algorithm.flatten() else {
-            let text = "The alg of the DPoP proof is not supported. Use ES256, ES384, EdDSA, RS256 or PS256.";
+        let Some(algorithm) = algorithm(&header.alg) else {
+            let text =
+                "The alg of the DPoP proof is not supported. Use ES256, ES384, Ed25519, RS256 or PS256.";
             return Err(ProofRefused::Invalid(text));
         };
         let key = header.jwk.for_algorithm(algorithm)?;

@@ -107,6 +107,10 @@ impl Finishing<'_> {
         let headers = response.headers_mut();
         let code = failure.as_ref().map(|failure| failure.code);
         challenge::finish_dpop(headers, self.dpop, || self.nonce(route, code));
+        // Not all gateways pass on more than one challenge.
+        if code == Some(ErrorCode::MissingToken) && self.callers != Callers::Gateways {
+            challenge::offer_dpop(headers);
+        }
         // A gateway passes an error on as an answer of another site, whose host must not get this site's rules.
         let own_host = self.callers != Callers::Gateways;
         security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");

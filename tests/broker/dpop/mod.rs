@@ -331,7 +331,7 @@ async fn the_challenge_without_a_token_names_both_schemes() {
     let answer = broker.browser().get(&broker.at(ME), &[]).await;
     let challenges: Vec<_> = answer.headers.get_all("www-authenticate").iter().collect();
     assert_eq!(challenges[0], r#"Bearer realm="token-broker""#);
-    assert_eq!(challenges[1], r#"DPoP realm="token-broker", algs="ES256 ES384 EdDSA RS256 PS256""#);
+    assert_eq!(challenges[1], r#"DPoP realm="token-broker", algs="ES256 ES384 Ed25519 EdDSA RS256 PS256""#);
     let other_errors = call(&broker, "GET", ME, "a b", "x").await;
     let challenge = other_errors.header("www-authenticate").unwrap();
     assert!(
@@ -341,6 +341,6 @@ async fn the_challenge_without_a_token_names_both_schemes() {
     let metadata = broker.browser().get(&broker.at("/.well-known/oauth-authorization-server"), &[]).await;
     assert_eq!(
         metadata.json()["dpop_signing_alg_values_supported"],
-        json!(["ES256", "ES384", "EdDSA", "RS256", "PS256"])
+        json!(["ES256", "ES384", "Ed25519", "EdDSA", "RS256", "PS256"])
     );
 }
