@@ -254,7 +254,7 @@ async fn a_personal_token_is_made_with_a_proof_and_is_not_bound() {
     let token = sign_in(&broker, &key).await;
     let proof = key.proof_with(&broker, "POST", "/api/personal_tokens", &token);
     let headers = [("authorization", &*format!("DPoP {token}")), ("dpop", &*proof)];
-    let body = json!({"name": "script", "expires_in": 86400});
+    let body = json!({"name": "script", "scope": "profile", "expires_in": 86400});
     let made = broker.browser().post_json(&broker.at("/api/personal_tokens"), &body, &headers).await;
     assert_eq!(made.status, 201, "{made:?}");
     let personal = made.json()["token"].as_str().unwrap().to_owned();
