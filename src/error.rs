@@ -70,6 +70,14 @@ error_codes! {
     InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter 'resource'.";
     /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.
     InvalidToken = "invalid_token", 401, "access_denied", "The access token is unknown, expired or revoked. Sign in again.";
+    /// The DPoP proof of a call with a bound token is invalid (RFC 9449 section 7.1).
+    InvalidDpopProof = "invalid_dpop_proof", 401, "invalid_request", "The DPoP proof is invalid. Make a new one for each request.";
+    /// The DPoP proof of a request for tokens is invalid or missing (RFC 9449 section 5).
+    InvalidDpopProofForGrant = "invalid_dpop_proof", 400, "invalid_request", "The DPoP proof is invalid. Make a new one for each request.";
+    /// The DPoP proof of a call has no nonce, or one that is no longer valid (RFC 9449 section 9).
+    UseDpopNonce = "use_dpop_nonce", 401, "invalid_request", "The DPoP proof needs a nonce. Make a new one with that of the header DPoP-Nonce.";
+    /// The same at a token endpoint (RFC 9449 section 8).
+    UseDpopNonceForGrant = "use_dpop_nonce", 400, "invalid_request", "The DPoP proof needs a nonce. Make a new one with that of the header DPoP-Nonce.";
     /// No bearer token was presented (RFC 6750 section 3.1: a challenge without an error code).
     MissingToken = "missing_token", 401, "access_denied", "A bearer token is required. Send it in the Authorization header.";
     /// A resource server did not authenticate, or failed to (RFC 6749 section 5.2).
@@ -146,6 +154,7 @@ pub struct Error {
     scope: Option<&'static str>,
     max_age: Option<i64>,
     retry_after: Option<u32>,
+    asks_for_dpop: bool,
     cause: Option<Cause>,
 }
 
@@ -157,7 +166,8 @@ impl Error {
     pub fn new(code: ErrorCode) -> Self {
         let is_temporary = matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ProviderTimeout);
         let retry_after = is_temporary.then_some(2);
-        Self { code, detail: None, scope: None, max_age: None, retry_after, cause: None }
+        let asks_for_dpop = false;
+        Self { code, detail: None, scope: None, max_age: None, retry_after, asks_for_dpop, cause: None }
     }
 
     /// Replaces the text for the caller: which parameter is wrong, and how to fix it. The text is fixed, so that it
@@ -177,6 +187,11 @@ impl Error {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// Asks for a DPoP proof in the challenge, although the token was presented as a bearer token (RFC 9449 section 7.2).
+    pub fn asks_for_dpop(self) -> Self {
+        Self { asks_for_dpop: true, ..self }
     }
 
     /// Shorthand: `invalid_request` with a text that names the parameter.
@@ -213,6 +228,11 @@ impl Error {
     /// How many seconds ago the sign-in may be (RFC 9470 section 3).
     pub fn max_age(&self) -> Option<i64> {
         self.max_age
+    }
+
+    /// Whether the challenge asks for a DPoP proof.
+    pub fn dpop_is_asked_for(&self) -> bool {
+        self.asks_for_dpop
     }
 
     /// Seconds for `Retry-After`, if a retry makes sense.

@@ -244,6 +244,7 @@ fn broker(config: &Config, environment: &Environment, audit: AuditTrail) -> Resu
         lifetimes: config.lifetimes,
         live_tokens_per_user: config.live_tokens_per_user,
         personal_tokens: config.personal_tokens,
+        dpop_nonces: config.dpop_nonces,
         audit,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

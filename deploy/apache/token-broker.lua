@@ -1,6 +1,7 @@
 -- Asks token-broker whether the visitor may use the API; used by token-broker.conf beside this file.
 --
--- Only the Authorization header of the visitor is passed on. Everything but 200, 401 and 403 is "unknown" and answered
+-- Only the Authorization header of the visitor is passed on, and for a token that is bound to a key (docs/dpop.md) the proof
+-- and the request that it must be for. Everything but 200, 401 and 403 is "unknown" and answered
 -- with 503.
 
 local http = require "socket.http"
@@ -39,7 +40,14 @@ function check(r)
     local body = {}
     local _, status, headers = http.request({
         url = ADDRESS,
-        headers = { ["Authorization"] = r.headers_in["Authorization"] },
+        headers = {
+            ["Authorization"] = r.headers_in["Authorization"],
+            ["DPoP"] = r.headers_in["DPoP"],
+            ["X-Forwarded-Method"] = r.method,
+            ["X-Forwarded-Proto"] = r.is_https and "https" or "http",
+            ["X-Forwarded-Host"] = r.headers_in["Host"],
+            ["X-Forwarded-Uri"] = r.unparsed_uri,
+        },
         sink = ltn12.sink.table(body),
         redirect = false,
     })
@@ -50,7 +58,10 @@ function check(r)
         return apache2.DECLINED
     end
     if status == 401 or status == 403 then
-        return refuse(r, status, table.concat(body), { ["WWW-Authenticate"] = headers["www-authenticate"] })
+        return refuse(r, status, table.concat(body), {
+            ["WWW-Authenticate"] = headers["www-authenticate"],
+            ["DPoP-Nonce"] = headers["dpop-nonce"],
+        })
     end
     return refuse(r, 503, UNAVAILABLE, { ["Retry-After"] = "2" })
 end

@@ -12,6 +12,7 @@ use super::source::list;
 use super::tokens::seconds;
 use crate::domain::audience::{Audience, AudienceSet, MOST_AUDIENCES};
 use crate::domain::client::{Client, Origin, RedirectUri};
+use crate::domain::dpop::ClientDpop;
 use crate::domain::ids::ClientId;
 use crate::domain::lifetimes;
 use crate::domain::scope::{Scope, ScopeSet};
@@ -68,6 +69,10 @@ pub(super) struct RawClient {
     /// 2592000 (thirty days). Takes effect up to five minutes late, never early, because the last call is recorded only
     /// that often. Cannot be combined with `legacy`. Default: no limit.
     inactivity_seconds: Option<u32>,
+    /// Whether its tokens are bound to a key of the app (DPoP, RFC 9449), so that a stolen token is useless: `optional`, if
+    /// the app names a key at its login; `required`, always. A token that was issued before stays valid until it expires,
+    /// but is not renewed. `required` cannot be combined with `legacy`.
+    dpop: String,
 }
 
 impl Default for RawClient {
@@ -89,6 +94,7 @@ impl Default for RawClient {
             scopes: texts(&["profile", "permissions"]),
             login_parameters: texts(&["prompt", "login_hint", "max_age"]),
             inactivity_seconds: None,
+            dpop: "optional".to_owned(),
         }
     }
 }
@@ -152,6 +158,7 @@ impl RawClient {
             let range = seconds(lifetimes::INACTIVITY_MIN)..=seconds(lifetimes::SESSION);
             check.within(&format!("{key}.inactivity_seconds"), limit, range)
         });
+        let dpop = dpop(&format!("{key}.dpop"), &self.dpop, self.legacy, check);
         if self.legacy {
             check_legacy(key, self.native || self.refresh_tokens, inactivity.is_some(), check);
         }
@@ -173,8 +180,21 @@ impl RawClient {
             login_parameters,
             inactivity: inactivity.map(|limit| TimeDelta::seconds(limit.into())),
             pages_of: None,
+            dpop: dpop?,
         })
     }
+}
+
+/// Whether its tokens have to be bound to a key.
+fn dpop(key: &str, text: &str, legacy: bool, check: &mut Check) -> Option<ClientDpop> {
+    let dpop = check.choice(key, text);
+    if legacy && dpop == Some(ClientDpop::Required) {
+        check.problem(
+            key,
+            "cannot be required together with legacy, which gives all browsers of a user one token",
+        );
+    }
+    dpop
 }
 
 /// What does not go together with the contract of the replaced service.

@@ -12,6 +12,7 @@ mod database;
 #[cfg(feature = "demo")]
 mod development;
 mod docs;
+mod dpop;
 mod forward_auth;
 mod key_store;
 mod keys_file;
@@ -51,6 +52,7 @@ pub use self::sample::SampleSettings;
 pub use self::server::ServerSettings;
 pub use self::server_keys::{ServerKeysConfig, ServerKeysFile};
 use crate::domain::client::Client;
+use crate::domain::dpop::NonceDemand;
 use crate::domain::policy::Policy;
 use crate::http::HttpSettings;
 use crate::key_store::KeyStoreSettings;
@@ -98,6 +100,8 @@ pub struct Config {
     pub live_tokens_per_user: usize,
     /// What users may do with personal tokens.
     pub personal_tokens: PersonalTokenSettings,
+    /// Which DPoP proofs need a nonce.
+    pub dpop_nonces: NonceDemand,
     /// The rate limits per address.
     pub limits: LimitSettings,
     /// What is logged.
@@ -132,6 +136,7 @@ struct RawConfig {
     server_keys: server_keys::RawServerKeys,
     tokens: tokens::RawTokens,
     personal_tokens: personal_tokens::RawPersonalTokens,
+    dpop: dpop::RawDpop,
     limits: limits::RawLimits,
     log: log::RawLog,
     docs: docs::RawDocs,
@@ -255,6 +260,7 @@ impl RawConfig {
         let server_keys = self.server_keys.check(check);
         let tokens = self.tokens.check(check);
         let personal_tokens = self.personal_tokens.check(check);
+        let dpop_nonces = self.dpop.check(check);
         let limits = self.limits.check(check);
         let log = self.log.check(check);
         let purge = self.purge.check(check);
@@ -285,6 +291,7 @@ impl RawConfig {
             lifetimes,
             live_tokens_per_user,
             personal_tokens: personal_tokens?,
+            dpop_nonces: dpop_nonces?,
             limits: limits?,
             log: log?,
             purge: purge?,

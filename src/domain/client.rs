@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::AudienceSet;
 use super::clock::Timestamp;
+use super::dpop::ClientDpop;
 use super::ids::{ClientId, PolicyId};
 use super::lifetimes::LAST_USE_GRAIN;
 use super::oauth_request::{EMAIL, OPENID, PROFILE};
@@ -48,6 +49,8 @@ pub struct Client {
     pub inactivity: Option<TimeDelta>,
     /// The policy whose pages this internal client signs people in to; `None` for every registered client.
     pub pages_of: Option<PolicyId>,
+    /// Whether its tokens have to be bound to a key (RFC 9449).
+    pub dpop: ClientDpop,
 }
 
 impl Client {
@@ -57,6 +60,11 @@ impl Client {
     /// program on the device can pose as one (RFC 8252 section 8.6): it gets nothing without the provider.
     pub fn shares_browser_session(&self) -> bool {
         !self.legacy && !self.native
+    }
+
+    /// Whether it gets tokens that are bound to a key only.
+    pub fn requires_dpop(&self) -> bool {
+        self.dpop == ClientDpop::Required
     }
 
     /// Whether a session that was last used at `last_used` has been inactive for too long (NIST SP 800-63B section
@@ -204,6 +212,7 @@ mod tests {
                 login_parameters: Vec::new(),
                 inactivity: None,
                 pages_of: None,
+                dpop: ClientDpop::Optional,
             }
         }
     }

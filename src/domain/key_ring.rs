@@ -57,6 +57,8 @@ pub enum Purpose {
     ResourceServerSecret,
     /// Is the private key that signs the broker's own JWTs.
     Signing,
+    /// Proves that the nonce of a DPoP proof was issued here.
+    DpopNonce,
 }
 
 impl Purpose {
@@ -77,6 +79,7 @@ impl Purpose {
             Self::BrowserSession => b"token-broker/v1/browser-session",
             Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
             Self::Signing => b"token-broker/v1/signing/es256",
+            Self::DpopNonce => b"token-broker/v1/dpop-nonce",
         }
     }
 }

@@ -66,3 +66,12 @@ pub const ASSERTION: TimeDelta = TimeDelta::seconds(60);
 
 /// After a logout or a revocation, at most this much time passes until every instance refuses a token.
 pub const REVOCATION_BOUND: TimeDelta = TimeDelta::seconds(1);
+
+/// How far the time in a DPoP proof may be from the broker's, unless the proof has a nonce (RFC 9449 section 11.1).
+pub const DPOP_PROOF: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a nonce for DPoP proofs can be used.
+pub const DPOP_NONCE: TimeDelta = TimeDelta::seconds(300);
+
+/// How much the clocks of the instances may differ, at most, without an effect on DPoP proofs.
+pub const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(60);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::client::ShortDigest;
 use super::client_text::ClientState;
 use super::clock::Timestamp;
+use super::dpop::thumbprint::Thumbprint;
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
@@ -163,6 +164,8 @@ pub struct LoginAttempt {
     pub audiences: Vec<ShortDigest>,
     /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
     pub oauth: Option<OAuthRequest>,
+    /// The key that the token is bound to (RFC 9449 section 10).
+    pub dpop_jkt: Option<Thumbprint>,
 }
 
 /// The most bytes that a cookie may have, name and value (without attributes).
@@ -252,6 +255,7 @@ mod tests {
             max_age: Some(u32::MAX),
             audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
             oauth: None,
+            dpop_jkt: Some(Thumbprint::from_bytes([255; 32])),
         }
     }
 

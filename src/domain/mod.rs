@@ -15,6 +15,7 @@ pub mod clock;
 pub mod credential;
 pub mod device;
 pub mod display;
+pub mod dpop;
 pub mod entropy;
 pub mod expiring;
 pub mod ids;

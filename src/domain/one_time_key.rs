@@ -19,6 +19,7 @@ use super::audience::AudienceSet;
 use super::client_text::ClientNonce;
 use super::clock::Timestamp;
 use super::credential::{self, Malformed};
+use super::dpop::thumbprint::Thumbprint;
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, SessionId, UserId};
 use super::key_ring::{KeyId, KeyRing, Purpose};
@@ -103,6 +104,16 @@ impl EntryName {
     /// The name as text, 43 characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of the same entry for a login that named the key of its token (RFC 9449 section 10). So whoever presents
+    /// the one-time key without a proof of that key finds no entry and spends nothing.
+    pub fn bound_to(&self, thumbprint: &Thumbprint) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(b"token-broker/v1/bound-name");
+        context.update(self.0.as_bytes());
+        context.update(thumbprint.as_bytes());
+        Self(URL_SAFE_NO_PAD.encode(context.finish()))
     }
 }
 
@@ -278,6 +289,13 @@ mod tests {
         for (i, name) in names.iter().enumerate() {
             assert!(names[..i].iter().all(|earlier| earlier != name), "{i}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_bound_login_depends_on_its_key() {
+        let key = OneTimeKey::random(&SeededEntropy::new(5)).entry_name(None);
+        let bound = [1, 2].map(|byte| key.bound_to(&Thumbprint::from_bytes([byte; 32])));
+        assert!(bound[0] != bound[1] && bound.iter().all(|name| *name != key && name.as_str().len() == 43));
     }
 
     #[test]

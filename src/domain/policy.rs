@@ -173,6 +173,7 @@ mod tests {
             scopes: "orders profile".parse().unwrap(),
             issued_at: Timestamp::default(),
             expires_at: Timestamp::default(),
+            dpop_jkt: None,
         }
     }
 

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::audience::AudienceSet;
 use super::clock::Timestamp;
 use super::credential::{self, Malformed};
+use super::dpop::thumbprint::Thumbprint;
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, IdentityId, SessionId, TokenId, UserId};
 use super::key_ring::{KeyId, KeyRing, Purpose, ServerKey};
@@ -203,30 +204,37 @@ pub struct TokenFacts {
     pub issued_at: Timestamp,
     /// When it expires, at the latest.
     pub expires_at: Timestamp,
+    /// The key that its holder has to prove to have (RFC 9449); `None` for a bearer token.
+    pub dpop_jkt: Option<Thumbprint>,
 }
 
 impl TokenFacts {
     /// The MAC that is stored beside these facts.
     pub fn binding(&self, key: &ServerKey) -> [u8; 32] {
         let session = self.owner.session_id.map(SessionId::as_uuid);
-        key.mac(
-            Purpose::TokenRow,
-            &[
-                self.kind.as_str().as_bytes(),
-                self.id.as_uuid().as_bytes(),
-                self.handle.as_bytes(),
-                &self.key_id.0.to_be_bytes(),
-                self.owner.user_id.as_uuid().as_bytes(),
-                self.owner.identity_id.as_uuid().as_bytes(),
-                session.as_ref().map_or(&[][..], |id| id.as_bytes()),
-                self.name.as_ref().map_or("", |name| name.as_str()).as_bytes(),
-                self.client_id.as_str().as_bytes(),
-                self.audiences.to_string().as_bytes(),
-                self.scopes.to_string().as_bytes(),
-                &self.issued_at.timestamp_micros().to_be_bytes(),
-                &self.expires_at.timestamp_micros().to_be_bytes(),
-            ],
-        )
+        let (id, user) = (self.id.as_uuid(), self.owner.user_id.as_uuid());
+        let (identity, key_id) = (self.owner.identity_id.as_uuid(), self.key_id.0.to_be_bytes());
+        let (audiences, scopes) = (self.audiences.to_string(), self.scopes.to_string());
+        let [issued_at, expires_at] =
+            [self.issued_at, self.expires_at].map(|time| time.timestamp_micros().to_be_bytes());
+        let mut parts = vec![
+            self.kind.as_str().as_bytes(),
+            id.as_bytes(),
+            self.handle.as_bytes(),
+            &key_id,
+            user.as_bytes(),
+            identity.as_bytes(),
+            session.as_ref().map_or(&[][..], |id| id.as_bytes()),
+            self.name.as_ref().map_or("", |name| name.as_str()).as_bytes(),
+            self.client_id.as_str().as_bytes(),
+            audiences.as_bytes(),
+            scopes.as_bytes(),
+            &issued_at,
+            &expires_at,
+        ];
+        // Only a bound token has this part: the rows of the others are as they were before there were bound ones.
+        parts.extend(self.dpop_jkt.as_ref().map(|thumbprint| thumbprint.as_bytes().as_slice()));
+        key.mac(Purpose::TokenRow, &parts)
     }
 
     /// Whether the stored MAC is the one of these facts, under the key that issued the token.

@@ -7,6 +7,7 @@ use crate::domain::token::TokenFacts;
 use crate::domain::user::User;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Need, decide};
+use crate::flow::possession::Presented;
 use crate::flow::react::{Asker, react};
 use crate::state::Broker;
 
@@ -67,7 +68,7 @@ impl TryFrom<Authenticated> for SignedIn {
 pub async fn authenticate(
     broker: &Broker,
     caller: &Caller,
-    presented: &str,
+    presented: &Presented<'_>,
     need: &Need<'_>,
 ) -> Result<Access> {
     let decision = decide(broker, presented, need).await;

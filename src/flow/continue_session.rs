@@ -131,7 +131,7 @@ async fn new_token(
 ) -> Result<Option<ParkedKey>> {
     let (way_back, audiences, scopes) =
         (&request.way_back, request.audiences.clone(), request.scopes.clone());
-    let issue = Issue::new(broker, way_back.client, audiences, scopes, now);
+    let issue = Issue::new(broker, way_back.client, audiences, scopes, now).bound_to(way_back.dpop_jkt);
     let Session { id: session_id, expires_at, auth_time, .. } = session.state.session;
     let owner = TokenOwner {
         user_id: session.user.id,

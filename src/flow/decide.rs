@@ -1,6 +1,6 @@
 //! Decides whether a presented token may be used for what an endpoint needs. Every check goes through here.
 //!
-//! The answer is yes, no or unknown, and asking changes nothing. What follows from a yes or a no is in
+//! The answer is yes, no or unknown, and asking changes nothing, except that the proof of a bound token is used up. What follows from a yes or a no is in
 //! [`react`](super::react). No decision is cached: each call reads the database, once or, for a session that looks
 //! idle, twice. A made-up token is refused without a query.
 
@@ -10,12 +10,15 @@ use crate::domain::audience::Audience;
 use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
 use crate::domain::credential::Malformed;
+use crate::domain::dpop::refusal::ProofRefused;
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::refresh_token::RefreshToken;
 use crate::domain::standing::{Standing, TokenRecord, refresh_standing, standing};
 use crate::domain::token::{GenuineToken, TokenFacts};
 use crate::domain::token_kind::TokenKind;
 use crate::error::Error;
+use crate::flow::possession::Presented;
 use crate::state::Broker;
 
 /// What an endpoint requires of a token.
@@ -60,6 +63,8 @@ pub struct Access {
     pub record: Box<TokenRecord>,
     /// The server keys that verified it.
     pub keys: Arc<KeyRing>,
+    /// The key that its holder proved to have, if there was a proof.
+    pub proven: Option<Thumbprint>,
 }
 
 impl Access {
@@ -87,6 +92,8 @@ pub enum Reason {
     NotFound,
     /// What its row says.
     Standing(Standing),
+    /// Its holder did not show that it has the key that the token is bound to.
+    Possession(ProofRefused),
     /// It is live, but of a kind that the surface does not accept.
     Kind,
     /// It is live, but for other APIs.
@@ -105,6 +112,7 @@ impl Reason {
             Self::NotIssued => "not_issued",
             Self::NotFound => "not_found",
             Self::Standing(standing) => standing.as_str(),
+            Self::Possession(refused) => refused.as_str(),
             Self::Kind => "kind",
             Self::Audience => "audience",
             Self::Scope(_) => "scope",
@@ -113,24 +121,25 @@ impl Reason {
 }
 
 /// Decides whether `presented` may be used for what `need` says.
-pub async fn decide(broker: &Broker, presented: &str, need: &Need<'_>) -> Decision {
+pub async fn decide(broker: &Broker, presented: &Presented<'_>, need: &Need<'_>) -> Decision {
     let keys = broker.keys.current();
-    let genuine = GenuineToken::parse(presented, &keys);
-    decide_genuine(broker, keys, genuine, need, standing).await
+    let genuine = GenuineToken::parse(presented.text, &keys);
+    decide_genuine(broker, keys, genuine, presented, need, standing).await
 }
 
 /// Decides whether the refresh token `presented` may renew its token. It is the same decision about the same row, except
 /// for the expiry.
-pub async fn decide_refresh(broker: &Broker, presented: &str) -> Decision {
+pub async fn decide_refresh(broker: &Broker, presented: &Presented<'_>) -> Decision {
     let keys = broker.keys.current();
-    let genuine = RefreshToken::parse(presented, &keys);
-    decide_genuine(broker, keys, genuine, &Need::session(None), refresh_standing).await
+    let genuine = RefreshToken::parse(presented.text, &keys);
+    decide_genuine(broker, keys, genuine, presented, &Need::session(None), refresh_standing).await
 }
 
 async fn decide_genuine(
     broker: &Broker,
     keys: Arc<KeyRing>,
     genuine: Result<GenuineToken, Malformed>,
+    presented: &Presented<'_>,
     need: &Need<'_>,
     judge: Judge,
 ) -> Decision {
@@ -142,15 +151,29 @@ async fn decide_genuine(
         Ok(None) => return Decision::No(Denial { reason: Reason::NotFound, record: None }),
         Err(outage) => return Decision::Unknown(outage),
     };
-    let reason = if standing.is_usable() {
-        unmet(&record.token.facts, need)
-    } else {
-        Some(Reason::Standing(standing))
-    };
-    match reason {
-        None => Decision::Yes(Access { record, keys }),
-        Some(reason) => Decision::No(Denial { reason, record: Some(record) }),
+    let facts = &record.token.facts;
+    let no = |reason, record| Decision::No(Denial { reason, record: Some(record) });
+    // A row that was changed does not say to which key the token was bound.
+    if matches!(standing, Standing::Forged | Standing::KeyRemoved) {
+        return no(Reason::Standing(standing), record);
     }
+    // Before the standing: a copy of a bound token is useless, so it must not end a session either.
+    let proof = match presented.possession.check(broker, &keys, presented.text, facts) {
+        Ok(proof) => proof,
+        Err(refused) => return no(Reason::Possession(refused), record),
+    };
+    let unmet = if standing.is_usable() { unmet(facts, need) } else { Some(Reason::Standing(standing)) };
+    if let Some(reason) = unmet {
+        return no(reason, record);
+    }
+    if let Some(proof) = &proof {
+        match proof.is_first_use(broker).await {
+            Ok(true) => {}
+            Ok(false) => return no(Reason::Possession(ProofRefused::Replayed), record),
+            Err(outage) => return Decision::Unknown(outage),
+        }
+    }
+    Decision::Yes(Access { record, keys, proven: proof.map(|proof| proof.thumbprint) })
 }
 
 /// Reads the row of a token and its standing.

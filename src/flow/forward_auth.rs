@@ -1,13 +1,15 @@
 //! Forward-auth: a gateway asks, before each request that it passes on, whether the visitor may use the API behind it.
 //!
 //! The visitor's token and the policy that the operator has written into the gateway decide, and nothing else of the
-//! request. If the policy has pages, a browser without a token may present the cookie of the page in its place; then
-//! what the browser says about the cause of the request decides too.
+//! request, but for two exceptions. A token that is bound to a key needs a proof for the visitor's request. And if the policy
+//! has pages, a browser without a token may present the cookie of the page in its place; then what the browser says about
+//! the cause of the request decides too.
 
 use tracing::error;
 
 use crate::domain::audience::Audience;
 use crate::domain::caller::Caller;
+use crate::domain::dpop::refusal::ProofRefused;
 use crate::domain::page_sign_in::PageSession;
 use crate::domain::page_visit::PageVisit;
 use crate::domain::pages::Pages;
@@ -17,9 +19,10 @@ use crate::domain::user::{Permissions, User};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::authenticate::Authenticated;
-use crate::flow::decide::{Access, Need, decide};
+use crate::flow::decide::{Access, Decision, Denial, Need, Reason, decide};
 use crate::flow::page_sign_in::{PageLogin, begin};
 use crate::flow::permissions::permissions;
+use crate::flow::possession::{Possession, Presented};
 use crate::flow::react::{Asker, react};
 use crate::state::Broker;
 
@@ -27,7 +30,7 @@ use crate::state::Broker;
 #[derive(Debug)]
 pub struct Question<'a> {
     /// What the visitor presents.
-    pub presented: Presented<'a>,
+    pub visitor: Visitor<'a>,
     /// The policy that the gateway names, or why its address names none.
     pub policy: std::result::Result<&'a str, &'static str>,
     /// Whether the answer has to contain permissions and groups, even if the policy does not need them.
@@ -35,14 +38,14 @@ pub struct Question<'a> {
 }
 
 /// What a visitor presents.
-pub enum Presented<'a> {
-    /// A bearer token. It alone decides.
-    Token(&'a str),
+pub enum Visitor<'a> {
+    /// A token. It alone decides, with its proof if it is bound to a key.
+    Token(Presented<'a>),
     /// No token.
     Browser(Box<Browser>),
 }
 
-impl std::fmt::Debug for Presented<'_> {
+impl std::fmt::Debug for Visitor<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::Token(_) => "Token(…)",
@@ -101,14 +104,14 @@ pub async fn forward_auth(broker: &Broker, caller: &Caller, question: &Question<
     let policy = question.policy.and_then(|id| {
         broker.policies.find(id).ok_or("no policy has the id that the address of the gateway names")
     });
-    let token = match &question.presented {
-        Presented::Token(token) => token,
-        Presented::Browser(browser) => {
+    let token = match &question.visitor {
+        Visitor::Token(token) => token,
+        Visitor::Browser(browser) => {
             let Ok(policy) = policy else { return Err(ErrorCode::MissingToken.into()) };
             return visit(broker, caller, policy, browser, question.with_permissions).await;
         }
     };
-    let access = access(broker, caller, token, policy.ok()).await?;
+    let access = access(broker, caller, *token, policy.ok()).await?;
     let policy = policy.map_err(|mistake| misconfigured(question, mistake))?;
     let admitted = admit(broker, access.into(), policy, question.with_permissions).await?;
     Ok(Answer::Admitted { admitted: Box::new(admitted), has_pages: policy.pages.is_some() })
@@ -116,7 +119,7 @@ pub async fn forward_auth(broker: &Broker, caller: &Caller, question: &Question<
 
 /// Whether a person waits for the answer: a navigation of the window to one of the pages of the policy.
 pub fn is_for_a_person(broker: &Broker, question: &Question<'_>) -> bool {
-    let Presented::Browser(browser) = &question.presented else { return false };
+    let Visitor::Browser(browser) = &question.visitor else { return false };
     let policy = question.policy.ok().and_then(|id| broker.policies.find(id));
     let pages = policy.and_then(|policy| policy.pages.as_ref());
     let visit = &browser.visit;
@@ -125,9 +128,21 @@ pub fn is_for_a_person(broker: &Broker, question: &Question<'_>) -> bool {
 }
 
 /// Decides about a token. One for another API is refused as invalid, as by every other surface.
-async fn access(broker: &Broker, caller: &Caller, token: &str, policy: Option<&Policy>) -> Result<Access> {
+async fn access(
+    broker: &Broker,
+    caller: &Caller,
+    presented: Presented<'_>,
+    policy: Option<&Policy>,
+) -> Result<Access> {
     let need = Need { audience: policy.map(|policy| &policy.audience), ..Need::any_kind(None) };
-    let decision = decide(broker, token, &need).await;
+    let decision = decide(broker, &presented, &need).await;
+    if let Decision::No(Denial { reason: Reason::Possession(ProofRefused::RequestUnknown(why)), .. }) =
+        &decision
+    {
+        error!(
+            "a gateway does not support tokens that are bound to a key, and its visitors are refused: {why}"
+        );
+    }
     react(broker, Asker::Gateway(caller), decision).await
 }
 
@@ -158,7 +173,8 @@ async fn visit(
     if !visit.may_use_cookie(&pages.origins) {
         return Err(of_another_site());
     }
-    let access = match access(broker, caller, &session.token, Some(policy)).await {
+    let presented = Presented { text: &session.token, possession: Possession::Bearer };
+    let access = match access(broker, caller, presented, Some(policy)).await {
         Ok(access) => access,
         Err(refusal) if refusal.code() == ErrorCode::InvalidToken => return sign_in(refusal),
         Err(error) => return Err(error),

@@ -8,6 +8,7 @@ use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri};
 use crate::domain::client_text::ClientState;
 use crate::domain::clock::Timestamp;
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::ids::SessionId;
 use crate::domain::oauth_request::OAuthRequest;
 use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt};
@@ -78,6 +79,8 @@ pub(super) struct WayBack<'a> {
     pub(super) client_state: Option<ClientState>,
     /// What a client of standard OAuth 2 asked for; `None` for a login that began at `/login`.
     pub(super) oauth: Option<OAuthRequest>,
+    /// The key that the token is bound to.
+    pub(super) dpop_jkt: Option<Thumbprint>,
 }
 
 impl WayBack<'_> {
@@ -87,14 +90,19 @@ impl WayBack<'_> {
         self.with(&[(name, &key.expose())])
     }
 
-    /// The name of the key's entry. An authorization code is bound to the client and the address that its request named.
+    /// The name of the key's entry. An authorization code is bound to the client and the address that its request named,
+    /// and either is bound to the key of the token, if the request named one.
     fn entry_name(&self, key: &OneTimeKey, challenge: Option<&CodeChallenge>) -> EntryName {
-        match (&self.oauth, challenge) {
+        let name = match (&self.oauth, challenge) {
             (Some(oauth), Some(challenge)) => {
                 let address = oauth.named_redirect_uri.then(|| self.redirect_uri.with_port(self.port));
                 key.code_name(challenge, &self.client.id, address.as_deref())
             }
             (_, challenge) => key.entry_name(challenge),
+        };
+        match &self.dpop_jkt {
+            Some(thumbprint) => name.bound_to(thumbprint),
+            None => name,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::domain::token::TokenFacts;
 use crate::domain::user::{Permissions, User};
 use crate::error::{ErrorCode, Result};
 use crate::flow::decide::{Access, Need, decide};
+use crate::flow::possession::{Possession, Presented};
 use crate::flow::react::{Asker, react};
 use crate::flow::resource_server::{ClientCredentials, authenticate};
 use crate::state::Broker;
@@ -67,7 +68,9 @@ pub async fn introspect(
 ) -> Result<Answer> {
     let server = authenticate(broker, caller, credentials).await?;
     let need = Need { audience: Some(&server.audience), ..Need::any_kind(None) };
-    let decision = decide(broker, token, &need).await;
+    // The API judges the proof that came with the token (RFC 9449 section 6.2).
+    let presented = Presented { text: token, possession: Possession::NotAsked };
+    let decision = decide(broker, &presented, &need).await;
     let introspection = match react(broker, Asker::ResourceServer(caller, &server.id), decision).await {
         Ok(access) => describe(broker, &server, access).await?,
         Err(refused) if refused.code() == ErrorCode::InvalidToken => Introspection::Inactive,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::audience::AudienceSet;
 use crate::domain::client::Client;
 use crate::domain::clock::Timestamp;
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::{ClientId, TokenId};
 use crate::domain::key_ring::{KeyId, KeyRing, Purpose};
@@ -24,6 +25,8 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
     /// What it may be used for.
     pub scopes: ScopeSet,
+    /// Whether it is bound to a key (RFC 9449).
+    pub is_bound: bool,
 }
 
 /// A session's token to be: everything but the owner, which the database transaction decides.
@@ -37,6 +40,7 @@ pub(super) struct Issue {
     scopes: ScopeSet,
     now: Timestamp,
     expires_at: Timestamp,
+    dpop_jkt: Option<Thumbprint>,
 }
 
 impl Issue {
@@ -58,12 +62,19 @@ impl Issue {
             scopes,
             now,
             expires_at: now + broker.lifetimes.api_token,
+            dpop_jkt: None,
         }
     }
 
-    /// The successor of a token: for the same APIs and scopes, whatever the client may have now.
+    /// The same, bound to the key with this thumbprint, if there is one.
+    pub(super) fn bound_to(self, dpop_jkt: Option<Thumbprint>) -> Self {
+        Self { dpop_jkt, ..self }
+    }
+
+    /// The successor of a token: for the same APIs and scopes, whatever the client may have now, and bound to the same key.
     pub(super) fn successor_of(facts: &TokenFacts, broker: &Broker, client: &Client, now: Timestamp) -> Self {
-        Self::new(broker, client, facts.audiences.clone(), facts.scopes.clone(), now)
+        let successor = Self::new(broker, client, facts.audiences.clone(), facts.scopes.clone(), now);
+        successor.bound_to(facts.dpop_jkt)
     }
 
     /// The server keys that the token is made with.
@@ -91,6 +102,7 @@ impl Issue {
             scopes: self.scopes.clone(),
             issued_at: self.now,
             expires_at: session_ends.map_or(self.expires_at, |ends| ends.min(self.expires_at)),
+            dpop_jkt: self.dpop_jkt,
         };
         let binding = facts.binding(key).to_vec();
         let sealed_handle =
@@ -117,11 +129,18 @@ pub(super) struct TokenParts<'a> {
     pub(super) handle: &'a TokenHandle,
     pub(super) expires_at: Timestamp,
     pub(super) scopes: &'a ScopeSet,
+    pub(super) is_bound: bool,
 }
 
 impl<'a> TokenParts<'a> {
     pub(super) fn of(facts: &'a TokenFacts, handle: &'a TokenHandle) -> Self {
-        Self { key_id: facts.key_id, handle, expires_at: facts.expires_at, scopes: &facts.scopes }
+        Self {
+            key_id: facts.key_id,
+            handle,
+            expires_at: facts.expires_at,
+            scopes: &facts.scopes,
+            is_bound: facts.dpop_jkt.is_some(),
+        }
     }
 }
 
@@ -134,6 +153,7 @@ impl IssuedToken {
             expires_in: (parts.expires_at - now).num_seconds(),
             expires_at: parts.expires_at,
             scopes: parts.scopes.clone(),
+            is_bound: parts.is_bound,
         })
     }
 }

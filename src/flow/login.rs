@@ -169,6 +169,7 @@ async fn begin(
         max_age: request.max_age,
         audiences: request.audience_digests(),
         oauth: request.way_back.oauth.clone(),
+        dpop_jkt: request.way_back.dpop_jkt,
     };
     let authorization = AuthorizationRequest {
         state: &attempt.state,

@@ -3,6 +3,7 @@
 use crate::domain::audience::AudienceSet;
 use crate::domain::client::{Client, LoginParameter, RedirectUri, ShortDigest, with_path};
 use crate::domain::client_text::ClientState;
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::LoginAttempt;
 use crate::domain::oauth_request::OAuthRequest;
@@ -39,6 +40,8 @@ pub struct LoginRequest {
     pub max_age: Option<String>,
     /// The APIs that the token is to be for (RFC 8707 section 2), all of the client's if there is none.
     pub resources: Vec<String>,
+    /// `dpop_jkt`: the thumbprint of the key that the token is bound to (RFC 9449 section 10).
+    pub dpop_jkt: Option<String>,
     /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
     pub oauth: Option<AuthorizeRequest>,
     /// The attempts that this browser has open.
@@ -144,7 +147,8 @@ impl<'a> ValidLoginRequest<'a> {
         }
         let audiences = audiences(client, &request.resources)?;
         let scopes = oauth.as_ref().map_or_else(|| client.scopes.clone(), |oauth| oauth.scopes.clone());
-        let way_back = WayBack { client_state, oauth, ..way_back };
+        let dpop_jkt = dpop_jkt(client, request)?;
+        let way_back = WayBack { client_state, oauth, dpop_jkt, ..way_back };
         let valid = Self {
             way_back,
             challenge,
@@ -200,7 +204,8 @@ pub(super) fn way_back<'a>(broker: &'a Broker, request: &LoginRequest) -> Result
         nonce: None,
     });
     let client_state = request.state.as_deref().and_then(|state| state.parse().ok());
-    Ok(WayBack { issuer: broker.issuer(), client, redirect_uri, port, client_state, oauth })
+    let issuer = broker.issuer();
+    Ok(WayBack { issuer, client, redirect_uri, port, client_state, oauth, dpop_jkt: None })
 }
 
 fn client<'a>(broker: &'a Broker, id: Option<&str>) -> Result<&'a Client> {
@@ -243,6 +248,26 @@ fn challenge(client: &Client, request: &LoginRequest) -> Result<Option<CodeChall
         (None, _) => Err(Error::invalid_request("The parameter 'code_challenge' is missing.")),
         (Some(_), _) => Err(Error::invalid_request("The parameter 'code_challenge_method' must be S256.")),
     }
+}
+
+/// The key that the token is bound to. A client of standard OAuth 2 can still name it at the token endpoint.
+fn dpop_jkt(client: &Client, request: &LoginRequest) -> Result<Option<Thumbprint>> {
+    let Some(text) = request.dpop_jkt.as_deref() else {
+        if client.requires_dpop() && request.oauth.is_none() {
+            return Err(Error::invalid_request(
+                "The parameter 'dpop_jkt' is missing; tokens of this client are bound to a key.",
+            ));
+        }
+        return Ok(None);
+    };
+    if client.legacy {
+        return Err(Error::invalid_request("The parameter 'dpop_jkt' is not allowed for a legacy client."));
+    }
+    text.parse().map(Some).map_err(|_| {
+        Error::invalid_request(
+            "The parameter 'dpop_jkt' must be the 43 base64url characters of a JWK's SHA-256 thumbprint.",
+        )
+    })
 }
 
 fn client_state(text: &str) -> Result<ClientState> {

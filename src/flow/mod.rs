@@ -13,6 +13,8 @@
 //! 6. [`introspect`]: an API behind the broker, a [`resource_server`], asks about a token that it was given. [`revoke`]
 //!    gives a token up.
 //!
+//! A token can be bound to a key of its holder (DPoP): [`possession`] checks that the holder has it.
+//!
 //! [`authorize`] and [`oauth_token`] are the same flow for clients of standard OAuth 2 and OpenID Connect: other names of
 //! parameters, and ID and refresh tokens beside the token.
 //!
@@ -43,8 +45,10 @@ mod open_attempts;
 pub mod page_sign_in;
 pub mod permissions;
 pub mod personal_tokens;
+pub mod possession;
 pub mod react;
 pub mod redeem;
+mod redeem_bound;
 pub mod resource_server;
 mod resources;
 pub mod revoke;

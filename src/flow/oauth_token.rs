@@ -20,6 +20,7 @@ use crate::domain::token::{TokenFacts, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Denial, Reason, decide_refresh};
 use crate::flow::issue::IssuedToken;
+use crate::flow::possession::{Possession, Presented as PresentedToken, ProofRequest, proof_required};
 use crate::flow::react::{Asker, react, refuse};
 use crate::flow::redeem::{Presented, Redeemed, redeem_presented};
 use crate::flow::resources::{is_for, resources};
@@ -45,6 +46,8 @@ pub struct TokenRequest {
     pub scope: Option<String>,
     /// The APIs that the token is for (RFC 8707 section 2.2).
     pub resources: Vec<String>,
+    /// The DPoP proof, if there is one.
+    pub proof: Option<ProofRequest>,
 }
 
 /// The tokens of one answer.
@@ -98,7 +101,11 @@ async fn redeem_code(
         client_id: Some(client.id.as_str()),
         code_of: Some((&client.id, request.redirect_uri.as_deref())),
         resources,
+        proof: request.proof.as_ref(),
     };
+    if client.requires_dpop() && presented.proof.is_none() {
+        return Err(proof_required());
+    }
     let Redeemed { issued, grant } = redeem_presented(broker, caller, &presented).await?;
     let keys = broker.keys.current();
     TokenSet::new(
@@ -126,7 +133,8 @@ async fn refresh(
 ) -> Result<TokenSet> {
     let missing = "The parameter 'refresh_token' is missing.";
     let presented = required(request.refresh_token.as_deref(), missing)?;
-    let decision = decide_refresh(broker, presented).await;
+    let possession = Possession::Refresh(request.proof.as_ref());
+    let decision = decide_refresh(broker, &PresentedToken { text: presented, possession }).await;
     let access = react(broker, Asker::Holder(caller), decision).await.map_err(as_grant)?;
     let facts = access.facts();
     if facts.client_id != client.id {
@@ -191,6 +199,13 @@ fn required<'a>(value: Option<&'a str>, missing: &'static str) -> Result<&'a str
 /// The error of RFC 6749 section 5.2 for a refresh token that is no longer good.
 fn as_grant(error: Error) -> Error {
     match error.code() {
+        ErrorCode::InvalidDpopProof => {
+            Error::new(ErrorCode::InvalidDpopProofForGrant).detail(error.public_text())
+        }
+        ErrorCode::InvalidToken if error.dpop_is_asked_for() => {
+            Error::new(ErrorCode::InvalidDpopProofForGrant).detail(error.public_text())
+        }
+        ErrorCode::UseDpopNonce => ErrorCode::UseDpopNonceForGrant.into(),
         ErrorCode::InvalidToken | ErrorCode::InsufficientScope => Error::new(ErrorCode::InvalidGrant)
             .detail("The refresh token is unknown, expired, used or revoked. Sign in again."),
         _ => error,

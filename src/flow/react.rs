@@ -7,11 +7,13 @@
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
+use crate::domain::dpop::refusal::ProofRefused;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::standing::{Standing, TokenRecord};
 use crate::domain::token::TokenFacts;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Decision, Denial, Reason};
+use crate::flow::possession;
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 use crate::state::limits::{
@@ -45,8 +47,8 @@ impl<'a> Asker<'a> {
 /// token.
 ///
 /// # Errors
-/// `invalid_token`, the same for everything that is wrong with a token; `insufficient_scope` for a live token that
-/// lacks a scope or is of another kind; `rate_limited` once a holder's address has presented too many made-up tokens;
+/// `invalid_token`, the same for everything that is wrong with a token; `invalid_dpop_proof` and `use_dpop_nonce` for a
+/// bound token; `insufficient_scope` for a live token that lacks a scope or is of another kind; `rate_limited` once a holder's address has presented too many made-up tokens;
 /// `temporarily_unavailable` if a store cannot answer.
 pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Result<Access> {
     match decision {
@@ -71,6 +73,13 @@ pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error
     match denial.reason {
         Reason::Scope(scope) => Error::insufficient_scope(scope),
         Reason::Kind => ErrorCode::InsufficientScope.into(),
+        Reason::Possession(refused) => {
+            // Every client asks for its first nonce in this way.
+            if refused != ProofRefused::Nonce && is_recorded(broker, asker) {
+                record_refusal(broker, asker, denial);
+            }
+            possession::error(refused)
+        }
         Reason::NotIssued | Reason::NotFound | Reason::Standing(_) | Reason::Audience => {
             invalid(broker, asker, denial)
         }
@@ -112,7 +121,7 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
     Ok(())
 }
 
-/// Refuses a token. The refusals of an address, a resource server or a gateway over its limit are not recorded one by one.
+/// Refuses a token.
 fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
     let is_recorded = match asker {
         Asker::Holder(caller) if denial.reason == Reason::NotIssued => {
@@ -121,14 +130,21 @@ fn invalid(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error {
                 Err(limited) => return limited,
             }
         }
-        Asker::Holder(caller) => records_refusal(broker, caller),
-        Asker::ResourceServer(_, id) => records_refusal_of_api(broker, id),
-        Asker::Gateway(caller) => records_refusal_of_gateway(broker, caller),
+        _ => is_recorded(broker, asker),
     };
     if is_recorded {
         record_refusal(broker, asker, denial);
     }
     ErrorCode::InvalidToken.into()
+}
+
+/// The refusals of an address, a resource server or a gateway over its limit are not recorded one by one.
+fn is_recorded(broker: &Broker, asker: Asker<'_>) -> bool {
+    match asker {
+        Asker::Holder(caller) => records_refusal(broker, caller),
+        Asker::ResourceServer(_, id) => records_refusal_of_api(broker, id),
+        Asker::Gateway(caller) => records_refusal_of_gateway(broker, caller),
+    }
 }
 
 fn record_refusal(broker: &Broker, asker: Asker<'_>, denial: &Denial) {

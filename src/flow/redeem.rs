@@ -1,7 +1,7 @@
 //! Step 3, `/api/get_token`: exchanges a one-time key for its API token, once.
 //!
 //! No database is needed: the row was written at the callback, and the token is computed from the grant and the server
-//! key. Whatever is wrong, the answer is the same `invalid_grant`.
+//! key. Whatever is wrong, the answer is the same `invalid_grant`. `redeem_bound` is the part for DPoP.
 
 use crate::domain::audience::AudienceSet;
 use crate::domain::audit::AuditKind;
@@ -15,7 +15,9 @@ use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
 use crate::flow::resources::is_for;
-use crate::key_store::Taken;
+use crate::flow::possession::ProofRequest;
+use crate::flow::redeem_bound::find_entry;
+use crate::key_store::{Seen, Taken};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
 use crate::state::limits::{Counted, count};
@@ -28,13 +30,15 @@ pub struct RedeemRequest {
     pub code_verifier: Option<String>,
     /// The client that redeems; compared with the key's if it is sent.
     pub client_id: Option<String>,
+    /// The DPoP proof, if there is one.
+    pub proof: Option<ProofRequest>,
 }
 
 /// Redeems a key.
 ///
 /// # Errors
-/// `invalid_grant`, the same for everything that is wrong with the key or its proof; `rate_limited` once an address has
-/// failed too often; `origin_not_allowed`; `temporarily_unavailable` if the key store is unreachable.
+/// `invalid_grant`, the same for everything that is wrong with the key or its verifier; `invalid_dpop_proof` and
+/// `use_dpop_nonce`, which spend nothing; `rate_limited` once an address has failed too often; `origin_not_allowed`; `temporarily_unavailable` if the key store is unreachable.
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
     let presented = Presented {
         key: &request.one_time_key,
@@ -42,6 +46,7 @@ pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) ->
         client_id: request.client_id.as_deref(),
         code_of: None,
         resources: None,
+        proof: request.proof.as_ref(),
     };
     Ok(redeem_presented(broker, caller, &presented).await?.issued)
 }
@@ -58,6 +63,8 @@ pub(super) struct Presented<'a> {
     pub(super) code_of: Option<(&'a ClientId, Option<&'a str>)>,
     /// The APIs that the token is to be for (RFC 8707 section 2.2), if they are named.
     pub(super) resources: Option<&'a AudienceSet>,
+    /// The DPoP proof, if there is one.
+    pub(super) proof: Option<&'a ProofRequest>,
 }
 
 impl Presented<'_> {
@@ -114,7 +121,8 @@ pub(super) async fn redeem_presented(
 /// # Errors
 /// As [`redeem`], but for `invalid_grant`.
 pub async fn redeem_legacy(broker: &Broker, caller: &Caller, key: &str) -> Result<Option<IssuedToken>> {
-    let request = RedeemRequest { one_time_key: key.to_owned(), code_verifier: None, client_id: None };
+    let key = key.to_owned();
+    let request = RedeemRequest { one_time_key: key, code_verifier: None, client_id: None, proof: None };
     match redeem(broker, caller, request).await {
         Ok(issued) => Ok(Some(issued)),
         Err(error) if error.code() == ErrorCode::InvalidGrant => Ok(None),
@@ -168,15 +176,20 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
         }
     }
     let Some(name) = request.entry_name(&key, challenge.as_ref()) else { return unknown() };
-    let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let keys = broker.keys.current();
+    let name = match request.proof {
+        Some(proof) => find_entry(broker, &keys, name, proof, request.code_of.is_some()).await?,
+        None => Some(name),
+    };
+    let Some(name) = name else { return unknown() };
     // Only who knows the key and its proof gets this far.
     if let Some(resources) = request.resources
-        && let Some(waiting) = broker.key_store.waiting(&name).await?
-        && let Some(grant) = Grant::open(&waiting, &name, &keys)
+        && let Seen::Waiting { grant } = broker.key_store.peek(&name).await?
+        && let Some(grant) = Grant::open(&grant, &name, &keys)
     {
         is_for(Some(resources), &grant.audiences)?;
     }
+    let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let mark = redemption.seal(&name, &keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
         Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
@@ -208,7 +221,9 @@ fn hand_out(
     let now = broker.clock.now();
     let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
     let other_client = request.client_id.is_some_and(|id| id != grant.client_id.as_str());
+    let lacks_proof = |client: &&Client| client.requires_dpop() && request.proof.is_none();
     let client = broker.clients.get(&grant.client_id).filter(|_| !expired && !other_client);
+    let client = client.filter(|client| !lacks_proof(client));
     let Some(client) = client else { return Refusal::invalid(AuditKind::KeyRefused, Some(about)) };
     if let Some(refusal) = foreign_origin(caller, client, Some(&about)) {
         return refusal;
@@ -218,6 +233,7 @@ fn hand_out(
         handle: &grant.handle,
         expires_at: grant.token_expires_at,
         scopes: &grant.scopes,
+        is_bound: request.proof.is_some(),
     };
     let Some(issued) = IssuedToken::new(keys, parts, now) else {
         return Refusal::invalid(AuditKind::KeyRefused, Some(about));

@@ -11,6 +11,7 @@ use crate::domain::refresh_token;
 use crate::domain::resource_server::ResourceServer;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Access, Decision, Denial, Need, Reason, decide, decide_refresh};
+use crate::flow::possession::{Possession, Presented};
 use crate::flow::react::{Asker, concerning, react};
 use crate::flow::resource_server::{ClientCredentials, authenticate};
 use crate::state::Broker;
@@ -63,9 +64,13 @@ pub async fn revoke(
     token: &str,
 ) -> Result<()> {
     let revoker = identify(broker, caller, credentials).await?;
+    // Whoever finds a token can give it up.
+    let presented = Presented { text: token, possession: Possession::NotAsked };
     let decision = match &revoker {
-        Revoker::Client(_) if token.starts_with(refresh_token::PREFIX) => decide_refresh(broker, token).await,
-        _ => decide(broker, token, &revoker.need()).await,
+        Revoker::Client(_) if token.starts_with(refresh_token::PREFIX) => {
+            decide_refresh(broker, &presented).await
+        }
+        _ => decide(broker, &presented, &revoker.need()).await,
     };
     if revoker.is_foreign(&decision) {
         return Err(Error::new(ErrorCode::InvalidGrant)

@@ -1,7 +1,8 @@
 //! Step 4, `/api/token/rotate`: exchanges a live token for its successor, inside the same session.
 //!
 //! The old token stays valid for 60 seconds, so that requests in flight do not fail; a tab that rotates it in that time
-//! gets a second successor. Rotating twice signs no one out.
+//! gets a second successor. Rotating twice signs no one out. A bound token needs a proof of its key, and its successor is
+//! bound to the same key.
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::flow::authenticate::authenticate;
 use crate::flow::decide::{Access, Denial, Judge, Need, Reason};
 use crate::flow::issue::{Issue, IssuedToken, TokenParts};
+use crate::flow::possession::Presented;
 use crate::flow::react::{Asker, concerning, refuse};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -46,7 +48,7 @@ impl Successor {
 /// # Errors
 /// `invalid_token` as for every call; `insufficient_scope` for a token that is in no session; `invalid_request` for
 /// `legacy` clients; `rate_limited` if the token already has its siblings: it still works until its overlap ends.
-pub async fn rotate(broker: &Broker, caller: &Caller, presented: &str) -> Result<IssuedToken> {
+pub async fn rotate(broker: &Broker, caller: &Caller, presented: &Presented<'_>) -> Result<IssuedToken> {
     let access = authenticate(broker, caller, presented, &Need::session(None)).await?;
     succeed(broker, caller, access, standing).await?.issued()
 }
@@ -61,15 +63,21 @@ pub(super) async fn succeed(
     access: Access,
     judge: Judge,
 ) -> Result<Successor> {
-    let Access { record, keys } = access;
+    let Access { record, keys, proven } = access;
     let facts = &record.token.facts;
     let client = broker.clients.get(&facts.client_id).ok_or(ErrorCode::InvalidToken)?;
     if client.legacy {
         // All browsers of the person share the token: rotating it in one would sign the others out.
         return Err(Error::invalid_request("Tokens of a legacy client are not rotated: sign in again."));
     }
+    // The holder of an unbound refresh token can bind its successor.
+    let dpop_jkt = facts.dpop_jkt.or(proven);
+    if client.requires_dpop() && dpop_jkt.is_none() {
+        return Err(Error::new(ErrorCode::InvalidToken)
+            .detail("Tokens of this client must be bound to a key, and this one is not. Sign in again."));
+    }
     let now = broker.clock.now();
-    let issue = Issue::successor_of(facts, broker, client, now);
+    let issue = Issue::successor_of(facts, broker, client, now).bound_to(dpop_jkt);
     let (handle, issuing) = (issue.handle().clone(), issue.keys());
     let judged_by = client.clone();
     // Judged again on the locked row: between reading and locking it, the session may have ended.

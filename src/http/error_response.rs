@@ -122,6 +122,8 @@ impl ResponseError for Error {
                 | ErrorCode::InvalidToken
                 | ErrorCode::InsufficientScope
                 | ErrorCode::InsufficientUserAuthentication
+                | ErrorCode::InvalidDpopProof
+                | ErrorCode::UseDpopNonce
         ) {
             challenge(&mut response, self);
         }

@@ -59,7 +59,12 @@ pub(super) fn describe(operation: &mut Operation, shape: Shape) {
     let responses = &mut operation.responses.responses;
     let declared = responses.remove(DECLARED);
     let mut by_status = BTreeMap::<u16, Vec<ErrorCode>>::new();
-    for code in declared.iter().flat_map(codes_of).chain(COMMON.iter().copied()) {
+    let mut codes: Vec<_> = declared.iter().flat_map(codes_of).collect();
+    // Every token can be bound to a key.
+    if codes.contains(&ErrorCode::InvalidToken) {
+        codes.extend([ErrorCode::InvalidDpopProof, ErrorCode::UseDpopNonce]);
+    }
+    for code in codes.into_iter().chain(COMMON.iter().copied()) {
         by_status.entry(code.status()).or_default().push(code);
     }
     for (status, codes) in by_status {
@@ -113,7 +118,7 @@ fn example(shape: Shape, code: ErrorCode) -> Value {
 fn headers(codes: &[ErrorCode]) -> Vec<(&'static str, &'static str)> {
     match codes.first() {
         Some(ErrorCode::InvalidToken | ErrorCode::MissingToken | ErrorCode::InsufficientScope) => {
-            vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3.")]
+            vec![("WWW-Authenticate", "The challenge of RFC 6750 section 3 or RFC 9449 section 7.1.")]
         }
         Some(ErrorCode::UnauthenticatedClient) => {
             vec![("WWW-Authenticate", "The challenge of RFC 7617 section 2.")]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::errors::errors;
 use super::extract::accept::prefers;
 use super::extract::token_form::{self, TokenForm};
+use super::redeem::token_type;
 use crate::domain::caller::Caller;
 use crate::domain::profile::{NameList, ProfileText};
 use crate::domain::signing_key::JwtType;
@@ -50,10 +51,14 @@ pub struct IntrospectionAnswer {
     #[schema(example = "web")]
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
-    /// Always `Bearer`.
+    /// `Bearer`, or `DPoP` for a token that is bound to a key.
     #[schema(example = "Bearer")]
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
+    /// The key that a token with the type `DPoP` is bound to. The API must check the proof in the header `DPoP` against it
+    /// (RFC 9449 sections 6.2 and 7), or refuse the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     /// Its scopes, space-separated.
     #[schema(example = "permissions profile")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +115,14 @@ pub struct IntrospectionAnswer {
     permissions_as_of: Option<i64>,
 }
 
+/// The key that a token is bound to (RFC 7800 section 3.1).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Confirmation {
+    /// The SHA-256 thumbprint (RFC 7638) of the key's JWK.
+    #[schema(example = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+    jkt: String,
+}
+
 impl From<Introspection> for IntrospectionAnswer {
     fn from(introspection: Introspection) -> Self {
         match introspection {
@@ -128,7 +141,8 @@ impl IntrospectionAnswer {
             sub: Some(facts.owner.user_id.as_uuid()),
             aud: Some(facts.audiences.iter().map(|audience| audience.as_str().to_owned()).collect()),
             client_id: Some(facts.client_id.into()),
-            token_type: Some("Bearer"),
+            token_type: Some(token_type(facts.dpop_jkt.is_some())),
+            cnf: facts.dpop_jkt.map(|thumbprint| Confirmation { jkt: thumbprint.to_string() }),
             scope: Some(facts.scopes.to_string()),
             iat: Some(facts.issued_at.timestamp()),
             exp: Some(facts.expires_at.timestamp()),

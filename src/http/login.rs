@@ -52,6 +52,9 @@ parameters! {
         /// The languages of the broker's own pages, in the order of preference: `en` and `zh` exist. Default: those that the browser prefers.
         #[param(example = "zh-CN en")]
         ui_locales,
+        /// RFC 9449 section 10: the SHA-256 thumbprint (RFC 7638) of the key that the token is bound to. The token can be redeemed and used with DPoP proofs of that key only.
+        #[param(example = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+        dpop_jkt,
     }
 }
 
@@ -116,6 +119,7 @@ pub async fn login(
         login_hint: parameters.login_hint,
         max_age: parameters.max_age,
         resources,
+        dpop_jkt: parameters.dpop_jkt,
         oauth: None,
         open_attempts: cookies.attempts,
         session_cookie: session.value(),

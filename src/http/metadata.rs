@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::errors::errors;
 use super::{introspect, revoke};
+use crate::domain::dpop::jwk::ALGORITHMS;
 use crate::domain::lifetimes::REVOCATION_BOUND;
 use crate::domain::oauth_request::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::Scope;
@@ -87,6 +88,9 @@ pub struct ServerMetadata {
     /// Always `ES256`.
     #[schema(example = json!(["ES256"]))]
     id_token_signing_alg_values_supported: [&'static str; 1],
+    /// The algorithms of DPoP proofs (RFC 9449 section 5.1).
+    #[schema(example = json!(["ES256"]))]
+    dpop_signing_alg_values_supported: [&'static str; 6],
     /// The claims of ID token and userinfo.
     #[schema(example = json!(["sub", "name"]))]
     claims_supported: [&'static str; 12],
@@ -129,6 +133,7 @@ impl ServerMetadata {
             claims_parameter_supported: false,
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [ALGORITHM],
+            dpop_signing_alg_values_supported: ALGORITHMS,
             claims_supported: [
                 "iss",
                 "sub",

@@ -11,6 +11,7 @@ mod callback;
 mod challenge;
 pub(crate) mod connection;
 mod docs;
+mod dpop_headers;
 mod error_page;
 mod error_response;
 mod errors;

@@ -79,6 +79,9 @@ parameters! {
         /// As at `/login`.
         #[param(example = "zh-CN en")]
         ui_locales,
+        /// As at `/login`. A client that omits it can still send a proof to the token endpoint.
+        #[param(example = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+        dpop_jkt,
     }
 }
 
@@ -144,6 +147,7 @@ fn read(query: &[u8], cookies: AttemptCookies, session: SessionCookie) -> Result
         login_hint: rest.login_hint,
         max_age: rest.max_age,
         resources,
+        dpop_jkt: rest.dpop_jkt,
         oauth: Some(AuthorizeRequest {
             response_type: rest.response_type,
             response_mode: rest.response_mode,

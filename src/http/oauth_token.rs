@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use super::errors::errors;
 use super::extract::body::{self, MediaType};
+use super::extract::dpop;
 use super::extract::parameters::{self, Parameters, parameters};
+use super::redeem::token_type;
 use crate::domain::caller::Caller;
 use crate::domain::refresh_token::RefreshToken;
 use crate::error::{Error, ErrorCode, Result};
@@ -51,7 +53,7 @@ pub struct TokenSetAnswer<'a> {
     /// The access token.
     #[schema(example = "tbk_…")]
     access_token: &'a str,
-    /// Always `Bearer`.
+    /// `DPoP` for a token that is bound to a key (RFC 9449), otherwise `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds until the access token expires.
@@ -75,7 +77,7 @@ impl<'a> From<&'a TokenSet> for TokenSetAnswer<'a> {
     fn from(set: &'a TokenSet) -> Self {
         Self {
             access_token: set.access.token.expose(),
-            token_type: "Bearer",
+            token_type: token_type(set.access.is_bound),
             expires_in: set.access.expires_in,
             scope: set.access.scopes.to_string(),
             refresh_token: set.refresh.as_ref().map(RefreshToken::expose),
@@ -90,6 +92,8 @@ errors!(
         InvalidRequest,
         InvalidClient,
         InvalidGrant,
+        InvalidDpopProofForGrant,
+        UseDpopNonceForGrant,
         InvalidScope,
         InvalidTarget,
         UnauthorizedClient,
@@ -108,7 +112,8 @@ errors!(
 /// For public clients, which send `client_id` in the body and no secret. `authorization_code` redeems the code of
 /// `/oauth2/authorize` once, with its verifier and with the same `redirect_uri`; a code that is used again ends the session.
 /// `refresh_token` renews a token by the rules of `POST /api/token/rotate`: the old tokens work 60 seconds more, and a
-/// refresh token that is used again later ends the session.
+/// refresh token that is used again later ends the session. With a DPoP proof in the header `DPoP` (RFC 9449), the tokens are
+/// bound to its key.
 #[utoipa::path(
     tag = "Standard OAuth 2 and OpenID Connect",
     request_body(
@@ -160,5 +165,6 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenReque
         refresh_token: form.refresh_token,
         scope: form.scope,
         resources,
+        proof: dpop::of_token_request(request)?,
     })
 }

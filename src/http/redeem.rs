@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::errors::errors;
 use super::extract::body::{self, MediaType};
+use super::extract::dpop;
 use super::extract::parameters::{self, Parameters, parameters};
 use crate::domain::caller::Caller;
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ pub struct TokenAnswer<'a> {
     /// The token: shown here and nowhere else.
     #[schema(example = "tbk_…")]
     access_token: &'a str,
-    /// Always `Bearer`.
+    /// `DPoP` for a token that is bound to a key (RFC 9449), otherwise `Bearer`.
     #[schema(example = "Bearer")]
     token_type: &'static str,
     /// Seconds until it expires, counted from now.
@@ -51,11 +52,16 @@ pub struct TokenAnswer<'a> {
     scope: String,
 }
 
+/// `token_type` (RFC 6749 section 7.1, RFC 9449 section 5).
+pub fn token_type(is_bound: bool) -> &'static str {
+    if is_bound { "DPoP" } else { "Bearer" }
+}
+
 impl<'a> From<&'a IssuedToken> for TokenAnswer<'a> {
     fn from(issued: &'a IssuedToken) -> Self {
         Self {
             access_token: issued.token.expose(),
-            token_type: "Bearer",
+            token_type: token_type(issued.is_bound),
             expires_in: issued.expires_in,
             expires_at: issued.expires_at,
             scope: issued.scopes.to_string(),
@@ -76,6 +82,8 @@ errors!(
     [
         InvalidRequest,
         InvalidGrant,
+        InvalidDpopProofForGrant,
+        UseDpopNonceForGrant,
         OriginNotAllowed,
         RequestTimeout,
         ContentTooLarge,
@@ -89,6 +97,7 @@ errors!(
 ///
 /// Exchanges the key for the bearer token, once and within 120 seconds. A wrong verifier does not use up the key.
 /// Redeeming a used key ends its session, except within ten seconds from the same browser. Unknown, used, expired and unproven keys get the same answer.
+/// The key of a login with `dpop_jkt` needs a DPoP proof of that key (RFC 9449) in the header `DPoP`.
 #[utoipa::path(
     tag = "Tokens",
     request_body(
@@ -124,7 +133,12 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<RedeemRequ
     };
     let missing = || Error::invalid_request("The parameter 'one_time_key' is missing.");
     let one_time_key = body.one_time_key.filter(|key| !key.is_empty()).ok_or_else(missing)?;
-    Ok(RedeemRequest { one_time_key, code_verifier: body.code_verifier, client_id: body.client_id })
+    Ok(RedeemRequest {
+        one_time_key,
+        code_verifier: body.code_verifier,
+        client_id: body.client_id,
+        proof: dpop::of_token_request(request)?,
+    })
 }
 
 errors!(LegacyErrors, [InvalidRequest, OriginNotAllowed, RateLimited, TemporarilyUnavailable,]);

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, post, web};
 
 use super::errors::errors;
-use super::extract::bearer::Bearer;
+use super::extract::dpop::PresentedToken;
 use super::redeem::TokenAnswer;
 use crate::domain::caller::Caller;
 use crate::error::Result;
@@ -26,14 +26,18 @@ errors!(
 /// Rotate the token
 ///
 /// Exchanges a live token for a new one, which never outlives the session. The old token stays valid for 60 seconds;
-/// within that time other tabs can rotate it too.
+/// within that time other tabs can rotate it too. The successor of a token that is bound to a key is bound to the same key.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),
     responses((status = 200, description = "The new token.", body = TokenAnswer), RotateErrors),
 )]
 #[post("/token/rotate")]
-pub async fn rotate(broker: web::Data<Broker>, caller: Caller, bearer: Bearer) -> Result<HttpResponse> {
-    let issued = flow::rotate::rotate(&broker, &caller, bearer.expose()).await?;
+pub async fn rotate(
+    broker: web::Data<Broker>,
+    caller: Caller,
+    token: PresentedToken,
+) -> Result<HttpResponse> {
+    let issued = flow::rotate::rotate(&broker, &caller, &token.presented()).await?;
     Ok(HttpResponse::Ok().json(TokenAnswer::from(&issued)))
 }

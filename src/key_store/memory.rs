@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{KeyStoreError, NewEntry, Taken};
+use super::{KeyStoreError, NewEntry, Seen, Taken};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::expiring::{ExpiringMap, Full};
 
@@ -22,6 +22,7 @@ pub(super) struct MemoryStore {
 struct Maps {
     entries: ExpiringMap<Entry>,
     used: ExpiringMap<()>,
+    proofs: ExpiringMap<()>,
 }
 
 enum Entry {
@@ -30,9 +31,13 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and, separately, `capacity` live marks.
+    /// A store for at most `capacity` live entries and, separately, `capacity` live marks of each kind.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let maps = Maps { entries: ExpiringMap::new(capacity), used: ExpiringMap::new(capacity) };
+        let maps = Maps {
+            entries: ExpiringMap::new(capacity),
+            used: ExpiringMap::new(capacity),
+            proofs: ExpiringMap::new(capacity),
+        };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
@@ -61,12 +66,18 @@ impl MemoryStore {
         }
     }
 
-    pub fn waiting(&self, name: &str) -> Option<Vec<u8>> {
+    pub fn peek(&self, name: &str) -> Seen {
         let now = self.clock.now();
-        match self.lock().entries.get_mut(name, now)? {
-            Entry::Waiting(waiting) => Some(waiting.grant.clone()),
-            Entry::Taken { .. } => None,
+        match self.lock().entries.get_mut(name, now) {
+            Some(Entry::Waiting(waiting)) => Seen::Waiting { grant: waiting.grant.clone() },
+            Some(Entry::Taken { .. }) => Seen::Taken,
+            None => Seen::Nothing,
         }
+    }
+
+    pub fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        let now = self.clock.now();
+        Ok(self.lock().proofs.insert(name, (), now, expiry(now, ttl))?)
     }
 
     pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
@@ -160,6 +171,23 @@ mod tests {
         assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
         store.put("a", entry(), TTL).unwrap();
         assert!(!store.mark_used("a", TTL).unwrap());
+        assert!(store.mark_proof("a", TTL).unwrap());
+        assert!(!store.mark_proof("a", TTL).unwrap());
+        assert!(matches!(store.mark_proof("b", TTL), Err(KeyStoreError::Full)));
+    }
+
+    #[test]
+    fn looking_at_an_entry_does_not_take_it() {
+        let (store, clock) = store(10);
+        assert_eq!(store.peek("a"), Seen::Nothing);
+        store.put("a", entry(), TTL).unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.peek("a"), Seen::Waiting { grant: b"grant".to_vec() });
+        }
+        assert!(matches!(store.take("a", b"first"), Taken::First { .. }));
+        assert_eq!(store.peek("a"), Seen::Taken);
+        clock.advance(TimeDelta::seconds(120));
+        assert_eq!(store.peek("a"), Seen::Nothing);
     }
 
     #[test]

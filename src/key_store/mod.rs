@@ -50,6 +50,20 @@ pub enum Taken {
     Nothing,
 }
 
+/// The result of looking at an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It can be taken.
+    Waiting {
+        /// The sealed grant.
+        grant: Vec<u8>,
+    },
+    /// It was taken before.
+    Taken,
+    /// It does not exist or has expired.
+    Nothing,
+}
+
 /// The store cannot answer. The error says nothing about the entry.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreError {
@@ -113,11 +127,20 @@ impl KeyStore {
         }
     }
 
-    /// The sealed grant of an entry that waits to be taken. Does not take it.
-    pub async fn waiting(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+    /// Looks at an entry without taking it.
+    pub async fn peek(&self, name: &EntryName) -> Result<Seen, KeyStoreError> {
         match &self.0 {
-            Backend::Memory(store) => Ok(store.waiting(name.as_str())),
-            Backend::Redis(store) => store.waiting(name.as_str()).await,
+            Backend::Memory(store) => Ok(store.peek(name.as_str())),
+            Backend::Redis(store) => store.peek(name.as_str()).await,
+        }
+    }
+
+    /// Marks the proof with this name as used for `ttl`, as [`Self::mark_used`] does. These marks are apart from the
+    /// others: there can be one for each request, and in memory they must not fill the space of logins.
+    pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => store.mark_proof(name, ttl),
+            Backend::Redis(store) => store.mark_proof(name, ttl).await,
         }
     }
 

@@ -13,7 +13,7 @@ use redis::{Cmd, cmd};
 
 use super::address::RedisAddress;
 use super::link::Link;
-use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Taken};
+use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Seen, Taken};
 
 /// KEYS: name. ARGV: grant, receipt, time to live in milliseconds.
 const PUT: &str = r"
@@ -72,16 +72,28 @@ impl RedisStore {
         }
     }
 
-    pub async fn waiting(&self, name: &str) -> Result<Option<Vec<u8>>, KeyStoreError> {
+    pub async fn peek(&self, name: &str) -> Result<Seen, KeyStoreError> {
         let mut get = cmd("HMGET");
-        get.arg(self.entry_key(name)).arg("grant");
-        let mut fields: Vec<Option<Vec<u8>>> = self.link.send(&get).await?;
-        Ok(fields.pop().flatten())
+        get.arg(self.entry_key(name)).arg("grant").arg("receipt");
+        let fields: (Option<Vec<u8>>, Option<Vec<u8>>) = self.link.send(&get).await?;
+        Ok(match fields {
+            (Some(grant), _) => Seen::Waiting { grant },
+            (None, Some(_)) => Seen::Taken,
+            (None, None) => Seen::Nothing,
+        })
     }
 
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        self.mark(self.mark_key(name), ttl).await
+    }
+
+    pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+        self.mark(format!("{}proof:{name}", self.key_prefix), ttl).await
+    }
+
+    async fn mark(&self, key: String, ttl: Duration) -> Result<bool, KeyStoreError> {
         let mut set = cmd("SET");
-        set.arg(self.mark_key(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        set.arg(key).arg(1).arg("NX").arg("PX").arg(millis(ttl));
         let set: Option<String> = self.link.send(&set).await?;
         Ok(set.is_some())
     }

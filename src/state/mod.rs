@@ -27,6 +27,7 @@ use self::limits::RateLimits;
 use self::server_keys::ServerKeys;
 use crate::domain::client::Client;
 use crate::domain::clock::Clock;
+use crate::domain::dpop::NonceDemand;
 use crate::domain::entropy::Entropy;
 use crate::domain::ids::ClientId;
 use crate::domain::policy::Policies;
@@ -62,6 +63,8 @@ pub struct Broker {
     pub live_tokens_per_user: usize,
     /// What users may do with personal tokens.
     pub personal_tokens: PersonalTokenSettings,
+    /// Which DPoP proofs need a nonce.
+    pub dpop_nonces: NonceDemand,
     /// The queue of audit events.
     pub audit: AuditTrail,
     /// Last-use times of tokens that have not been written to the database yet.

@@ -13,6 +13,7 @@ use super::server_keys::ServerKeys;
 use super::{Broker, ClientRegistry, Lifetimes, PersonalTokenSettings};
 use crate::domain::client::Client;
 use crate::domain::clock::{Clock, SystemClock};
+use crate::domain::dpop::NonceDemand;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use crate::domain::lifetimes;
@@ -67,6 +68,7 @@ pub(crate) fn broker() -> Broker {
             fresh_sign_in: lifetimes::FRESH_SIGN_IN,
             per_user: lifetimes::PERSONAL_TOKENS_PER_USER,
         },
+        dpop_nonces: NonceDemand::TokenEndpoints,
         audit: audit_trail().0,
         last_uses: LastUses::default(),
         late_revocations: LateRevocations::default(),

@@ -80,6 +80,7 @@ diesel::table! {
         superseded_at -> Nullable<SqlTime>,
         revoked_at -> Nullable<SqlTime>,
         last_used_at -> Nullable<SqlTime>,
+        dpop_jkt -> Nullable<Binary>,
     }
 }
 

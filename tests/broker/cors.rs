@@ -197,7 +197,7 @@ async fn a_spa_can_read_every_error_and_retry_after() {
     {
         assert_eq!((answer.status.as_u16(), allowed_origin(&answer)), (status, Some(SPA)), "{answer:?}");
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
-        for name in ["retry-after", "www-authenticate", "x-request-id"] {
+        for name in ["retry-after", "www-authenticate", "x-request-id", "dpop-nonce"] {
             assert!(exposed.contains(name), "{exposed}");
         }
         assert!(answer.error_code().is_some(), "{answer:?}");

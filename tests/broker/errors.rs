@@ -17,6 +17,7 @@ use token_broker::error::ErrorCode;
 use crate::headers::{check, described};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::dpop::{self, AppKey};
 use crate::support::log::Listener;
 use crate::support::oauth;
 use crate::support::raw;
@@ -174,6 +175,14 @@ async fn every_code_is_reached_with_its_status_or_its_redirect() {
     let strict = broker.twin_with(|config| config.policies[0].all.groups = ["nobody".to_owned()].into());
     answers.push((ErrorCode::Forbidden, strict.call("/authz", &token).await));
     answers.push((ErrorCode::UnknownPolicy, broker.call("/authz/other", &token).await));
+    answers.push((
+        ErrorCode::InvalidDpopProof,
+        browser.get(&broker.at("/api/me"), &[("authorization", "DPoP x")]).await,
+    ));
+    let app = AppKey::generate();
+    let login = dpop::log_in(&narrow, &narrow.browser(), &app).await;
+    let proof = app.proof(&narrow, "POST", &narrow.at("/api/get_token")).sign();
+    answers.push((ErrorCode::UseDpopNonceForGrant, dpop::redeem(&narrow, &login, &proof).await));
     let full = broker.twin_with(|config| config.personal_tokens.per_user = 0);
     let wanted = json!({ "name": "script", "scope": "", "expires_in": 60 });
     answers

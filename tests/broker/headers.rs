@@ -27,6 +27,7 @@ const KNOWN: &[&str] = &[
     "cross-origin-opener-policy",
     "cross-origin-resource-policy",
     "date",
+    "dpop-nonce",
     "etag",
     "location",
     "permissions-policy",
@@ -70,7 +71,8 @@ pub fn check(answer: &Answer, https: bool) {
     assert!((1..=64).contains(&header("x-request-id").len()), "{what}");
     for name in answer.headers.keys() {
         assert!(KNOWN.contains(&name.as_str()), "{what}: {name}");
-        let repeatable = matches!(name.as_str(), "set-cookie" | "vary");
+        // There is a challenge for each scheme.
+        let repeatable = matches!(name.as_str(), "set-cookie" | "vary" | "www-authenticate");
         assert!(repeatable || answer.headers.get_all(name).iter().count() == 1, "{what}: {name} twice");
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use token_broker::domain::clock::{Clock, MovableClock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::one_time_key::{EntryName, OneTimeKey};
-use token_broker::key_store::{KeyStore, KeyStoreError, KeyStoreSettings, NewEntry, Taken};
+use token_broker::key_store::{KeyStore, KeyStoreError, KeyStoreSettings, NewEntry, Seen, Taken};
 use tokio::time::sleep;
 
 use crate::support::certificates::Certificates;
@@ -63,8 +63,14 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     // An entry is taken once; all later callers see what the first one left.
     let key = name();
     assert_eq!(other.take(&key, b"too early").await.unwrap(), Taken::Nothing);
+    assert_eq!(other.peek(&key).await.unwrap(), Seen::Nothing);
     one.put(&key, entry(), TTL).await.unwrap();
+    // Looking at an entry does not take it.
+    for store in [&one, &other] {
+        assert_eq!(store.peek(&key).await.unwrap(), Seen::Waiting { grant: b"grant".to_vec() });
+    }
     assert_eq!(other.take(&key, b"mine").await.unwrap(), first());
+    assert_eq!(one.peek(&key).await.unwrap(), Seen::Taken);
     for store in [&one, &other] {
         let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"mine".to_vec() };
         assert_eq!(store.take(&key, b"theirs").await.unwrap(), again);
@@ -85,6 +91,11 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     assert_eq!(made, 1);
     assert!(other.is_used("attempt").await.unwrap() && !other.is_used("another attempt").await.unwrap());
     assert!(one.mark_used("another attempt", TTL).await.unwrap());
+
+    // The marks of proofs are others.
+    assert!(one.mark_proof("attempt", TTL).await.unwrap());
+    assert!(!other.mark_proof("attempt", TTL).await.unwrap());
+    assert!(!other.is_used("proof").await.unwrap());
 }
 
 #[tokio::test]

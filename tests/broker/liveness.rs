@@ -14,6 +14,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use token_broker::domain::client::{Client, KeyDelivery, KeyParameter};
 use token_broker::domain::clock::Timestamp;
+use token_broker::domain::dpop::ClientDpop;
 use token_broker::domain::ids::{IdentityId, SessionId, TokenId, UserId};
 use token_broker::domain::key_ring::{KeyId, KeyRing, ServerKey};
 use token_broker::domain::lifetimes::{LAST_USE_GRAIN, ROTATION_OVERLAP};
@@ -198,6 +199,7 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         login_parameters: Vec::new(),
         inactivity,
         pages_of: None,
+        dpop: ClientDpop::Optional,
     }
 }
 
@@ -320,6 +322,7 @@ fn stored(
         scopes: "profile".parse().unwrap(),
         issued_at,
         expires_at,
+        dpop_jkt: None,
     };
     let binding = facts.binding(&key(key_id)).to_vec();
     StoredToken { facts, binding, sealed_handle: None }

@@ -26,6 +26,7 @@ mod contract;
 mod cors;
 mod dev_provider;
 mod doctor;
+mod dpop;
 mod errors;
 mod forward_auth;
 mod gateways;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::api::Api;
 use crate::support::broker::TestBroker;
 use crate::support::browser::{Answer, Browser};
+use crate::support::dpop;
 
 /// A server around the page's `requireToken`, which answers with what the broker said.
 const NODE_SERVER: &str = "
@@ -98,6 +99,9 @@ async fn the_node_example_tells_yes_no_and_unknown_apart() {
         let seen = (refused.status.as_u16(), refused.header("www-authenticate"));
         assert_eq!(seen, (401, Some(challenge)), "{header:?}");
     }
+    let stolen = dpop::sign_in(&broker, &dpop::AppKey::generate()).await;
+    let without_proof = node.call(Some(&format!("Bearer {stolen}"))).await;
+    assert_eq!(without_proof.status, 401, "a token that is bound to a key");
     let mistaken = NodeApi::start(folder.path(), &broker, &Api::unregistered("orders"));
     let unknown = mistaken.call(Some(&bearer)).await;
     assert_eq!((unknown.status.as_u16(), unknown.header("retry-after")), (503, Some("2")));
@@ -125,8 +129,10 @@ async fn the_python_example_tells_yes_no_and_unknown_apart() {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     };
-    let told = run(api.clone(), &[&token, "tbk_dead"]).await;
+    let stolen = dpop::sign_in(&broker, &dpop::AppKey::generate()).await;
+    let told = run(api.clone(), &[&token, "tbk_dead", &stolen]).await;
     let me = broker.call("/api/me", &token).await.json();
     assert_eq!((&told[0]["sub"], &told[1]), (&me["user"]["id"], &Value::Null));
+    assert_eq!(told[2], Value::Null, "a token that is bound to a key");
     assert_eq!(run(Api::unregistered("orders"), &[&token]).await, ["unknown"]);
 }

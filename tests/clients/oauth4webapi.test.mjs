@@ -102,3 +102,49 @@ test('a code works once', async () => {
   await exchange(authorized);
   await assert.rejects(exchange(authorized), (error) => error.error === 'invalid_grant');
 });
+
+test('DPoP: the tokens are bound to a key, the nonce is followed, and refresh and userinfo need a proof', async () => {
+  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair('ES256', { extractable: false }));
+  const bound = { ...insecure, DPoP };
+  /** The request, and once more if the server demands a nonce. */
+  const following = async (send) => {
+    try {
+      return await send();
+    } catch (error) {
+      assert.ok(oauth.isDPoPNonceError(error), error);
+      return send();
+    }
+  };
+  const { verifier, callback } = await authorize(new Browser(), { scope: 'openid profile' });
+  const parameters = callback();
+  const tokens = await following(async () => oauth.processAuthorizationCodeResponse(server, client,
+    await oauth.authorizationCodeGrantRequest(server, client, auth, parameters, APP, verifier, bound)));
+  assert.equal(tokens.token_type, 'dpop');
+  assert.equal((await me(broker.issuer, tokens.access_token)).status, 401, 'a copy of the token is useless');
+
+  const renewed = await following(async () => oauth.processRefreshTokenResponse(server, client,
+    await oauth.refreshTokenGrantRequest(server, client, auth, tokens.refresh_token, bound)));
+  assert.equal(renewed.token_type, 'dpop');
+  const { sub } = oauth.getValidatedIdTokenClaims(renewed);
+  const info = await following(async () => oauth.processUserInfoResponse(server, client, sub,
+    await oauth.userInfoRequest(server, client, renewed.access_token, bound)));
+  assert.equal(info.preferred_username, 'alice');
+  const url = new URL(`${broker.issuer}/api/me`);
+  const response = await following(() =>
+    oauth.protectedResourceRequest(renewed.access_token, 'GET', url, undefined, undefined, bound));
+  assert.equal((await response.json()).user.id, sub);
+  assert.deepEqual(server.dpop_signing_alg_values_supported, ['ES256', 'ES384', 'Ed25519', 'EdDSA', 'RS256', 'PS256']);
+});
+
+test('DPoP: every algorithm of the metadata that the library has is accepted', async () => {
+  for (const algorithm of ['ES256', 'Ed25519', 'RS256', 'PS256']) {
+    const keys = await oauth.generateKeyPair(algorithm);
+    const bound = { ...insecure, DPoP: oauth.DPoP(client, keys) };
+    const { verifier, callback } = await authorize(new Browser(), {});
+    const parameters = callback();
+    const exchange = async () => oauth.processAuthorizationCodeResponse(server, client,
+      await oauth.authorizationCodeGrantRequest(server, client, auth, parameters, APP, verifier, bound));
+    await assert.rejects(exchange(), oauth.isDPoPNonceError, algorithm);
+    assert.equal((await exchange()).token_type, 'dpop', algorithm);
+  }
+});

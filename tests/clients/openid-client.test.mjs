@@ -47,3 +47,27 @@ test('a mistake of the app is an error of the library, with the code of the stan
     client.authorizationCodeGrant(config, back, { expectedState: 'a b&c=d' }),
     (error) => error.error === 'invalid_request' && /code_challenge/.test(error.error_description));
 });
+
+test('DPoP: signs in, refreshes and calls with bound tokens, and follows nonces by itself', async () => {
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'));
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const expectedState = client.randomState();
+  const url = client.buildAuthorizationUrl(config, {
+    redirect_uri: APP,
+    scope: 'openid profile',
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier),
+    code_challenge_method: 'S256',
+    state: expectedState,
+    dpop_jkt: await DPoP.calculateThumbprint(),
+  });
+  const back = await new Browser().signIn(url, 'bob');
+  const tokens = await client.authorizationCodeGrant(config, back, { pkceCodeVerifier, expectedState }, undefined, { DPoP });
+  assert.equal(tokens.token_type, 'dpop');
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP });
+  const info = await client.fetchUserInfo(config, renewed.access_token, renewed.claims().sub, { DPoP });
+  assert.equal(info.preferred_username, 'bob');
+  const address = new URL(`${broker.issuer}/api/me`);
+  const response = await client.fetchProtectedResource(config, renewed.access_token, address, 'GET', undefined, undefined, { DPoP });
+  assert.equal(response.status, 200);
+  assert.equal((await me(broker.issuer, renewed.access_token)).status, 401, 'a copy of the token is useless');
+});

@@ -62,6 +62,7 @@ fn case(kind: TokenKind) -> Case {
         scopes: "profile".parse().unwrap(),
         issued_at: at(TimeDelta::zero()),
         expires_at: at(API_TOKEN),
+        dpop_jkt: None,
     };
     let binding = facts.binding(keys.issuing()).to_vec();
     let user = User {

@@ -92,6 +92,7 @@ impl KnownPerson<'_> {
         let Self { attempt, client, rights, person } = self;
         let now = broker.clock.now();
         let issue = Issue::new(broker, client, rights.audiences, rights.scopes, now);
+        let issue = issue.bound_to(attempt.dpop_jkt);
         let (keys, fresh) = (issue.keys(), issue.handle().clone());
         let session_id = SessionId::random(&*broker.entropy);
         let seal = |token| seal_id_token(token, session_id, &keys, &*broker.entropy);

@@ -117,6 +117,7 @@ fn check(
         port: attempt.port,
         client_state: attempt.client_state.clone(),
         oauth: attempt.oauth.clone(),
+        dpop_jkt: attempt.dpop_jkt,
     };
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
     let answer = answer(request, &attempt.provider)?;

@@ -138,6 +138,7 @@ fn row(
         scopes: wanted.scopes,
         issued_at: now,
         expires_at: wanted.expires_at,
+        dpop_jkt: None,
     };
     let binding = facts.binding(key).to_vec();
     StoredToken { facts, binding, sealed_handle: None }

@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
-use super::bearer::Bearer;
+use super::dpop::PresentedToken;
 use crate::domain::caller::Caller;
 use crate::flow::authenticate::{Authenticated, SignedIn, authenticate};
 use crate::flow::decide::{Access, Need};
@@ -82,11 +82,11 @@ fn access(
     payload: &mut Payload,
     need: Need<'static>,
 ) -> LocalBoxFuture<'static, actix_web::Result<Access>> {
-    let bearer = Bearer::from_request(request, payload);
+    let token = PresentedToken::from_request(request, payload);
     let caller = Caller::from_request(request, payload);
     let broker = web::Data::<Broker>::from_request(request, payload);
     Box::pin(async move {
-        let (bearer, caller, broker) = (bearer.await?, caller.await?, broker.await?);
-        Ok(authenticate(&broker, &caller, bearer.expose(), &need).await?)
+        let (token, caller, broker) = (token.await?, caller.await?, broker.await?);
+        Ok(authenticate(&broker, &caller, &token.presented(), &need).await?)
     })
 }

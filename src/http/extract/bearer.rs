@@ -1,30 +1,49 @@
-//! The bearer token of a request (RFC 6750 section 2.1): from one `Authorization` header and nowhere else.
+//! The access token of a request (RFC 6750 section 2.1, RFC 9449 section 7.1): from one `Authorization` header and nowhere
+//! else.
 
 use std::fmt;
-use std::future::{Ready, ready};
 
-use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{HttpMessage, HttpRequest};
 
 use super::parameters;
 use crate::error::{Error, ErrorCode, Result};
-use crate::http::challenge::BearerRefused;
 
 /// The longest accepted token, in bytes. Ours have 76; anything up to this length is answered `invalid_token`, longer input
 /// is refused unread.
 const LONGEST: usize = 512;
 
+/// The scheme of an `Authorization` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750).
+    Bearer,
+    /// `DPoP` (RFC 9449).
+    Dpop,
+}
+
 /// A presented token, unchecked.
-pub struct Bearer(String);
+pub struct Bearer {
+    scheme: Scheme,
+    token: String,
+}
 
 impl Bearer {
     /// The token's text.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.token
     }
 
-    fn read(request: &HttpRequest) -> Result<Self> {
+    /// How it was presented.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The token of a request that carries one nowhere else.
+    ///
+    /// # Errors
+    /// Those of [`Self::of_headers`]; `invalid_request` if there is a token in the address or a form in the body.
+    pub fn read(request: &HttpRequest) -> Result<Self> {
         if parameters::has(request.query_string().as_bytes(), "access_token") {
             return Err(Error::invalid_request(
                 "An access token in the URL is not accepted. Send it in the Authorization header.",
@@ -44,7 +63,7 @@ impl Bearer {
     /// visitor.
     ///
     /// # Errors
-    /// `missing_token` if there is no bearer token; `invalid_request` if the header is malformed or there are two.
+    /// `missing_token` if there is no token with one of the schemes; `invalid_request` if the header is malformed or there are two.
     pub fn of_headers(headers: &HeaderMap) -> Result<Self> {
         let mut headers = headers.get_all(AUTHORIZATION);
         let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };
@@ -56,12 +75,14 @@ impl Bearer {
         let malformed = || Error::invalid_request("The Authorization header is malformed.");
         let header = header.to_str().map_err(|_| malformed())?;
         let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(ErrorCode::MissingToken.into());
-        }
+        let scheme = match scheme {
+            bearer if bearer.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+            dpop if dpop.eq_ignore_ascii_case("dpop") => Scheme::Dpop,
+            _ => return Err(ErrorCode::MissingToken.into()),
+        };
         let token = token.trim_start_matches(' ');
         if token.len() <= LONGEST && is_token68(token) {
-            Ok(Self(token.to_owned()))
+            Ok(Self { scheme, token: token.to_owned() })
         } else {
             Err(malformed())
         }
@@ -91,15 +112,6 @@ fn is_token68(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
 }
 
-impl FromRequest for Bearer {
-    type Error = BearerRefused;
-    type Future = Ready<std::result::Result<Self, BearerRefused>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::read(request).map_err(BearerRefused))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderValue;
@@ -112,7 +124,7 @@ mod tests {
         for header in headers {
             request = request.append_header((AUTHORIZATION, HeaderValue::from_bytes(header).unwrap()));
         }
-        Bearer::read(&request.to_http_request()).map(|bearer| bearer.0).map_err(|error| error.code())
+        Bearer::read(&request.to_http_request()).map(|bearer| bearer.token).map_err(|error| error.code())
     }
 
     #[test]
@@ -121,6 +133,18 @@ mod tests {
             assert_eq!(read(&[header.as_bytes()]).unwrap(), "tbk_a");
         }
         assert_eq!(read(&[b"Bearer a-._~+/9=="]).unwrap(), "a-._~+/9==");
+        let scheme = |text: &'static str| {
+            let request = TestRequest::get().insert_header((AUTHORIZATION, text)).to_http_request();
+            Bearer::read(&request).unwrap().scheme()
+        };
+        for (text, expected) in [
+            ("Bearer a", Scheme::Bearer),
+            ("bearer a", Scheme::Bearer),
+            ("DPoP a", Scheme::Dpop),
+            ("dpop a", Scheme::Dpop),
+        ] {
+            assert_eq!(scheme(text), expected, "{text}");
+        }
     }
 
     #[test]
@@ -175,6 +199,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_token() {
-        assert_eq!(format!("{:?}", Bearer("tbk_a".into())), "Bearer(…)");
+        let bearer = Bearer { scheme: Scheme::Bearer, token: "tbk_a".into() };
+        assert_eq!(format!("{bearer:?}"), "Bearer(…)");
     }
 }

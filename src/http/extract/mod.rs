@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod body;
 pub mod caller;
 mod cookies;
+pub mod dpop;
 pub mod logout_cookie;
 pub mod navigation;
 pub mod own_page;

@@ -2,32 +2,38 @@
 //!
 //! Gateways pass on the visitor's method, headers and query, and some append its path. So these addresses answer for
 //! every method, and read nothing but the `Authorization` header and the part of the path that the operator has written
-//! into the gateway. Without that header, a policy with pages also reads what [`visit`] lists.
+//! into the gateway. For a token with the scheme `DPoP`, they also read the proof and what the gateway says about the
+//! visitor's request, which the proof must be for. Without a token, a policy with pages also reads what [`visit`] lists.
 
 mod address;
 mod assertion;
 mod describe;
 pub mod identity_headers;
+pub mod original;
 pub mod page_callback;
 mod visit;
 
 use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::http::header::{COOKIE, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
+use ipnet::IpNet;
 
 pub use address::Dialect;
+use address::Mistake;
 use identity_headers::{Claim, IdentityHeaders};
+use original::{GatewayRequest, Original, original};
 
 use super::HttpSettings;
 use super::error_response::Shape;
 use super::errors::errors;
-use super::extract::bearer::Bearer;
-use super::extract::page_cookies;
+use super::extract::bearer::{Bearer, Scheme};
+use super::extract::{dpop, page_cookies};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow;
-use crate::flow::forward_auth::{Answer, Presented, Question};
+use crate::flow::forward_auth::{Answer, Question, Visitor};
 use crate::flow::page_sign_in::PageLogin;
+use crate::flow::possession::{Possession, Presented, ProofRequest};
 use crate::state::Broker;
 
 /// The routes of every dialect.
@@ -100,12 +106,23 @@ async fn forward_auth(
         Err(error) if error.code() == ErrorCode::MissingToken => None,
         Err(error) => return Err(malformed_is_invalid(error)),
     };
-    let presented = match &bearer {
-        Some(bearer) => Presented::Token(bearer.expose()),
-        None => Presented::Browser(Box::new(visit::browser(&request, &settings.trusted_proxies))),
+    let proof = match bearer.as_ref().map(Bearer::scheme) {
+        Some(Scheme::Dpop) => {
+            Some(proof(&request, dpop::required(request.headers())?, &settings.trusted_proxies))
+        }
+        Some(Scheme::Bearer) | None => None,
+    };
+    let possession = match &proof {
+        None => Possession::Bearer,
+        Some(Ok(proof)) => Possession::Proof(proof),
+        Some(Err(mistake)) => Possession::UnknownRequest(mistake),
+    };
+    let visitor = match &bearer {
+        Some(bearer) => Visitor::Token(Presented { text: bearer.expose(), possession }),
+        None => Visitor::Browser(Box::new(visit::browser(&request, &settings.trusted_proxies))),
     };
     let question = Question {
-        presented,
+        visitor,
         policy: address::policy_of(request.uri().path()),
         with_permissions: headers.need_permissions(),
     };
@@ -149,6 +166,17 @@ fn sign_in(login: &PageLogin, secure: bool) -> HttpResponse {
         answer.cookie(page_cookies::forget_attempt(id, secure));
     }
     answer.finish()
+}
+
+/// The proof, for the visitor's request; or why that is not known.
+fn proof(request: &HttpRequest, jwt: String, trusted: &[IpNet]) -> Result<ProofRequest, Mistake> {
+    let gateway = GatewayRequest {
+        peer: request.peer_addr(),
+        method: request.method(),
+        path: request.uri().path(),
+        headers: request.headers(),
+    };
+    original(trusted, gateway).map(|Original { method, url }| ProofRequest { jwt, method, url })
 }
 
 /// A malformed credential is 401 here (RFC 6750 section 3.1, `invalid_token`): nginx turns every other status than 401

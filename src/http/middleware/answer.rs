@@ -19,9 +19,13 @@ use tracing::{Instrument, error, info, info_span};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
+use crate::domain::dpop::NonceDemand;
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
+use crate::flow::possession::new_nonce;
+use crate::http::challenge;
 use crate::http::connection::{AfterTheLast, Connection};
+use crate::http::dpop_headers::DpopHeaders;
 use crate::http::error_page::{self, WayOut};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
@@ -58,6 +62,7 @@ pub async fn finish(
         request_id: caller.request_id.clone(),
         started: monotonic(),
         connection,
+        dpop: DpopHeaders::of(request.headers()),
     };
     let span = info_span!("request", request_id = %caller.request_id, address = %caller.address);
     request.extensions_mut().insert::<Caller>(caller);
@@ -92,6 +97,7 @@ struct Finishing<'a> {
     request_id: RequestId,
     started: Moment,
     connection: Option<Connection>,
+    dpop: DpopHeaders,
 }
 
 impl Finishing<'_> {
@@ -107,6 +113,12 @@ impl Finishing<'_> {
             response = error_response::render(response, failure, shape, self.request_id.as_str(), page);
         }
         let headers = response.headers_mut();
+        let code = failure.as_ref().map(|failure| failure.code);
+        challenge::finish_dpop(headers, self.dpop, || self.nonce(route, code));
+        // Not all gateways pass on more than one challenge.
+        if code == Some(ErrorCode::MissingToken) && !matches!(self.callers, Callers::Gateways | Callers::Visitors) {
+            challenge::offer_dpop(headers);
+        }
         // A gateway passes this on as an answer of another site, whose host must not get this site's rules.
         let own_host = !matches!(self.callers, Callers::Gateways | Callers::Visitors);
         security_headers::add(headers, own_host && self.broker.public_url.scheme() == "https");
@@ -119,6 +131,17 @@ impl Finishing<'_> {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
         response
+    }
+
+    /// A nonce for the next proof, if the caller will need one (RFC 9449 sections 8.2 and 9).
+    fn nonce(&self, route: &str, code: Option<ErrorCode>) -> Option<String> {
+        let is_missing = matches!(code, Some(ErrorCode::UseDpopNonce | ErrorCode::UseDpopNonceForGrant));
+        let is_demanded = match self.broker.dpop_nonces {
+            NonceDemand::WrongTime => false,
+            NonceDemand::TokenEndpoints => ["/api/get_token", "/oauth2/token"].contains(&route),
+            NonceDemand::Always => true,
+        };
+        (is_missing || (self.dpop.has_proof && is_demanded)).then(|| new_nonce(self.broker))
     }
 
     fn record(&self, route: &str, status: StatusCode, failure: Option<&Failure>) {

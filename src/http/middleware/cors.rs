@@ -5,6 +5,7 @@ use actix_cors::Cors;
 use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::web;
 
+use crate::http::dpop_headers::DPOP_NONCE;
 use crate::state::Broker;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +26,6 @@ pub fn layer(broker: web::Data<Broker>) -> Cors {
         .allowed_origin_fn(registered)
         .allowed_methods(["GET", "POST", "DELETE"])
         .allow_any_header()
-        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID])
+        .expose_headers([WWW_AUTHENTICATE, RETRY_AFTER, REQUEST_ID, DPOP_NONCE])
         .max_age(PREFLIGHT_MAX_AGE)
 }

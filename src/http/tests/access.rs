@@ -104,7 +104,7 @@ async fn a_preflight_needs_no_credentials_and_is_kept_ten_minutes() {
         request(Method::OPTIONS, "/api/logout")
             .insert_header(("origin", origin))
             .insert_header(("access-control-request-method", "POST"))
-            .insert_header(("access-control-request-headers", "authorization,content-type"))
+            .insert_header(("access-control-request-headers", "authorization,content-type,dpop"))
     };
     let answer = public(preflight(SPA)).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, SPA));
@@ -121,7 +121,7 @@ async fn a_preflight_needs_no_credentials_and_is_kept_ten_minutes() {
 async fn a_readable_401_exposes_what_a_spa_needs() {
     let answer = public(get_from("/api/me").insert_header(("origin", SPA))).await;
     let exposed = answer.header("access-control-expose-headers");
-    for name in ["www-authenticate", "retry-after", "x-request-id"] {
+    for name in ["www-authenticate", "retry-after", "x-request-id", "dpop-nonce"] {
         assert!(exposed.contains(name), "{exposed}");
     }
 }

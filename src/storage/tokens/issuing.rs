@@ -68,6 +68,27 @@ pub fn rotate(
     })
 }
 
+pub fn bind(
+    db: &mut Db,
+    handle: &HandleDigest,
+    bind: impl FnOnce(&TokenRecord) -> Option<StoredToken>,
+) -> Result<bool, StorageError> {
+    write(db, |db| {
+        let Some(record) = lock_and_find(db, handle)? else { return Ok(false) };
+        let Some(bound) = bind(&record) else { return Ok(false) };
+        if bound == record.token {
+            return Ok(true);
+        }
+        let unbound_and_unused = tokens::table
+            .find(Id::from(record.token.facts.id))
+            .filter(tokens::dpop_jkt.is_null())
+            .filter(tokens::last_used_at.is_null());
+        let thumbprint = bound.facts.dpop_jkt.map(|thumbprint| thumbprint.as_bytes().to_vec());
+        let change = (tokens::dpop_jkt.eq(thumbprint), tokens::binding.eq(bound.binding));
+        Ok(diesel::update(unbound_and_unused).set(change).execute(db)? > 0)
+    })
+}
+
 /// Writes a token of a user whose row is locked.
 pub fn insert(db: &mut Db, token: &StoredToken, parent: Option<Id>) -> QueryResult<()> {
     let row = (TokenRow::from(token), tokens::parent_id.eq(parent));

@@ -116,6 +116,16 @@ impl Storage {
         on_backend!(self, issuing::rotate(&handle, now, limits, &standing, &issue))
     }
 
+    /// Binds a token that was never used to a key, in one transaction. `bind` returns the token as it is to be, or `None`
+    /// to leave it as it is; the token cannot change in the meantime. Returns whether the token now is as `bind` said.
+    pub async fn bind_token(
+        &self,
+        handle: HandleDigest,
+        bind: impl Fn(&TokenRecord) -> Option<StoredToken> + Send + 'static,
+    ) -> Result<bool, StorageError> {
+        on_backend!(self, issuing::bind(&handle, &bind))
+    }
+
     /// Revokes a token. Returns whether it exists and was not revoked before.
     pub async fn revoke_token(&self, handle: HandleDigest, now: Timestamp) -> Result<bool, StorageError> {
         on_backend!(self, tokens::revoke(&handle, now))

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::{HandleDigest, RevokedToken, StoredToken, TokenFacts, TokenOwner};
 use crate::storage::error::StorageError;
@@ -29,6 +30,7 @@ pub struct TokenRow {
     expires_at: Time,
     binding: Vec<u8>,
     sealed_handle: Option<Vec<u8>>,
+    dpop_jkt: Option<Vec<u8>>,
 }
 
 impl From<&StoredToken> for TokenRow {
@@ -50,6 +52,7 @@ impl From<&StoredToken> for TokenRow {
             expires_at: facts.expires_at.into(),
             binding: token.binding.clone(),
             sealed_handle: token.sealed_handle.clone(),
+            dpop_jkt: facts.dpop_jkt.map(|thumbprint| thumbprint.as_bytes().to_vec()),
         }
     }
 }
@@ -63,6 +66,7 @@ impl TryFrom<TokenRow> for StoredToken {
             identity_id: row.identity_id.into(),
             session_id: row.session_id.map(Into::into),
         };
+        let dpop_jkt = row.dpop_jkt.map(|bytes| digest(bytes, "tokens.dpop_jkt")).transpose()?;
         let facts = TokenFacts {
             id: row.id.into(),
             kind: row.kind.parse().map_err(|_| StorageError::unreadable("tokens.kind"))?,
@@ -75,6 +79,7 @@ impl TryFrom<TokenRow> for StoredToken {
             scopes: row.scopes.parse().map_err(|_| StorageError::unreadable("tokens.scopes"))?,
             issued_at: row.issued_at.0,
             expires_at: row.expires_at.0,
+            dpop_jkt: dpop_jkt.map(Thumbprint::from_bytes),
         };
         Ok(Self { facts, binding: row.binding, sealed_handle: row.sealed_handle })
     }

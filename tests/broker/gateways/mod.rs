@@ -1,6 +1,7 @@
 //! Real gateways in front of a real API, with the examples of `deploy/`: what they let through, what they refuse, and
 //! what arrives at the API.
 
+mod bound;
 mod pages;
 mod spoofing;
 
@@ -229,6 +230,11 @@ macro_rules! through {
             #[actix_web::test]
             async fn decides_by_nothing_else_that_the_visitor_sends() {
                 what_the_visitor_sends_does_not_decide($kind).await;
+            }
+
+            #[actix_web::test]
+            async fn passes_on_what_a_bound_token_needs() {
+                bound::a_bound_token_needs_a_proof_for_the_visitors_request($kind).await;
             }
 
             #[actix_web::test]

@@ -33,6 +33,7 @@ pub fn of_record(broker: &TestBroker, of: &TokenRecord) -> String {
         owner: TokenOwner { session_id: None, ..of.token.facts.owner },
         name: ProfileText::clean("backup script"),
         expires_at: of.token.facts.issued_at + TimeDelta::days(366),
+        dpop_jkt: None,
         ..of.token.facts.clone()
     };
     let blob = |bytes: &[u8]| format!("x'{}'", hex(bytes));

@@ -122,6 +122,7 @@ fn token_of(client: &str, owner: TokenOwner, now: Timestamp) -> StoredToken {
         scopes: "openid profile".parse().unwrap(),
         issued_at: now,
         expires_at: now + lifetimes::API_TOKEN,
+        dpop_jkt: None,
     };
     let binding = facts.binding(&ServerKey::new(KeyId(u32::MAX), vec![7; 32]).unwrap()).to_vec();
     StoredToken { facts, binding, sealed_handle: Some(vec![1, 2, 3]) }

@@ -1,0 +1,3 @@
+-- The key that the holder of a token has to prove to have (RFC 9449): SHA-256 of its JWK; NULL for a bearer token. The MAC
+-- in `binding` covers it.
+ALTER TABLE tokens ADD COLUMN dpop_jkt BLOB CHECK (length(dpop_jkt) = 32);
