@@ -34,6 +34,12 @@ use crate::telemetry::metrics;
 /// Connections to the admin listener that may be open at once.
 const ADMIN_CONNECTIONS: usize = 100;
 
+/// The setting of the public listener's address.
+const LISTEN: &str = "server.listen";
+
+/// The setting of the admin listener's address.
+const ADMIN_LISTEN: &str = "server.admin_listen";
+
 /// The sources of time and randomness.
 #[derive(Clone)]
 pub struct Environment {
@@ -54,8 +60,10 @@ impl Environment {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program listens on the address, or this machine does not have it.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("{key}: cannot listen on {address}: {cause}")]
     Listen {
+        /// The setting.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -134,19 +142,21 @@ impl Server {
 /// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let signals = StopSignals::listen();
-    let public = bind(config.server.listen)?;
-    let admin = config.server.admin_listen.map(bind).transpose()?;
-    let listen = |cause| StartError::Listen { address: config.server.listen, cause };
-    let (addr, admin_addr) =
-        (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
+    let (public, addr) = bind(LISTEN, config.server.listen)?;
+    let admin = config.server.admin_listen.map(|address| bind(ADMIN_LISTEN, address)).transpose()?;
+    let admin_addr = admin.as_ref().map(|(_, address)| *address);
     let (audit, audit_writer) = audit_trail();
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
-    let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
-    let admin = admin
-        .map(|admin| serve_admin(&config, broker.clone(), settings, admin))
-        .transpose()
-        .map_err(listen)?;
+    let public =
+        serve_public(&config, broker.clone(), settings.clone(), public).map_err(unusable(LISTEN, addr))?;
+    let admin = match admin {
+        Some((socket, address)) => {
+            let admin = serve_admin(&config, broker.clone(), settings, socket);
+            Some(admin.map_err(unusable(ADMIN_LISTEN, address))?)
+        }
+        None => None,
+    };
     let tasks = Tasks::new(&config, broker.clone(), audit_writer);
     let drain = config.server.drain;
     Ok(Server { public, admin, addr, admin_addr, broker, tasks, signals, drain })
@@ -230,6 +240,13 @@ fn sample(config: &Config) -> Option<Sample> {
     Some(Sample::new(client, providers, demo_users, config.sample.folder.clone()))
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|cause| StartError::Listen { address, cause })
+/// The socket and its address, whose port the system has chosen if the setting says 0.
+fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let socket = TcpListener::bind(address).map_err(unusable(key, address))?;
+    let bound = socket.local_addr().map_err(unusable(key, address))?;
+    Ok((socket, bound))
+}
+
+fn unusable(key: &'static str, address: SocketAddr) -> impl Fn(std::io::Error) -> StartError {
+    move |cause| StartError::Listen { key, address, cause }
 }
