@@ -148,11 +148,15 @@ parameters! {
     struct ClientParameter { client_id }
 }
 
+/// The target of "Start again" where the handler knows the application better than the query does: an extension of the
+/// response.
+#[derive(Clone)]
+pub struct StartAgain(pub String);
+
 /// The target of "Start again": the application that the query names, or the only one. The address is the
 /// registered one, never one from the request.
 pub fn start_again(broker: &Broker, query: &str) -> Option<String> {
     let ClientParameter { client_id } = ClientParameter::read(query.as_bytes()).unwrap_or_default();
     let named = client_id.and_then(|id| broker.clients.find(&id));
-    let client = named.or_else(|| broker.clients.only())?;
-    Some(format!("{}/", client.redirect_uris.first()?.origin()))
+    named.or_else(|| broker.clients.only())?.home()
 }

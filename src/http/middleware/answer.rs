@@ -24,7 +24,7 @@ use crate::error::ErrorCode;
 use crate::http::connection::{AfterTheLast, Connection};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
-use crate::http::pages;
+use crate::http::pages::{self, StartAgain};
 use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
 
@@ -94,7 +94,9 @@ impl Finishing<'_> {
     fn finish(&self, mut response: HttpResponse, route: &str, query: &str) -> HttpResponse {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
-            let start_again = || pages::start_again(self.broker, query);
+            let known = response.extensions().get::<StartAgain>().cloned();
+            let start_again =
+                || known.map(|StartAgain(home)| home).or_else(|| pages::start_again(self.broker, query));
             response =
                 error_response::render(response, failure, self.shape, self.request_id.as_str(), start_again);
         }
