@@ -35,6 +35,15 @@ use crate::telemetry::metrics;
 /// Connections to the admin listener that may be open at once.
 const ADMIN_CONNECTIONS: usize = 100;
 
+/// The setting of the public listener's address.
+const LISTEN: &str = "server.listen";
+
+/// The setting of the admin listener's address.
+const ADMIN_LISTEN: &str = "server.admin_listen";
+
+/// The setting of the address of the listener for gateways.
+const GATEWAY_LISTEN: &str = "server.gateway_listen";
+
 /// The sources of time and randomness.
 #[derive(Clone)]
 pub struct Environment {
@@ -55,8 +64,10 @@ impl Environment {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program listens on the address, or this machine does not have it.
-    #[error("cannot listen on {address}: {cause}")]
+    #[error("{key}: cannot listen on {address}: {cause}")]
     Listen {
+        /// The setting.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -150,25 +161,30 @@ fn spawned(listener: actix_web::dev::Server) -> ServerHandle {
 /// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let signals = StopSignals::listen();
-    let public = bind(config.server.listen)?;
-    let gateway = config.server.gateway_listen.map(bind).transpose()?;
-    let admin = config.server.admin_listen.map(bind).transpose()?;
-    let listen = |cause| StartError::Listen { address: config.server.listen, cause };
-    let addr = public.local_addr().map_err(listen)?;
-    let address_of = |socket: &Option<TcpListener>| socket.as_ref().and_then(|it| it.local_addr().ok());
+    let (public, addr) = bind(LISTEN, config.server.listen)?;
+    let gateway = config.server.gateway_listen.map(|address| bind(GATEWAY_LISTEN, address)).transpose()?;
+    let admin = config.server.admin_listen.map(|address| bind(ADMIN_LISTEN, address)).transpose()?;
+    let address_of = |bound: &Option<(TcpListener, SocketAddr)>| bound.as_ref().map(|(_, address)| *address);
     let (gateway_addr, admin_addr) = (address_of(&gateway), address_of(&admin));
     let (audit, audit_writer) = audit_trail();
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
-    let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
-    let gateway = gateway
-        .map(|socket| serve_gateways(&config, broker.clone(), settings.clone(), socket))
-        .transpose()
-        .map_err(listen)?;
-    let admin = admin
-        .map(|admin| serve_admin(&config, broker.clone(), settings, admin))
-        .transpose()
-        .map_err(listen)?;
+    let public =
+        serve_public(&config, broker.clone(), settings.clone(), public).map_err(unusable(LISTEN, addr))?;
+    let gateway = match gateway {
+        Some((socket, address)) => {
+            let gateway = serve_gateways(&config, broker.clone(), settings.clone(), socket);
+            Some(gateway.map_err(unusable(GATEWAY_LISTEN, address))?)
+        }
+        None => None,
+    };
+    let admin = match admin {
+        Some((socket, address)) => {
+            let admin = serve_admin(&config, broker.clone(), settings, socket);
+            Some(admin.map_err(unusable(ADMIN_LISTEN, address))?)
+        }
+        None => None,
+    };
     let tasks = Tasks::new(&config, broker.clone(), audit_writer);
     let drain = config.server.drain;
     Ok(Server { public, gateway, admin, addr, gateway_addr, admin_addr, broker, tasks, signals, drain })
@@ -268,6 +284,13 @@ fn sample(config: &Config) -> Option<Sample> {
     Some(Sample::new(client, providers, demo_users, config.sample.folder.clone()))
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|cause| StartError::Listen { address, cause })
+/// The socket and its address, whose port the system has chosen if the setting says 0.
+fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let socket = TcpListener::bind(address).map_err(unusable(key, address))?;
+    let bound = socket.local_addr().map_err(unusable(key, address))?;
+    Ok((socket, bound))
+}
+
+fn unusable(key: &'static str, address: SocketAddr) -> impl Fn(std::io::Error) -> StartError {
+    move |cause| StartError::Listen { key, address, cause }
 }

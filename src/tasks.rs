@@ -15,7 +15,8 @@ use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::health::{Part, stores};
 use crate::state::key_change;
-use crate::storage::{Backend, Storage};
+use crate::storage::purge::Purged;
+use crate::storage::{Backend, Storage, StorageError};
 use crate::telemetry::metrics;
 
 /// How long to wait before retrying an unavailable database.
@@ -210,9 +211,7 @@ async fn purge_for_ever(broker: &Broker, settings: &PurgeSettings) {
     let mut every = tokio::time::interval(settings.interval);
     loop {
         every.tick().await;
-        let now = broker.clock.now();
-        let audit_before = now - settings.audit_kept;
-        match broker.storage.purge(now, audit_before, Storage::PURGE_BATCH).await {
+        match purge(broker, settings).await {
             Ok(purged) => tracing::info!(
                 tokens = purged.tokens,
                 sessions = purged.sessions,
@@ -222,4 +221,9 @@ async fn purge_for_ever(broker: &Broker, settings: &PurgeSettings) {
             Err(error) => tracing::warn!(%error, "the purge failed; the next one is at the usual interval"),
         }
     }
+}
+
+async fn purge(broker: &Broker, settings: &PurgeSettings) -> Result<Purged, StorageError> {
+    let now = broker.storage.purge_time(broker.clock.now()).await?;
+    broker.storage.purge(now, now - settings.audit_kept, Storage::PURGE_BATCH).await
 }

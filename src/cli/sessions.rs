@@ -90,9 +90,14 @@ impl Sessions {
             Command::End(End { session, common }) => {
                 let ended =
                     common.run(async |administration| Ok(sessions::end(administration, session).await?))?;
-                console.result(common.json, &json!({ "session": session, "ended": ended }), || {
-                    let was = if ended { "ended" } else { "had already ended" };
-                    format!("session {session} {was}")
+                let done = json!({ "session": session, "ended": ended > 0, "others_ended": ended.saturating_sub(1) });
+                console.result(common.json, &done, || match ended {
+                    0 => format!("session {session} had already ended"),
+                    1 => format!("session {session} ended"),
+                    more => {
+                        let others = counted(more - 1, "other session");
+                        format!("session {session} ended, and {others} of the same browser")
+                    }
                 })
             }
             Command::EndAll(command) => command.run(console),

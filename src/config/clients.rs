@@ -33,6 +33,10 @@ pub(super) struct RawClient {
     /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     post_logout_redirect_uris: Vec<String>,
+    /// The address of the application itself, for the broker's pages that lead back to it, https. Default: the root of
+    /// the first of `redirect_uris`, as in `https://app.example.com/`; none for a native app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    home_uri: Option<String>,
     /// The origins that may call the API from a browser. Default: those of `redirect_uris`.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     origins: Vec<String>,
@@ -83,6 +87,7 @@ impl Default for RawClient {
             display_name: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
+            home_uri: None,
             origins: Vec::new(),
             key_delivery: "query".to_owned(),
             key_parameter: "one_time_key".to_owned(),
@@ -122,6 +127,7 @@ impl RawClient {
     /// Fills in what follows from other settings.
     pub(super) fn resolve(&mut self, checked: &Client) {
         self.display_name = Some(checked.display_name.clone());
+        self.home_uri = checked.home();
         self.audiences = checked.audiences.iter().map(|audience| audience.as_str().to_owned()).collect();
         self.origins = checked.origins.iter().map(|origin| origin.as_str().to_owned()).collect();
     }
@@ -140,6 +146,8 @@ impl RawClient {
         let logout_key = format!("{key}.post_logout_redirect_uris");
         let post_logout_redirect_uris =
             addresses(&logout_key, &self.post_logout_redirect_uris, self.native, check);
+        let home_key = format!("{key}.home_uri");
+        let home_uri = self.home_uri.and_then(|text| address(&home_key, &text, self.native, check));
         let origins = {
             // The pages of a native app are not shown by a browser: they have no origin.
             let pages = redirect_uris.iter().filter(|uri| !self.native || uri.is_https());
@@ -168,6 +176,7 @@ impl RawClient {
             id,
             redirect_uris,
             post_logout_redirect_uris,
+            home_uri,
             origins,
             key_delivery: key_delivery?,
             key_parameter: key_parameter?,
@@ -218,23 +227,30 @@ fn addresses(key: &str, texts: &[String], native: bool, check: &mut Check) -> Ve
     let mut uris: Vec<RedirectUri> = Vec::new();
     for (i, text) in texts.iter().enumerate() {
         let key = format!("{key}[{i}]");
-        let parsed = if native { RedirectUri::native(text) } else { text.parse() };
-        let uri = match parsed {
-            Ok(uri) => uri,
-            Err(why) => {
-                check.problem(key, why.to_string());
-                continue;
-            }
-        };
-        if uri.is_plain_http() && !native && check.production() {
-            check.problem(key, "must be https in production");
-        } else if uris.contains(&uri) {
+        let Some(uri) = address(&key, text, native, check) else { continue };
+        if uris.contains(&uri) {
             check.problem(key, "appears twice: remove one");
         } else {
             uris.push(uri);
         }
     }
     uris
+}
+
+/// An address that browsers are sent to.
+fn address(key: &str, text: &str, native: bool, check: &mut Check) -> Option<RedirectUri> {
+    let parsed = if native { RedirectUri::native(text) } else { text.parse() };
+    match parsed {
+        Ok(uri) if uri.is_plain_http() && !native && check.production() => {
+            check.problem(key, "must be https in production");
+            None
+        }
+        Ok(uri) => Some(uri),
+        Err(why) => {
+            check.problem(key, why.to_string());
+            None
+        }
+    }
 }
 
 fn origins(key: &str, texts: &[String], default: Vec<Origin>, check: &mut Check) -> Vec<Origin> {

@@ -341,6 +341,7 @@ fn a_native_app_can_register_addresses_without_an_origin_and_no_other_client_can
     assert!(client.native && client.redirect_uris.len() == 3, "{client:?}");
     let origins: Vec<_> = client.origins.iter().map(Origin::as_str).collect();
     assert_eq!(origins, ["https://app.example.com"], "a page of another app may have the origin null");
+    assert_eq!(client.home(), None);
     let wrong = load(&registered, &[]).unwrap_err();
     assert_eq!(keys(&wrong), ["clients[0].redirect_uris[0]", "clients[0].redirect_uris[1]"]);
     let legacy = native.replace("#legacy = false", "legacy = true");

@@ -20,7 +20,8 @@ pub(super) struct RawTokens {
     /// value below `api_token_seconds` shortens the tokens as well.
     session_seconds: u32,
     /// The maximum number of live tokens per user, 1 to 1000; beyond it, the oldest are revoked. In addition, one
-    /// client can have at most twenty in one browser session.
+    /// client can have at most twenty in one browser session. Tokens that were used and tokens that were not are
+    /// counted on their own.
     live_tokens_per_user: usize,
 }
 

@@ -25,6 +25,8 @@ pub struct Client {
     pub redirect_uris: Vec<RedirectUri>,
     /// The addresses to which the browser can return after a logout. They are compared byte for byte.
     pub post_logout_redirect_uris: Vec<RedirectUri>,
+    /// The address of the application itself, if it is not the root of its first redirect URI.
+    pub home_uri: Option<RedirectUri>,
     /// The origins that can call the API from a browser.
     pub origins: Vec<Origin>,
     /// Which part of the redirect URI carries the one-time key.
@@ -65,6 +67,16 @@ impl Client {
     /// Whether it gets tokens that are bound to a key only.
     pub fn requires_dpop(&self) -> bool {
         self.dpop == ClientDpop::Required
+    }
+
+    /// The address of the application, for a browser that has no other way back to it. `None` for a native app without
+    /// [`Self::home_uri`]: a browser shows none of its addresses.
+    pub fn home(&self) -> Option<String> {
+        if let Some(home) = &self.home_uri {
+            return Some(home.as_str().to_owned());
+        }
+        let page = self.redirect_uris.first().filter(|_| !self.native)?;
+        Some(format!("{}/", page.origin()))
     }
 
     /// Whether a session that was last used at `last_used` has been inactive for too long (NIST SP 800-63B section
@@ -200,6 +212,7 @@ mod tests {
                 display_name: "Web".to_owned(),
                 redirect_uris: vec!["https://app.example.com/signed-in".parse().unwrap()],
                 post_logout_redirect_uris: Vec::new(),
+                home_uri: None,
                 origins: Vec::new(),
                 key_delivery: KeyDelivery::Query,
                 key_parameter: KeyParameter::OneTimeKey,
@@ -215,5 +228,17 @@ mod tests {
                 dpop: ClientDpop::Optional,
             }
         }
+    }
+
+    #[test]
+    fn the_home_of_a_client_is_the_configured_one_or_the_root_of_its_redirect_uri() {
+        let mut client = Client::example();
+        assert_eq!(client.home().as_deref(), Some("https://app.example.com/"));
+        client.home_uri = Some("https://www.example.com/app/".parse().unwrap());
+        assert_eq!(client.home().as_deref(), Some("https://www.example.com/app/"));
+        client.native = true;
+        assert_eq!(client.home().as_deref(), Some("https://www.example.com/app/"));
+        client.home_uri = None;
+        assert_eq!(client.home(), None);
     }
 }

@@ -147,6 +147,10 @@ pub struct Grant {
     /// When the one-time key expires. Checked in addition to the expiry of the store.
     #[serde(with = "chrono::serde::ts_microseconds")]
     pub key_expires_at: Timestamp,
+    /// When the sign-in began, if the browser had a session then. What the browser had before ends with the redemption,
+    /// which only the SPA's own verifier can cause, and not with the callback, to which any site can send the browser.
+    #[serde(with = "chrono::serde::ts_microseconds_option")]
+    pub ends_sessions_before: Option<Timestamp>,
 }
 
 /// What remains of a grant after the redemption, so that the broker can react to a replay.

@@ -119,6 +119,33 @@ pub fn refresh_standing(
     judge(record, client, last_used, keys, now, record.token.facts.expires_at + REFRESH_GRACE)
 }
 
+/// Whether a token that is never rotated is still its owner's: it can be used now, or could be if its client were
+/// enabled. Tokens of a disabled client are listed, counted and revoked like all others.
+pub fn is_owned(record: &TokenRecord, keys: &KeyRing, now: Timestamp) -> bool {
+    flaw(record, keys).is_none() && !is_expired(record, record.token.facts.expires_at, now)
+}
+
+/// What is wrong with a token that neither its client nor the time can change.
+fn flaw(record: &TokenRecord, keys: &KeyRing) -> Option<Standing> {
+    let facts = &record.token.facts;
+    let Some(key) = keys.get(facts.key_id) else { return Some(Standing::KeyRemoved) };
+    if !facts.is_bound_by(&record.token.binding, key) {
+        return Some(Standing::Forged);
+    }
+    if record.revoked_at.is_some() {
+        return Some(Standing::Revoked);
+    }
+    let has_session = facts.owner.session_id.is_none() || record.session.is_some();
+    if !has_session || record.session.as_ref().is_some_and(|session| session.revoked_at.is_some()) {
+        return Some(Standing::SessionEnded);
+    }
+    record.user_disabled_at.map(|_| Standing::UserDisabled)
+}
+
+fn is_expired(record: &TokenRecord, expires_at: Timestamp, now: Timestamp) -> bool {
+    now >= expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at)
+}
+
 fn judge(
     record: &TokenRecord,
     client: Option<&Client>,
@@ -127,23 +154,11 @@ fn judge(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> Standing {
-    let facts = &record.token.facts;
-    let Some(key) = keys.get(facts.key_id) else { return Standing::KeyRemoved };
-    if !facts.is_bound_by(&record.token.binding, key) {
-        return Standing::Forged;
-    }
-    if record.revoked_at.is_some() {
-        return Standing::Revoked;
-    }
-    let has_session = facts.owner.session_id.is_none() || record.session.is_some();
-    if !has_session || record.session.as_ref().is_some_and(|session| session.revoked_at.is_some()) {
-        return Standing::SessionEnded;
-    }
-    if record.user_disabled_at.is_some() {
-        return Standing::UserDisabled;
+    if let Some(flaw) = flaw(record, keys) {
+        return flaw;
     }
     let Some(client) = client.filter(|client| client.enabled) else { return Standing::ClientGone };
-    if now >= expires_at || record.session.as_ref().is_some_and(|state| now >= state.session.expires_at) {
+    if is_expired(record, expires_at, now) {
         return Standing::Expired;
     }
     let rotated = match record.superseded_at {
@@ -154,7 +169,7 @@ fn judge(
     };
     let is_idle = record.session.as_ref().is_some_and(|state| {
         // Issuing a token is a use of its session.
-        let used = [Some(facts.issued_at), state.last_used_at, last_used];
+        let used = [Some(record.token.facts.issued_at), state.last_used_at, last_used];
         used.into_iter().flatten().max().is_some_and(|used| client.is_idle(used, now))
     });
     if is_idle { Standing::Idle } else { rotated }

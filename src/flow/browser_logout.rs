@@ -104,23 +104,23 @@ pub async fn open(broker: &Broker, request: LogoutRequest) -> Result<LogoutStep>
     }
 }
 
-/// `POST /logout`: ends the browser's session with all its tokens.
+/// `POST /logout`: ends the browser's session, with the user's other sessions of this browser and all their tokens.
 ///
 /// # Errors
 /// As [`open`]; after `temporarily_unavailable` it is unknown whether the session has ended. Repeating is safe.
 pub async fn end(broker: &Broker, caller: &Caller, request: LogoutRequest) -> Result<Onward> {
     let destination = Destination::of(broker, &request)?;
     let session = session(broker, &request).await?;
-    if let Some(found) = &session
-        && broker.storage.end_session(found.state.session.id, broker.clock.now()).await?
-    {
-        let event = Event::new(broker, caller, AuditKind::SessionEnded)
-            .provider(&found.user.provider)
-            .user(found.user.id)
-            .session(found.state.session.id);
-        match destination.client {
-            Some(client) => event.client(&client.id).record(),
-            None => event.record(),
+    if let Some(found) = &session {
+        for ended in broker.storage.end_session(found.state.session.id, broker.clock.now()).await? {
+            let event = Event::new(broker, caller, AuditKind::SessionEnded)
+                .provider(&found.user.provider)
+                .user(found.user.id)
+                .session(ended);
+            match destination.client {
+                Some(client) => event.client(&client.id).record(),
+                None => event.record(),
+            }
         }
     }
     Ok(go_on(broker, destination, session.as_deref()).await)
@@ -199,12 +199,11 @@ fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
 fn question(broker: &Broker, destination: &Destination<'_>, record: &SessionRecord) -> Question {
     let user = &record.user;
     let name = user.display_name.as_ref().or(user.username.as_ref()).or(user.email.as_ref());
-    let home = destination.client.and_then(|client| client.redirect_uris.first());
     Question {
         client: destination.client.map(|client| client.display_name.clone()),
         person: name.map(|name| name.as_str().to_owned()),
         provider: broker.providers.get(&user.provider).map(|provider| provider.display_name().to_owned()),
-        stay: home.map(|home| format!("{}/", home.origin())),
+        stay: destination.client.and_then(Client::home),
     }
 }
 

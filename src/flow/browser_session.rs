@@ -9,7 +9,7 @@ use crate::domain::session::SessionRecord;
 use crate::error::Result;
 use crate::state::Broker;
 
-/// What an answer does with the browser's session cookie.
+/// What an answer of a sign-in does with the browser's session cookie. None deletes it: that is for `/logout`.
 #[derive(Clone)]
 pub enum SessionCookieChange {
     /// Leaves it as it is.
@@ -21,8 +21,6 @@ pub enum SessionCookieChange {
         /// How long the session can last.
         lives: TimeDelta,
     },
-    /// Deletes it: its session is over.
-    Forget,
 }
 
 impl SessionCookieChange {

@@ -33,15 +33,16 @@ pub(super) enum Continuation<'a> {
         session_cookie: SessionCookieChange,
     },
     /// There is no session, or it does not satisfy the request.
-    Provider {
+    Provider(
         /// The provider to ask: the requested one, the only one, or the session's own for the same person.
-        provider: Option<&'a Provider>,
-        /// The cookie is deleted if its session is over.
-        session_cookie: SessionCookieChange,
-    },
+        Option<&'a Provider>,
+    ),
 }
 
 /// Continues the session that `cookie` names, if it is live and satisfies the request.
+///
+/// The cookie of a session that is over stays: the browser may have got a new one in the meantime, from the callback of
+/// another tab, and no answer can delete one cookie and not the other. The next sign-in replaces it.
 ///
 /// # Errors
 /// `temporarily_unavailable` if the database or the key store is unreachable: then nothing is known about the session.
@@ -51,26 +52,23 @@ pub(super) async fn continue_session<'a>(
     request: &ValidLoginRequest<'a>,
     cookie: Option<&str>,
 ) -> Result<Continuation<'a>> {
-    let ask = |provider, session_cookie| Ok(Continuation::Provider { provider, session_cookie });
+    let ask = |provider| Ok(Continuation::Provider(provider));
     let Some(cookie) = cookie.filter(|_| request.way_back.client.shares_browser_session()) else {
-        return ask(request.provider, SessionCookieChange::None);
+        return ask(request.provider);
     };
     let Some(presented) = BrowserSession::open(cookie, &broker.keys.current()) else {
-        return ask(request.provider, SessionCookieChange::Forget);
+        return ask(request.provider);
     };
     let now = broker.clock.now();
     let last_used = broker.last_uses.of(presented.session_id);
     let Some(session) = find_opened(broker, &presented).await?.filter(|found| is_live(found, now)) else {
-        return ask(request.provider, SessionCookieChange::Forget);
+        return ask(request.provider);
     };
     // An idle session is not continued: otherwise, reloading the page would bypass `inactivity_seconds`.
     if is_idle_for(&session, request.way_back.client, last_used, now)
         || !suits(broker, request, &session, now)
     {
-        return ask(
-            request.provider.or_else(|| own_provider(broker, request, &session)),
-            SessionCookieChange::None,
-        );
+        return ask(request.provider.or_else(|| own_provider(broker, request, &session)));
     }
     match new_token(broker, caller, request, &presented, &session, now).await? {
         Some(key) => {
@@ -79,7 +77,7 @@ pub(super) async fn continue_session<'a>(
             Ok(Continuation::Key { key, session_cookie })
         }
         // It ended a moment ago.
-        None => ask(request.provider, SessionCookieChange::Forget),
+        None => ask(request.provider),
     }
 }
 
@@ -140,7 +138,14 @@ async fn new_token(
     };
     let token = issue.row(owner, Some(expires_at));
     let facts = token.facts.clone();
-    let parked = Parked { token: &token, session_id, auth_time, handle: issue.handle().clone() };
+    let parked = Parked {
+        token: &token,
+        session_id,
+        auth_time,
+        handle: issue.handle().clone(),
+        // No one has signed in: see docs/architecture.md, "A browser that is signed in".
+        ends_sessions_before: None,
+    };
     let key = park_key(broker, way_back, request.challenge.as_ref(), parked).await?;
     let (digest, presented) = (presented.secret.digest(), presented.clone());
     let still = move |found: &SessionRecord| is_of(found, &presented) && is_live(found, now);

@@ -29,6 +29,8 @@ pub(super) struct Parked<'a> {
     /// When the person authenticated at the provider.
     pub(super) auth_time: Option<Timestamp>,
     pub(super) handle: TokenHandle,
+    /// For a sign-in in a browser that had a session: when it began.
+    pub(super) ends_sessions_before: Option<Timestamp>,
 }
 
 /// Parks the sealed grant of a session's token under a name that only key and verifier together lead to.
@@ -38,7 +40,7 @@ pub(super) async fn park_key(
     challenge: Option<&CodeChallenge>,
     parked: Parked<'_>,
 ) -> Result<ParkedKey> {
-    let Parked { token, session_id, auth_time, handle } = parked;
+    let Parked { token, session_id, auth_time, handle, ends_sessions_before } = parked;
     let facts = token.facts.clone();
     let user_id = facts.owner.user_id;
     let life: TimeDelta = broker.lifetimes.one_time_key;
@@ -57,6 +59,7 @@ pub(super) async fn park_key(
         auth_time,
         token_expires_at: facts.expires_at,
         key_expires_at: broker.clock.now() + life,
+        ends_sessions_before,
     };
     let keys = broker.keys.current();
     let entry = NewEntry {

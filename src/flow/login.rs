@@ -89,9 +89,9 @@ pub async fn login(broker: &Broker, caller: &Caller, request: LoginRequest) -> R
             let step = LoginStep::Back { location: valid.way_back.with_key(&key) };
             Ok(LoginAnswer { step, session_cookie })
         }
-        Ok(Continuation::Provider { provider, session_cookie }) => {
+        Ok(Continuation::Provider(provider)) => {
             match without_session(broker, caller, &valid, provider, &request.open_attempts).await {
-                Ok(step) => Ok(LoginAnswer { step, session_cookie }),
+                Ok(step) => Ok(LoginAnswer { step, session_cookie: SessionCookieChange::None }),
                 Err(error) => refuse(broker, caller, &valid.way_back, error),
             }
         }

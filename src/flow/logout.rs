@@ -36,8 +36,9 @@ pub struct PersonalTokensAfter {
     pub left: usize,
 }
 
-/// Ends this session, or `everywhere` all sessions of the user. Other instances see it with their next query. If the
-/// session's provider can end its own session, the URL for that is returned.
+/// Ends this session with the user's other sessions of the same browser, or `everywhere` all sessions of the user.
+/// Other instances see it with their next query. If the session's provider can end its own session, the URL for that is
+/// returned.
 ///
 /// # Errors
 /// `invalid_request` for personal tokens without `everywhere`; `temporarily_unavailable` if the database does not answer:
@@ -56,7 +57,7 @@ pub async fn logout(
     } else {
         let session = signed_in.session.id;
         let ended = broker.storage.end_session(session, broker.clock.now()).await?;
-        record_ended(broker, caller, signed_in, ended.then_some(session));
+        record_ended(broker, caller, signed_in, ended);
         None
     };
     Ok(LoggedOut { provider_logout_url: provider_logout_url(broker, signed_in), personal_tokens })

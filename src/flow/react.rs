@@ -105,14 +105,13 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
             let Some(session) = facts.owner.session_id else { return Ok(()) };
             let ended = broker.storage.end_session(session, now).await;
             concerning(asker.event(broker, AuditKind::TokenReused), facts).record();
-            let event = concerning(asker.event(broker, AuditKind::SessionEnded), facts);
+            let event = || concerning(asker.event(broker, AuditKind::SessionEnded), facts);
             match ended {
-                Ok(true) => event.record(),
-                Ok(false) => {}
+                Ok(ended) => ended.into_iter().for_each(|session| event().session(session).record()),
                 // The token is refused in any case, and the session must not survive an outage.
                 Err(error) => {
                     tracing::error!(%error, session_id = %session, "a stolen session will be ended when the database recovers");
-                    event.end_later(session);
+                    event().end_later(session);
                 }
             }
         }

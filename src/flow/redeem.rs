@@ -192,11 +192,18 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let mark = redemption.seal(&name, &keys, &*broker.entropy);
     match broker.key_store.take(&name, &mark).await? {
-        Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
-            Some(grant) => Ok(hand_out(broker, caller, request, &keys, grant)),
+        Taken::First { grant: sealed } => {
             // A grant that does not open was planted by someone who can write to the store.
-            None => unknown(),
-        },
+            let Some(grant) = Grant::open(&sealed, &name, &keys) else { return unknown() };
+            let Some(refusal) = presented_by_another(broker, caller, request, &grant) else {
+                return Ok(hand_out(broker, caller, request, &keys, grant));
+            };
+            // The key is still good for the client that it belongs to.
+            if let Err(error) = broker.key_store.put_back(&name, &mark, &sealed).await {
+                tracing::warn!(%error, "a key that was presented by another client could not be put back");
+            }
+            Ok(refusal)
+        }
         Taken::Again { receipt, redemption: first } => {
             let receipt = Receipt::open(&receipt, &name, &keys);
             let first = Redemption::open(&first, &name, &keys);
@@ -209,6 +216,27 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
     }
 }
 
+fn receipt(grant: &Grant) -> Receipt {
+    Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() }
+}
+
+/// The refusal of a key that the request presents for another client, or from a page that is not the client's.
+fn presented_by_another(
+    broker: &Broker,
+    caller: &Caller,
+    request: &Presented<'_>,
+    grant: &Grant,
+) -> Option<Outcome> {
+    if request.client_id.is_some_and(|id| id != grant.client_id.as_str()) {
+        return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
+    }
+    let client = broker.clients.get(&grant.client_id)?;
+    if client.requires_dpop() && request.proof.is_none() {
+        return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
+    }
+    foreign_origin(caller, client, Some(&receipt(grant)))
+}
+
 fn hand_out(
     broker: &Broker,
     caller: &Caller,
@@ -216,17 +244,10 @@ fn hand_out(
     keys: &KeyRing,
     grant: Grant,
 ) -> Outcome {
-    let about =
-        Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() };
     let now = broker.clock.now();
     let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
-    let other_client = request.client_id.is_some_and(|id| id != grant.client_id.as_str());
-    let lacks_proof = |client: &&Client| client.requires_dpop() && request.proof.is_none();
-    let client = broker.clients.get(&grant.client_id).filter(|_| !expired && !other_client);
-    let client = client.filter(|client| !lacks_proof(client));
-    let Some(client) = client else { return Refusal::invalid(AuditKind::KeyRefused, Some(about)) };
-    if let Some(refusal) = foreign_origin(caller, client, Some(&about)) {
-        return refusal;
+    if expired || broker.clients.get(&grant.client_id).is_none() {
+        return Refusal::invalid(AuditKind::KeyRefused, Some(receipt(&grant)));
     }
     let parts = TokenParts {
         key_id: grant.key_id,
@@ -236,7 +257,7 @@ fn hand_out(
         is_bound: request.proof.is_some(),
     };
     let Some(issued) = IssuedToken::new(keys, parts, now) else {
-        return Refusal::invalid(AuditKind::KeyRefused, Some(about));
+        return Refusal::invalid(AuditKind::KeyRefused, Some(receipt(&grant)));
     };
     Event::new(broker, caller, AuditKind::KeyRedeemed)
         .client(&grant.client_id)
@@ -244,6 +265,10 @@ fn hand_out(
         .session(grant.session_id)
         .token(grant.handle.digest())
         .record();
+    if let Some(sign_in_began) = grant.ends_sessions_before {
+        let event = Event::new(broker, caller, AuditKind::SessionEnded).client(&grant.client_id);
+        event.end_older_later(grant.session_id, sign_in_began);
+    }
     Outcome::Redeemed(Box::new(Redeemed { issued, grant }))
 }
 
@@ -271,19 +296,19 @@ fn repeated(broker: &Broker, receipt: Receipt, first: &Redemption, second: &Rede
 /// reason, and returns whether there was anything to end: a repeated replay is a refusal like any other.
 async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about: &Receipt) -> bool {
     let ended = broker.storage.end_session(about.session_id, broker.clock.now()).await;
-    if matches!(ended, Ok(false)) {
+    if ended.as_ref().is_ok_and(Vec::is_empty) {
         return false;
     }
     refusal.record(broker, caller);
-    let event = Event::new(broker, caller, AuditKind::SessionEnded)
-        .client(&about.client_id)
-        .user(about.user_id)
-        .session(about.session_id);
+    let event = |session| {
+        let event = Event::new(broker, caller, AuditKind::SessionEnded).client(&about.client_id);
+        event.user(about.user_id).session(session)
+    };
     match ended {
-        Ok(_) => event.record(),
+        Ok(ended) => ended.into_iter().for_each(|session| event(session).record()),
         Err(error) => {
             tracing::error!(%error, session_id = %about.session_id, "a stolen session will be ended when the database recovers");
-            event.end_later(about.session_id);
+            event(about.session_id).end_later(about.session_id);
         }
     }
     true

@@ -97,12 +97,17 @@ async fn identify(broker: &Broker, caller: &Caller, credentials: &ClientCredenti
 
 async fn end(broker: &Broker, asker: Asker<'_>, access: &Access) -> Result<()> {
     let (facts, now) = (access.facts(), broker.clock.now());
-    let (ended, kind) = match facts.owner.session_id {
-        Some(session) => (broker.storage.end_session(session, now).await?, AuditKind::SessionEnded),
-        None => (broker.storage.revoke_token(facts.handle, now).await?, AuditKind::TokenRevoked),
-    };
-    if ended {
-        concerning(asker.event(broker, kind), facts).record();
+    match facts.owner.session_id {
+        Some(session) => {
+            for ended in broker.storage.end_session(session, now).await? {
+                concerning(asker.event(broker, AuditKind::SessionEnded), facts).session(ended).record();
+            }
+        }
+        None => {
+            if broker.storage.revoke_token(facts.handle, now).await? {
+                concerning(asker.event(broker, AuditKind::TokenRevoked), facts).record();
+            }
+        }
     }
     Ok(())
 }

@@ -62,17 +62,18 @@ pub async fn list(broker: &Broker, signed_in: &SignedIn) -> Result<Vec<ListedSes
     Ok(listed)
 }
 
-/// Ends one of the caller's sessions; it may be the current one.
+/// Ends one of the caller's sessions, with the caller's other sessions of the same browser; it may be the current one.
 ///
 /// # Errors
 /// `not_found`, the same for another user's, an unknown, an ended and a malformed id; `temporarily_unavailable` if the
 /// database does not answer: then it is unknown whether it has ended. Repeating is safe.
 pub async fn end(broker: &Broker, caller: &Caller, signed_in: &SignedIn, id: &str) -> Result<()> {
     let session: SessionId = id.parse().map_err(|_| ErrorCode::NotFound)?;
-    if !broker.storage.end_own_session(signed_in.user.id, session, broker.clock.now()).await? {
+    let ended = broker.storage.end_own_session(signed_in.user.id, session, broker.clock.now()).await?;
+    if ended.is_empty() {
         return Err(ErrorCode::NotFound.into());
     }
-    record_ended(broker, caller, signed_in, [session]);
+    record_ended(broker, caller, signed_in, ended);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::errors::errors;
 use super::extract::attempt_cookies::{self, AttemptCookies};
 use super::extract::parameters::{Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
+use super::error_page::StartAgain;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};
@@ -44,16 +45,17 @@ errors!(CallbackErrors, [InvalidRequest, InvalidState, IssuerMismatch, RateLimit
 
 /// Complete a login
 ///
-/// The redirect URI to register at the provider. A user who signs in here begins a new session; the one that the
-/// browser had until then ends. If the callback is the provider's answer to this browser's login, the browser is redirected to
-/// the SPA with `one_time_key` and `state`, or with `error`, `error_description` and `state`. Otherwise, the broker shows its
-/// own error page.
+/// The redirect URI to register at the provider. A user who signs in here begins a new session; those that the browser
+/// had when the login began end once the key is redeemed. If the callback is the provider's answer to this browser's
+/// login, the browser is redirected to the SPA with `one_time_key` and `state`, or with `error`, `error_description`
+/// and `state`. If it answers no open login, a browser with a live session is redirected to the SPA's home address.
+/// Otherwise, the broker shows its own error page, with a link to the SPA if that is known.
 #[utoipa::path(
     tag = "Sign-in",
     params(StateParameter, CallbackParameters),
     responses(
         (status = 303, description = "Redirect to the SPA, in success or failure.", headers(
-            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
+            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`; or the home address of the SPA."),
             ("Set-Cookie" = String, description = "Deletes the attempt and, once a session has begun, sets its cookie: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
@@ -82,7 +84,7 @@ pub async fn oauth2_callback(
     ),
     responses(
         (status = 303, description = "Redirect to the SPA, in success or failure.", headers(
-            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`."),
+            ("Location" = String, description = "The login's `redirect_uri` with `one_time_key` and `state`, or `error`, `error_description` and `state`; or the home address of the SPA."),
             ("Set-Cookie" = String, description = "Deletes the attempt and, once a session has begun, sets its cookie: `__Host-Http-tb_session`, as long as the session can last."),
         )),
         CallbackErrors,
@@ -125,7 +127,13 @@ async fn complete(
             session_cookie::change(&mut response, session_cookie, secure)?;
             (response, forget)
         }
-        Err(CallbackFailure { error, forget }) => (HttpResponse::from_error(error), forget),
+        Err(CallbackFailure { error, forget, start_again }) => {
+            let mut response = HttpResponse::from_error(error);
+            if let Some(home) = start_again {
+                response.extensions_mut().insert(StartAgain(home));
+            }
+            (response, forget)
+        }
     };
     if let Some(id) = &forget {
         let cookie = attempt_cookies::forget(id, secure);

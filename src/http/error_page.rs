@@ -65,6 +65,10 @@ impl WayOut {
     }
 }
 
+/// The application that the person came from, where the handler knows it better than the query: an extension of the response.
+#[derive(Clone)]
+pub struct StartAgain(pub String);
+
 /// A failure as its page tells it.
 pub struct FailedPage<'a> {
     /// What failed.
@@ -144,18 +148,19 @@ parameters! {
 
 /// The way out of an error page: to the application that the query names, or to the only one. On a developer's machine
 /// also the addresses that the application may return to, if the query names another one.
-pub fn way_out(broker: &Broker, query: &str) -> WayOut {
+pub fn way_out(broker: &Broker, query: &str, known: Option<StartAgain>) -> WayOut {
     let ClientParameter { client_id } = ClientParameter::read(query.as_bytes()).unwrap_or_default();
     let AddressParameter { redirect_uri } = AddressParameter::read(query.as_bytes()).unwrap_or_default();
     let development = broker.development;
     let named = client_id.and_then(|id| broker.clients.find(&id));
+    let known = known.map(|StartAgain(home)| home);
     let Some(client) = named.or_else(|| broker.clients.only()) else {
-        return WayOut { development, ..WayOut::default() };
+        return WayOut { start_again: known, development, ..WayOut::default() };
     };
     let is_refused = redirect_uri.is_some_and(|uri| client.redirect_uri(&uri).is_none());
     let registered = client.redirect_uris.iter().filter(|_| development && is_refused);
     WayOut {
-        start_again: client.redirect_uris.first().map(|uri| format!("{}/", uri.origin())),
+        start_again: known.or_else(|| client.home()),
         development,
         registered: registered.map(ToString::to_string).collect(),
     }

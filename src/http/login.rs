@@ -89,7 +89,7 @@ errors!(
         (status = 200, description = "The page that lets the user choose a provider.", content_type = "text/html; charset=utf-8", body = String, example = "<!DOCTYPE html>… Sign in to Web …"),
         (status = 303, description = "Redirect to the provider, with the cookie of this attempt; or straight back to the SPA.", headers(
             ("Location" = String, description = "The provider's authorization endpoint with the authorization request; or the login's `redirect_uri` with `one_time_key` and `state` of a continued session, or with `error` (`login_required`, `temporarily_unavailable`), `error_description` and `state`."),
-            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, re-sealed, or deleted if the session has ended."),
+            ("Set-Cookie" = String, description = "The sealed attempt: `__Host-Http-tb_login_…`, ten minutes. The session of a browser that is signed in: `__Host-Http-tb_session`, re-sealed."),
         )),
         LoginErrors,
     ),

@@ -64,9 +64,10 @@ errors!(
 
 /// Sign out
 ///
-/// Ends the session of the token at once: all its tokens become invalid. The body is optional. If the provider can also
-/// end its own session, or if that is unknown at the moment, the response contains the URL to open in the browser window.
-/// A logout everywhere leaves personal tokens valid, unless they are named, and says how many there are.
+/// Ends the session of the token at once, with the user's other sessions of the same browser: all their tokens become
+/// invalid. The body is optional. If the provider can also end its own session, or if that is unknown at the moment,
+/// the response contains the URL to open in the browser window. A logout everywhere leaves personal tokens valid,
+/// unless they are named, and says how many there are.
 #[utoipa::path(
     tag = "Tokens",
     security(("bearer" = [])),

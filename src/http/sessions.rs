@@ -148,7 +148,8 @@ pub async fn sessions(
 
 /// End one session
 ///
-/// Ends it at once: all its tokens become invalid. It may be the current session. Another user's session is not found.
+/// Ends it at once, with the user's other sessions of the same browser: all their tokens become invalid. It may be the
+/// current session. Another user's session is not found.
 #[utoipa::path(
     tag = "Sessions",
     security(("bearer" = [])),

@@ -7,6 +7,7 @@
 //! network is slow. So each attempt to connect is a task with its own time limit. It continues when a caller gives up,
 //! and all callers share its result.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,18 +71,37 @@ impl Link {
 
     /// Sends a command and returns its answer. Waits at most for the timeout of the link, which includes connecting.
     pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
+        self.send_patiently(command, Duration::ZERO, |_| ()).await
+    }
+
+    /// The same, for a command whose late answer matters: after the timeout it reports the outage, and waits for the
+    /// answer for as long as `patience`.
+    pub async fn send_patiently<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        patience: Duration,
+        report: impl FnOnce(KeyStoreError),
+    ) -> Result<T, KeyStoreError> {
+        let mut report = Some(report);
         let deadline = Instant::from_std(monotonic()) + self.timeout;
         loop {
             let connection = match timeout_at(deadline, self.connection()).await {
                 Ok(connection) => connection.map_err(|error| self.failure(&error))?,
                 Err(_) => return Err(self.timed_out("connecting took")),
             };
-            let Ok(answer) = timeout_at(deadline, connection.send(command)).await else {
-                // The server may have disappeared without closing the connection: do not wait for it again.
-                connection.mark_lost();
-                return Err(self.timed_out("the answer took"));
+            let mut answer = pin!(connection.send(command));
+            let answered = match timeout_at(deadline, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    // The server may have disappeared without closing the connection: no other command waits for it.
+                    connection.mark_lost();
+                    if let Some(report) = report.take() {
+                        report(self.timed_out("the answer took"));
+                    }
+                    timeout(patience, answer).await.map_err(|_| self.timed_out("the answer took"))?
+                }
             };
-            let error = match answer {
+            let error = match answered {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };

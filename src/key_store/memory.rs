@@ -80,6 +80,18 @@ impl MemoryStore {
         Ok(self.lock().proofs.insert(name, (), now, expiry(now, ttl))?)
     }
 
+    pub fn put_back(&self, name: &str, redemption: &[u8], grant: &[u8]) {
+        let now = self.clock.now();
+        let mut maps = self.lock();
+        let Some(entry) = maps.entries.get_mut(name, now) else { return };
+        if let Entry::Taken { receipt, redemption: left } = entry
+            && left == redemption
+        {
+            let receipt = std::mem::take(receipt);
+            *entry = Entry::Waiting(NewEntry { grant: grant.to_vec(), receipt });
+        }
+    }
+
     pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let now = self.clock.now();
         Ok(self.lock().used.insert(name, (), now, expiry(now, ttl))?)

@@ -119,7 +119,9 @@ impl KeyStore {
 
     /// Takes an entry. In one atomic step, the first caller gets the grant and stores `redemption` for later callers.
     ///
-    /// After an error, the entry may or may not have been taken. The store never retries the call.
+    /// After an error, the entry may still be taken, and is then put back: as soon as the store sees that its caller
+    /// did not get the grant, which is at the latest when the servers answer again. It is not put back if the
+    /// connection is lost after a server has executed the call. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
         match &self.0 {
             Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
@@ -141,6 +143,23 @@ impl KeyStore {
         match &self.0 {
             Backend::Memory(store) => store.mark_proof(name, ttl),
             Backend::Redis(store) => store.mark_proof(name, ttl).await,
+        }
+    }
+
+    /// Puts back an entry that was taken and not used, for the rest of its time. Does nothing if another take was
+    /// first: `redemption` is what this one left.
+    pub async fn put_back(
+        &self,
+        name: &EntryName,
+        redemption: &[u8],
+        grant: &[u8],
+    ) -> Result<(), KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => {
+                store.put_back(name.as_str(), redemption, grant);
+                Ok(())
+            }
+            Backend::Redis(store) => store.put_back(name.as_str(), redemption, grant).await,
         }
     }
 

@@ -7,9 +7,12 @@
 //! The server must never evict live keys (`maxmemory-policy noeviction`). If its data is lost, only logins in progress
 //! are lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, cmd};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::sleep;
 
 use super::address::RedisAddress;
 use super::link::Link;
@@ -39,10 +42,31 @@ end
 return {}
 ";
 
+/// KEYS: name. ARGV: redemption, grant. Undoes the take that left this redemption. The time to live does not change,
+/// and an entry that is gone stays so.
+const PUT_BACK: &str = r"
+local entry = redis.call('HMGET', KEYS[1], 'redemption')
+if entry[1] == ARGV[1] then
+  redis.call('HDEL', KEYS[1], 'redemption')
+  redis.call('HSET', KEYS[1], 'grant', ARGV[2])
+end
+";
+
+/// How long the answer to a take is waited for after its caller was told that there is none, and how long putting the
+/// entry back is tried: no entry lives longer.
+const LATE: Duration = Duration::from_secs(120);
+
+/// How many takes may be waited for that long at the same time.
+const LATE_TAKES: usize = 1024;
+
+/// The delay before a retry to put an entry back.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Entries and marks of used names on Redis servers.
 pub(super) struct RedisStore {
     link: Link,
     key_prefix: String,
+    late_takes: Semaphore,
 }
 
 impl RedisStore {
@@ -52,7 +76,7 @@ impl RedisStore {
         key_prefix: String,
         timeout: Duration,
     ) -> Result<Self, KeyStoreSettingsError> {
-        Ok(Self { link: Link::new(address, timeout)?, key_prefix })
+        Ok(Self { link: Link::new(address, timeout)?, key_prefix, late_takes: Semaphore::new(LATE_TAKES) })
     }
 
     pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
@@ -61,14 +85,33 @@ impl RedisStore {
         self.link.send(&put).await
     }
 
-    pub async fn take(&self, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
+    /// Takes an entry in a task of its own, which outlives a caller that gives up or goes away: what it then takes for
+    /// no one, it puts back.
+    pub async fn take(self: &Arc<Self>, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
+        let (caller, answer) = oneshot::channel();
+        let (store, name, redemption) = (Arc::clone(self), name.to_owned(), redemption.to_vec());
+        tokio::spawn(async move { store.take_for(caller, &name, &redemption).await });
+        answer.await.unwrap_or_else(|_| Err(KeyStoreError::Unavailable("the take was aborted".into())))
+    }
+
+    async fn take_for(&self, caller: Caller, name: &str, redemption: &[u8]) {
+        let mut caller = Some(caller);
+        let permit = self.late_takes.try_acquire();
+        let patience = if permit.is_ok() { LATE } else { Duration::ZERO };
         let mut take = self.script(TAKE, name);
         take.arg(redemption);
-        let mut parts: Vec<Vec<u8>> = self.link.send(&take).await?;
-        match (parts.pop(), parts.pop()) {
-            (None, _) => Ok(Taken::Nothing),
-            (Some(grant), None) => Ok(Taken::First { grant }),
-            (Some(redemption), Some(receipt)) => Ok(Taken::Again { receipt, redemption }),
+        let report = |outage| {
+            if let Some(caller) = caller.take() {
+                let _ = caller.send(Err(outage));
+            }
+        };
+        let taken = self.link.send_patiently(&take, patience, report).await.map(taken);
+        let unheard = match caller {
+            Some(caller) => caller.send(taken).err(),
+            None => Some(taken),
+        };
+        if let Some(Ok(Taken::First { grant })) = unheard {
+            self.put_back_late(name, redemption, &grant).await;
         }
     }
 
@@ -81,6 +124,25 @@ impl RedisStore {
             (None, Some(_)) => Seen::Taken,
             (None, None) => Seen::Nothing,
         })
+    }
+
+    async fn put_back_late(&self, name: &str, redemption: &[u8], grant: &[u8]) {
+        for _ in 0..LATE.as_secs() {
+            match self.put_back(name, redemption, grant).await {
+                Ok(()) => {
+                    tracing::info!("a key that was taken too late for its caller was put back");
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "a key cannot be put back yet"),
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    pub async fn put_back(&self, name: &str, redemption: &[u8], grant: &[u8]) -> Result<(), KeyStoreError> {
+        let mut put_back = self.script(PUT_BACK, name);
+        put_back.arg(redemption).arg(grant);
+        self.link.send(&put_back).await
     }
 
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
@@ -124,6 +186,17 @@ impl RedisStore {
         let mut script = cmd("EVAL");
         script.arg(text).arg(1).arg(self.entry_key(name));
         script
+    }
+}
+
+/// Who waits for the answer to a take.
+type Caller = oneshot::Sender<Result<Taken, KeyStoreError>>;
+
+fn taken(mut parts: Vec<Vec<u8>>) -> Taken {
+    match (parts.pop(), parts.pop()) {
+        (None, _) => Taken::Nothing,
+        (Some(grant), None) => Taken::First { grant },
+        (Some(redemption), Some(receipt)) => Taken::Again { receipt, redemption },
     }
 }
 

@@ -148,7 +148,7 @@ impl Provider {
     pub fn has_other_issuer(&self, iss: Option<&str>) -> bool {
         match &self.kind {
             Kind::Oidc(oidc) => iss.is_some_and(|iss| iss != oidc.issuer()),
-            Kind::OAuth2(oauth2) => oauth2.check_issuer(iss).is_err(),
+            Kind::OAuth2(oauth2) => oauth2.check_issuer(self.id(), iss).is_err(),
         }
     }
 
@@ -161,7 +161,7 @@ impl Provider {
     pub async fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.check_issuer(&self.registration, iss).await,
-            Kind::OAuth2(oauth2) => oauth2.check_issuer(iss),
+            Kind::OAuth2(oauth2) => oauth2.check_issuer(self.id(), iss),
         }
     }
 

@@ -12,6 +12,7 @@ use super::http_client::{Deadline, RESPONSE_LIMIT};
 use super::json::Object;
 use super::settings::{OAuth2Settings, ProfileDocument};
 use super::{AuthorizationRequest, CodeExchange, ProviderError, Registration, token_endpoint};
+use crate::domain::ids::ProviderId;
 use crate::domain::profile::Profile;
 
 /// A plain OAuth 2 provider.
@@ -54,12 +55,15 @@ impl OAuth2 {
 
     /// Checks the `iss` of a callback (RFC 9207). If an issuer is configured, `iss` must be present and equal to it. If
     /// none is configured, `iss` must be absent, because there is nothing to compare it with.
-    pub(super) fn check_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+    pub(super) fn check_issuer(&self, provider: &ProviderId, iss: Option<&str>) -> Result<(), ProviderError> {
         if iss == self.settings.issuer.as_deref() {
             return Ok(());
         }
         if self.settings.issuer.is_none() {
-            tracing::warn!("the provider sends iss in its callbacks; set its issuer in the configuration");
+            tracing::warn!(
+                %provider,
+                "the provider sends iss in its callbacks: set providers.issuer of this provider"
+            );
         }
         Err(ProviderError::IssuerMismatch)
     }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::caller::Caller;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
 use crate::domain::request_id::RequestId;
 use crate::domain::token::HandleDigest;
@@ -166,9 +167,16 @@ impl<'a> Event<'a> {
         self.broker.audit.record(self.event);
     }
 
-    /// Ends this session as soon as the database is available, and then records the event.
+    /// Ends this session as soon as the database is available, and then records the event, for each session that ends
+    /// with it.
     pub(crate) fn end_later(self, session: SessionId) {
         self.broker.late_revocations.add(session, self.event);
+    }
+
+    /// Ends the sessions that the browser of `session` had before its sign-in began, without waiting for the database,
+    /// and records the event for each of them.
+    pub(crate) fn end_older_later(self, session: SessionId, sign_in_began: Timestamp) {
+        self.broker.late_revocations.add_older(session, sign_in_began, self.event);
     }
 }
 

@@ -83,6 +83,12 @@ pub fn is_open(now: Time) -> _ {
     is_unended().and(sessions::expires_at.gt(now))
 }
 
+/// The session was not over at an earlier moment, even if it is now.
+#[auto_type]
+pub fn was_open(at: Time) -> _ {
+    is_unended().or(sessions::revoked_at.ge(at)).and(sessions::expires_at.gt(at))
+}
+
 /// The session was `SessionStanding::Ended` or `SessionStanding::Expired` before a moment.
 #[auto_type]
 pub fn is_over(before: Time) -> _ {

@@ -12,7 +12,7 @@ use super::error::StorageError;
 use super::pool::OpenError;
 use super::schema::users;
 use super::settings::StorageSettings;
-use super::types::Id;
+use super::types::{Id, SqlTime, Time};
 
 #[path = "queries.rs"]
 pub mod queries;
@@ -95,6 +95,11 @@ pub fn lock_migrations(connection: &mut Db) -> QueryResult<()> {
 pub fn is_only_purger(connection: &mut Db) -> QueryResult<bool> {
     let taken = format!("pg_try_advisory_xact_lock({PURGE_LOCK})");
     diesel::select(diesel::dsl::sql::<Bool>(&taken)).get_result(connection)
+}
+
+/// The time of the server, which all instances share.
+pub fn shared_time(connection: &mut Db) -> QueryResult<Option<Time>> {
+    diesel::select(diesel::dsl::sql::<SqlTime>("clock_timestamp()")).get_result(connection).map(Some)
 }
 
 #[cfg(test)]

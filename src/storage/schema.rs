@@ -53,6 +53,7 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         address_prefix -> Text,
         sealed_id_token -> Nullable<Binary>,
+        browser_id -> Nullable<SqlId>,
     }
 }
 

@@ -103,7 +103,10 @@ async fn ending_a_session_twice_is_reported() {
             (&json!("live"), &json!("127.0.0.0/24"))
         );
 
-        assert_eq!(desk.json(&["sessions", "end", session]), json!({ "session": session, "ended": true }));
+        assert_eq!(
+            desk.json(&["sessions", "end", session]),
+            json!({ "session": session, "ended": true, "others_ended": 0 })
+        );
         assert_eq!([status(&broker, &token).await, status(&broker, &other).await], [401, 200]);
         assert_eq!(desk.json(&["sessions", "end", session])["ended"], false);
         let ended = desk.json(&["sessions", "list", "--all", "--user", "alice"]);

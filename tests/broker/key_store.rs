@@ -77,6 +77,18 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     }
     assert_eq!(one.take(&name(), b"").await.unwrap(), Taken::Nothing);
 
+    // What was taken can be put back by the mark that the taking left, and by no other.
+    other.put_back(&key, b"theirs", b"another").await.unwrap();
+    assert!(matches!(one.take(&key, b"theirs").await.unwrap(), Taken::Again { .. }));
+    other.put_back(&key, b"mine", b"grant").await.unwrap();
+    other.put_back(&key, b"mine", b"another").await.unwrap();
+    assert_eq!(one.take(&key, b"second").await.unwrap(), first());
+    let again = Taken::Again { receipt: b"receipt".to_vec(), redemption: b"second".to_vec() };
+    assert_eq!(other.take(&key, b"third").await.unwrap(), again);
+    let nothing = name();
+    one.put_back(&nothing, b"mine", b"grant").await.unwrap();
+    assert_eq!(one.take(&nothing, b"mine").await.unwrap(), Taken::Nothing);
+
     // Sealed bytes are any bytes, and parts can be empty.
     let (key, bytes) = (name(), (0..=255).collect::<Vec<u8>>());
     one.put(&key, NewEntry { grant: bytes.clone(), receipt: Vec::new() }, TTL).await.unwrap();
@@ -180,6 +192,9 @@ async fn redis_deletes_the_entry_and_its_receipt_after_120_seconds() {
     store.take(&key, b"x").await.unwrap();
     let after = remaining();
     assert!((1..=before).contains(&after), "{after} after {before}");
+    store.put_back(&key, b"x", b"grant").await.unwrap();
+    let after = remaining();
+    assert!((1..=before).contains(&after), "{after} after {before}");
 
     store.mark_used("attempt", TTL).await.unwrap();
     let mark: i64 = servers::ask(&url, redis::cmd("PTTL").arg("token-broker:used:attempt")).unwrap();
@@ -199,6 +214,8 @@ async fn redis_deletes_the_grant_when_it_is_taken() {
     assert_eq!(stored().into_keys().collect::<Vec<_>>(), ["grant", "receipt"]);
     store.take(&key, b"x").await.unwrap();
     assert_eq!(stored().into_keys().collect::<Vec<_>>(), ["receipt", "redemption"]);
+    store.put_back(&key, b"x", b"grant").await.unwrap();
+    assert_eq!(stored().into_keys().collect::<Vec<_>>(), ["grant", "receipt"]);
 }
 
 #[tokio::test]

@@ -5,14 +5,14 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use token_broker::key_store::KeyStore;
+use token_broker::key_store::{KeyStore, Taken};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::key_store::{cause_of_failure, store};
+use crate::key_store::{TTL, cause_of_failure, entry, first, name, store};
 use crate::support::outage::within;
 use crate::support::redis::RedisServer;
-use crate::support::wait::until_true;
+use crate::support::wait::{until, until_true};
 
 /// A port that forwards to `port` with a delay of 50 ms in each direction, like a distant server.
 fn distant(port: u16) -> u16 {
@@ -84,4 +84,32 @@ async fn an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
     drop(frozen);
     answers_again(&store).await;
     calls.abort();
+}
+
+/// Redis takes the entries when it goes on: for one caller that has given up, and for one that has gone away.
+#[tokio::test]
+async fn an_entry_that_is_taken_too_late_is_put_back() {
+    let server = RedisServer::start(&[]);
+    let store = store(&server.url());
+    let names = [name(), name()];
+    for name in &names {
+        store.put(name, entry(), TTL).await.unwrap();
+    }
+    let frozen = server.freeze();
+    let [late, gone] = names.clone().map(|name| {
+        let store = store.clone();
+        tokio::spawn(async move { store.take(&name, b"too late").await })
+    });
+    sleep(Duration::from_millis(200)).await;
+    gone.abort();
+    assert!(late.await.unwrap().is_err());
+    drop(frozen);
+    for name in &names {
+        let taken = until(async || match store.take(name, b"in time").await {
+            Ok(taken) if taken == first() => Ok(taken),
+            other => Err(other),
+        });
+        within(Duration::from_secs(4), "the entry", taken).await;
+        assert!(matches!(store.take(name, b"again").await.unwrap(), Taken::Again { .. }));
+    }
 }

@@ -187,6 +187,7 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         display_name: String::new(),
         redirect_uris: Vec::new(),
         post_logout_redirect_uris: Vec::new(),
+        home_uri: None,
         origins: Vec::new(),
         key_delivery: KeyDelivery::Query,
         key_parameter: KeyParameter::OneTimeKey,

@@ -50,6 +50,37 @@ async fn an_error_page_links_to_the_named_client_and_not_to_a_url_of_the_request
     }
 }
 
+/// The page of a failed callback knows the client from the attempt, even if that is used or has expired.
+#[actix_web::test]
+async fn a_callback_page_leads_back_to_the_client_of_the_attempt() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.clients[1].home_uri = Some("http://localhost:5173/app/".parse().unwrap());
+    }));
+    broker.ready().await;
+    for (client, redirect_uri, home) in [
+        ("sample", broker.at("/"), broker.at("/")),
+        ("vite-react", "http://localhost:5173/".to_owned(), "http://localhost:5173/app/".to_owned()),
+    ] {
+        let login = broker.login(&[("client_id", client), ("redirect_uri", &redirect_uri)]);
+        let browser = broker.browser();
+        let callback = broker.callback_url(&browser, &login.url, "&user=alice").await;
+        let elsewhere = browser.copy();
+        broker.browser().navigate(&callback).await.assert_own_page(400, "invalid_state");
+        let wrong = browser.navigate(&callback.replace("/dev?", "/ops?")).await;
+        wrong.assert_own_page(400, "issuer_mismatch");
+        let used = elsewhere.navigate(&callback).await;
+        used.assert_own_page(400, "invalid_state");
+        let late = broker.browser();
+        let callback = broker.callback_url(&late, &login.url, "&user=alice").await;
+        broker.advance(601);
+        let expired = late.navigate(&callback).await;
+        expired.assert_own_page(400, "invalid_state");
+        for page in [wrong, used, expired] {
+            assert_eq!(links(&page), [&*home], "{page:?}");
+        }
+    }
+}
+
 #[actix_web::test]
 async fn a_developer_is_shown_the_registered_addresses_and_no_one_else_is() {
     let with = |mode| TestBroker::with(Setup::default().adjust(move |config| config.mode = mode));

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use futures_util::future::join_all;
 use token_broker::domain::audit::{Actor, AuditEvent, AuditKind};
-use token_broker::domain::clock::Timestamp;
+use token_broker::domain::browser_session::{SessionDigest, SessionSecret};
+use token_broker::domain::clock::{Clock, SystemClock, Timestamp};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::ids::{IdentityId, SessionId, UserId};
 use token_broker::domain::lifetimes;
@@ -14,7 +15,7 @@ use token_broker::domain::standing::{Standing, TokenRecord};
 use token_broker::domain::user::Permissions;
 use token_broker::storage::audit::AuditRecord;
 use token_broker::storage::purge::Purged;
-use token_broker::storage::sign_in::SignInRefused;
+use token_broker::storage::sign_in::{NewBrowserSession, PreviousSession, SignIn, SignInRefused, SignedIn};
 use token_broker::storage::tokens::{Rotation, RotationLimits};
 use token_broker::storage::{Backend, Storage};
 
@@ -54,6 +55,8 @@ on_both! {
     expired_rows_are_purged
     several_instances_purge_at_once
     ending_a_session_ends_its_tokens_and_no_others
+    a_login_takes_over_the_browser_of_an_open_session
+    a_purge_is_not_ahead_of_the_database
     all_sessions_of_a_user_end
     a_revoked_token_is_flagged
     the_audit_trail_is_stored
@@ -319,15 +322,80 @@ async fn ending_a_session_ends_its_tokens_and_no_others(database: Database) {
     let storage = &database.storage;
     let here = sign_in(storage, login("alice", noon())).await.token.facts;
     let there = sign_in(storage, login("alice", noon())).await.token.facts;
-    assert!(storage.end_session(here.owner.session_id.unwrap(), after(1)).await.unwrap());
+    let session = here.owner.session_id.unwrap();
+    assert_eq!(storage.end_session(session, after(1)).await.unwrap(), [session]);
     let ended = found(storage, here.handle).await;
     assert_eq!((session_revoked_at(&ended), ended.revoked_at), (Some(after(1)), Some(after(1))));
     let open = found(storage, there.handle).await;
     assert_eq!((session_revoked_at(&open), open.revoked_at), (None, None));
 
-    assert!(!storage.end_session(here.owner.session_id.unwrap(), after(2)).await.unwrap());
+    assert_eq!(storage.end_session(session, after(2)).await.unwrap(), []);
     assert_eq!(session_revoked_at(&found(storage, here.handle).await), Some(after(1)));
-    assert!(!storage.end_session(SessionId::random(&SystemEntropy), after(2)).await.unwrap());
+    assert_eq!(storage.end_session(SessionId::random(&SystemEntropy), after(2)).await.unwrap(), []);
+}
+
+/// The login of a browser that sends the cookie `previous` and began its login at `began`, and the digest of its new
+/// cookie.
+fn login_over(previous: Option<SessionDigest>, began: Timestamp, now: Timestamp) -> (SignIn, SessionDigest) {
+    let digest = SessionSecret::random(&SystemEntropy).digest();
+    let previous = previous.map(|digest| PreviousSession { digest, login_began: began });
+    (SignIn { browser_session: Some(NewBrowserSession { digest, previous }), ..login("alice", now) }, digest)
+}
+
+/// A login takes over the browser of a session that was open when the login began, even if it has ended since, and of
+/// no other.
+async fn a_login_takes_over_the_browser_of_an_open_session(database: Database) {
+    let storage = &database.storage;
+    let (first, cookie) = login_over(None, noon(), noon());
+    let first = sign_in(storage, first).await;
+    assert!(!first.is_same_browser);
+    let session = |signed_in: &SignedIn| signed_in.token.facts.owner.session_id.unwrap();
+    let over = async |cookie, began, now| {
+        let (login, digest) = login_over(Some(cookie), began, now);
+        (sign_in(storage, login).await, digest)
+    };
+    let stranger = SessionSecret::random(&SystemEntropy).digest();
+    assert!(!over(stranger, after(1), after(2)).await.0.is_same_browser);
+    let expired = noon() + lifetimes::SESSION;
+    assert!(!over(cookie, expired, expired).await.0.is_same_browser);
+    let (second, second_cookie) = over(cookie, after(1), after(2)).await;
+    assert!(second.is_same_browser);
+
+    // The older one ends with the newer one's redemption, and only with that of a login that began later.
+    let none = storage.end_older_sessions(session(&second), noon(), after(3)).await.unwrap();
+    assert_eq!(none, []);
+    let ended = storage.end_older_sessions(session(&second), after(1), after(3)).await.unwrap();
+    assert_eq!(ended.iter().map(|ended| ended.session).collect::<Vec<_>>(), [session(&first)]);
+    assert_eq!(storage.end_older_sessions(session(&second), after(1), after(3)).await.unwrap(), []);
+    assert_eq!(session_revoked_at(&found(storage, first.token.facts.handle).await), Some(after(3)));
+
+    // A parallel tab sent the cookie of the first one before that ended.
+    let (third, _) = over(cookie, after(3), after(4)).await;
+    assert!(third.is_same_browser);
+    assert!(!over(cookie, after(4), after(5)).await.0.is_same_browser, "a cookie that was dead before");
+    let (fourth, _) = over(second_cookie, after(4), after(5)).await;
+    let ended = storage.end_session(session(&third), after(6)).await.unwrap();
+    assert_eq!(ended[0], session(&third));
+    assert_eq!(
+        BTreeSet::from_iter(ended),
+        BTreeSet::from([&second, &third, &fourth].map(session)),
+        "all three are of the same browser"
+    );
+}
+
+/// A clock that is ahead deletes nothing that another instance still considers live.
+async fn a_purge_is_not_ahead_of_the_database(database: Database) {
+    let storage = &database.storage;
+    let now = SystemClock.now();
+    let behind = now - TimeDelta::days(1);
+    assert_eq!(storage.purge_time(behind).await.unwrap(), behind);
+    let ahead = now + TimeDelta::days(40);
+    let at = storage.purge_time(ahead).await.unwrap();
+    if database.url.starts_with("sqlite:") {
+        assert_eq!(at, ahead, "one machine has one clock");
+    } else {
+        assert!((at - now).abs() < TimeDelta::minutes(1), "{at}");
+    }
 }
 
 async fn all_sessions_of_a_user_end(database: Database) {

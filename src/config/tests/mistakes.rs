@@ -266,6 +266,8 @@ const BAD: &[(&str, &str, &str, &str)] = &[
     ("redirect_uris = [\"https://app.example.com/signed-in\"]", "", "clients[0].redirect_uris", "address"),
     ("app.example.com/signed-in", "app.example.com/?code=1", "clients[0].redirect_uris[0]", "code"),
     ("app.example.com/signed-in", "*.example.com/", "clients[0].redirect_uris[0]", "'*'"),
+    ("#home_uri = \"https://", "home_uri = \"http://", "clients[0].home_uri", "https"),
+    ("#home_uri = \"https://app.example.com/", "home_uri = \"/app", "clients[0].home_uri", "absolute"),
     (
         "\"https://app.example.com/signed-in\"]",
         "\"https://a.example/\", \"https://a.example/\"]",

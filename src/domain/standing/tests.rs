@@ -218,3 +218,22 @@ fn a_personal_token_depends_on_no_session() {
     personal.record.user_disabled_at = Some(at(SECOND));
     assert_eq!(personal.standing(SECOND), Standing::UserDisabled);
 }
+
+#[test]
+fn a_token_is_owned_until_something_other_than_its_client_ends_it() {
+    let now = SECOND * 2;
+    let owned = |case: &Case| is_owned(&case.record, &case.keys, at(now));
+    for kind in [TokenKind::Session, TokenKind::Personal] {
+        assert!(owned(&case(kind)), "{kind:?}");
+    }
+    for (flaw, reported) in FLAWS {
+        let mut flawed = case(TokenKind::Session);
+        flaw(&mut flawed);
+        let is_no_flaw = matches!(reported, Standing::ClientGone | Standing::Superseded { .. });
+        assert_eq!(owned(&flawed), is_no_flaw, "{reported:?}");
+    }
+    let mut expired = case(TokenKind::Personal);
+    expired.record.token.facts.expires_at = at(now);
+    expired.record.token.binding = expired.record.token.facts.binding(expired.keys.issuing()).to_vec();
+    assert!(!owned(&expired));
+}

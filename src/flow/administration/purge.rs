@@ -10,7 +10,7 @@ use crate::storage::purge::Purged;
 /// # Errors
 /// The database is unreachable.
 pub async fn dry_run(administration: &Administration) -> Result<Purged> {
-    let now = administration.clock.now();
+    let now = administration.storage.purge_time(administration.clock.now()).await?;
     Ok(administration.storage.count_purgeable(now, now - administration.audit_kept).await?)
 }
 
@@ -21,7 +21,7 @@ pub async fn dry_run(administration: &Administration) -> Result<Purged> {
 /// The database is unreachable; then a part may be done.
 pub async fn purge(administration: &Administration) -> Result<Purged> {
     let event = administration.event(AuditKind::AdminPurged);
-    let now = event.at;
+    let now = administration.storage.purge_time(event.at).await?;
     let purged =
         administration.storage.purge(now, now - administration.audit_kept, Storage::PURGE_BATCH).await?;
     administration.storage.record_audit(vec![event]).await?;

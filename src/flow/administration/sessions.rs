@@ -81,14 +81,14 @@ pub async fn list(
     }
 }
 
-/// Ends a session and its tokens; returns whether it was open.
+/// Ends a session with the user's other sessions of the same browser; returns how many had not ended before.
 ///
 /// # Errors
 /// There is no such session; the database is unreachable.
-pub async fn end(administration: &Administration, session: SessionId) -> Result<bool> {
+pub async fn end(administration: &Administration, session: SessionId) -> Result<usize> {
     let event = AuditEvent { session: Some(session), ..administration.event(AuditKind::AdminSessionEnded) };
     match administration.storage.end_session_by_admin(session, event).await? {
-        Some(ended) => Ok(ended),
+        Some(ended) => Ok(ended.len()),
         None => not_found(format!("there is no session {session}")),
     }
 }

@@ -6,8 +6,10 @@
 //! [`KnownPerson`](stages::KnownPerson) → [`SignedInUser`](stages::SignedInUser) →
 //! [`ParkedKey`].
 //!
-//! Until the callback is verified, a failure ends on the broker's own page; afterwards it is reported to the SPA.
+//! Until the callback is verified, a failure ends on the broker's own page, or [`lost`] finds another way; afterwards
+//! it is reported to the SPA.
 
+mod lost;
 mod stages;
 mod verify;
 
@@ -64,11 +66,13 @@ pub struct CallbackFailure {
     pub error: Error,
     /// The attempt whose cookie is deleted; `None` if nothing was consumed.
     pub forget: Option<AttemptId>,
+    /// The address of the application, if the attempt says which one it is.
+    pub start_again: Option<String>,
 }
 
 impl From<Error> for CallbackFailure {
     fn from(error: Error) -> Self {
-        Self { error, forget: None }
+        Self { error, forget: None, start_again: None }
     }
 }
 
@@ -85,9 +89,14 @@ pub async fn callback(
     count(broker, caller, Counted::Callback)?;
     let session_cookie = request.session_cookie.take();
     let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys.current()));
-    let (began, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
-        failed(broker, caller, &failure.error).record();
-    })?;
+    let client = verify::client(broker, &request);
+    let (began, verified) = match verify::verify(broker, request).await {
+        Ok(verified) => verified,
+        Err(failure) => {
+            failed(broker, caller, &failure.error).record();
+            return lost::find_way(broker, client, previous, failure).await;
+        }
+    };
     let outcome = match verified {
         Ok(verified) => complete(broker, caller, &began.way_back, verified, previous).await,
         Err(incomplete) => Err(incomplete),

@@ -19,7 +19,7 @@ use crate::flow::react::concerning;
 use crate::provider::{CodeExchange, ExchangedGrant, Provider, SignedInProfile};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
-use crate::storage::sign_in::{NewBrowserSession, SignIn, SignInRefused, SignedIn};
+use crate::storage::sign_in::{NewBrowserSession, PreviousSession, SignIn, SignInRefused, SignedIn};
 
 use super::Incomplete;
 use super::verify::{Answer, Rights, VerifiedCallback};
@@ -49,6 +49,7 @@ pub(super) struct SignedInUser {
     auth_time: Option<Timestamp>,
     handle: TokenHandle,
     session_cookie: SessionCookieChange,
+    ends_sessions_before: Option<Timestamp>,
 }
 
 impl<'a> VerifiedCallback<'a> {
@@ -81,8 +82,9 @@ impl<'a> ExchangedCode<'a> {
 }
 
 impl KnownPerson<'_> {
-    /// Finds or creates the user, begins the session and writes the token's row, in one transaction, which ends
-    /// the session that the browser had before. The cookie's secret is always a new one (ASVS 7.2.4).
+    /// Finds or creates the user, begins the session and writes the token's row, in one transaction. The session that
+    /// the browser had before ends only when the key is redeemed: any site can send the browser to `/login` with
+    /// parameters that ask for a new sign-in. The cookie's secret is always a new one (ASVS 7.2.4).
     pub(super) async fn sign_in(
         self,
         broker: &Broker,
@@ -99,7 +101,10 @@ impl KnownPerson<'_> {
         let secret = SessionSecret::random(&*broker.entropy);
         let browser_session = client.shares_browser_session().then(|| NewBrowserSession {
             digest: secret.digest(),
-            previous: previous.map(|previous| previous.secret.digest()),
+            previous: previous.map(|previous| PreviousSession {
+                digest: previous.secret.digest(),
+                login_began: attempt.started_at,
+            }),
         });
         let sign_in = SignIn {
             sealed_id_token: person.id_token.as_ref().filter(|_| !client.legacy).and_then(seal),
@@ -120,7 +125,8 @@ impl KnownPerson<'_> {
         let signed_in = write(broker, client, issue, sign_in).await?;
         let handle = handle(&keys, &signed_in, fresh)?;
         remember(broker, caller, &attempt, &signed_in);
-        let SignedIn { token, .. } = signed_in;
+        let SignedIn { token, is_same_browser, .. } = signed_in;
+        let ends_sessions_before = is_same_browser.then_some(attempt.started_at);
         let session_cookie = match browser_session {
             Some(_) => {
                 let user_id = token.facts.owner.user_id;
@@ -130,7 +136,15 @@ impl KnownPerson<'_> {
             None => SessionCookieChange::None,
         };
         let session_id = token.facts.owner.session_id.unwrap_or(session_id);
-        Ok(SignedInUser { attempt, token, session_id, auth_time, handle, session_cookie })
+        Ok(SignedInUser {
+            attempt,
+            token,
+            session_id,
+            auth_time,
+            handle,
+            session_cookie,
+            ends_sessions_before,
+        })
     }
 }
 
@@ -158,10 +172,6 @@ fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<To
 }
 
 fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in: &SignedIn) {
-    if let Some((session, user)) = signed_in.ended {
-        let event = Event::new(broker, caller, AuditKind::SessionEnded);
-        event.session(session).user(user).record();
-    }
     for kind in [AuditKind::LoginSucceeded, AuditKind::TokenIssued] {
         let event = Event::new(broker, caller, kind).provider(&attempt.provider);
         concerning(event, &signed_in.token.facts).record();
@@ -169,15 +179,16 @@ fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in:
 }
 
 impl SignedInUser {
-    /// Parks the key that the SPA will redeem. The browser also gets its session cookie if that fails: the session it
-    /// had before has ended, and the next login continues this one.
+    /// Parks the key that the SPA will redeem. The browser also gets its session cookie if that fails: the next login
+    /// continues this session.
     pub(super) async fn park_key(
         self,
         broker: &Broker,
         way_back: &WayBack<'_>,
     ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
-        let Self { attempt, token, session_id, auth_time, handle, session_cookie } = self;
-        let parked = Parked { token: &token, session_id, auth_time, handle };
+        let Self { attempt, token, session_id, auth_time, handle, session_cookie, ends_sessions_before } =
+            self;
+        let parked = Parked { token: &token, session_id, auth_time, handle, ends_sessions_before };
         match park_key(broker, way_back, attempt.challenge.as_ref(), parked).await {
             Ok(key) => Ok((key, session_cookie)),
             Err(error) => Err(Incomplete { session_cookie, ..error.into() }),

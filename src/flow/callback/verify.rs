@@ -54,7 +54,7 @@ pub(super) async fn verify(
     let iss = request.iss.clone();
     // Checked before the attempt is used up, so that an outage of the key store hides no mismatch.
     let checked = check(broker, request, attempt);
-    let own_page = |error| CallbackFailure { error, forget: Some(id.clone()) };
+    let own_page = |error| CallbackFailure { error, forget: Some(id.clone()), start_again: None };
     match (checked, mark_used(broker, &used_name).await) {
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
@@ -69,6 +69,17 @@ pub(super) async fn verify(
             Err(outage) => Ok((began, Err(Error::from(outage).into()))),
         },
     }
+}
+
+/// The client that a callback is for, even if its attempt is over or used: the one of the attempt, or the only one.
+pub(super) fn client<'a>(broker: &'a Broker, request: &CallbackRequest) -> Option<&'a Client> {
+    let of_attempt = || {
+        let id = request.state.as_deref()?.parse::<State>().ok()?.attempt_id();
+        let cookie = request.attempts.iter().find(|cookie| cookie.id == id)?;
+        let attempt = LoginAttempt::open(&id, &cookie.value, &broker.keys.current())?;
+        broker.clients.get(&attempt.client)
+    };
+    of_attempt().or_else(|| broker.clients.only())
 }
 
 /// The live attempt that `state` names and the browser's cookie proves.

@@ -14,7 +14,7 @@ use crate::domain::ids::TokenId;
 use crate::domain::key_ring::KeyRing;
 use crate::domain::profile::ProfileText;
 use crate::domain::scope::ScopeSet;
-use crate::domain::standing::{Standing, TokenRecord, standing};
+use crate::domain::standing::{TokenRecord, is_owned, standing};
 use crate::domain::token::{AccessToken, RevokedToken, StoredToken, TokenFacts, TokenHandle, TokenOwner};
 use crate::domain::token_kind::TokenKind;
 use crate::error::{Error, ErrorCode, Result};
@@ -62,16 +62,10 @@ struct Wanted {
 pub async fn list(broker: &Broker, signed_in: &SignedIn) -> Result<Vec<PersonalToken>> {
     let (now, keys) = (broker.clock.now(), broker.keys.current());
     let own = broker.storage.personal_tokens_of(signed_in.user.id, now).await?;
-    let own = own.into_iter().filter(|record| is_owners(record, &keys, now));
+    let own = own.into_iter().filter(|record| is_owned(record, &keys, now));
     Ok(own
         .map(|record| PersonalToken { facts: record.token.facts, last_used_at: record.last_used_at })
         .collect())
-}
-
-/// Whether a row is a token that someone could use, now or once its client is enabled again; not if it was forged or the
-/// server key that issued it was removed.
-fn is_owners(record: &TokenRecord, keys: &KeyRing, now: Timestamp) -> bool {
-    matches!(standing(record, None, None, keys, now), Standing::ClientGone)
 }
 
 /// Makes a personal token of the caller.
@@ -157,7 +151,7 @@ async fn write(
     let usable = move |locked: &TokenRecord| {
         standing(locked, Some(&judged_by), Some(now), &judging_keys, now).is_usable()
     };
-    let counts = move |record: &TokenRecord| is_owners(record, &counting_keys, now);
+    let counts = move |record: &TokenRecord| is_owned(record, &counting_keys, now);
     let (maker, limit) = (signed_in.token.handle, broker.personal_tokens.per_user);
     match broker.storage.make_personal_token(maker, token.clone(), limit, usable, counts).await? {
         PersonalTokenMade::Made => Ok(()),

@@ -68,7 +68,6 @@ pub fn change(response: &mut HttpResponse, change: SessionCookieChange, secure: 
     let cookie = match change {
         SessionCookieChange::None => return Ok(()),
         SessionCookieChange::Keep { value, lives } => keep(value, lives, secure),
-        SessionCookieChange::Forget => forget(secure),
     };
     response.add_cookie(&cookie).map_err(|cause| Error::new(ErrorCode::ServerError).caused_by(cause))
 }

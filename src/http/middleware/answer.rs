@@ -26,7 +26,7 @@ use crate::flow::possession::new_nonce;
 use crate::http::challenge;
 use crate::http::connection::{AfterTheLast, Connection};
 use crate::http::dpop_headers::DpopHeaders;
-use crate::http::error_page::{self, WayOut};
+use crate::http::error_page::{self, StartAgain, WayOut};
 use crate::http::error_response::{self, Failure, Shape};
 use crate::http::extract::caller;
 use crate::http::language::Language;
@@ -104,11 +104,12 @@ impl Finishing<'_> {
     fn finish(&self, mut response: HttpResponse, route: &str, query: &str) -> HttpResponse {
         let failure = Failure::of(&response);
         if let Some(failure) = &failure {
-            // A handler knows more than the route about who waits for the answer.
+            // A handler knows more than the route about who waits for the answer, and what they were about to open.
             let shape = response.extensions().get::<Shape>().copied().unwrap_or(self.shape);
+            let home = response.extensions().get::<StartAgain>().cloned();
             let page = || match shape {
                 Shape::VisitedPage => (WayOut::of_visited_page(), self.language),
-                _ => (error_page::way_out(self.broker, query), self.language),
+                _ => (error_page::way_out(self.broker, query, home), self.language),
             };
             response = error_response::render(response, failure, shape, self.request_id.as_str(), page);
         }

@@ -1,11 +1,15 @@
 //! Deleting rows that are no longer needed.
 
+use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Storage;
 use super::blocking::on_backend;
 use super::error::StorageError;
 use crate::domain::clock::Timestamp;
+
+/// How far ahead of the database a clock may be before this is logged.
+const AHEAD: TimeDelta = TimeDelta::seconds(60);
 
 /// How many rows a purge deletes, or would delete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +23,20 @@ pub struct Purged {
 }
 
 impl Storage {
+    /// The time at which an instance purges whose own clock says `now`: that of the database, if it is earlier. A clock
+    /// that is ahead must not delete rows that other instances still consider live. A SQLite file is used by one
+    /// machine, and has its clock.
+    pub async fn purge_time(&self, now: Timestamp) -> Result<Timestamp, StorageError> {
+        let shared = on_backend!(self, purge::time())?.unwrap_or(now);
+        if now - shared > AHEAD {
+            tracing::warn!(
+                seconds = (now - shared).num_seconds(),
+                "the clock of this machine is ahead of the database's; correct it (NTP)"
+            );
+        }
+        Ok(now.min(shared))
+    }
+
     /// How many rows a purge deletes in one transaction, so that no other transaction waits for long.
     pub const PURGE_BATCH: i64 = 500;
 

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use diesel::dsl::exists;
+use diesel::dsl::{auto_type, exists};
 use diesel::prelude::*;
 
 use super::personal_tokens::{revoke_all_by_admin, revoke_all_of};
-use super::sessions::ended;
+use super::sessions::{browser, ended};
 use super::{Db, audit, users as users_queries, write};
 use crate::domain::audit::AuditEvent;
-use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{SessionId, UserId};
 use crate::storage::error::StorageError;
-use crate::storage::liveness::{is_open, is_revocable, is_unended, is_unrevoked};
+use crate::storage::liveness::{is_open, is_revocable, is_unended};
 use crate::storage::schema::{sessions, tokens, users};
 use crate::storage::sessions::{EndedBatch, EndedCounts, EndedEverywhere, EndedSession};
 use crate::storage::types::{Id, Time};
@@ -24,13 +23,11 @@ const IN_A_STATEMENT: usize = 1_000;
 /// Users whose sessions are ended in one transaction.
 const USERS_IN_A_BATCH: i64 = 200;
 
-pub fn end(db: &mut Db, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
+pub fn end(db: &mut Db, session: SessionId, now: Timestamp) -> Result<Vec<SessionId>, StorageError> {
     let session = Id::from(session);
-    write(db, |db| {
-        if lock_owner(db, session)?.is_none() {
-            return Ok(false);
-        }
-        Ok(end_these(db, &[session], Time(now))? > 0)
+    write(db, |db| match lock_owner(db, session)? {
+        Some(owner) => Ok(end_with_browser(db, owner, session, Time(now))?),
+        None => Ok(Vec::new()),
     })
 }
 
@@ -67,17 +64,65 @@ fn end_all_of_locked(db: &mut Db, user: Id, now: Time) -> QueryResult<Vec<Sessio
     Ok(open.into_iter().map(Into::into).collect())
 }
 
-pub fn end_own(db: &mut Db, user: UserId, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
-    let (user, now) = (Id::from(user), Time(now));
+pub fn end_own(
+    db: &mut Db,
+    user: UserId,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, StorageError> {
+    let (user, session, now) = (Id::from(user), Id::from(session), Time(now));
     write(db, |db| {
         users_queries::lock(db, user)?;
-        let own: Option<Id> = sessions::table
-            .find(Id::from(session))
-            .filter(sessions::user_id.eq(user).and(is_open(now)))
-            .select(sessions::id)
-            .first(db)
-            .optional()?;
-        Ok(own.map(|own| end_these(db, &[own], now)).transpose()?.is_some())
+        let own = sessions::table.find(session).filter(sessions::user_id.eq(user).and(is_open(now)));
+        if diesel::select(exists(own)).get_result(db)? {
+            Ok(end_with_browser(db, user, session, now)?)
+        } else {
+            Ok(Vec::new())
+        }
+    })
+}
+
+/// Ends a session of a user whose row is locked, and with it the user's other sessions of the same browser, redeemed or
+/// not: a browser that signs out must not stay signed in by one of them. Returns those that it ended, the given one
+/// first; none if that had ended before.
+fn end_with_browser(db: &mut Db, user: Id, session: Id, now: Time) -> QueryResult<Vec<SessionId>> {
+    let unended = sessions::table.find(session).filter(is_unended());
+    let row = unended.select((sessions::browser_id, sessions::id)).first(db).optional()?;
+    let Some(browser) = row.map(browser) else { return Ok(Vec::new()) };
+    let others: Vec<Id> = sessions::table
+        .filter(is_of_browser(browser).and(sessions::user_id.eq(user)))
+        .filter(is_unended().and(sessions::id.ne(session)))
+        .select(sessions::id)
+        .load(db)?;
+    let ended: Vec<Id> = std::iter::once(session).chain(others).collect();
+    end_these(db, &ended, now)?;
+    Ok(ended.into_iter().map(Into::into).collect())
+}
+
+/// The session belongs to this browser: to the one whose first session has this id.
+#[auto_type(no_type_alias)]
+fn is_of_browser(browser: Id) -> _ {
+    sessions::browser_id.eq(browser).or(sessions::id.eq(browser))
+}
+
+/// Ends the sessions, of any user, that the browser of a session had before a login began.
+pub fn end_older(
+    db: &mut Db,
+    newer: SessionId,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<EndedSession>, StorageError> {
+    let newer = Id::from(newer);
+    write(db, |db| {
+        let row = sessions::table.find(newer).select((sessions::browser_id, sessions::id));
+        let Some(browser) = row.first(db).optional()?.map(browser) else { return Ok(Vec::new()) };
+        let older: Vec<(Id, Id)> = sessions::table
+            .filter(is_of_browser(browser).and(sessions::id.ne(newer)))
+            .filter(is_unended().and(sessions::created_at.lt(Time(before))))
+            .select((sessions::id, sessions::user_id))
+            .load(db)?;
+        let older: Vec<EndedSession> = older.into_iter().map(ended).collect();
+        Ok(end_of_several(db, &older, Time(now))?)
     })
 }
 
@@ -100,67 +145,54 @@ pub fn end_others(
     })
 }
 
-/// Ends the session whose cookie the browser sent until `user`, whose row is locked, signed in.
-///
-/// It may be another user's. That user's row is not locked, because two transactions could then wait for each other, so
-/// only the session is marked; its tokens stop working with it.
-pub fn end_previous(
-    db: &mut Db,
-    digest: &SessionDigest,
-    user: Id,
-    now: Timestamp,
-) -> QueryResult<Option<EndedSession>> {
-    let now = Time(now);
-    let open =
-        sessions::table.filter(sessions::cookie_digest.eq(digest.as_bytes().as_slice())).filter(is_open(now));
-    let found: Option<(Id, Id)> = open.select((sessions::id, sessions::user_id)).first(db).optional()?;
-    let Some((session, owner)) = found else { return Ok(None) };
-    let unended = sessions::table.find(session).filter(is_unended());
-    if diesel::update(unended).set(sessions::revoked_at.eq(now)).execute(db)? == 0 {
-        return Ok(None);
-    }
-    let tokens = tokens::table
-        .filter(tokens::session_id.eq(session).and(tokens::user_id.eq(user)))
-        .filter(is_unrevoked());
-    diesel::update(tokens).set(tokens::revoked_at.eq(now)).execute(db)?;
-    Ok(Some(ended((session, owner))))
-}
-
 pub fn end_by_provider(
     db: &mut Db,
     found: &[EndedSession],
     now: Timestamp,
 ) -> Result<Vec<EndedSession>, StorageError> {
     write(db, |db| {
-        // A `sid` alone may belong to several people. The order of the locks is always the same.
-        let owners: BTreeSet<UserId> = found.iter().map(|found| found.user).collect();
-        for owner in owners {
-            users_queries::lock(db, owner.into())?;
-        }
-        let ids: Vec<Id> = found.iter().map(|found| found.session.into()).collect();
-        let mut unended = Vec::new();
-        for ids in ids.chunks(IN_A_STATEMENT) {
-            let open = sessions::table.filter(sessions::id.eq_any(ids)).filter(is_unended());
-            let rows: Vec<(Id, Id)> = open.select((sessions::id, sessions::user_id)).load(db)?;
-            unended.extend(rows.into_iter().map(ended));
-        }
-        end_these(db, &ids, Time(now))?;
-        forget_id_tokens(db, &ids)?; // the provider has ended its session already
+        let unended = end_of_several(db, found, Time(now))?;
+        // The provider has ended its session already.
+        forget_id_tokens(db, &found.iter().map(|found| found.session.into()).collect::<Vec<_>>())?;
         Ok(unended)
     })
+}
+
+/// Ends sessions that may belong to several users. Returns those that were not ended before.
+fn end_of_several(db: &mut Db, found: &[EndedSession], now: Time) -> QueryResult<Vec<EndedSession>> {
+    // The order of the locks is always the same, so that two transactions do not wait for each other.
+    let owners: BTreeSet<UserId> = found.iter().map(|found| found.user).collect();
+    for owner in owners {
+        users_queries::lock(db, owner.into())?;
+    }
+    let ids: Vec<Id> = found.iter().map(|found| found.session.into()).collect();
+    let mut unended = Vec::new();
+    for ids in ids.chunks(IN_A_STATEMENT) {
+        let open = sessions::table.filter(sessions::id.eq_any(ids)).filter(is_unended());
+        let rows: Vec<(Id, Id)> = open.select((sessions::id, sessions::user_id)).load(db)?;
+        unended.extend(rows.into_iter().map(ended));
+    }
+    end_these(db, &ids, now)?;
+    Ok(unended)
 }
 
 pub fn end_by_admin(
     db: &mut Db,
     session: SessionId,
-    mut event: AuditEvent,
-) -> Result<Option<bool>, StorageError> {
-    let (session, now) = (Id::from(session), Time(event.at));
+    event: AuditEvent,
+) -> Result<Option<Vec<SessionId>>, StorageError> {
+    let (id, now) = (Id::from(session), Time(event.at));
     write(db, |db| {
-        let Some(owner) = lock_owner(db, session)? else { return Ok(None) };
-        let ended = end_these(db, &[session], now)? > 0;
-        event.user = Some(owner.into());
-        audit::insert(db, vec![event])?;
+        let Some(owner) = lock_owner(db, id)? else { return Ok(None) };
+        let ended = end_with_browser(db, owner, id, now)?;
+        // That of the given session also if it had ended before: the administrator did it.
+        let others = ended.iter().copied().filter(|other| *other != session);
+        let events = std::iter::once(session).chain(others).map(|session| AuditEvent {
+            session: Some(session),
+            user: Some(owner.into()),
+            ..event.clone()
+        });
+        audit::insert(db, events.collect())?;
         Ok(Some(ended))
     })
 }

@@ -8,7 +8,7 @@ use super::error::StorageError;
 use crate::domain::audit::AuditEvent;
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{SessionId, UserId};
+use crate::domain::ids::{ClientId, SessionId, UserId};
 use crate::domain::provider_logout::ProviderLogout;
 use crate::domain::session::SessionRecord;
 use crate::domain::token::RevokedToken;
@@ -75,6 +75,11 @@ impl Storage {
         on_backend!(self, sessions::find_by_cookie(&digest))
     }
 
+    /// The client that got the latest token of a session.
+    pub async fn latest_client_of(&self, session: SessionId) -> Result<Option<ClientId>, StorageError> {
+        on_backend!(self, sessions::latest_client(session))
+    }
+
     /// The live sessions of a user that can still be used, because the session has a cookie or an unexpired token:
     /// newest first, at most two hundred.
     pub async fn live_sessions_of(
@@ -85,8 +90,13 @@ impl Storage {
         on_backend!(self, sessions::own(user, now, OWN_SESSIONS))
     }
 
-    /// Ends a session and revokes its tokens. Returns whether the session exists and was not ended before.
-    pub async fn end_session(&self, session: SessionId, now: Timestamp) -> Result<bool, StorageError> {
+    /// Ends a session with the user's other sessions of the same browser, and revokes their tokens. Returns those that
+    /// it ended, the given one first: none if that does not exist or was ended before.
+    pub async fn end_session(
+        &self,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StorageError> {
         on_backend!(self, session_ending::end(session, now))
     }
 
@@ -109,14 +119,25 @@ impl Storage {
         on_backend!(self, session_ending::end_everything_of(user, now))
     }
 
-    /// Ends a session of this user and revokes its tokens. Returns whether the user had such a session and it was
-    /// neither ended nor expired.
+    /// Ends the sessions that the browser of `newer` had before a login began, which may be those of several users, and
+    /// revokes their tokens. Returns those that were not ended before.
+    pub async fn end_older_sessions(
+        &self,
+        newer: SessionId,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<EndedSession>, StorageError> {
+        on_backend!(self, session_ending::end_older(newer, before, now))
+    }
+
+    /// The same as [`Self::end_session`] for a session of this user; ends and returns none if the user has no such
+    /// session or it has expired.
     pub async fn end_own_session(
         &self,
         user: UserId,
         session: SessionId,
         now: Timestamp,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Vec<SessionId>, StorageError> {
         on_backend!(self, session_ending::end_own(user, session, now))
     }
 
@@ -167,12 +188,13 @@ impl Storage {
         on_backend!(self, sessions::list(&filter))
     }
 
-    /// Ends a session. Returns whether it was not ended before; `None` if there is no such session.
+    /// Ends a session with the user's other sessions of the same browser, with an event for each. Returns those that it
+    /// ended; `None` if there is no such session.
     pub async fn end_session_by_admin(
         &self,
         session: SessionId,
         event: AuditEvent,
-    ) -> Result<Option<bool>, StorageError> {
+    ) -> Result<Option<Vec<SessionId>>, StorageError> {
         on_backend!(self, session_ending::end_by_admin(session, event.clone()))
     }
 

@@ -6,14 +6,15 @@ use diesel::prelude::*;
 use super::Db;
 use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ClientId, SessionId, UserId};
 use crate::domain::provider_logout::{LogoutScope, ProviderLogout};
 use crate::domain::session::SessionRecord;
 use crate::storage::error::StorageError;
-use crate::storage::liveness::{is_live_session, is_revocable, is_unended};
+use crate::storage::liveness::{is_live_session, is_revocable, is_unended, was_open};
 use crate::storage::schema::{identities, sessions, tokens, users};
 use crate::storage::sessions::rows::RecordRow;
 use crate::storage::sessions::{EndedSession, SessionFilter};
+use crate::storage::sign_in::PreviousSession;
 use crate::storage::types::{Id, Time};
 
 /// Sessions with their identities and users.
@@ -32,6 +33,33 @@ pub fn find_by_cookie(
         .first(db)
         .optional()?;
     row.map(|row| SessionRecord::try_from(row).map(Box::new)).transpose()
+}
+
+pub fn latest_client(db: &mut Db, session: SessionId) -> Result<Option<ClientId>, StorageError> {
+    let client: Option<String> = tokens::table
+        .filter(tokens::session_id.eq(Id::from(session)))
+        .order((tokens::issued_at.desc(), tokens::id.desc()))
+        .select(tokens::client_id)
+        .first(db)
+        .optional()?;
+    let client = client.map(|client| client.parse());
+    client.transpose().map_err(|_| StorageError::unreadable("tokens.client_id"))
+}
+
+/// The browser of the session with this cookie, if that was open when the login began.
+pub fn browser_of_cookie(db: &mut Db, previous: &PreviousSession) -> QueryResult<Option<Id>> {
+    let row: Option<(Option<Id>, Id)> = sessions::table
+        .filter(sessions::cookie_digest.eq(previous.digest.as_bytes().as_slice()))
+        .filter(was_open(Time(previous.login_began)))
+        .select((sessions::browser_id, sessions::id))
+        .first(db)
+        .optional()?;
+    Ok(row.map(browser))
+}
+
+/// The browser of a session: its own id, unless it took over the browser of an earlier session.
+pub fn browser((taken_over, own): (Option<Id>, Id)) -> Id {
+    taken_over.unwrap_or(own)
 }
 
 pub fn own(

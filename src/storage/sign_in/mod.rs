@@ -49,15 +49,24 @@ pub struct SignIn {
 pub struct NewBrowserSession {
     /// Digest of the new cookie.
     pub digest: SessionDigest,
-    /// Digest of the cookie that the browser sent: its session ends.
-    pub previous: Option<SessionDigest>,
+    /// The session that the browser had until then, if it sent a cookie.
+    pub previous: Option<PreviousSession>,
+}
+
+/// The session that a browser had when a login began.
+#[derive(Debug, Clone, Copy)]
+pub struct PreviousSession {
+    /// Digest of the cookie that the browser sent.
+    pub digest: SessionDigest,
+    /// When the login began. A session that was over by then says nothing about the browser.
+    pub login_began: Timestamp,
 }
 
 /// What a login wrote.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// The previous session of the browser and its user, if it was open and is now ended.
-    pub ended: Option<(SessionId, UserId)>,
+    /// Whether the browser had a session when the login began. The new one belongs to the same browser.
+    pub is_same_browser: bool,
     /// Whether this was the user's first login.
     pub first_login: bool,
     /// The new token or, with [`SignIn::reuse`], the existing one.
@@ -74,8 +83,8 @@ pub enum SignInRefused {
 impl Storage {
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates one, updates the
     /// profile, and starts a session with a new token. With [`SignIn::reuse`] it returns the newest live token of this
-    /// user and client that `reusable` accepts instead, if there is one. The previous session of the browser ends,
-    /// regardless of its user.
+    /// user and client that `reusable` accepts instead, if there is one. The session that the browser had, whoever its
+    /// user is, stays as it is; the new one is a session of the same browser.
     ///
     /// `issue` creates the new token for its owner; it is called at most once, inside the transaction. If the user is
     /// disabled, the login is refused and nothing changes.

@@ -3,9 +3,8 @@
 use diesel::prelude::*;
 
 use super::issuing::{Among, insert, revoke_oldest};
-use super::session_ending::end_previous;
 use super::tokens::records;
-use super::{Db, users as users_queries, write};
+use super::{Db, sessions as sessions_queries, users as users_queries, write};
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::{StoredToken, TokenOwner};
 use crate::storage::error::StorageError;
@@ -39,9 +38,14 @@ pub fn sign_in(
         if login.reuse
             && let Some(token) = newest_reusable(db, login, account.user_id, reusable)?
         {
-            return Ok(Ok(SignedIn { ended: None, first_login, token }));
+            return Ok(Ok(SignedIn { is_same_browser: false, first_login, token }));
         }
-        let session = NewSession::new(login, account.user_id, account.identity_id);
+        let previous = login.browser_session.and_then(|browser| browser.previous);
+        let browser = previous
+            .map(|previous| sessions_queries::browser_of_cookie(db, &previous))
+            .transpose()?
+            .flatten();
+        let session = NewSession::new(login, account.user_id, account.identity_id, browser);
         diesel::insert_into(sessions::table).values(session).execute(db)?;
         let token = issue(TokenOwner {
             user_id: account.user_id.into(),
@@ -49,12 +53,8 @@ pub fn sign_in(
             session_id: Some(login.session_id),
         });
         insert(db, &token, None)?;
-        let previous = login.browser_session.and_then(|browser| browser.previous);
-        let ended =
-            previous.map(|digest| end_previous(db, &digest, account.user_id, login.now)).transpose()?;
         revoke_oldest(db, &token, login.now, login.live_tokens, Among::User)?;
-        let ended = ended.flatten().map(|ended| (ended.session, ended.user));
-        Ok(Ok(SignedIn { ended, first_login, token }))
+        Ok(Ok(SignedIn { is_same_browser: browser.is_some(), first_login, token }))
     })
 }
 

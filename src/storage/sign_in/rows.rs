@@ -20,10 +20,12 @@ pub struct NewSession {
     user_agent: Option<String>,
     address_prefix: String,
     sealed_id_token: Option<Vec<u8>>,
+    browser_id: Option<Id>,
 }
 
 impl NewSession {
-    pub fn new(login: &SignIn, user_id: Id, identity_id: Id) -> Self {
+    /// The session of a login. `browser_id` is that of a browser which had a session before.
+    pub fn new(login: &SignIn, user_id: Id, identity_id: Id, browser_id: Option<Id>) -> Self {
         Self {
             id: login.session_id.into(),
             user_id,
@@ -36,6 +38,7 @@ impl NewSession {
             user_agent: text(login.browser.user_agent.as_ref()),
             address_prefix: login.browser.address_prefix.to_string(),
             sealed_id_token: login.sealed_id_token.clone(),
+            browser_id,
         }
     }
 }

@@ -106,6 +106,9 @@ pub enum Among {
 }
 
 /// Keeps the user's live session tokens at `limit` by revoking the oldest, but never `newest`, whatever the clock did.
+///
+/// Tokens that were used and tokens that were not are counted on their own: any site can send a signed-in browser to
+/// `/login`, time and again, and tokens that no one has redeemed must not take the place of those of the open tabs.
 pub fn revoke_oldest(
     db: &mut Db,
     newest: &StoredToken,
@@ -113,24 +116,28 @@ pub fn revoke_oldest(
     limit: usize,
     among: Among,
 ) -> QueryResult<()> {
-    let others = i64::try_from(limit.saturating_sub(1)).unwrap_or(i64::MAX);
-    let owner = newest.facts.owner;
-    let mut current = tokens::table
-        .filter(tokens::user_id.eq(Id::from(owner.user_id)))
-        .filter(is_session_token())
-        .filter(is_current(Time(now)))
-        .filter(tokens::id.ne(Id::from(newest.facts.id)))
-        .into_boxed();
-    if among == Among::SessionAndClient {
-        current = current
-            .filter(tokens::session_id.eq(owner.session_id.map(Id::from)))
-            .filter(tokens::client_id.eq(newest.facts.client_id.as_str()));
+    let mut surplus = Vec::new();
+    for (used, limit) in [(false, limit.saturating_sub(1)), (true, limit)] {
+        let owner = newest.facts.owner;
+        let mut current = tokens::table
+            .filter(tokens::user_id.eq(Id::from(owner.user_id)))
+            .filter(is_session_token())
+            .filter(is_current(Time(now)))
+            .filter(tokens::id.ne(Id::from(newest.facts.id)))
+            .filter(tokens::last_used_at.is_not_null().eq(used))
+            .into_boxed();
+        if among == Among::SessionAndClient {
+            current = current
+                .filter(tokens::session_id.eq(owner.session_id.map(Id::from)))
+                .filter(tokens::client_id.eq(newest.facts.client_id.as_str()));
+        }
+        let oldest: Vec<Id> = current
+            .order((tokens::issued_at.desc(), tokens::id.desc()))
+            .offset(i64::try_from(limit).unwrap_or(i64::MAX))
+            .select(tokens::id)
+            .load(db)?;
+        surplus.extend(oldest);
     }
-    let surplus: Vec<Id> = current
-        .order((tokens::issued_at.desc(), tokens::id.desc()))
-        .offset(others)
-        .select(tokens::id)
-        .load(db)?;
     if !surplus.is_empty() {
         let surplus = tokens::table.filter(tokens::id.eq_any(surplus));
         diesel::update(surplus).set(tokens::revoked_at.eq(Time(now))).execute(db)?;

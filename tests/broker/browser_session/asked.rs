@@ -158,7 +158,7 @@ async fn prompt_none_shows_no_page() {
         }
     }
     let answer = ended.navigate(&broker.login(&[("provider", ""), ("prompt", "none")]).url).await;
-    assert_eq!((leads(&broker, &answer), is_forgotten(&answer)), (login_required(), true));
+    assert_eq!((leads(&broker, &answer), set_session(&answer)), (login_required(), None));
     let failed = broker.audited("login_failed").await;
     assert_eq!(
         (failed.client.as_deref(), failed.reason.as_deref()),

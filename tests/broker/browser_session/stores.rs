@@ -38,8 +38,8 @@ async fn an_unavailable_key_store_signs_no_user_out_and_uses_up_no_token() {
     assert_eq!(login_leads(&broker, &browser, &[]).await, Leads::Back);
 }
 
-/// The key store fails between the sign-in and the storing of the key: the previous session has ended, so the browser
-/// needs the cookie of the new one, with which the next attempt succeeds.
+/// The key store fails between the sign-in and the storing of the key: the browser gets the cookie of the new session,
+/// with which the next attempt succeeds. The session before stays, because nothing was redeemed.
 #[actix_web::test]
 async fn if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let redis = RedisServer::start(&[]);
@@ -52,7 +52,7 @@ async fn if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     parking("-eval");
     let login = fresh_login(&broker, &browser, "bob", "").await;
     assert_told_to_the_spa(&login.back, &login.state, "temporarily_unavailable");
-    assert_eq!(status(&broker, &before).await, 401, "another person signed in in this browser");
+    assert_eq!(status(&broker, &before).await, 200);
     assert_ne!(session_cookie(&browser), cookie);
     assert!(
         browser.cookies("localhost").keys().all(|name| name.ends_with("tb_session")),
@@ -65,7 +65,8 @@ async fn if_the_key_cannot_be_stored_the_browser_stays_signed_in() {
     let token = another_token(&broker, &browser).await;
     assert_eq!(me(&broker, &token).await["user"]["username"], "bob");
     assert_eq!(asked_providers(&broker), asked, "the user does not have to sign in again");
-    assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 1);
+    assert_eq!(status(&broker, &before).await, 200);
+    assert_eq!(rows::count(&broker, "sessions", "revoked_at IS NULL"), 2);
 }
 
 #[actix_web::test]
@@ -150,15 +151,20 @@ mod postgres {
                     .zip(users)
                     .map(|(browser, user)| fresh_login(&broker, browser, user, "")),
             );
-            for login in logins.await {
-                assert!(login.key().starts_with("tbo_"));
-            }
+            let logins = logins.await;
+            join_all(
+                [&one, &other].iter().zip(&logins).map(|(browser, login)| redeemed(&broker, browser, login)),
+            )
+            .await;
         }
         let live = "revoked_at IS NULL";
         let count = |condition: &str| {
             let url = secrecy::ExposeSecret::expose_secret(&broker.config.database.url);
             crate::support::storage::sql::count(url, &format!("sessions WHERE {condition}"))
         };
-        assert_eq!((count(live), count("revoked_at IS NOT NULL")), (2, 20));
+        until_true("the older ones have ended", async || {
+            (count(live), count("revoked_at IS NOT NULL")) == (2, 20)
+        })
+        .await;
     }
 }

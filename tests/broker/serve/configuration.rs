@@ -94,10 +94,15 @@ async fn an_address_in_use_ends_the_start_with_1() {
     let production = production().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    production.write(&production.config().replace("127.0.0.1:8080", &address));
+    let config = production.config();
+    production.write(&config.replace("127.0.0.1:8080", &address));
     let ended = Program::run(production.folder(), &["serve", "--config", "token-broker.toml"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.err.contains(&format!("cannot listen on {address}")), "{}", ended.err);
+    assert!(ended.err.contains(&format!("server.listen: cannot listen on {address}")), "{}", ended.err);
+    production.write(&config.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9090", &address));
+    let ended = Program::run(production.folder(), &["serve", "--config", "token-broker.toml"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains(&format!("server.admin_listen: cannot listen on {address}")), "{}", ended.err);
     let missing = Program::run(production.folder(), &["serve", "--config", "missing.toml"]).await;
     assert_eq!(missing.code, Some(2), "{missing:?}");
     assert!(missing.err.contains("missing.toml"), "{}", missing.err);

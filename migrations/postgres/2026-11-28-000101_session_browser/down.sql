@@ -1,0 +1,2 @@
+DROP INDEX sessions_browser_id;
+ALTER TABLE sessions DROP COLUMN browser_id;
