@@ -14,9 +14,9 @@ use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Recei
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
-use crate::flow::resources::is_for;
 use crate::flow::possession::ProofRequest;
 use crate::flow::redeem_bound::find_entry;
+use crate::flow::resources::is_for;
 use crate::key_store::{Seen, Taken};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;

@@ -3,11 +3,11 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
+use super::error_page::StartAgain;
 use super::errors::errors;
 use super::extract::attempt_cookies::{self, AttemptCookies};
 use super::extract::parameters::{Parameters, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
-use super::error_page::StartAgain;
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::callback::{self as flow, CallbackEnd, CallbackFailure, CallbackRequest};

@@ -38,7 +38,9 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage | Self::NotFoundPage | Self::VisitedPage => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage | Self::NotFoundPage | Self::VisitedPage => {
+                "text/html; charset=utf-8"
+            }
             Self::Problem => "application/problem+json",
         }
     }

@@ -117,7 +117,9 @@ impl Finishing<'_> {
         let code = failure.as_ref().map(|failure| failure.code);
         challenge::finish_dpop(headers, self.dpop, || self.nonce(route, code));
         // Not all gateways pass on more than one challenge.
-        if code == Some(ErrorCode::MissingToken) && !matches!(self.callers, Callers::Gateways | Callers::Visitors) {
+        if code == Some(ErrorCode::MissingToken)
+            && !matches!(self.callers, Callers::Gateways | Callers::Visitors)
+        {
             challenge::offer_dpop(headers);
         }
         // A gateway passes this on as an answer of another site, whose host must not get this site's rules.
