@@ -26,6 +26,7 @@ pub mod secrets;
 pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]
+pub mod stub;
 pub mod tls_front;
 pub mod upstream;
 pub mod wait;
