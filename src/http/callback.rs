@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, get, web};
 use super::error_page::StartAgain;
 use super::errors::errors;
 use super::extract::attempt_cookies::{self, AttemptCookies};
-use super::extract::parameters::{Parameters, parameters};
+use super::extract::parameters::{Parameters, all, parameters};
 use super::extract::session_cookie::{self, SessionCookie};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
@@ -111,12 +111,13 @@ async fn complete(
     let query = request.query_string().as_bytes();
     // The state is read first: if it is readable, its attempt is used up even if another parameter is malformed.
     let StateParameter { state } = StateParameter::read(query)?;
-    let (CallbackParameters { code, iss, error }, malformed) = match CallbackParameters::read(query) {
-        Ok(parameters) => (parameters, None),
-        Err(malformed) => (CallbackParameters::default(), Some(malformed)),
-    };
-    let AttemptCookies { attempts, conflicting } = cookies;
     let path = request.path().to_owned();
+    let (CallbackParameters { code, iss, error }, malformed) =
+        match parameters(query, flow::code_parameter(broker, &path)) {
+            Ok(parameters) => (parameters, None),
+            Err(malformed) => (CallbackParameters::default(), Some(malformed)),
+        };
+    let AttemptCookies { attempts, conflicting } = cookies;
     let session_cookie = session.value();
     let callback =
         CallbackRequest { path, code, state, iss, error, attempts, conflicting, session_cookie, malformed };
@@ -140,4 +141,18 @@ async fn complete(
         response.add_cookie(&cookie).map_err(|cause| Error::new(ErrorCode::ServerError).caused_by(cause))?;
     }
     Ok(response)
+}
+
+/// The parameters beside `state`. Some providers give the code another name.
+fn parameters(query: &[u8], code_parameter: &str) -> Result<CallbackParameters> {
+    let read = CallbackParameters::read(query)?;
+    if code_parameter == "code" {
+        return Ok(read);
+    }
+    let mut codes = all(query, code_parameter, "The authorization code is not percent-encoded UTF-8.")?;
+    let code = codes.pop();
+    if !codes.is_empty() {
+        return Err(Error::invalid_request("The authorization code is given more than once."));
+    }
+    Ok(CallbackParameters { code, ..read })
 }

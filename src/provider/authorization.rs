@@ -3,6 +3,7 @@
 
 use url::Url;
 
+use super::dialect::ParameterNames;
 use super::{AuthorizationRequest, Registration};
 
 /// Parameters that the broker sets. If the URL of the endpoint already contained one, it would be sent twice.
@@ -24,7 +25,12 @@ const OWN_PARAMETERS: [&str; 13] = [
 
 /// Whether the query of the endpoint contains a parameter that the broker sets (RFC 6749 section 3.1).
 pub(crate) fn has_own_parameter(endpoint: &Url) -> bool {
-    endpoint.query_pairs().any(|(name, _)| OWN_PARAMETERS.contains(&&*name))
+    endpoint.query_pairs().any(|(name, _)| is_own_parameter(&name))
+}
+
+/// Whether the broker itself sets the parameter `name`.
+pub(crate) fn is_own_parameter(name: &str) -> bool {
+    OWN_PARAMETERS.contains(&name)
 }
 
 /// The URL for one login.
@@ -33,25 +39,31 @@ pub(super) fn authorization_url(
     endpoint: &Url,
     request: &AuthorizationRequest<'_>,
     acr_values: &[String],
+    names: &ParameterNames,
 ) -> Url {
     let mut url = endpoint.clone();
     {
         let mut query = url.query_pairs_mut();
         query
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &registration.client_id)
-            .append_pair("redirect_uri", registration.redirect_uri.as_str())
-            .append_pair("state", &request.state.expose())
+            .append_pair(names.of("response_type"), "code")
+            .append_pair(names.of("client_id"), &registration.client_id)
+            .append_pair(names.of("redirect_uri"), registration.redirect_uri.as_str())
+            .append_pair(names.of("state"), &request.state.expose())
             .append_pair("code_challenge", &request.challenge.to_string())
             .append_pair("code_challenge_method", "S256");
         if !registration.scope.is_empty() {
-            query.append_pair("scope", &registration.scope);
+            query.append_pair(names.of("scope"), &registration.scope);
         }
         if registration.requests_openid() {
             query.append_pair("nonce", &request.nonce.expose());
         }
         if let Some(prompt) = request.prompt {
             query.append_pair("prompt", prompt);
+        }
+        for (name, value) in &registration.authorize_parameters {
+            if name != "prompt" || request.prompt.is_none() {
+                query.append_pair(name, value);
+            }
         }
         if let Some(login_hint) = request.login_hint {
             query.append_pair("login_hint", login_hint);
@@ -87,7 +99,8 @@ mod tests {
         let registration = registration(|settings| settings.scope = "openid email".to_owned());
         let attempt = Attempt::new();
         let endpoint = url("https://login.example.com/authorize?tenant=a%26b");
-        let sent = authorization_url(&registration, &endpoint, &attempt.request(), &[]);
+        let sent =
+            authorization_url(&registration, &endpoint, &attempt.request(), &[], &ParameterNames::default());
         assert!(sent.as_str().starts_with("https://login.example.com/authorize?tenant=a%26b&"), "{sent}");
         let expected = [
             ("tenant", "a&b".to_owned()),
@@ -110,7 +123,9 @@ mod tests {
         let endpoint = url("https://ops.example.com/o/authorize/");
         for (scope, has_scope) in [("", false), ("read openid2", true)] {
             let registration = registration(|settings| settings.scope = scope.to_owned());
-            let sent = parameters(&authorization_url(&registration, &endpoint, &attempt.request(), &[]));
+            let names = ParameterNames::default();
+            let sent = authorization_url(&registration, &endpoint, &attempt.request(), &[], &names);
+            let sent = parameters(&sent);
             assert!(!sent.contains_key("nonce"), "{scope}");
             assert_eq!(sent.contains_key("scope"), has_scope, "{scope}");
         }
@@ -125,7 +140,13 @@ mod tests {
         request.max_age = Some(0);
         let acr_values = ["gold".to_owned(), "silver".to_owned()];
         let endpoint = url("https://login.example.com/authorize");
-        let sent = authorization_url(&registration(|_| {}), &endpoint, &request, &acr_values);
+        let sent = authorization_url(
+            &registration(|_| {}),
+            &endpoint,
+            &request,
+            &acr_values,
+            &ParameterNames::default(),
+        );
         assert_eq!(sent.fragment(), None);
         let sent = parameters(&sent);
         assert_eq!(sent["prompt"], "login");

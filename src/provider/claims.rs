@@ -78,9 +78,13 @@ impl Location<'_> {
         self.nodes(document).into_iter().find_map(scalar)
     }
 
-    /// Whether the value is exactly one boolean `true`.
-    fn is_true(self, document: &Value) -> bool {
-        matches!(self.nodes(document).as_slice(), [Value::Bool(true)])
+    /// Whether the value is exactly one boolean `true`, or, if `text` counts, the text `true`.
+    fn is_true(self, document: &Value, text: bool) -> bool {
+        match self.nodes(document).as_slice() {
+            [Value::Bool(value)] => *value,
+            [Value::String(value)] => text && value == "true",
+            _ => false,
+        }
     }
 
     /// All strings and numbers, including those in lists.
@@ -122,6 +126,8 @@ pub(super) struct ClaimLocations<'a> {
     /// Whether an unverified address satisfies `allowed_email_domains`: only if the provider cannot report whether an
     /// address is verified.
     unverified_email_counts: bool,
+    /// Whether the text `true` verifies the address, as the boolean does.
+    text_verifies_email: bool,
 }
 
 impl<'a> ClaimLocations<'a> {
@@ -137,6 +143,7 @@ impl<'a> ClaimLocations<'a> {
             permissions: mapping.permissions.as_ref().map_or(Location::Nowhere, Location::Path),
             groups: or(&mapping.groups, "groups"),
             unverified_email_counts: false,
+            text_verifies_email: mapping.text_verifies_email,
         }
     }
 
@@ -151,6 +158,7 @@ impl<'a> ClaimLocations<'a> {
             permissions: at(&mapping.permissions),
             groups: at(&mapping.groups),
             unverified_email_counts: mapping.email_verified.is_none(),
+            text_verifies_email: mapping.text_verifies_email,
         }
     }
 
@@ -197,7 +205,7 @@ impl<'a> ClaimLocations<'a> {
     fn is_verified(&self, email: Option<&str>, parts: &[Value]) -> bool {
         let Some(email) = email else { return false };
         let source = parts.iter().rev().find(|part| self.email.text(part).as_deref() == Some(email));
-        source.is_some_and(|part| self.email_verified.is_true(part))
+        source.is_some_and(|part| self.email_verified.is_true(part, self.text_verifies_email))
     }
 }
 
@@ -320,6 +328,24 @@ mod tests {
         }
         assert!(!oidc(&[json!({"email": "a@example.com"})], &[]).unwrap().email_verified);
         assert!(!oidc(&[json!({"email_verified": true})], &[]).unwrap().email_verified);
+    }
+
+    #[test]
+    fn the_text_true_verifies_an_address_only_if_configured() {
+        let mapping = ClaimMapping { text_verifies_email: true, ..ClaimMapping::default() };
+        for (value, expected) in [
+            (json!("true"), true),
+            (json!(true), true),
+            (json!("True"), false),
+            (json!("false"), false),
+            (json!(1), false),
+            (json!(["true"]), false),
+            (json!(null), false),
+        ] {
+            let claims = json!({"email": "a@example.com", "email_verified": value});
+            let profile = with(&ClaimLocations::oidc(&mapping), &[claims], &[]).unwrap();
+            assert_eq!(profile.email_verified, expected, "{value}");
+        }
     }
 
     #[test]

@@ -210,6 +210,26 @@ impl CompleteResponse {
         json::value(&self.body).map_err(|error| self.unusable(error))
     }
 
+    /// The same response, with a body that counts as JSON whatever its media type says.
+    pub(super) fn into_json(self) -> Self {
+        Self { is_json: true, ..self }
+    }
+
+    /// The parameters of a successful response that is a form, as the members of an object.
+    pub(super) fn form(&self) -> Result<Object, ProviderError> {
+        self.check_status()?;
+        let mut members = Object::new();
+        for (name, value) in url::form_urlencoded::parse(&self.body) {
+            if members.insert(name.into_owned(), value.into_owned().into()).is_some() {
+                return Err(ProviderError::Unusable(format!(
+                    "{}: the response repeats a parameter",
+                    self.what
+                )));
+            }
+        }
+        Ok(members)
+    }
+
     /// The status, and the JSON object if the response contains one, whatever the status is.
     pub(super) fn into_parts(self) -> (StatusCode, Option<Object>) {
         let object = if self.is_json { json::object(&self.body).ok() } else { None };
@@ -218,12 +238,18 @@ impl CompleteResponse {
 
     /// Only status 200 with a JSON media type is a success. In particular, a redirect is not.
     fn check_success(&self) -> Result<(), ProviderError> {
-        let problem = match self.status {
-            StatusCode::OK if self.is_json => return Ok(()),
-            StatusCode::OK => "the media type is not JSON".to_owned(),
-            status => format!("status {}", status.as_u16()),
-        };
-        Err(ProviderError::Unusable(format!("{}: {problem}", self.what)))
+        self.check_status()?;
+        if self.is_json {
+            return Ok(());
+        }
+        Err(ProviderError::Unusable(format!("{}: the media type is not JSON", self.what)))
+    }
+
+    fn check_status(&self) -> Result<(), ProviderError> {
+        if self.status == StatusCode::OK {
+            return Ok(());
+        }
+        Err(ProviderError::Unusable(format!("{}: status {}", self.what, self.status.as_u16())))
     }
 
     fn unusable(&self, error: JsonError) -> ProviderError {

@@ -9,6 +9,7 @@ mod cached;
 mod claims;
 #[cfg(feature = "demo")]
 pub mod dev;
+pub mod dialect;
 mod discovery;
 mod end_session;
 #[cfg(test)]
@@ -30,10 +31,11 @@ mod token_endpoint;
 use secrecy::SecretString;
 use url::Url;
 
-pub(crate) use self::authorization::has_own_parameter;
+pub(crate) use self::authorization::{has_own_parameter, is_own_parameter};
 pub use self::end_session::EndSessionRequest;
 use self::http_client::{Deadline, HttpClient};
 use self::id_token::IdToken;
+use self::json::Object;
 use self::oauth2::OAuth2;
 use self::oidc::Oidc;
 pub use self::registry::{ProviderSettingsError, Providers};
@@ -65,6 +67,10 @@ struct Registration {
     client_auth: ClientAuth,
     redirect_uri: Url,
     scope: String,
+    /// Further parameters of the authorization request.
+    authorize_parameters: Vec<(String, String)>,
+    /// Further parameters of the token request.
+    token_parameters: Vec<(String, String)>,
     allowed_email_domains: Vec<String>,
     http: HttpClient,
 }
@@ -79,6 +85,8 @@ impl Registration {
 pub struct ExchangedGrant {
     access_token: SecretString,
     id_token: Option<IdToken>,
+    /// What the token answer of a plain OAuth 2 provider says about the user.
+    claims: Object,
     deadline: Deadline,
 }
 
@@ -130,6 +138,22 @@ impl Provider {
         self.registration.redirect_uri.path()
     }
 
+    /// The parameter of the callback that contains the code.
+    pub fn code_parameter(&self) -> &str {
+        match &self.kind {
+            Kind::Oidc(_) => "code",
+            Kind::OAuth2(oauth2) => oauth2.code_parameter(),
+        }
+    }
+
+    /// Whether a callback without a code and without `error` means that the user refused.
+    pub fn refuses_without_error(&self) -> bool {
+        match &self.kind {
+            Kind::Oidc(_) => false,
+            Kind::OAuth2(oauth2) => oauth2.refuses_without_error(),
+        }
+    }
+
     /// The URL to which the browser is redirected for a login (RFC 6749 section 4.1.1).
     ///
     /// # Errors
@@ -175,14 +199,17 @@ impl Provider {
     /// The provider is unavailable, its response is unusable, or its ID token is invalid or insufficient.
     pub async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<ExchangedGrant, ProviderError> {
         let deadline = self.registration.http.deadline();
-        let (access_token, id_token) = match &self.kind {
+        match &self.kind {
             Kind::Oidc(oidc) => {
                 let (access_token, id_token) = oidc.exchange(&self.registration, &exchange, deadline).await?;
-                (access_token, Some(id_token))
+                let id_token = Some(id_token);
+                Ok(ExchangedGrant { access_token, id_token, claims: Object::new(), deadline })
             }
-            Kind::OAuth2(oauth2) => (oauth2.exchange(&self.registration, &exchange, deadline).await?, None),
-        };
-        Ok(ExchangedGrant { access_token, id_token, deadline })
+            Kind::OAuth2(oauth2) => {
+                let (access_token, claims) = oauth2.exchange(&self.registration, &exchange, deadline).await?;
+                Ok(ExchangedGrant { access_token, id_token: None, claims, deadline })
+            }
+        }
     }
 
     /// The profile of the user who signed in: from the ID token and UserInfo, or from the profile documents.
@@ -191,7 +218,7 @@ impl Provider {
     ///
     /// The provider is unavailable, its documents are unusable, or the account is not allowed to sign in.
     pub async fn profile(&self, grant: ExchangedGrant) -> Result<SignedInProfile, ProviderError> {
-        let ExchangedGrant { access_token, id_token, deadline } = grant;
+        let ExchangedGrant { access_token, id_token, claims, deadline } = grant;
         let registration = &self.registration;
         match (&self.kind, id_token) {
             (Kind::Oidc(oidc), Some(id_token)) => {
@@ -201,7 +228,7 @@ impl Provider {
                 Ok(SignedInProfile { profile, auth_time, id_token: kept })
             }
             (Kind::OAuth2(oauth2), None) => {
-                let profile = oauth2.profile(registration, &access_token, deadline).await?;
+                let profile = oauth2.profile(registration, &access_token, claims, deadline).await?;
                 Ok(SignedInProfile { profile, auth_time: None, id_token: None })
             }
             _ => Err(ProviderError::Unusable("the grant belongs to another provider".to_owned())),

@@ -2,12 +2,15 @@
 //! that are fetched with the access token (RFC 6749, RFC 6750).
 
 use futures_util::future::try_join_all;
+use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use serde_json_path::JsonPath;
 use url::Url;
 
 use super::authorization::authorization_url;
 use super::claims::{ClaimLocations, Documents};
+use super::dialect::{AccessTokenIn, parameter};
 use super::http_client::{Deadline, RESPONSE_LIMIT};
 use super::json::Object;
 use super::settings::{OAuth2Settings, ProfileDocument};
@@ -38,6 +41,16 @@ impl OAuth2 {
         self.settings.end_session_url.as_ref()
     }
 
+    /// The parameter of the callback that contains the code.
+    pub(super) fn code_parameter(&self) -> &str {
+        &self.settings.dialect.code_parameter
+    }
+
+    /// Whether a callback without a code and without `error` is a refusal.
+    pub(super) fn refuses_without_error(&self) -> bool {
+        self.settings.dialect.refusal_without_error
+    }
+
     /// The URL of the authorization request.
     ///
     /// # Errors
@@ -50,7 +63,11 @@ impl OAuth2 {
         request: &AuthorizationRequest<'_>,
     ) -> Result<Url, ProviderError> {
         refuse_max_age(request.max_age)?;
-        Ok(authorization_url(registration, &self.settings.authorize_url, request, &[]))
+        let dialect = &self.settings.dialect;
+        let names = &dialect.authorize_names;
+        let mut url = authorization_url(registration, &self.settings.authorize_url, request, &[], names);
+        url.set_fragment(dialect.authorize_fragment.as_deref());
+        Ok(url)
     }
 
     /// Checks the `iss` of a callback (RFC 9207). If an issuer is configured, `iss` must be present and equal to it. If
@@ -73,23 +90,30 @@ impl OAuth2 {
         registration: &Registration,
         exchange: &CodeExchange<'_>,
         deadline: Deadline,
-    ) -> Result<SecretString, ProviderError> {
+    ) -> Result<(SecretString, Object), ProviderError> {
         refuse_max_age(exchange.max_age)?;
         let endpoint = &self.settings.token_url;
         let http = &registration.http;
-        let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
-        Ok(tokens.access_token)
+        let dialect = &self.settings.dialect;
+        let tokens =
+            token_endpoint::exchange(http, registration, endpoint, exchange, dialect, deadline).await?;
+        Ok((tokens.access_token, tokens.claims))
     }
 
-    /// Fetches the profile documents concurrently and maps them to a profile.
+    /// Fetches the profile documents concurrently and maps them to a profile. `claims` is what the answer of the token
+    /// endpoint says about the user.
     pub(super) async fn profile(
         &self,
         registration: &Registration,
         access_token: &SecretString,
+        claims: Object,
         deadline: Deadline,
     ) -> Result<Profile, ProviderError> {
-        let fetch = |source| profile_document(registration, source, access_token, deadline);
+        let fetch = |source| self.profile_document(registration, source, access_token, &claims, deadline);
         let mut documents = Documents::default();
+        if let Some(member) = &self.settings.dialect.token_answer_into {
+            documents.add(Object::from_iter([(member.clone(), Value::Object(claims.clone()))]));
+        }
         for document in try_join_all(self.settings.profile.iter().map(fetch)).await? {
             documents.add(document);
         }
@@ -97,19 +121,44 @@ impl OAuth2 {
         let subject = documents.subject(&self.subject)?;
         ClaimLocations::oauth2(&self.settings.claims).profile(registration, subject, &documents, None)
     }
-}
 
-async fn profile_document(
-    registration: &Registration,
-    source: &ProfileDocument,
-    access_token: &SecretString,
-    deadline: Deadline,
-) -> Result<Object, ProviderError> {
-    let request = registration.http.get(&source.url).bearer_auth(access_token.expose_secret());
-    let answer = registration.http.send("profile document", request, RESPONSE_LIMIT, deadline).await?;
-    match &source.into {
-        Some(member) => Ok(Object::from_iter([(member.clone(), answer.value()?)])),
-        None => answer.object(),
+    async fn profile_document(
+        &self,
+        registration: &Registration,
+        source: &ProfileDocument,
+        access_token: &SecretString,
+        claims: &Object,
+        deadline: Deadline,
+    ) -> Result<Object, ProviderError> {
+        let dialect = &self.settings.dialect;
+        let mut parameters = Vec::new();
+        for (name, path) in &source.parameters {
+            let value = parameter(path, claims).ok_or_else(|| {
+                ProviderError::Unusable(format!("token endpoint: the value of {name} is missing"))
+            })?;
+            parameters.push((name.as_str(), value));
+        }
+        let request = registration.http.get(&source.url).query(&parameters);
+        let token = access_token.expose_secret();
+        let request = match &dialect.access_token_in {
+            AccessTokenIn::Bearer => request.bearer_auth(token),
+            AccessTokenIn::Header(name) => {
+                let mut value = HeaderValue::from_str(token).map_err(|_| {
+                    ProviderError::Unusable(
+                        "token endpoint: the access token does not fit a header".to_owned(),
+                    )
+                })?;
+                value.set_sensitive(true);
+                request.header(name, value)
+            }
+            AccessTokenIn::Query(name) => request.query(&[(name, token)]),
+        };
+        let answer = registration.http.send("profile document", request, RESPONSE_LIMIT, deadline).await?;
+        let answer = if dialect.token_answer.accepts_undeclared_json() { answer.into_json() } else { answer };
+        match &source.into {
+            Some(member) => Ok(Object::from_iter([(member.clone(), answer.value()?)])),
+            None => answer.object(),
+        }
     }
 }
 
@@ -125,7 +174,7 @@ fn refuse_max_age(max_age: Option<u32>) -> Result<(), ProviderError> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::fake::server::{Received, Reply, Server};
     use super::super::fake::{Attempt, kind, oauth2, path, provider, settings};

@@ -11,6 +11,7 @@ use url::Url;
 use super::authorization::authorization_url;
 use super::cached::Cached;
 use super::claims::{ClaimLocations, Documents};
+use super::dialect::{Dialect, ParameterNames};
 use super::discovery::Metadata;
 use super::http_client::{Deadline, RESPONSE_LIMIT};
 use super::id_token::{Expected, IdToken};
@@ -95,7 +96,8 @@ impl Oidc {
     ) -> Result<Url, ProviderError> {
         let metadata = self.metadata(registration, registration.http.deadline()).await?;
         let acr_values = &self.settings.acr_values;
-        Ok(authorization_url(registration, &metadata.authorization_endpoint, request, acr_values))
+        let (endpoint, names) = (&metadata.authorization_endpoint, ParameterNames::default());
+        Ok(authorization_url(registration, endpoint, request, acr_values, &names))
     }
 
     /// Checks the `iss` of a callback (RFC 9207 section 2.4): it must be the issuer, and must be present if the
@@ -129,7 +131,9 @@ impl Oidc {
         let metadata = self.metadata(registration, deadline).await?;
         let endpoint = &metadata.token_endpoint;
         let http = &registration.http;
-        let tokens = token_endpoint::exchange(http, registration, endpoint, exchange, deadline).await?;
+        let standard = Dialect::default();
+        let tokens =
+            token_endpoint::exchange(http, registration, endpoint, exchange, &standard, deadline).await?;
         let id_token = tokens.id_token.ok_or(Refused("the response contains no ID token"))?;
         let jwt = UnverifiedJwt::parse(id_token.expose_secret(), &self.settings.algorithms)?;
         let jwt = self.verify(registration, jwt, deadline).await?;

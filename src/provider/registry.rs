@@ -109,6 +109,8 @@ fn provider(settings: ProviderSettings, clock: &Arc<dyn Clock>) -> Result<Provid
         client_auth: settings.client_auth,
         redirect_uri: settings.redirect_uri,
         scope: settings.scope,
+        authorize_parameters: settings.authorize_parameters,
+        token_parameters: settings.token_parameters,
         allowed_email_domains: settings.allowed_email_domains,
         http,
     };

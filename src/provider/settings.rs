@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde_json_path::JsonPath;
 use url::Url;
 
+use super::dialect::Dialect;
 use crate::domain::ids::ProviderId;
 
 /// One configured identity provider.
@@ -29,6 +30,10 @@ pub struct ProviderSettings {
     pub redirect_uri: Url,
     /// The requested scopes, space-separated; empty for none.
     pub scope: String,
+    /// Further parameters of the authorization request. `prompt` is sent unless the login asks for another one.
+    pub authorize_parameters: Vec<(String, String)>,
+    /// Further parameters of the token request.
+    pub token_parameters: Vec<(String, String)>,
     /// If not empty, only users with an email address in one of these domains may sign in.
     pub allowed_email_domains: Vec<String>,
     /// The settings of its kind.
@@ -135,6 +140,8 @@ pub struct OAuth2Settings {
     pub profile: Vec<ProfileDocument>,
     /// The claims in the merged document; `subject` is set.
     pub claims: ClaimMapping,
+    /// What differs from the standard.
+    pub dialect: Dialect,
 }
 
 /// One JSON profile endpoint.
@@ -144,6 +151,8 @@ pub struct ProfileDocument {
     pub url: Url,
     /// The member under which its answer is put; `None` merges it into the top level.
     pub into: Option<String>,
+    /// Query parameters, each with its place in the answer of the token endpoint.
+    pub parameters: Vec<(String, JsonPath)>,
 }
 
 /// The JSONPath (RFC 9535) of each claim. The first scalar that a path finds is used.
@@ -159,6 +168,8 @@ pub struct ClaimMapping {
     pub email: Option<JsonPath>,
     /// Whether the provider vouches for the address.
     pub email_verified: Option<JsonPath>,
+    /// Whether the text `true` vouches for the address as the boolean does.
+    pub text_verifies_email: bool,
     /// All permissions.
     pub permissions: Option<JsonPath>,
     /// All groups.

@@ -1,5 +1,7 @@
 //! The token request and its response (RFC 6749 sections 4.1.3, 4.1.4, 5.1 and 5.2).
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -7,9 +9,11 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use serde_json_path::JsonPath;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::dialect::{Dialect, TokenAnswer, TokenRequest, claims_of};
 use super::http_client::{Deadline, HttpClient, RESPONSE_LIMIT};
 use super::json::Object;
 use super::settings::ClientAuth;
@@ -19,15 +23,21 @@ use super::{CodeExchange, ProviderError, Registration};
 /// providers that decode them and for providers that do not.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The error codes of RFC 6749 section 5.2. No other part of an error response is used or logged.
-const KNOWN_ERRORS: [&str; 6] = [
+/// The error codes of RFC 6749 section 5.2, and those of GitHub. No other text of an error response is used or logged.
+const KNOWN_ERRORS: [&str; 9] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
+    "bad_verification_code",
+    "incorrect_client_credentials",
+    "redirect_uri_mismatch",
 ];
+
+/// Members in which providers report an error as a number.
+const ERROR_NUMBERS: [&str; 4] = ["error", "error_code", "errcode", "code"];
 
 /// The response to a successful token request.
 pub(super) struct Tokens {
@@ -35,6 +45,8 @@ pub(super) struct Tokens {
     pub(super) access_token: SecretString,
     /// The ID token, not verified yet.
     pub(super) id_token: Option<SecretString>,
+    /// The rest of the response: what it says about the user.
+    pub(super) claims: Object,
 }
 
 /// Exchanges the code, which is sent in the body, together with the verifier. The request is never retried, because
@@ -44,15 +56,21 @@ pub(super) async fn exchange(
     registration: &Registration,
     endpoint: &Url,
     exchange: &CodeExchange<'_>,
+    dialect: &Dialect,
     deadline: Deadline,
 ) -> Result<Tokens, ProviderError> {
-    let request = request(http, registration, endpoint, exchange);
+    let request = request(http, registration, endpoint, exchange, dialect);
     let answer = http.send("token endpoint", request, RESPONSE_LIMIT, deadline).await?;
-    let document = match answer.object() {
+    let answer = if dialect.token_answer.accepts_undeclared_json() { answer.into_json() } else { answer };
+    let document = match dialect.token_answer {
+        TokenAnswer::Form => answer.form(),
+        TokenAnswer::Json | TokenAnswer::UndeclaredJson => answer.object(),
+    };
+    let document = match document {
         Ok(document) => document,
         Err(error) => return Err(named_error(answer.into_parts()).unwrap_or(error)),
     };
-    read(&document).map_err(|problem| {
+    read(document, dialect).map_err(|(problem, document)| {
         named_error((StatusCode::OK, Some(document)))
             .unwrap_or_else(|| ProviderError::Unusable(format!("token endpoint: {problem}")))
     })
@@ -63,21 +81,29 @@ fn request(
     registration: &Registration,
     endpoint: &Url,
     exchange: &CodeExchange<'_>,
+    dialect: &Dialect,
 ) -> RequestBuilder {
-    let mut form = vec![
-        ("grant_type", "authorization_code"),
-        ("code", exchange.code),
-        ("redirect_uri", registration.redirect_uri.as_str()),
-        ("code_verifier", exchange.verifier.expose()),
+    let names = &dialect.token_names;
+    let mut parameters = vec![
+        (names.of("grant_type"), "authorization_code"),
+        (names.of("code"), exchange.code),
+        (names.of("redirect_uri"), registration.redirect_uri.as_str()),
+        (names.of("code_verifier"), exchange.verifier.expose()),
     ];
-    let request = http.post(endpoint);
+    if registration.client_auth == ClientAuth::Post {
+        parameters.push((names.of("client_id"), &registration.client_id));
+        parameters.push((names.of("client_secret"), registration.client_secret.expose_secret()));
+    }
+    let further = registration.token_parameters.iter();
+    parameters.extend(further.map(|(name, value)| (name.as_str(), value.as_str())));
+    let request = match dialect.token_request {
+        TokenRequest::Form => http.post(endpoint).form(&parameters),
+        TokenRequest::Json => http.post(endpoint).json(&BTreeMap::from_iter(parameters)),
+        TokenRequest::Query => http.get(endpoint).query(&parameters),
+    };
     match registration.client_auth {
-        ClientAuth::Basic => request.header(AUTHORIZATION, basic_credentials(registration)).form(&form),
-        ClientAuth::Post => {
-            form.push(("client_id", &registration.client_id));
-            form.push(("client_secret", registration.client_secret.expose_secret()));
-            request.form(&form)
-        }
+        ClientAuth::Basic => request.header(AUTHORIZATION, basic_credentials(registration)),
+        ClientAuth::Post => request,
     }
 }
 
@@ -93,21 +119,42 @@ fn basic_credentials(registration: &Registration) -> HeaderValue {
     header
 }
 
-fn read(document: &Object) -> Result<Tokens, &'static str> {
+fn read(document: Object, dialect: &Dialect) -> Result<Tokens, (&'static str, Object)> {
     let text = |name: &str| document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let access_token = text("access_token").ok_or("access_token is missing")?;
-    if !text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")) {
-        return Err("token_type is not Bearer");
+    let access_token = only_text(&dialect.access_token, &document);
+    let bearer = match document.get("token_type") {
+        None => dialect.token_type_optional,
+        Some(kind) => kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("bearer")),
+    };
+    let id_token = text("id_token").map(SecretString::from);
+    match access_token {
+        None => Err(("access_token is missing", document)),
+        Some(_) if !bearer => Err(("token_type is not Bearer", document)),
+        Some(access_token) => {
+            let claims = claims_of(document, &access_token);
+            Ok(Tokens { access_token: access_token.into(), id_token, claims })
+        }
     }
-    Ok(Tokens { access_token: access_token.into(), id_token: text("id_token").map(Into::into) })
 }
 
-/// The error code of an error response, if it is a known one.
+fn only_text(path: &JsonPath, document: &Object) -> Option<String> {
+    match path.query(&Value::Object(document.clone())).all().as_slice() {
+        [Value::String(text)] if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// The error code of an error response, if it is a known one or a number.
 fn named_error((status, document): (StatusCode, Option<Object>)) -> Option<ProviderError> {
     let document = document?;
-    let named = document.get("error")?.as_str()?;
-    let known = KNOWN_ERRORS.into_iter().find(|known| *known == named)?;
-    Some(ProviderError::Unusable(format!("token endpoint: status {}, error {known}", status.as_u16())))
+    let named = document.get("error").and_then(Value::as_str);
+    let known = named.and_then(|named| KNOWN_ERRORS.into_iter().find(|known| *known == named));
+    let number = || {
+        let numbers = ERROR_NUMBERS.iter().filter_map(|name| document.get(*name)?.as_i64());
+        numbers.filter(|number| *number != 0).map(|number| number.to_string()).next()
+    };
+    let code = known.map(str::to_owned).or_else(number)?;
+    Some(ProviderError::Unusable(format!("token endpoint: status {}, error {code}", status.as_u16())))
 }
 
 #[cfg(test)]
@@ -123,7 +170,8 @@ mod tests {
         let registration = registration(|settings| settings.client_auth = client_auth);
         let (http, attempt) = (&registration.http, Attempt::new());
         let endpoint = server.url("/token");
-        exchange(http, &registration, &endpoint, &attempt.exchange(), http.deadline()).await
+        exchange(http, &registration, &endpoint, &attempt.exchange(), &Dialect::default(), http.deadline())
+            .await
     }
 
     async fn answered(reply: Reply) -> Result<Tokens, ProviderError> {
@@ -211,6 +259,33 @@ mod tests {
         assert_eq!(kind(answered(Reply::text(twice)).await), "unusable");
         let form = Reply::new(200, "content-type: application/x-www-form-urlencoded\r\n", "access_token=at");
         assert_eq!(kind(answered(form).await), "unusable");
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_only_for_a_provider_that_answers_so() {
+        let registration = registration(|_| {});
+        let (http, attempt) = (&registration.http, Attempt::new());
+        let form =
+            Dialect { token_answer: TokenAnswer::Form, token_type_optional: true, ..Dialect::default() };
+        for (body, expected) in [
+            ("access_token=a%2Bt&expires_in=3600", "ok"),
+            ("access_token=at&token_type=bearer", "ok"),
+            ("access_token=at&token_type=mac", "unusable"),
+            ("access_token=at&access_token=other", "unusable"),
+            ("access_token=", "unusable"),
+            ("error=invalid_grant", "unusable"),
+            (r#"{"access_token":"at"}"#, "unusable"),
+        ] {
+            let reply = Reply::new(200, "content-type: text/plain\r\n", body);
+            let server = Server::start(move |_| reply.clone());
+            let endpoint = server.url("/token");
+            let tokens =
+                exchange(http, &registration, &endpoint, &attempt.exchange(), &form, http.deadline()).await;
+            if body.starts_with("access_token=a%2Bt") {
+                assert_eq!(tokens.as_ref().unwrap().access_token.expose_secret(), "a+t");
+            }
+            assert_eq!(kind(tokens), expected, "{body}");
+        }
     }
 
     #[tokio::test]

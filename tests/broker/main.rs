@@ -63,6 +63,7 @@ mod protect_your_api;
 mod provider_down;
 mod provider_faults;
 mod provider_people;
+mod provider_presets;
 mod purge;
 mod readme;
 mod redeem;

@@ -21,6 +21,9 @@ pub(super) struct RawClaims {
     email: Option<String>,
     /// Whether the provider has verified the address: only a boolean `true` counts.
     email_verified: Option<String>,
+    /// Whether the text `true` counts as the boolean does: some providers send it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    text_verifies_email: bool,
     /// All permissions, as in `$.permissions[*]`.
     permissions: Option<String>,
     /// All groups.
@@ -36,9 +39,7 @@ impl RawClaims {
     pub(super) fn check(self, key: &str, check: &mut Check) -> ClaimMapping {
         let mut path = |name: &str, text: Option<String>| {
             let text = text?;
-            let path = JsonPath::parse(&text);
-            let key = format!("{key}.{name}");
-            path.map_err(|error| check.problem(key, format_args!("is not JSONPath (RFC 9535): {error}"))).ok()
+            json_path(&format!("{key}.{name}"), &text, check)
         };
         ClaimMapping {
             subject: path("subject", self.subject),
@@ -46,8 +47,15 @@ impl RawClaims {
             display_name: path("display_name", self.display_name),
             email: path("email", self.email),
             email_verified: path("email_verified", self.email_verified),
+            text_verifies_email: self.text_verifies_email,
             permissions: path("permissions", self.permissions),
             groups: path("groups", self.groups),
         }
     }
+}
+
+/// A JSONPath (RFC 9535).
+pub(super) fn json_path(key: &str, text: &str, check: &mut Check) -> Option<JsonPath> {
+    let path = JsonPath::parse(text);
+    path.map_err(|error| check.problem(key, format_args!("is not JSONPath (RFC 9535): {error}"))).ok()
 }

@@ -7,11 +7,13 @@
 //! values, and then neither unknown keys nor the path of an error nor numbers from the environment work.
 
 mod claims;
+mod dialect;
 mod keys;
 mod oauth2;
 mod oidc;
+mod presets;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use config::{Map, Value, ValueKind};
@@ -27,6 +29,7 @@ use super::clients;
 use super::secret::Secret;
 use super::source::{list, section};
 use crate::domain::ids::ProviderId;
+use crate::provider::is_own_parameter;
 use crate::provider::settings::{CaCertificates, KindSettings, ProviderSettings, Timeouts};
 
 /// A provider as written.
@@ -47,7 +50,7 @@ pub(super) struct RawCommon {
     /// id makes every user of this provider a new user.
     /// Required.
     id: Option<String>,
-    /// `oidc` or `oauth2`. Required.
+    /// `oidc`, `oauth2`, or a preset that expands to one of them, as in `github` (docs/providers.md). Required.
     #[serde(skip_serializing)]
     kind: Option<String>,
     /// The name on the chooser page. Default: the id.
@@ -68,6 +71,13 @@ pub(super) struct RawCommon {
     /// trusted as it is, so use that only if users cannot set it themselves. Default: no limit.
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     allowed_email_domains: Vec<String>,
+    /// Further parameters of the authorization request, as in `{ hd = "example.com" }`. `prompt` is sent unless the
+    /// login asks for another one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    authorize_parameters: BTreeMap<String, String>,
+    /// Further parameters of the token request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    token_parameters: BTreeMap<String, String>,
     /// A PEM file of a private certificate authority to trust in addition to the system's.
     ca_file: Option<PathBuf>,
 }
@@ -84,6 +94,8 @@ impl Default for RawCommon {
             client_auth: "basic".to_owned(),
             callback_path: "/oauth2_callback/{id}".to_owned(),
             allowed_email_domains: Vec::new(),
+            authorize_parameters: BTreeMap::new(),
+            token_parameters: BTreeMap::new(),
             ca_file: None,
         }
     }
@@ -93,8 +105,8 @@ impl Default for RawCommon {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum RawKind {
-    Oidc(RawOidc),
-    OAuth2(RawOAuth2),
+    Oidc(Box<RawOidc>),
+    OAuth2(Box<RawOAuth2>),
 }
 
 impl RawKind {
@@ -122,7 +134,9 @@ macro_rules! kind {
         Kind {
             name: $name,
             keys: keys_of::<$raw>,
-            read: |tree, key, check| section::<$raw>(tree, key, check).map(RawKind::$variant),
+            read: |tree, key, check| {
+                section::<$raw>(tree, key, check).map(|raw| RawKind::$variant(raw.into()))
+            },
             #[cfg(test)]
             schema: || schemars::schema_for!($raw),
         }
@@ -184,16 +198,18 @@ impl RawProvider {
             check.unreadable(key, "must be a table: write [[providers]]");
             return None;
         };
+        let table = presets::expand(table);
         let common_keys = keys_of::<RawCommon>();
         let (common, own): (Map<_, _>, Map<_, _>) =
             table.into_iter().partition(|(name, _)| common_keys.contains(&name.as_str()));
         let common: RawCommon = section(Value::new(None, ValueKind::Table(common)), key, check)?;
         let kind_key = format!("{key}.kind");
-        let text = format!("write {}", names(|_| true));
+        let choices = format!("{} or a preset: {}", names(|_| true), presets::names());
+        let text = format!("write {choices}");
         let name = check.required(&kind_key, common.kind.as_deref(), &text);
         let kind = name.and_then(|name| KINDS.iter().find(|kind| kind.name == name));
         if name.is_some() && kind.is_none() {
-            check.problem(kind_key, format_args!("must be {}", names(|_| true)));
+            check.problem(kind_key, format_args!("must be {choices}"));
         }
         let own = without_unknown(own, kind, key, check);
         let kind = match kind {
@@ -229,6 +245,8 @@ impl RawProvider {
             None => Some(CaCertificates::default()),
         };
         check_email_domains(key, &common.allowed_email_domains, check);
+        check_parameters(&format!("{key}.authorize_parameters"), &common.authorize_parameters, check);
+        check_parameters(&format!("{key}.token_parameters"), &common.token_parameters, check);
         let (scope, kind) = self.kind?.check(key, check)?;
         let id = id?;
         Some(ProviderSettings {
@@ -239,6 +257,8 @@ impl RawProvider {
             client_auth: client_auth?,
             redirect_uri: public_url?.join(&path?).ok()?,
             scope,
+            authorize_parameters: common.authorize_parameters.into_iter().collect(),
+            token_parameters: common.token_parameters.into_iter().collect(),
             allowed_email_domains: common.allowed_email_domains,
             kind,
             timeouts: Timeouts::default(),
@@ -286,6 +306,17 @@ fn check_email_domains(key: &str, domains: &[String], check: &mut Check) {
         if domain.is_empty() || !domain.bytes().all(allowed) {
             let text = "must be a domain in lower-case ASCII, as in example.com";
             check.problem(format!("{key}.allowed_email_domains[{i}]"), text);
+        }
+    }
+}
+
+/// Parameters that the broker sets itself would be sent twice. Only `prompt` gives way to the configured one.
+fn check_parameters(key: &str, parameters: &BTreeMap<String, String>, check: &mut Check) {
+    const OF_THE_TOKEN_REQUEST: [&str; 4] = ["grant_type", "code", "code_verifier", "client_secret"];
+    for name in parameters.keys() {
+        let own = is_own_parameter(name) || OF_THE_TOKEN_REQUEST.contains(&name.as_str());
+        if own && name != "prompt" {
+            check.problem(format!("{key}.{name}"), "is a parameter that the broker sets itself: remove it");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! `kind = "oauth2"`: plain OAuth 2.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::super::check::Check;
-use super::claims::RawClaims;
+use super::claims::{RawClaims, json_path};
+use super::dialect::RawDialect;
 use super::{issuer, scope};
 use crate::provider::has_own_parameter;
 use crate::provider::settings::{KindSettings, OAuth2Settings, ProfileDocument};
@@ -30,6 +33,8 @@ pub(super) struct RawOAuth2 {
     profile: Vec<RawDocument>,
     #[serde(skip_serializing_if = "RawClaims::is_empty")]
     claims: RawClaims,
+    #[serde(skip_serializing_if = "RawDialect::is_standard")]
+    dialect: RawDialect,
 }
 
 /// One JSON document about the user.
@@ -40,7 +45,11 @@ struct RawDocument {
     /// Its address. Required.
     url: Option<String>,
     /// The member under which the document is put. Default: it is merged into the top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
     into: Option<String>,
+    /// Query parameters of the request, each with the JSONPath of its value in the answer of the token endpoint.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<String, String>,
 }
 
 impl RawOAuth2 {
@@ -62,8 +71,14 @@ impl RawOAuth2 {
         let documents = self.profile.into_iter().enumerate();
         let profile = documents
             .filter_map(|(i, document)| {
-                let url = endpoint(&format!("{key}.profile[{i}].url"), document.url, check)?;
-                Some(ProfileDocument { url, into: document.into })
+                let key = format!("{key}.profile[{i}]");
+                let parameters = document.parameters.into_iter().filter_map(|(name, path)| {
+                    let path = json_path(&format!("{key}.parameters.{name}"), &path, check)?;
+                    Some((name, path))
+                });
+                let parameters = parameters.collect();
+                let url = endpoint(&format!("{key}.url"), document.url, check)?;
+                Some(ProfileDocument { url, into: document.into, parameters })
             })
             .collect();
         if self.claims.subject.is_none() {
@@ -72,6 +87,7 @@ impl RawOAuth2 {
         }
         let scope = scope(&format!("{key}.scope"), &self.scope, check);
         let claims = self.claims.check(&format!("{key}.claims"), check);
+        let dialect = self.dialect.check(&format!("{key}.dialect"), check);
         let settings = OAuth2Settings {
             authorize_url: authorize_url?,
             token_url: token_url?,
@@ -79,6 +95,7 @@ impl RawOAuth2 {
             issuer,
             profile,
             claims,
+            dialect: dialect?,
         };
         Some((scope, KindSettings::OAuth2(settings)))
     }

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
 use crate::flow::hand_over::{ParkedKey, WayBack, failed};
+use crate::provider::Provider;
 use crate::state::Broker;
 use crate::state::limits::{Counted, count};
 
@@ -47,6 +48,14 @@ pub struct CallbackRequest {
     pub session_cookie: Option<String>,
     /// What is wrong with the query, if it could not be read completely; the attempt is used up anyway.
     pub malformed: Option<Error>,
+}
+
+/// The name of the callback parameter that contains the code. `path` is the one that was called, without a trailing
+/// slash.
+pub fn code_parameter<'a>(broker: &'a Broker, path: &str) -> &'a str {
+    let mut providers = broker.providers.iter();
+    let provider = providers.find(|provider| provider.callback_path().trim_end_matches('/') == path);
+    provider.map_or("code", Provider::code_parameter)
 }
 
 /// The browser is sent back to the SPA.

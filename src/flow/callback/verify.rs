@@ -131,13 +131,13 @@ fn check(
         dpop_jkt: attempt.dpop_jkt,
     };
     let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
-    let answer = answer(request, &attempt.provider)?;
+    let answer = answer(request, provider)?;
     let rights = Rights { audiences, scopes };
     Ok((began, VerifiedCallback { attempt, client, rights, provider, answer }))
 }
 
-/// RFC 6749 section 4.1.2: a code or an error, never both.
-fn answer(request: CallbackRequest, provider: &ProviderId) -> Result<Answer> {
+/// RFC 6749 section 4.1.2: a code or an error, never both. Some providers send neither when the user refuses.
+fn answer(request: CallbackRequest, provider: &Provider) -> Result<Answer> {
     if let Some(malformed) = request.malformed {
         return Err(malformed);
     }
@@ -150,7 +150,10 @@ fn answer(request: CallbackRequest, provider: &ProviderId) -> Result<Answer> {
                 Err(Error::invalid_request("The parameter 'code' must be 1 to 2048 visible characters."))
             }
         }
-        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error, provider))),
+        (None, Some(error)) => Ok(Answer::Refused(provider_refusal(&error, provider.id()))),
+        (None, None) if provider.refuses_without_error() => {
+            Ok(Answer::Refused(provider_refusal("access_denied", provider.id())))
+        }
         _ => Err(Error::invalid_request("The provider must send either 'code' or 'error'.")),
     }
 }

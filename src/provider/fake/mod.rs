@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use url::Url;
 
+use super::dialect::Dialect;
 use super::settings::{
     CaCertificates, ClaimMapping, ClientAuth, KindSettings, OAuth2Settings, OidcSettings, ProfileDocument,
     ProviderSettings, Timeouts,
@@ -50,6 +51,8 @@ pub(super) fn settings(kind: KindSettings) -> ProviderSettings {
         client_secret: CLIENT_SECRET.into(),
         client_auth: ClientAuth::Basic,
         redirect_uri: url("https://auth.example.com/oauth2_callback/corp"),
+        authorize_parameters: Vec::new(),
+        token_parameters: Vec::new(),
         scope: if matches!(kind, KindSettings::Oidc(_)) { "openid email".to_owned() } else { String::new() },
         allowed_email_domains: Vec::new(),
         kind,
@@ -77,6 +80,7 @@ pub(super) fn oauth2(base: &str, profile: &[(&str, Option<&str>)]) -> OAuth2Sett
     let document = |(path, into): &(&str, Option<&str>)| ProfileDocument {
         url: url(&format!("{base}{path}")),
         into: into.map(str::to_owned),
+        parameters: Vec::new(),
     };
     OAuth2Settings {
         authorize_url: url(&format!("{base}/authorize/")),
@@ -85,6 +89,7 @@ pub(super) fn oauth2(base: &str, profile: &[(&str, Option<&str>)]) -> OAuth2Sett
         issuer: None,
         profile: profile.iter().map(document).collect(),
         claims: ClaimMapping { subject: Some(path("$.name")), ..ClaimMapping::default() },
+        dialect: Dialect::default(),
     }
 }
 

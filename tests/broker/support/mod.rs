@@ -28,6 +28,7 @@ pub mod secrets;
 pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]
+pub mod stub;
 pub mod tls_front;
 pub mod upstream;
 pub mod visits;
