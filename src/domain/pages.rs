@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 
 use super::audience::Audience;
 use super::client::{Client, InvalidUri, KeyDelivery, KeyParameter, Origin};
+use super::dpop::ClientDpop;
 use super::ids::{ClientId, InvalidName, PolicyId};
 use super::scope::ScopeSet;
 
@@ -59,12 +60,14 @@ impl Pages {
         Ok(Client {
             id: self.client.clone(),
             display_name: parts.display_name,
+            home_uri: None,
             redirect_uris: uris.collect::<Result<_, _>>()?,
             post_logout_redirect_uris: Vec::new(),
             origins: Vec::new(),
             key_delivery: KeyDelivery::Query,
             key_parameter: KeyParameter::OneTimeKey,
             native: false,
+            dpop: ClientDpop::Optional,
             refresh_tokens: false,
             legacy: false,
             enabled: true,

@@ -158,6 +158,7 @@ async fn signed_in(
         one_time_key,
         code_verifier: Some(attempt.verifier().expose().to_owned()),
         client_id: Some(pages.client.to_string()),
+        proof: None,
     };
     let issued = redeem(broker, caller, request).await?;
     let session = PageSession { token: issued.token.expose().to_owned() };
