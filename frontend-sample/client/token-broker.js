@@ -271,14 +271,14 @@ export const createBrokerClient = (options = {}) => {
       });
     } catch {}
   };
-  /** Asks the other tabs for their session. */
-  const askTabs = async () => {
+  /** Asks the other tabs for their session; those that are there answer at once. */
+  const askTabs = async (patience = 200) => {
     if (!channel) return;
     const began = epoch;
     channel.postMessage({ asked: true });
     const found = await new Promise((resolve) => {
       handedOver = resolve;
-      timer = setTimeout(resolve, 200);
+      timer = setTimeout(resolve, patience);
     });
     handedOver = undefined;
     if (found && began === epoch) keep(found);
@@ -327,7 +327,7 @@ export const createBrokerClient = (options = {}) => {
       if (asked && grant?.user) channel?.postMessage({ found: grant });
       if (found) handedOver?.(found);
       if (signedIn && handedOver) channel?.postMessage({ asked: true });
-      else if (signedIn && !grant && state.status === 'signed-out') askTabs().then(() => grant && check());
+      else if (signedIn && !grant && state.status === 'signed-out') askTabs(5000).then(() => grant && check());
       const fresh = rotated && grant && rotated.token.expiresAt > grant.token.expiresAt;
       if (fresh && rotated.session.id === grant?.session?.id) renew(rotated);
       if (left && [grant?.session?.id, grant?.user?.id].includes(left)) drop('other-tab');

@@ -55,7 +55,7 @@ const pages = {
 /** The same pages for a browser that prefers Chinese. */
 const inChinese = {
   chooser: ['登录 Sample app', (page) => page.goto(`${broker.origin}/login?client_id=sample&state=x&code_challenge_method=S256`
-    + `&code_challenge=${'x'.repeat(43)}&redirect_uri=${encodeURIComponent(`${broker.origin}/`)}`)],
+    + `&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&redirect_uri=${encodeURIComponent(`${broker.origin}/`)}`)],
   'sign-in failed': ['登录失败', (page) => page.goto(`${broker.origin}/oauth2_callback/dev?code=x&state=y`)],
   'an application that is wrong': ['登录失败', (page) => page.goto(`${broker.origin}/login?client_id=sample`)],
   'sign out?': ['要登出 Sample app 吗？', async (page) => {

@@ -23,7 +23,7 @@ export const token = (broker, now) => {
     bar.style.setProperty('--mark', String((rotatesAt - receivedAt) / life));
     notes.replaceChildren(
       h('span', {}, h('span', { class: 'tick', 'aria-hidden': 'true' }), 'Next rotation ', when(rotatesAt), `, in ${lasting(rotatesAt - now())}`),
-      h('span', {}, 'Right end: expires ', when(expiresAt)));
+      h('span', {}, 'Expires ', when(expiresAt)));
     secret.textContent = masked(await broker.getToken() ?? '');
   };
   const copy = async () => {
