@@ -1,8 +1,8 @@
 //! Decides whether a presented token may be used for what an endpoint needs. Every check goes through here.
 //!
-//! The answer is yes, no or unknown, and asking changes nothing, except that the proof of a bound token is used up. What follows from a yes or a no is in
-//! [`react`](super::react). No decision is cached: each call reads the database, once or, for a session that looks
-//! idle, twice. A made-up token is refused without a query.
+//! The answer is yes, no or unknown, and asking changes nothing, except that the proof of a bound token is used up. What
+//! follows from a yes or a no is in [`react`](super::react). No decision is cached: each call reads the database, once or,
+//! for a session that looks idle, twice. A made-up token is refused without a query.
 
 use std::sync::Arc;
 
