@@ -65,7 +65,7 @@ error_codes! {
     RequestUriNotSupported = "request_uri_not_supported", 400, "request_uri_not_supported", "The parameter request_uri is not supported. Send the parameters in the query.";
     /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say
     /// which.
-    InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier does not match. Sign in again.";
+    InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier or the DPoP proof does not match. Sign in again.";
     /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
     InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter 'resource'.";
     /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.

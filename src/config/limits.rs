@@ -25,6 +25,9 @@ pub(super) struct RawLimits {
     failed_logout_tokens_per_minute: u32,
     /// Wrong ids or secrets of resource servers, 1 to 1000000.
     failed_resource_servers_per_minute: u32,
+    /// Calls of one user with tokens that are bound to a key (DPoP), whatever the address, 1 to 1000000. The key store
+    /// remembers each of them for some minutes.
+    dpop_calls_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -36,6 +39,7 @@ impl Default for RawLimits {
             failed_tokens_per_minute: 60,
             failed_logout_tokens_per_minute: 60,
             failed_resource_servers_per_minute: 60,
+            dpop_calls_per_minute: 3000,
         }
     }
 }
@@ -52,6 +56,7 @@ impl RawLimits {
             limit("limits.failed_logout_tokens_per_minute", self.failed_logout_tokens_per_minute);
         let resource_servers =
             limit("limits.failed_resource_servers_per_minute", self.failed_resource_servers_per_minute);
+        let dpop_calls = limit("limits.dpop_calls_per_minute", self.dpop_calls_per_minute);
         Some(LimitSettings {
             logins: logins?,
             callbacks: callbacks?,
@@ -59,6 +64,7 @@ impl RawLimits {
             failed_tokens: tokens?,
             failed_logout_tokens: logout_tokens?,
             failed_resource_servers: resource_servers?,
+            dpop_calls: dpop_calls?,
         })
     }
 }

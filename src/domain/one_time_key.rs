@@ -106,8 +106,8 @@ impl EntryName {
         &self.0
     }
 
-    /// The name of the same entry for a login that named the key of its token (RFC 9449 section 10). So whoever presents
-    /// the one-time key without a proof of that key finds no entry and spends nothing.
+    /// The name of the same entry for a login that named the key of its token (RFC 9449 section 10). The one-time key without
+    /// a proof of that key finds no entry and spends nothing.
     pub fn bound_to(&self, thumbprint: &Thumbprint) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(b"token-broker/v1/bound-name");

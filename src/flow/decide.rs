@@ -1,8 +1,8 @@
 //! Decides whether a presented token may be used for what an endpoint needs. Every check goes through here.
 //!
-//! The answer is yes, no or unknown, and asking changes nothing, except that the proof of a bound token is used up. What follows from a yes or a no is in
-//! [`react`](super::react). No decision is cached: each call reads the database, once or, for a session that looks
-//! idle, twice. A made-up token is refused without a query.
+//! The answer is yes, no or unknown, and asking changes nothing, except that the proof of a bound token is used up. What
+//! follows from a yes or a no is in [`react`](super::react). No decision is cached: each call reads the database, once or,
+//! for a session that looks idle, twice. A made-up token is refused without a query.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::domain::token_kind::TokenKind;
 use crate::error::Error;
 use crate::flow::possession::Presented;
 use crate::state::Broker;
+use crate::state::limits::count_proof;
 
 /// What an endpoint requires of a token.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +53,7 @@ pub enum Decision {
     Yes(Access),
     /// It may not.
     No(Denial),
-    /// A store cannot answer: nothing is said about the token.
+    /// A store cannot answer, or the user has made too many calls with proofs: nothing is said about the token.
     Unknown(Error),
 }
 
@@ -167,6 +168,9 @@ async fn decide_genuine(
         return no(reason, record);
     }
     if let Some(proof) = &proof {
+        if let Err(limited) = count_proof(broker, facts.owner.user_id) {
+            return Decision::Unknown(limited);
+        }
         match proof.is_first_use(broker).await {
             Ok(true) => {}
             Ok(false) => return no(Reason::Possession(ProofRefused::Replayed), record),

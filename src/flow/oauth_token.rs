@@ -203,7 +203,8 @@ fn as_grant(error: Error) -> Error {
             Error::new(ErrorCode::InvalidDpopProofForGrant).detail(error.public_text())
         }
         ErrorCode::InvalidToken if error.dpop_is_asked_for() => {
-            Error::new(ErrorCode::InvalidDpopProofForGrant).detail(error.public_text())
+            Error::new(ErrorCode::InvalidDpopProofForGrant)
+                .detail("The refresh token is bound to a key. Send a DPoP proof of that key.")
         }
         ErrorCode::UseDpopNonce => ErrorCode::UseDpopNonceForGrant.into(),
         ErrorCode::InvalidToken | ErrorCode::InsufficientScope => Error::new(ErrorCode::InvalidGrant)

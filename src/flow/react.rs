@@ -48,7 +48,8 @@ impl<'a> Asker<'a> {
 ///
 /// # Errors
 /// `invalid_token`, the same for everything that is wrong with a token; `invalid_dpop_proof` and `use_dpop_nonce` for a
-/// bound token; `insufficient_scope` for a live token that lacks a scope or is of another kind; `rate_limited` once a holder's address has presented too many made-up tokens;
+/// bound token; `insufficient_scope` for a live token that lacks a scope or is of another kind; `rate_limited` once a
+/// holder's address has presented too many made-up tokens, or a user has made too many calls with bound ones;
 /// `temporarily_unavailable` if a store cannot answer.
 pub async fn react(broker: &Broker, asker: Asker<'_>, decision: Decision) -> Result<Access> {
     match decision {

@@ -38,7 +38,8 @@ pub struct RedeemRequest {
 ///
 /// # Errors
 /// `invalid_grant`, the same for everything that is wrong with the key or its verifier; `invalid_dpop_proof` and
-/// `use_dpop_nonce`, which spend nothing; `rate_limited` once an address has failed too often; `origin_not_allowed`; `temporarily_unavailable` if the key store is unreachable.
+/// `use_dpop_nonce`, which spend nothing; `rate_limited` once an address has failed too often; `origin_not_allowed`;
+/// `temporarily_unavailable` if the key store is unreachable.
 pub async fn redeem(broker: &Broker, caller: &Caller, request: RedeemRequest) -> Result<IssuedToken> {
     let presented = Presented {
         key: &request.one_time_key,

@@ -64,7 +64,7 @@ pub async fn revoke(
     token: &str,
 ) -> Result<()> {
     let revoker = identify(broker, caller, credentials).await?;
-    // Whoever finds a token can give it up.
+    // Anyone who finds a token can give it up.
     let presented = Presented { text: token, possession: Possession::NotAsked };
     let decision = match &revoker {
         Revoker::Client(_) if token.starts_with(refresh_token::PREFIX) => {

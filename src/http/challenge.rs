@@ -1,5 +1,5 @@
-//! The challenges: of endpoints that take a token (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3), and of those that resource servers call
-//! (RFC 6749 section 5.2).
+//! The challenges: of endpoints that take a token (RFC 6750 section 3, RFC 9449 section 7.1, RFC 9470 section 3), and of
+//! those that resource servers call (RFC 6749 section 5.2).
 
 use std::fmt;
 

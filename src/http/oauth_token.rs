@@ -116,6 +116,7 @@ errors!(
 /// bound to its key.
 #[utoipa::path(
     tag = "Standard OAuth 2 and OpenID Connect",
+    params(("DPoP" = Option<String>, Header, description = "A DPoP proof of the key that the token is bound to (RFC 9449).", example = "eyJ…")),
     request_body(
         description = "As a form. May also have `resource`, the same as in the authorization request (RFC 8707).",
         content((TokenForm = "application/x-www-form-urlencoded")),

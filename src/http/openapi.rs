@@ -52,7 +52,9 @@ impl Modify for SecuritySchemes {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some(
                 "The `access_token` of `POST /api/get_token` (RFC 6750): `tbk_` and 72 letters and digits. \
-                 Or a personal token, `tbp_` and as many; calls about sessions and tokens refuse it with 403.",
+                 Or a personal token, `tbp_` and as many; calls about sessions and tokens refuse it with 403. \
+                 A token with the `token_type` `DPoP` is sent with that scheme instead, with a proof in the header `DPoP` \
+                 (RFC 9449).",
             ))
             .build();
         let components = document.components.get_or_insert_default();

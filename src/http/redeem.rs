@@ -100,6 +100,7 @@ errors!(
 /// The key of a login with `dpop_jkt` needs a DPoP proof of that key (RFC 9449) in the header `DPoP`.
 #[utoipa::path(
     tag = "Tokens",
+    params(("DPoP" = Option<String>, Header, description = "A DPoP proof of the key that the token is bound to (RFC 9449).", example = "eyJ…")),
     request_body(
         description = "As JSON or as a form. A key in the address is refused.",
         content((RedeemBody = "application/json"), (RedeemBody = "application/x-www-form-urlencoded")),

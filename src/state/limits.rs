@@ -21,7 +21,7 @@ use governor::{Quota, RateLimiter};
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::ids::ResourceServerId;
+use crate::domain::ids::{ResourceServerId, UserId};
 use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
 use crate::state::audit_trail::Event;
@@ -44,6 +44,8 @@ pub struct LimitSettings {
     pub failed_logout_tokens: NonZeroU32,
     /// Resource servers that failed to authenticate.
     pub failed_resource_servers: NonZeroU32,
+    /// Calls with tokens that are bound to a key, of one user instead of one address.
+    pub dpop_calls: NonZeroU32,
 }
 
 /// What is counted.
@@ -80,6 +82,7 @@ pub struct RateLimits {
     holder_refusals: Limit,
     gateway_refusals: Limit,
     resource_server_refusals: Limit<ResourceServerId>,
+    dpop_calls: Limit<UserId>,
     notices: Limit,
 }
 
@@ -100,6 +103,7 @@ impl RateLimits {
             gateway_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
             resource_server_refusals: Limit::new(settings.failed_tokens, LimitClock::new(clock.clone())),
+            dpop_calls: Limit::new(settings.dpop_calls, LimitClock::new(clock.clone())),
         }
     }
 
@@ -128,6 +132,15 @@ pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Resul
             Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
         }
     })
+}
+
+/// Counts a call of this user whose proof has to be remembered: one user must not fill the key store, on which the logins of
+/// all depend.
+///
+/// # Errors
+/// `rate_limited`.
+pub(crate) fn count_proof(broker: &Broker, user: UserId) -> Result<()> {
+    broker.limits.dpop_calls.count(&user)
 }
 
 /// Whether one more refused token of this resource server is recorded. However many dead tokens it asks about, it gets

@@ -32,6 +32,7 @@ pub(crate) fn limits() -> LimitSettings {
         failed_tokens: plenty,
         failed_logout_tokens: plenty,
         failed_resource_servers: plenty,
+        dpop_calls: plenty,
     }
 }
 

@@ -63,7 +63,8 @@ impl Bearer {
     /// visitor.
     ///
     /// # Errors
-    /// `missing_token` if there is no token with one of the schemes; `invalid_request` if the header is malformed or there are two.
+    /// `missing_token` if there is no token with one of the schemes; `invalid_request` if the header is malformed or there
+    /// are two.
     pub fn of_headers(headers: &HeaderMap) -> Result<Self> {
         let mut headers = headers.get_all(AUTHORIZATION);
         let Some(header) = headers.next() else { return Err(ErrorCode::MissingToken.into()) };

@@ -55,8 +55,8 @@ pub fn original(trusted: &[IpNet], gateway: GatewayRequest<'_>) -> Result<Origin
         Some(path) => (gateway.method.as_str(), header(HOST.as_str())?, path),
         None => (header("x-forwarded-method")?, header("x-forwarded-host")?, header("x-forwarded-uri")?),
     };
-    let is_origin_form = target.starts_with('/') && !host.contains(['/', '\\', '@', '?', '#']);
-    if !matches!(scheme, "http" | "https") || !is_origin_form {
+    let is_host = !host.is_empty() && !host.contains(['/', '\\', '@', '?', '#']);
+    if !matches!(scheme, "http" | "https") || !is_host || !target.starts_with('/') {
         return Err(INCOMPLETE);
     }
     let url = Url::parse(&format!("{scheme}://{host}{target}")).map_err(|_| INCOMPLETE)?;

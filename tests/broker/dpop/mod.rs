@@ -4,6 +4,8 @@ mod gateways;
 mod grants;
 mod outages;
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value, json};
 use token_broker::domain::dpop::NonceDemand;
 use token_broker::domain::dpop::nonce;
@@ -154,6 +156,27 @@ async fn a_proof_is_accepted_once() {
     assert_refused(&again, "invalid_dpop_proof", "the same jti, signed again");
     broker.advance(59);
     assert_refused(&call(&broker, "GET", ME, &token, &proof.sign()).await, "invalid_dpop_proof", "later");
+}
+
+/// Each used proof is remembered in the key store, which one user must not fill.
+#[actix_web::test]
+async fn calls_with_proofs_are_limited_per_user() {
+    let setup = Setup::default().adjust(|config| config.limits.dpop_calls = NonZeroU32::new(3).unwrap());
+    let (broker, key) = (TestBroker::with(setup), AppKey::generate());
+    let token = sign_in(&broker, &key).await;
+    broker.stop_clock();
+    for _ in 0..3 {
+        // Refused proofs are not remembered, so they do not count.
+        let refused = call_with(&broker, "GET", ME, &token, &AppKey::generate()).await;
+        assert_refused(&refused, "invalid_token", "another key");
+        assert_eq!(call_with(&broker, "GET", ME, &token, &key).await.status, 200);
+    }
+    let limited = call_with(&broker, "GET", ME, &token, &key).await;
+    assert_eq!((limited.status.as_u16(), limited.error_code().as_deref()), (429, Some("rate_limited")));
+    let bearer = broker.sign_in(&broker.browser(), "dev", "alice").await;
+    assert_eq!(broker.call(ME, &bearer).await.status, 200, "bearer tokens are not limited");
+    broker.advance(60);
+    assert_eq!(call_with(&broker, "GET", ME, &token, &key).await.status, 200);
 }
 
 #[actix_web::test]

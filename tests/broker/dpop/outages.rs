@@ -2,6 +2,7 @@
 
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::dpop::{AppKey, call_with, log_in, redeem, sign_in};
+#[cfg(feature = "postgres")]
 use crate::support::oauth::{TOKEN, authorize, code, setup};
 use crate::support::outage::assert_unavailable;
 use crate::support::redis::RedisServer;
