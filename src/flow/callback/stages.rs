@@ -172,6 +172,10 @@ fn handle(keys: &KeyRing, signed_in: &SignedIn, fresh: TokenHandle) -> Result<To
 }
 
 fn remember(broker: &Broker, caller: &Caller, attempt: &LoginAttempt, signed_in: &SignedIn) {
+    for session in &signed_in.ended {
+        let event = Event::new(broker, caller, AuditKind::SessionEnded).client(&attempt.client);
+        event.session(*session).user(signed_in.token.facts.owner.user_id).record();
+    }
     for kind in [AuditKind::LoginSucceeded, AuditKind::TokenIssued] {
         let event = Event::new(broker, caller, kind).provider(&attempt.provider);
         concerning(event, &signed_in.token.facts).record();

@@ -20,6 +20,9 @@ use crate::storage::types::{Id, Time};
 /// Ids in one statement: SQLite accepts 32,766 parameters.
 const IN_A_STATEMENT: usize = 1_000;
 
+/// Open sessions of one user in one browser that no one has used yet: those of as many tabs.
+const UNUSED_IN_A_BROWSER: i64 = 20;
+
 /// Users whose sessions are ended in one transaction.
 const USERS_IN_A_BATCH: i64 = 200;
 
@@ -97,6 +100,20 @@ fn end_with_browser(db: &mut Db, user: Id, session: Id, now: Time) -> QueryResul
     let ended: Vec<Id> = std::iter::once(session).chain(others).collect();
     end_these(db, &ended, now)?;
     Ok(ended.into_iter().map(Into::into).collect())
+}
+
+/// Ends the oldest sessions of a user in a browser that no one has ever used, except `newest`: any site can send a browser
+/// through sign-ins whose keys are not redeemed. The user's row is locked. Returns those that it ended.
+pub fn end_unused(db: &mut Db, user: Id, browser: Id, newest: Id, now: Time) -> QueryResult<Vec<SessionId>> {
+    let surplus: Vec<Id> = sessions::table
+        .filter(is_of_browser(browser).and(sessions::user_id.eq(user)))
+        .filter(is_unended().and(sessions::last_used_at.is_null()).and(sessions::id.ne(newest)))
+        .order((sessions::created_at.desc(), sessions::id.desc()))
+        .offset(UNUSED_IN_A_BROWSER - 1)
+        .select(sessions::id)
+        .load(db)?;
+    end_these(db, &surplus, now)?;
+    Ok(surplus.into_iter().map(Into::into).collect())
 }
 
 /// The session belongs to this browser: to the one whose first session has this id.

@@ -67,6 +67,8 @@ pub struct PreviousSession {
 pub struct SignedIn {
     /// Whether the browser had a session when the login began. The new one belongs to the same browser.
     pub is_same_browser: bool,
+    /// Sessions of the user in this browser that are ended because there were too many that no one has used.
+    pub ended: Vec<SessionId>,
     /// Whether this was the user's first login.
     pub first_login: bool,
     /// The new token or, with [`SignIn::reuse`], the existing one.

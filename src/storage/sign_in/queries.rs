@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 
 use super::issuing::{Among, insert, revoke_oldest};
+use super::session_ending::end_unused;
 use super::tokens::records;
 use super::{Db, sessions as sessions_queries, users as users_queries, write};
 use crate::domain::standing::TokenRecord;
@@ -38,7 +39,7 @@ pub fn sign_in(
         if login.reuse
             && let Some(token) = newest_reusable(db, login, account.user_id, reusable)?
         {
-            return Ok(Ok(SignedIn { is_same_browser: false, first_login, token }));
+            return Ok(Ok(SignedIn { is_same_browser: false, ended: Vec::new(), first_login, token }));
         }
         let previous = login.browser_session.and_then(|browser| browser.previous);
         let browser = previous
@@ -54,7 +55,13 @@ pub fn sign_in(
         });
         insert(db, &token, None)?;
         revoke_oldest(db, &token, login.now, login.live_tokens, Among::User)?;
-        Ok(Ok(SignedIn { is_same_browser: browser.is_some(), first_login, token }))
+        let ended = match browser {
+            Some(browser) => {
+                end_unused(db, account.user_id, browser, login.session_id.into(), Time(login.now))?
+            }
+            None => Vec::new(),
+        };
+        Ok(Ok(SignedIn { is_same_browser: browser.is_some(), ended, first_login, token }))
     })
 }
 
