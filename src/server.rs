@@ -162,6 +162,8 @@ fn serve_public(
     let listener = ListenerSettings {
         workers: server.workers.unwrap_or_else(cores),
         max_connections: server.max_connections,
+        per_address: server.max_connections_per_address,
+        proxies: config.http.trusted_proxies.clone(),
         keep_alive: server.keep_alive,
         shutdown_timeout: server.shutdown_timeout,
     };
@@ -178,6 +180,8 @@ fn serve_admin(
     let listener = ListenerSettings {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
+        per_address: ADMIN_CONNECTIONS,
+        proxies: Vec::new(),
         keep_alive: config.server.keep_alive,
         shutdown_timeout: config.server.shutdown_timeout,
     };

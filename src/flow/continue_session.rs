@@ -141,7 +141,7 @@ async fn new_token(
     let token = issue.row(owner, Some(expires_at));
     let facts = token.facts.clone();
     let parked = Parked { token: &token, session_id, auth_time, handle: issue.handle().clone() };
-    let key = park_key(broker, way_back, request.challenge.as_ref(), parked).await?;
+    let key = park_key(broker, caller, way_back, request.challenge.as_ref(), parked).await?;
     let (digest, presented) = (presented.secret.digest(), presented.clone());
     let still = move |found: &SessionRecord| is_of(found, &presented) && is_live(found, now);
     if !broker.storage.add_token(digest, token, now, broker.live_tokens_per_user, still).await? {

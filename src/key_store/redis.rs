@@ -13,7 +13,7 @@ use redis::{Cmd, cmd};
 
 use super::address::RedisAddress;
 use super::link::Link;
-use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Taken};
+use super::{KeyStoreError, KeyStoreHealth, KeyStoreSettingsError, NewEntry, Taken};
 
 /// KEYS: name. ARGV: grant, receipt, time to live in milliseconds.
 const PUT: &str = r"
@@ -39,6 +39,9 @@ end
 return {}
 ";
 
+/// How long what a health check stores is kept.
+const CHECK_TTL: Duration = Duration::from_secs(1);
+
 /// Entries and marks of used names on Redis servers.
 pub(super) struct RedisStore {
     link: Link,
@@ -56,15 +59,11 @@ impl RedisStore {
     }
 
     pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
-        let mut put = self.script(PUT, name);
-        put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
-        self.link.send(&put).await
+        self.link.send(&self.put_command(name, entry, ttl)).await
     }
 
     pub async fn take(&self, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
-        let mut take = self.script(TAKE, name);
-        take.arg(redemption);
-        let mut parts: Vec<Vec<u8>> = self.link.send(&take).await?;
+        let mut parts: Vec<Vec<u8>> = self.link.send(&self.take_command(name, redemption)).await?;
         match (parts.pop(), parts.pop()) {
             (None, _) => Ok(Taken::Nothing),
             (Some(grant), None) => Ok(Taken::First { grant }),
@@ -73,16 +72,34 @@ impl RedisStore {
     }
 
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        let mut set = cmd("SET");
-        set.arg(self.mark_key(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
-        let set: Option<String> = self.link.send(&set).await?;
+        let set: Option<String> = self.link.send(&self.mark_command(name, ttl)).await?;
         Ok(set.is_some())
     }
 
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
-        let mut exists = cmd("EXISTS");
-        exists.arg(self.mark_key(name));
-        self.link.send(&exists).await
+        self.link.send(&self.is_marked_command(name)).await
+    }
+
+    /// Does with a name that nothing else uses what logins and redemptions do.
+    pub async fn check(&self, name: &str, within: Duration) -> KeyStoreHealth {
+        let entry = NewEntry { grant: b"check".to_vec(), receipt: b"check".to_vec() };
+        let link = self.link.with_timeout(within);
+        let stored = link.send::<()>(&self.put_command(name, &entry, CHECK_TTL)).await;
+        // A full server still gives out what it has. One that refuses to write for another reason does not.
+        let takes = match &stored {
+            Err(KeyStoreError::Unavailable(cause)) => {
+                Err(KeyStoreError::Unavailable(cause.to_string().into()))
+            }
+            Ok(()) | Err(KeyStoreError::Full) => {
+                link.send::<Vec<Vec<u8>>>(&self.take_command(name, b"check")).await.map(drop)
+            }
+        };
+        let marks = async {
+            stored?;
+            link.send::<Option<String>>(&self.mark_command(name, CHECK_TTL)).await?;
+            link.send::<bool>(&self.is_marked_command(name)).await
+        };
+        KeyStoreHealth { stores: marks.await.map(drop), takes }
     }
 
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
@@ -91,6 +108,30 @@ impl RedisStore {
 
     pub fn describe(&self) -> &str {
         self.link.description()
+    }
+
+    fn put_command(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Cmd {
+        let mut put = self.script(PUT, name);
+        put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
+        put
+    }
+
+    fn take_command(&self, name: &str, redemption: &[u8]) -> Cmd {
+        let mut take = self.script(TAKE, name);
+        take.arg(redemption);
+        take
+    }
+
+    fn mark_command(&self, name: &str, ttl: Duration) -> Cmd {
+        let mut set = cmd("SET");
+        set.arg(self.mark_key(name)).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+        set
+    }
+
+    fn is_marked_command(&self, name: &str) -> Cmd {
+        let mut exists = cmd("EXISTS");
+        exists.arg(self.mark_key(name));
+        exists
     }
 
     fn mark_key(&self, name: &str) -> String {

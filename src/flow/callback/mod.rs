@@ -85,7 +85,7 @@ pub async fn callback(
     count(broker, caller, Counted::Callback)?;
     let session_cookie = request.session_cookie.take();
     let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys.current()));
-    let (began, verified) = verify::verify(broker, request).await.inspect_err(|failure| {
+    let (began, verified) = verify::verify(broker, caller, request).await.inspect_err(|failure| {
         failed(broker, caller, &failure.error).record();
     })?;
     let outcome = match verified {
@@ -140,5 +140,5 @@ async fn complete(
     previous: Option<BrowserSession>,
 ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
     let person = verified.exchange().await?.profile().await?;
-    person.sign_in(broker, caller, previous).await?.park_key(broker, way_back).await
+    person.sign_in(broker, caller, previous).await?.park_key(broker, caller, way_back).await
 }

@@ -6,6 +6,7 @@
 //! [`GuardedStream`] asks it before it reads, and the middleware tells it when a request starts, when its body is
 //! complete and when it is answered.
 
+mod shares;
 mod stream;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use futures_util::Stream;
 use tokio::sync::Notify;
 
 use crate::domain::clock::{Moment, monotonic};
+pub use shares::{Share, Shares};
 pub use stream::GuardedStream;
 
 /// The largest head of a request, in bytes: request line and header fields.

@@ -10,7 +10,7 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::{ANSWER_TIME, Connection, Due, Refusal, STALL_TIME};
+use super::{ANSWER_TIME, Connection, Due, Refusal, STALL_TIME, Share};
 use crate::domain::clock::{Moment, monotonic};
 
 /// The answer to a head that is too large: the framework never sees it whole.
@@ -28,14 +28,16 @@ pub struct GuardedStream {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Whether the framework has been given a full head's worth of bytes to parse.
     parsing: bool,
+    /// Counts the connection until it ends.
+    _share: Share,
 }
 
 impl GuardedStream {
     /// Guards a connection that has just been accepted.
-    pub fn new(stream: TcpStream, keep_alive: Duration) -> Self {
+    pub fn new(stream: TcpStream, share: Share, keep_alive: Duration) -> Self {
         let connection = Connection::new(keep_alive);
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { stream, connection, timer, stalled: None, parsing: false }
+        Self { stream, connection, timer, stalled: None, parsing: false, _share: share }
     }
 
     /// What the connection may send, for its requests.
