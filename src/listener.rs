@@ -3,10 +3,11 @@
 //! The framework's own `HttpServer` does not let its connections be wrapped, so its parts are put together here.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, Request};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
@@ -16,18 +17,24 @@ use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::http::KeepAlive;
 use actix_web::rt::net::TcpStream;
 
-use crate::http::connection::{GuardedStream, HEAD_TIME, Refusals};
+use ipnet::IpNet;
+
+use crate::http::connection::{GuardedStream, HEAD_TIME, Refusals, Shares};
 
 /// How long a closing connection may take.
 const DISCONNECT_TIME: Duration = Duration::from_secs(1);
 
 /// How many connections a listener serves, and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ListenerSettings {
     /// Worker threads.
     pub(crate) workers: usize,
     /// Connections that may be open at once, in the whole process.
     pub(crate) max_connections: usize,
+    /// How many of them one address may have.
+    pub(crate) per_address: usize,
+    /// Proxies, to which that does not apply.
+    pub(crate) proxies: Vec<IpNet>,
     /// How long a connection may be idle between two requests.
     pub(crate) keep_alive: Duration,
     /// How long requests in flight may take once the server is told to stop.
@@ -52,7 +59,9 @@ where
         + 'static,
     S::InitError: fmt::Debug,
 {
-    let ListenerSettings { workers, max_connections, keep_alive, shutdown_timeout } = settings;
+    let ListenerSettings { workers, max_connections, per_address, proxies, keep_alive, shutdown_timeout } =
+        settings;
+    let shares = Shares::new(per_address, proxies);
     let builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(max_connections / workers + 1)
@@ -60,7 +69,7 @@ where
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder.listen("http", socket, move || {
-        let stopping = stopping.clone();
+        let (stopping, shares) = (stopping.clone(), shares.clone());
         let app = app().into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -77,11 +86,14 @@ where
             .h1(map_config(app, |()| AppConfig::default()));
         let refusals = refusals.clone();
         fn_service(move |stream: TcpStream| {
-            let refusals = refusals.clone();
+            let (refusals, shares) = (refusals.clone(), shares.clone());
             async move {
-                let peer = stream.peer_addr().ok();
-                stream.set_nodelay(true).map_err(actix_http::error::DispatchError::Io)?;
-                Ok((GuardedStream::new(stream, keep_alive, refusals), peer))
+                let peer = stream.peer_addr().map_err(DispatchError::Io)?;
+                // Dropped, the connection is closed.
+                let share = shares.take(peer.ip());
+                let share = share.ok_or_else(|| DispatchError::Io(ErrorKind::ConnectionRefused.into()))?;
+                stream.set_nodelay(true).map_err(DispatchError::Io)?;
+                Ok((GuardedStream::new(stream, share, keep_alive, refusals), Some(peer)))
             }
         })
         .and_then(http)

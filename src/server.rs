@@ -215,6 +215,8 @@ fn busy_listener(config: &Config) -> ListenerSettings {
     ListenerSettings {
         workers: server.workers.unwrap_or_else(cores),
         max_connections: server.max_connections,
+        per_address: server.max_connections_per_address,
+        proxies: config.http.trusted_proxies.clone(),
         keep_alive: server.keep_alive,
         shutdown_timeout: server.shutdown_timeout,
     }
@@ -230,6 +232,8 @@ fn serve_admin(
     let listener = ListenerSettings {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
+        per_address: ADMIN_CONNECTIONS,
+        proxies: Vec::new(),
         keep_alive: config.server.keep_alive,
         shutdown_timeout: config.server.shutdown_timeout,
     };

@@ -1,6 +1,8 @@
 //! The background tasks of a broker: they prepare the database, watch the stores and the server keys, write audit
 //! rows, and purge expired rows.
 
+mod clock_watch;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -13,11 +15,11 @@ use tokio::time::MissedTickBehavior;
 use crate::config::{Config, Problems, PurgeSettings, ServerKeysFile};
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
-use crate::state::health::{Part, stores};
+use crate::state::health::{Part, health, wait_for_slow_providers};
 use crate::state::key_change;
 use crate::storage::purge::Purged;
 use crate::storage::{Backend, Storage, StorageError};
-use crate::telemetry::metrics;
+use crate::telemetry::{self, metrics};
 
 /// How long to wait before retrying an unavailable database.
 const RETRY: Duration = Duration::from_secs(2);
@@ -63,7 +65,7 @@ impl Tasks {
             prepare_database(&broker.storage).await;
             purge_for_ever(&broker, &purge).await;
         };
-        let (notes, late) = (self.broker.clone(), self.broker.clone());
+        let (notes, late, slow) = (self.broker.clone(), self.broker.clone(), self.broker.clone());
         let last_uses = async move { notes.last_uses.write_for_ever(&notes.storage).await };
         let late_revocations = async move { late.late_revocations.end_for_ever(&late).await };
         let endless = vec![
@@ -71,8 +73,11 @@ impl Tasks {
             rt::spawn(watch_server_keys(self.broker.clone(), self.server_keys)),
             rt::spawn(late_revocations),
             rt::spawn(watch),
+            rt::spawn(async move { wait_for_slow_providers(&slow).await }),
             rt::spawn(database),
             rt::spawn(keep_metrics_small()),
+            rt::spawn(report_dropped_lines()),
+            rt::spawn(clock_watch::watch(self.broker.clone())),
         ];
         RunningTasks { broker: self.broker, endless, audit_writer, stop }
     }
@@ -90,6 +95,15 @@ impl RunningTasks {
         };
         let _ = tokio::time::timeout(LAST_ROWS, last).await;
         broker.late_revocations.give_up();
+    }
+}
+
+/// Says every second how many log lines were dropped.
+async fn report_dropped_lines() {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every.tick().await;
+        telemetry::report_dropped();
     }
 }
 
@@ -112,12 +126,12 @@ async fn watch_stores(broker: web::Data<Broker>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        for Part { name, problem } in stores(&broker).await {
+        for Part { name, problem } in health(&broker).await.parts.iter().filter(|part| part.is_a_store()) {
             match problem {
                 Some(problem) if unavailable.insert(name.clone()) => {
-                    tracing::warn!(part = name, problem, "a part of the service is unavailable");
+                    tracing::warn!(part = name, problem, "a part of the service does not work");
                 }
-                None if unavailable.remove(&name) => tracing::info!(part = name, "recovered"),
+                None if unavailable.remove(name) => tracing::info!(part = name, "recovered"),
                 _ => {}
             }
         }
@@ -140,7 +154,11 @@ async fn watch_server_keys(broker: web::Data<Broker>, file: Option<ServerKeysFil
             continue;
         };
         let known = file.clone();
-        let Ok(read) = tokio::task::spawn_blocking(move || known.read()).await else { continue };
+        let Ok(read) = tokio::task::spawn_blocking(move || known.read().transpose()).await else { continue };
+        let Some(read) = read else {
+            tracing::warn!("the server keys file was not read: too many files are open; trying again");
+            continue;
+        };
         if !requested && seen.as_ref().is_some_and(|seen| is_same(seen, &read)) {
             continue;
         }

@@ -5,6 +5,7 @@
 //! which contain credentials.
 
 pub mod metrics;
+mod writer;
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -25,6 +26,8 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use self::writer::LogQueue;
+pub use self::writer::{flush, report_dropped};
 use crate::domain::clock::Clock;
 use crate::domain::display::is_unsafe;
 
@@ -41,6 +44,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Which events are written.
     pub filter: LogFilter,
+    /// How many lines are written in a second at most: of requests, of other events, and of warnings and errors, each.
+    pub lines_per_second: u32,
 }
 
 /// The form of a log line.
@@ -77,16 +82,18 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Sends every event of this process to standard error.
+/// Sends every event of this process to standard error. Lines that find no room there are dropped, counted and, by
+/// [`report_dropped`], reported.
 ///
 /// # Errors
 ///
 /// The process already has a log.
 pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<(), TryInitError> {
     let filter = &settings.filter.0;
+    let queue = LogQueue::to_standard_error(settings.lines_per_second);
     match settings.format {
-        LogFormat::Json => json(filter, clock, std::io::stderr).try_init(),
-        LogFormat::Pretty => pretty(filter, clock, std::io::stderr).try_init(),
+        LogFormat::Json => json(filter, clock, queue).try_init(),
+        LogFormat::Pretty => pretty(filter, clock, queue).try_init(),
     }
 }
 

@@ -8,14 +8,14 @@ use clap::Args;
 use super::output::{Console, clean};
 use super::serve::runtime;
 use super::{ConfigFile, Failure, operator};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::domain::clock::SystemClock;
 use crate::domain::entropy::SystemEntropy;
 use crate::domain::ids::UserId;
 use crate::domain::request_id::RequestId;
 use crate::flow::administration::{self, Administration, AdministrationError, users};
 use crate::state::ClientRegistry;
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageError, StorageSettings};
 
 /// The end of the help of commands that change the database.
 pub(super) const HELP: &str = "Works on the live database and is safe while brokers are running. Changes take \
@@ -38,6 +38,14 @@ pub(super) struct Common {
 }
 
 impl Common {
+    /// Reads the database that the configuration names; needs no other secret than that of the database.
+    pub(super) fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&Storage) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.config.read_database(work)
+    }
+
     /// Runs `work` on the database that the configuration names.
     pub(super) fn run<T>(
         &self,
@@ -53,19 +61,48 @@ impl ConfigFile {
         &self,
         work: impl AsyncFnOnce(&Administration) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let administration = open(&self.load()?.config)?;
+        let administration = administration(&self.load()?.config)?;
         System::new().block_on(async {
-            administration.storage.ping().await.map_err(runtime)?;
+            check(&administration.storage).await?;
             work(&administration).await
         })
     }
+
+    /// Reads the database that the configuration names; needs no other secret than that of the database.
+    pub(super) fn read_database<T>(
+        &self,
+        work: impl AsyncFnOnce(&Storage) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let storage = self.storage()?;
+        System::new().block_on(async {
+            check(&storage).await?;
+            work(&storage).await
+        })
+    }
+
+    /// The database that the configuration names.
+    pub(super) fn storage(&self) -> Result<Storage, Failure> {
+        open(&config::database(&self.path, config::environment())?)
+    }
 }
 
-fn open(config: &Config) -> Result<Administration, Failure> {
-    let storage =
-        Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))?;
+/// Fails unless the database can be read and has the schema of this version.
+async fn check(storage: &Storage) -> Result<(), Failure> {
+    match storage.check().await {
+        // Reading works, and a command that writes reports it.
+        Ok(()) | Err(StorageError::ReadOnly(_)) => Ok(()),
+        Err(error) => Err(runtime(error)),
+    }
+}
+
+/// The database of these settings.
+pub(super) fn open(settings: &StorageSettings) -> Result<Storage, Failure> {
+    Storage::new(settings).map_err(|error| Failure::Configuration(error.to_string()))
+}
+
+fn administration(config: &Config) -> Result<Administration, Failure> {
     Ok(Administration {
-        storage,
+        storage: open(&config.database)?,
         clients: ClientRegistry::new(config.clients.clone()),
         keys: config.server_keys.ring.clone(),
         clock: Arc::new(SystemClock),

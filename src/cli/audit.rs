@@ -10,13 +10,15 @@ use clap::{Args, Subcommand};
 use super::administration::{Common, Limit, READ_HELP};
 use super::output::{Console, clean_json, counted};
 use super::{ConfigFile, Failure, private_file};
-use crate::domain::clock::Timestamp;
+use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::ids::ClientId;
 use crate::flow::administration::audit::{self, Export};
-use crate::flow::administration::{Administration, users};
+use crate::flow::administration::users;
 use crate::storage::audit::{AuditEntry, AuditFilter, AuditRecord};
 
 /// List or export the audit trail
+///
+/// Needs only the secret of the database.
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 pub(super) struct Audit {
@@ -120,8 +122,7 @@ impl TimeArgument {
 }
 
 impl Period {
-    fn filter(&self, administration: &Administration) -> AuditFilter {
-        let now = administration.clock.now();
+    fn filter(&self, now: Timestamp) -> AuditFilter {
         let time = |when: Option<TimeArgument>| when.map(|when| when.resolve(now));
         AuditFilter { since: time(self.since), until: time(self.until), ..AuditFilter::default() }
     }
@@ -138,12 +139,12 @@ impl Audit {
 
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let found = self.common.run(async |administration| {
+        let found = self.common.read(async |storage| {
             let user = match &self.user {
                 // A deleted user can only be named by id: nothing else is stored.
                 Some(name) => match name.parse() {
                     Ok(id) => Some(id),
-                    Err(_) => Some(users::find(administration, name).await?.id),
+                    Err(_) => Some(users::find(storage, name).await?.id),
                 },
                 None => None,
             };
@@ -152,9 +153,9 @@ impl List {
                 kind: self.kind,
                 client: self.client,
                 limit: self.limit.rows,
-                ..self.period.filter(administration)
+                ..self.period.filter(SystemClock.now())
             };
-            Ok(audit::list(administration, filter).await?)
+            Ok(audit::list(storage, filter).await?)
         })?;
         let titles = ["TIME (UTC)", "!EVENT", "DETAILS"];
         console.list(self.common.json, &found, &titles, |AuditEntry { event, .. }| {
@@ -186,8 +187,9 @@ fn details(event: &AuditRecord) -> String {
 
 impl ExportCommand {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let written = self.config.administer(async |administration| {
-            let export = Export::new(administration, self.period.filter(administration));
+        let written = self.config.read_database(async |storage| {
+            let now = SystemClock.now();
+            let export = Export::new(storage, self.period.filter(now), now);
             match &self.output {
                 None => write(export, console.out()).await,
                 Some(path) => {

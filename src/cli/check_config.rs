@@ -4,19 +4,24 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, connect};
 
 /// Check a configuration by the rules of production and print the settings in effect, secrets masked
 ///
 /// Prints TOML: every setting in effect, with defaults and derived settings. Comments at the top are the warnings, and
-/// the redirect URI to register at each provider. Connects to nothing.
+/// the redirect URI to register at each provider. Connects to nothing, unless --connect is given.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exit codes: 0 `serve` accepts the configuration, 2 it has problems, all of which are listed."
+    after_help = "Exit codes: 0 `serve` accepts the configuration (and everything works), 1 with --connect: a part \
+                  does not work, 2 the configuration has problems, all of which are listed."
 )]
 pub(super) struct CheckConfig {
     #[command(flatten)]
     config: ConfigFile,
+    /// Also ask PostgreSQL, Redis and the OpenID providers whether they work, with what the configuration says: schema, rights
+    /// to write, poolers, certificates, clocks. Each is one more comment at the end.
+    #[arg(long)]
+    connect: bool,
 }
 
 impl CheckConfig {
@@ -29,7 +34,7 @@ impl CheckConfig {
             writeln!(out, "# to register at {} as redirect URI: {}", provider.id, provider.redirect_uri)?;
         }
         write!(out, "{}", loaded.effective)?;
-        Ok(())
+        if self.connect { connect::check(&loaded.config, out) } else { Ok(()) }
     }
 }
 

@@ -13,8 +13,9 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use url::Url;
 
+use super::administration::open;
 use super::serve::{runtime, start_log};
-use super::{Failure, migrate, private_file};
+use super::{Failure, private_file};
 use crate::config::{Config, DevelopmentSetup, KeysFile, development};
 use crate::domain::client::{InvalidUri, RedirectUri};
 use crate::domain::clock::{Clock, SystemClock};
@@ -23,6 +24,7 @@ use crate::domain::loopback::is_loopback_url;
 use crate::http::forward_auth::identity_headers::Claim;
 use crate::provider::dev::{DevClient, DevProvider, DevProviderSettings, USERS};
 use crate::server::{self, Environment};
+use crate::telemetry;
 
 /// The broker's name at the development provider.
 const CLIENT_ID: &str = "token-broker";
@@ -58,15 +60,17 @@ impl Demo {
         let keys = self.prepare_data().map_err(|error| {
             Failure::Runtime(format!("{}: {error}: choose another folder with --data", self.data.display()))
         })?;
-        System::new().block_on(async {
+        let outcome = System::new().block_on(async {
             let provider = self.start_provider()?;
             let config = self.configuration(&provider.0, &provider.1, &keys)?;
             start_log(&config.log)?;
-            migrate::storage(&config)?.migrate().await.map_err(runtime)?;
+            open(&config.database)?.migrate().await.map_err(runtime)?;
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             self.welcome(provider.0.url(), out)?;
             server.run().await.map_err(runtime)
-        })
+        });
+        telemetry::flush();
+        outcome
     }
 
     /// Says at once what is wrong with the port, and what to do.

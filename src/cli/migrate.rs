@@ -6,12 +6,10 @@ use clap::Args;
 use super::output::Console;
 use super::serve::runtime;
 use super::{ConfigFile, Failure};
-use crate::config::Config;
-use crate::storage::Storage;
 
 /// Create or update the database schema
 ///
-/// Safe while brokers are running, and when several instances run it at once. On PostgreSQL it waits up to a minute for
+/// Needs only the secret of the database. Safe while brokers are running, and when several instances run it at once. On PostgreSQL it waits up to a minute for
 /// running requests, and requires a database role that can change the schema, which `serve` does not. With SQLite there is
 /// no need to run it: `serve` does the same when it starts.
 #[derive(Debug, Args)]
@@ -29,13 +27,12 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let config = self.config.load()?.config;
+        let storage = self.config.storage()?;
         System::new().block_on(async {
             if self.revert && self.yes {
-                storage(&config)?.revert_all_migrations().await.map_err(runtime)?;
+                storage.revert_all_migrations().await.map_err(runtime)?;
                 return console.print("all migrations reverted");
             }
-            let storage = storage(&config)?;
             let applied = storage.migrate_and_report(|text| {
                 let _ = console.notice(text); // the migration does not depend on who reads this
             });
@@ -47,11 +44,6 @@ impl Migrate {
     }
 }
 
-/// The database of this configuration.
-pub(super) fn storage(config: &Config) -> Result<Storage, Failure> {
-    Storage::new(&config.database).map_err(|error| Failure::Configuration(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::run;
@@ -60,12 +52,8 @@ mod tests {
     fn the_schema_is_created_once_and_can_be_reverted() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let keys = path("server_keys.toml").display().to_string();
-        assert_eq!(run(&["keys", "generate", "--output", &keys]).0, 0);
         let url = format!("sqlite:{}", path("broker.sqlite").display());
-        for (name, secret) in [("corp", "x"), ("ops", "x"), ("database_url", url.as_str())] {
-            super::super::private_file::create(&path(name), secret).unwrap();
-        }
+        super::super::private_file::create(&path("database_url"), &url).unwrap();
         let example = include_str!("../../token-broker.example.toml");
         let text = example.replace("/run/secrets", folder.path().to_str().unwrap());
         std::fs::write(path("token-broker.toml"), text).unwrap();

@@ -6,8 +6,10 @@
 mod administration;
 mod audit;
 mod check_config;
+mod connect;
 #[cfg(feature = "demo")]
 mod demo;
+mod descriptors;
 mod doctor;
 mod keys;
 mod migrate;

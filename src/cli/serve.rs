@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::rt::System;
 use clap::Args;
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Failure, descriptors};
 use crate::config::Loaded;
 use crate::domain::clock::SystemClock;
 use crate::server::{self, Environment};
@@ -27,6 +27,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Loaded { config, warnings, .. } = self.config.load()?;
         start_log(&config.log)?;
+        descriptors::raise(&config);
         for warning in warnings {
             tracing::warn!(key = warning.key, "{}", warning.text);
         }
@@ -40,6 +41,7 @@ impl Serve {
         });
         // Dropped, the runtime would wait for a query of a database that hangs. The process ends here anyway.
         std::mem::forget(system);
+        telemetry::flush();
         outcome
     }
 }

@@ -39,6 +39,8 @@ enum Command {
 }
 
 /// List users, newest first
+///
+/// Needs only the secret of the database.
 #[derive(Debug, Args)]
 #[command(after_help = READ_HELP)]
 struct List {
@@ -146,7 +148,7 @@ impl List {
             after: self.after,
             limit: self.limit.rows,
         };
-        let found = self.common.run(async |administration| Ok(users::list(administration, filter).await?))?;
+        let found = self.common.read(async |storage| Ok(users::list(storage, filter).await?))?;
         let titles = ["USER", "USERNAME", "IDENTITIES", "!LOGIN (UTC)", "!STATE"];
         console.list(self.common.json, &found, &titles, |user| {
             vec![

@@ -72,12 +72,15 @@ pub(super) struct Check {
     warnings: Vec<Problem>,
     /// Keys whose value could not be read: they are set, so they must not be reported as missing.
     unreadable: Vec<String>,
+    /// Whether a file could not be opened because the process or the machine has too many open: no fault of the file.
+    pub(super) short_of_descriptors: bool,
 }
 
 impl Check {
     pub(super) fn new(mode: Mode, folder: &Path) -> Self {
         let folder = folder.to_owned();
-        Self { mode, folder, problems: Vec::new(), warnings: Vec::new(), unreadable: Vec::new() }
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        Self { mode, folder, problems, warnings, unreadable: Vec::new(), short_of_descriptors: false }
     }
 
     /// Whether the rules of production apply.
@@ -211,19 +214,34 @@ impl Check {
         match secret::read(&path) {
             Ok((text, exposed)) => {
                 if private && exposed {
-                    let text = "is readable by other users: chmod 400 the file \
-                                (mode: 0400 for a container's secret mount)";
+                    let text = "is readable by other users: chmod 400 the file, or 440 if its group is one of this \
+                                process (defaultMode: 0400 for a container's secret mount)";
                     if self.production() { self.problem(key, text) } else { self.warn(key, text) }
                 }
                 Some(text)
             }
             Err(error) => {
+                self.short_of_descriptors |= is_shortage(&error);
                 let fix = fix(key, &path, &error);
                 self.problem(key, format_args!("{} cannot be read: {error}: {fix}", path.display()));
                 None
             }
         }
     }
+}
+
+/// Whether too many files are open, in this process (EMFILE) or on this machine (ENFILE).
+#[cfg(unix)]
+fn is_shortage(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+}
+
+/// Not told apart.
+#[cfg(not(unix))]
+fn is_shortage(_: &io::Error) -> bool {
+    false
 }
 
 /// What to do about a file that cannot be read, by the setting that names it.

@@ -23,15 +23,25 @@ pub(super) struct RawDatabase {
     url: Option<Secret>,
     /// A file that contains the URL.
     url_file: Option<PathBuf>,
-    /// Connections kept open, 1 to 200.
+    /// Connections that are open at most, 1 to 200, and one for health checks.
     pool_size: u32,
+    /// PostgreSQL only: `transaction` if the URL leads to a pooler that gives a session to another connection after each
+    /// transaction, such as PgBouncer with `pool_mode = transaction`; `none` otherwise. A pooler that this does not
+    /// mention is refused when it is noticed.
+    pooler: String,
     /// SQLite only: wait for the disk at every commit, so that a power failure does not lose a logout.
     synchronous_full: bool,
 }
 
 impl Default for RawDatabase {
     fn default() -> Self {
-        Self { url: None, url_file: None, pool_size: StorageSettings::POOL_SIZE, synchronous_full: true }
+        Self {
+            url: None,
+            url_file: None,
+            pool_size: StorageSettings::POOL_SIZE,
+            pooler: "none".to_owned(),
+            synchronous_full: true,
+        }
     }
 }
 
@@ -43,11 +53,13 @@ impl RawDatabase {
 
     pub(super) fn check(self, check: &mut Check) -> Option<StorageSettings> {
         let pool_size = check.within("database.pool_size", self.pool_size, 1..=200);
+        let pooler = check.choice("database.pooler", &self.pooler);
         let text = check.secret(KEY, self.url, self.url_file.as_deref())?;
         let url: DatabaseUrl = check.parse(KEY, text.expose_secret())?;
         warn(text.expose_secret(), check);
         let synchronous_full = self.synchronous_full;
-        Some(StorageSettings { pool_size: pool_size?, synchronous_full, ..StorageSettings::new(url) })
+        let (pool_size, pooler) = (pool_size?, pooler?);
+        Some(StorageSettings { pool_size, pooler, synchronous_full, ..StorageSettings::new(url) })
     }
 }
 

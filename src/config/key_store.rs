@@ -25,9 +25,12 @@ pub(super) struct RawKeyStore {
     url: Option<Secret>,
     /// A file that contains the URL.
     url_file: Option<PathBuf>,
+    /// Redis with TLS only: certificates (PEM) to trust instead of the system's.
+    ca_file: Option<PathBuf>,
     /// The prefix of all names in Redis: 1 to 64 characters of A-Z, a-z, 0-9, `:`, `_`, `-`.
     key_prefix: String,
-    /// The maximum number of entries of `memory:`, 100 to 10000000.
+    /// The maximum number of one-time keys in `memory:`, and of marks of used logins, 100 to 10000000. Each takes about 600
+    /// bytes. If one of them is full, the network that has stored the most loses its oldest.
     capacity: usize,
 }
 
@@ -36,6 +39,7 @@ impl Default for RawKeyStore {
         Self {
             url: None,
             url_file: None,
+            ca_file: None,
             key_prefix: KeyStoreSettings::KEY_PREFIX.to_owned(),
             capacity: KeyStoreSettings::CAPACITY,
         }
@@ -58,7 +62,11 @@ impl RawKeyStore {
             );
         }
         let text = check.secret(KEY, self.url, self.url_file.as_deref())?;
-        let url: KeyStoreUrl = check.parse(KEY, text.expose_secret())?;
+        let mut url: KeyStoreUrl = check.parse(KEY, text.expose_secret())?;
+        if let Some(file) = &self.ca_file {
+            let with_file = url.with_ca_file(&check.path(file));
+            url = with_file.map_err(|error| check.problem("key_store.ca_file", error)).ok()?;
+        }
         warn(text.expose_secret(), check);
         let (key_prefix, capacity) = (self.key_prefix, capacity?);
         Some(KeyStoreSettings { key_prefix, capacity, ..KeyStoreSettings::new(url) })

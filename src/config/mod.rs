@@ -216,6 +216,21 @@ pub fn server_keys_file(
     }
 }
 
+/// The database that the configuration at `path` names, by the rules of production. No other section is checked and no other
+/// secret is read: for commands that need the database alone.
+///
+/// # Errors
+/// Everything in this section that has to be fixed.
+pub fn database(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<StorageSettings, Problems> {
+    let (raw, mut check) = read(path, environment, Mode::Production)?;
+    let database = raw.and_then(|raw| raw.database.check(&mut check));
+    check.finish()?;
+    database.ok_or_else(|| Problems::one("database", "is incomplete"))
+}
+
 /// The environment of the process, as [`load`] takes it.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()

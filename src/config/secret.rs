@@ -43,7 +43,7 @@ impl schemars::JsonSchema for Secret {
 /// The text of a file without the line end that editors add, and whether other users can read it.
 pub(super) fn read(path: &Path) -> io::Result<(SecretString, bool)> {
     let file = File::open(path)?;
-    let exposed = readable_by_others(&file)?;
+    let exposed = is_exposed(path, &file)?;
     let mut text = Zeroizing::new(String::new());
     if file.take(LONGEST + 1).read_to_string(&mut text)? as u64 > LONGEST {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 64 KiB"));
@@ -51,13 +51,26 @@ pub(super) fn read(path: &Path) -> io::Result<(SecretString, bool)> {
     Ok((text.trim_end_matches(['\r', '\n']).into(), exposed))
 }
 
+/// Whether users other than the owner and root can read the file, or change it. A group may read it if this process is in
+/// it, as with `fsGroup` in Kubernetes. A credential of systemd is in a folder that only the service can enter; the group's
+/// rights there are the mask of an access control list.
 #[cfg(unix)]
-fn readable_by_others(file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
+fn is_exposed(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let file = file.metadata()?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let of_group = credentials.is_some_and(|folder| path.starts_with(folder)) || is_own_group(file.gid());
+    let private = if of_group { 0o037 } else { 0o077 };
+    Ok(file.mode() & private != 0)
+}
+
+#[cfg(unix)]
+fn is_own_group(group: u32) -> bool {
+    nix::unistd::getegid().as_raw() == group
+        || nix::unistd::getgroups().is_ok_and(|groups| groups.iter().any(|own| own.as_raw() == group))
 }
 
 #[cfg(not(unix))]
-fn readable_by_others(_: &File) -> io::Result<bool> {
+fn is_exposed(_: &Path, _: &File) -> io::Result<bool> {
     Ok(false)
 }

@@ -27,6 +27,8 @@ pub struct ServerSettings {
     pub workers: Option<usize>,
     /// Connections that may be open at once, in the whole process.
     pub max_connections: usize,
+    /// How many of them one address may have, unless it is a trusted proxy.
+    pub max_connections_per_address: usize,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
     /// How long the listener still serves after a stop signal, while it reports that it is not ready.
@@ -62,6 +64,9 @@ pub(super) struct RawServer {
     workers: Option<usize>,
     /// Connections that may be open at once, 10 to 1000000.
     max_connections: usize,
+    /// How many of them one address may have, 1 to 1000000; an IPv6 /64 counts as one. Default: a quarter. Does not apply to
+    /// `trusted_proxies`, whose connections are those of all users: limit connections per address at the proxy.
+    max_connections_per_address: Option<usize>,
     /// Seconds that a connection may be idle between two requests, 1 to 300. Keep it longer than a reverse proxy keeps
     /// its idle connections, so that no request meets a connection that is being closed.
     keep_alive_seconds: u32,
@@ -82,6 +87,7 @@ impl Default for RawServer {
             host_names: Vec::new(),
             workers: None,
             max_connections: 20_000,
+            max_connections_per_address: None,
             keep_alive_seconds: 75,
             drain_seconds: 5,
             shutdown_timeout_seconds: 15,
@@ -119,6 +125,8 @@ impl RawServer {
             .collect();
         let workers = self.workers.and_then(|workers| check.within("server.workers", workers, 1..=512));
         let max_connections = check.within("server.max_connections", self.max_connections, 10..=1_000_000);
+        let per_address = self.max_connections_per_address.unwrap_or(self.max_connections.div_ceil(4));
+        let per_address = check.within("server.max_connections_per_address", per_address, 1..=1_000_000);
         let shutdown = check.within("server.shutdown_timeout_seconds", self.shutdown_timeout_seconds, 1..=20);
         let keep_alive = check.within("server.keep_alive_seconds", self.keep_alive_seconds, 1..=300);
         let drain = check.within("server.drain_seconds", self.drain_seconds, 0..=20);
@@ -132,6 +140,7 @@ impl RawServer {
             gateway_listen,
             workers,
             max_connections: max_connections?,
+            max_connections_per_address: per_address?,
             keep_alive: Duration::from_secs(keep_alive?.into()),
             drain: Duration::from_secs(drain?.into()),
             shutdown_timeout: Duration::from_secs(shutdown?.into()),

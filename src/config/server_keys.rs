@@ -86,14 +86,14 @@ pub struct ServerKeysFile {
 }
 
 impl ServerKeysFile {
-    /// The text of the file.
+    /// The text of the file; `None` if too many files are open, which says nothing about this one.
     ///
     /// # Errors
     /// It cannot be read, or other users can read it.
-    pub fn read(&self) -> Result<SecretString, Problems> {
+    pub fn read(&self) -> Result<Option<SecretString>, Problems> {
         let mut check = Check::new(self.mode, Path::new(""));
         let text = check.file(FILE, &self.path, true);
-        finish(check, text)
+        if check.short_of_descriptors { Ok(None) } else { finish(check, text).map(Some) }
     }
 
     /// The ring that the text of the file describes.

@@ -246,7 +246,7 @@ fn secret_files_that_others_can_read_stop_a_production_start() {
         ("database_url", "database.url_file"),
         ("corp", "providers[0].client_secret_file"),
     ] {
-        for mode in [0o640, 0o604, 0o620] {
+        for mode in [0o644, 0o604, 0o620] {
             let folder = Folder::new();
             folder.allow(name, mode);
             let problems = folder.load(EXAMPLE, &[], Mode::Production).unwrap_err();

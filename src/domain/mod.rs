@@ -41,6 +41,7 @@ pub mod resource_server;
 pub mod scope;
 pub mod sealed;
 pub mod session;
+pub mod shared_map;
 pub mod signing_key;
 pub mod standing;
 pub mod token;

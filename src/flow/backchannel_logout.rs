@@ -69,7 +69,7 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
     };
     ended.iter().for_each(|ended| event(ended).record());
     let life = lifetimes::LOGOUT_TOKEN_USED.to_std().unwrap_or_default();
-    if !broker.key_store.mark_used(&used_name, life).await? {
+    if !broker.key_store.on_behalf_of(caller.address).mark_used(&used_name, life).await? {
         return Err(used_before());
     }
     tracing::info!(sessions = ended.len(), "a back-channel logout was carried out");

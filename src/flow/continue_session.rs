@@ -146,7 +146,7 @@ async fn new_token(
         // No one has signed in: see docs/architecture.md, "A browser that is signed in".
         ends_sessions_before: None,
     };
-    let key = park_key(broker, way_back, request.challenge.as_ref(), parked).await?;
+    let key = park_key(broker, caller, way_back, request.challenge.as_ref(), parked).await?;
     let (digest, presented) = (presented.secret.digest(), presented.clone());
     let still = move |found: &SessionRecord| is_of(found, &presented) && is_live(found, now);
     if !broker.storage.add_token(digest, token, now, broker.live_tokens_per_user, still).await? {

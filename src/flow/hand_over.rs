@@ -36,6 +36,7 @@ pub(super) struct Parked<'a> {
 /// Parks the sealed grant of a session's token under a name that only key and verifier together lead to.
 pub(super) async fn park_key(
     broker: &Broker,
+    caller: &Caller,
     way_back: &WayBack<'_>,
     challenge: Option<&CodeChallenge>,
     parked: Parked<'_>,
@@ -66,7 +67,8 @@ pub(super) async fn park_key(
         grant: grant.seal(&name, &keys, &*broker.entropy),
         receipt: receipt.seal(&name, &keys, &*broker.entropy),
     };
-    broker.key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
+    let key_store = broker.key_store.on_behalf_of(caller.address);
+    key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
     Ok(ParkedKey(key))
 }
 

@@ -84,7 +84,7 @@ impl From<&Part> for HealthPart {
 #[route("/healthz", method = "GET", method = "HEAD")]
 pub async fn detailed_health(broker: web::Data<Broker>) -> HttpResponse {
     let health = health(&broker).await;
-    let ready = Ready::from(health.readiness);
+    let ready = Ready::new(health.readiness.all(), health.readiness);
     let parts = health.parts.iter().map(HealthPart::from).collect();
     let mut answer =
         if health.readiness.all() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -1,11 +1,14 @@
 //! `/healthz` and `/readyz`: whether the process runs, and what it can do at the moment.
 
-use actix_web::{HttpResponse, route, web};
+use actix_web::{HttpRequest, HttpResponse, route, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::errors::errors;
+use super::extract::parameters::{Parameters, parameters};
+use crate::error::{Error, Result};
 use crate::state::Broker;
-use crate::state::health::{Readiness, readiness};
+use crate::state::health::{Readiness, Required, UnknownFunction, readiness};
 
 /// The process runs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,7 +21,7 @@ pub struct Health {
 /// What the broker can do at the moment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ready {
-    /// Whether all of it works.
+    /// Whether this instance should get requests, as the status says; on the admin listener, whether all of it works.
     #[schema(example = true)]
     ready: bool,
     /// Whether users can sign in.
@@ -32,11 +35,16 @@ pub struct Ready {
     verify: bool,
 }
 
-impl From<Readiness> for Ready {
-    fn from(can: Readiness) -> Self {
+impl Ready {
+    pub(super) fn new(ready: bool, can: Readiness) -> Self {
         let Readiness { log_in, redeem, verify, .. } = can;
-        Self { ready: can.all(), log_in, redeem, verify }
+        Self { ready, log_in, redeem, verify }
     }
+}
+
+parameters! {
+    /// The parameters of `/readyz`.
+    struct ReadyParameters { require }
 }
 
 /// Whether the process runs
@@ -53,23 +61,37 @@ pub async fn healthz() -> web::Json<Health> {
     web::Json(Health { status: "ok" })
 }
 
+errors!(ReadyErrors, [InvalidRequest]);
+
 /// What works at the moment
 ///
-/// For a load balancer. 503 means that this instance should get no requests: nothing works, it is about to stop, or the
-/// database has the schema of another version. The body reports logins, redemption and token checks separately, because
-/// each needs other stores: while Redis is unavailable, tokens are still checked.
+/// For a load balancer. 503 means that this instance should get no requests: what `require` names does not work, it is about
+/// to stop, or the database has the schema of another version. The body reports logins, redemption and token checks
+/// separately, because each needs other stores: while Redis is unavailable, tokens are still checked. Answers within a
+/// second, from a check that is at most a second old and includes writing.
 #[utoipa::path(
     method(get, head),
     path = "/readyz",
     tag = "Service",
+    params(("require" = Option<String>, Query, description = "What has to work for 200: a list of `log_in`, `redeem` and \
+        `verify`, separated by commas. By default, one of them is enough.", example = "log_in,verify")),
     responses(
-        (status = 200, description = "Something works; the body says what.", body = Ready),
+        (status = 200, description = "What is required works; the body says what else does.", body = Ready),
         (status = 503, description = "This instance should get no requests at the moment.", body = Ready),
+        ReadyErrors,
     ),
 )]
 #[route("/readyz", method = "GET", method = "HEAD")]
-pub async fn readyz(broker: web::Data<Broker>) -> HttpResponse {
+pub async fn readyz(broker: web::Data<Broker>, request: HttpRequest) -> Result<HttpResponse> {
+    let parameters = ReadyParameters::read(request.query_string().as_bytes())?;
+    let required = match parameters.require {
+        Some(text) => text.parse().map_err(|_: UnknownFunction| {
+            Error::invalid_request("The parameter 'require' must be a list of log_in, redeem and verify.")
+        })?,
+        None => Required::default(),
+    };
     let readiness = readiness(&broker).await;
-    let mut answer = if readiness.serves() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(Ready::from(readiness))
+    let ready = readiness.meets(&required);
+    let mut answer = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    Ok(answer.json(Ready::new(ready, readiness)))
 }

@@ -71,46 +71,22 @@ impl Link {
 
     /// Sends a command and returns its answer. Waits at most for the timeout of the link, which includes connecting.
     pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
-        self.send_patiently(command, Duration::ZERO, |_| ()).await
+        self.with_timeout(self.timeout).send(command).await
     }
 
-    /// The same, for a command whose late answer matters: after the timeout it reports the outage, and waits for the
-    /// answer for as long as `patience`.
+    /// The same, for a command whose late answer matters: see [`Series::send_patiently`].
     pub async fn send_patiently<T: FromRedisValue>(
         &self,
         command: &Cmd,
         patience: Duration,
         report: impl FnOnce(KeyStoreError),
     ) -> Result<T, KeyStoreError> {
-        let mut report = Some(report);
-        let deadline = Instant::from_std(monotonic()) + self.timeout;
-        loop {
-            let connection = match timeout_at(deadline, self.connection()).await {
-                Ok(connection) => connection.map_err(|error| self.failure(&error))?,
-                Err(_) => return Err(self.timed_out("connecting took")),
-            };
-            let mut answer = pin!(connection.send(command));
-            let answered = match timeout_at(deadline, &mut answer).await {
-                Ok(answered) => answered,
-                Err(_) => {
-                    // The server may have disappeared without closing the connection: no other command waits for it.
-                    connection.mark_lost();
-                    if let Some(report) = report.take() {
-                        report(self.timed_out("the answer took"));
-                    }
-                    timeout(patience, answer).await.map_err(|_| self.timed_out("the answer took"))?
-                }
-            };
-            let error = match answered {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            connection.mark_lost_after(&error);
-            if !is_declined(&error) || Instant::from_std(monotonic()) + RETRY_DELAY >= deadline {
-                return Err(self.failure(&error));
-            }
-            sleep(RETRY_DELAY).await;
-        }
+        self.with_timeout(self.timeout).send_patiently(command, patience, report).await
+    }
+
+    /// Sends several commands, which together wait at most this long.
+    pub fn with_timeout(&self, timeout: Duration) -> Series<'_> {
+        Series { link: self, timeout, deadline: Instant::from_std(monotonic()) + timeout }
     }
 
     /// The live connection, or the result of the attempt to open one. The attempt continues when the caller gives up.
@@ -151,23 +127,107 @@ impl Link {
         attempt
     }
 
-    fn timed_out(&self, what: &str) -> KeyStoreError {
-        unavailable(format!("{what} more than {:?}", self.timeout))
-    }
-
     /// The error with the text of the server. Passwords are replaced, because old servers repeat the command in errors.
     fn failure(&self, error: &RedisError) -> KeyStoreError {
-        let text = error.to_string();
+        let mut text = error.to_string();
         if text.contains("command not allowed when used memory") {
             return KeyStoreError::Full;
+        }
+        if let Some(remedy) = remedy(error, &text) {
+            text.push_str(": ");
+            text.push_str(remedy);
         }
         let passwords = self.passwords.iter().map(ExposeSecret::expose_secret);
         unavailable(passwords.fold(text, |text, password| text.replace(password, "…")))
     }
 }
 
+/// Commands that share a deadline.
+pub(super) struct Series<'a> {
+    link: &'a Link,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl Series<'_> {
+    /// Sends a command and returns its answer.
+    pub async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, KeyStoreError> {
+        self.send_patiently(command, Duration::ZERO, |_| ()).await
+    }
+
+    /// The same, for a command whose late answer matters: after the timeout it reports the outage, and waits for the
+    /// answer for as long as `patience`.
+    pub async fn send_patiently<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        patience: Duration,
+        report: impl FnOnce(KeyStoreError),
+    ) -> Result<T, KeyStoreError> {
+        let (link, deadline) = (self.link, self.deadline);
+        let mut report = Some(report);
+        loop {
+            let connection = match timeout_at(deadline, link.connection()).await {
+                Ok(connection) => connection.map_err(|error| link.failure(&error))?,
+                Err(_) => return Err(self.connecting_timed_out()),
+            };
+            let mut answer = pin!(connection.send(command));
+            let answered = match timeout_at(deadline, &mut answer).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    // The server may have disappeared without closing the connection: no other command waits for it.
+                    connection.mark_lost();
+                    if let Some(report) = report.take() {
+                        report(self.answer_timed_out());
+                    }
+                    timeout(patience, answer).await.map_err(|_| self.answer_timed_out())?
+                }
+            };
+            let error = match answered {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            connection.mark_lost_after(&error);
+            if !is_declined(&error) || Instant::from_std(monotonic()) + RETRY_DELAY >= deadline {
+                return Err(link.failure(&error));
+            }
+            sleep(RETRY_DELAY).await;
+        }
+    }
+
+    /// A server without TLS waits for the end of a line that a TLS client never sends.
+    fn connecting_timed_out(&self) -> KeyStoreError {
+        let remedy =
+            "check the host and the port, and that the server speaks TLS there if the URL says rediss";
+        unavailable(format!("connecting took more than {:?}: {remedy}", self.timeout))
+    }
+
+    fn answer_timed_out(&self) -> KeyStoreError {
+        unavailable(format!("the answer took more than {:?}", self.timeout))
+    }
+}
+
 fn unavailable(cause: String) -> KeyStoreError {
     KeyStoreError::Unavailable(cause.into())
+}
+
+/// What an operator can do about an error whose cause is in the settings.
+fn remedy(error: &RedisError, text: &str) -> Option<&'static str> {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    if error.kind() == ErrorKind::AuthenticationFailed || says(&["WRONGPASS", "NOAUTH", "invalid password"]) {
+        Some("check user and password in key_store.url")
+    } else if says(&["lookup address", "Name or service not known"]) {
+        Some("check the host in key_store.url, and the name service")
+    } else if says(&["UnknownIssuer", "certificate"]) {
+        Some(
+            "set key_store.ca_file to the authority of its certificate, and use the name in the certificate as host",
+        )
+    } else if says(&["corrupt message", "InvalidContentType"]) {
+        Some("the server does not speak TLS at this port: use its TLS port, or redis:// on a private network")
+    } else if says(&["permissions", "NOPERM", "can't run this command"]) {
+        Some("give the Redis user the commands and the prefix in docs/operation.md")
+    } else {
+        None
+    }
 }
 
 /// Whether the server says that it has not executed the command and that a retry can succeed.

@@ -9,10 +9,11 @@ use chrono::TimeDelta;
 
 use super::{KeyStoreError, NewEntry, Seen, Taken};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::expiring::{ExpiringMap, Full};
+use crate::domain::expiring::ExpiringMap;
+use crate::domain::shared_map::{Share, SharedMap};
 
 /// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
-/// other.
+/// other. If one is full, the network with the most of it loses its oldest.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -20,8 +21,9 @@ pub(super) struct MemoryStore {
 }
 
 struct Maps {
-    entries: ExpiringMap<Entry>,
-    used: ExpiringMap<()>,
+    entries: SharedMap<Entry>,
+    used: SharedMap<()>,
+    /// Not shared: a proof that loses its mark could be used again.
     proofs: ExpiringMap<()>,
 }
 
@@ -34,19 +36,18 @@ impl MemoryStore {
     /// A store for at most `capacity` live entries and, separately, `capacity` live marks of each kind.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let maps = Maps {
-            entries: ExpiringMap::new(capacity),
-            used: ExpiringMap::new(capacity),
+            entries: SharedMap::new(capacity),
+            used: SharedMap::new(capacity),
             proofs: ExpiringMap::new(capacity),
         };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
-    pub fn put(&self, name: &str, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
+    pub fn put(&self, name: &str, entry: NewEntry, ttl: Duration, share: Share) {
         let now = self.clock.now();
         let mut maps = self.lock();
         maps.entries.remove(name);
-        maps.entries.insert(name, Entry::Waiting(entry), now, expiry(now, ttl))?;
-        Ok(())
+        maps.entries.insert(name, Entry::Waiting(entry), share, now, expiry(now, ttl));
     }
 
     pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
@@ -92,9 +93,9 @@ impl MemoryStore {
         }
     }
 
-    pub fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+    pub fn mark_used(&self, name: &str, ttl: Duration, share: Share) -> bool {
         let now = self.clock.now();
-        Ok(self.lock().used.insert(name, (), now, expiry(now, ttl))?)
+        self.lock().used.insert(name, (), share, now, expiry(now, ttl))
     }
 
     pub fn is_used(&self, name: &str) -> bool {
@@ -117,12 +118,6 @@ fn expiry(now: Timestamp, ttl: Duration) -> Timestamp {
     now.checked_add_signed(ttl).unwrap_or(Timestamp::MAX_UTC)
 }
 
-impl From<Full> for KeyStoreError {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,8 +137,8 @@ mod tests {
     #[test]
     fn an_entry_is_valid_for_119_seconds_and_not_for_121() {
         let (store, clock) = store(10);
-        store.put("a", entry(), TTL).unwrap();
-        store.put("b", entry(), TTL).unwrap();
+        store.put("a", entry(), TTL, None);
+        store.put("b", entry(), TTL, None);
         clock.advance(TimeDelta::seconds(119));
         assert!(matches!(store.take("a", b""), Taken::First { .. }));
         clock.advance(TimeDelta::seconds(2));
@@ -153,7 +148,7 @@ mod tests {
     #[test]
     fn the_receipt_expires_together_with_the_key() {
         let (store, clock) = store(10);
-        store.put("a", entry(), TTL).unwrap();
+        store.put("a", entry(), TTL, None);
         clock.advance(TimeDelta::seconds(100));
         store.take("a", b"first");
         clock.advance(TimeDelta::seconds(19));
@@ -163,62 +158,53 @@ mod tests {
         assert_eq!(store.take("a", b"third"), Taken::Nothing);
     }
 
-    #[test]
-    fn a_full_store_refuses_new_entries_until_old_ones_have_expired() {
-        let (store, clock) = store(2);
-        store.put("a", entry(), TTL).unwrap();
-        clock.advance(TimeDelta::seconds(60));
-        store.put("b", entry(), TTL).unwrap();
-        assert!(matches!(store.put("c", entry(), TTL), Err(KeyStoreError::Full)));
-        clock.advance(TimeDelta::seconds(60));
-        store.put("c", entry(), TTL).unwrap();
-        assert!(matches!(store.put("d", entry(), TTL), Err(KeyStoreError::Full)));
-        assert!(matches!(store.take("b", b""), Taken::First { .. }));
+    fn share(network: u8) -> Share {
+        Some(std::net::IpAddr::from([10, 0, network, 1]).into())
     }
 
     #[test]
-    fn marks_and_entries_have_separate_capacities() {
-        let (store, _) = store(1);
-        assert!(store.mark_used("a", TTL).unwrap());
-        assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
-        store.put("a", entry(), TTL).unwrap();
-        assert!(!store.mark_used("a", TTL).unwrap());
-        assert!(store.mark_proof("a", TTL).unwrap());
-        assert!(!store.mark_proof("a", TTL).unwrap());
-        assert!(matches!(store.mark_proof("b", TTL), Err(KeyStoreError::Full)));
-    }
-
-    #[test]
-    fn looking_at_an_entry_does_not_take_it() {
-        let (store, clock) = store(10);
-        assert_eq!(store.peek("a"), Seen::Nothing);
-        store.put("a", entry(), TTL).unwrap();
-        for _ in 0..2 {
-            assert_eq!(store.peek("a"), Seen::Waiting { grant: b"grant".to_vec() });
+    fn a_flood_costs_the_keys_of_its_own_network() {
+        let (store, _) = store(50);
+        store.put("honest", entry(), TTL, share(1));
+        for flood in 0..500 {
+            store.put(&flood.to_string(), entry(), TTL, share(2));
         }
-        assert!(matches!(store.take("a", b"first"), Taken::First { .. }));
-        assert_eq!(store.peek("a"), Seen::Taken);
-        clock.advance(TimeDelta::seconds(120));
-        assert_eq!(store.peek("a"), Seen::Nothing);
+        store.put("late", entry(), TTL, share(3));
+        assert!(matches!(store.take("honest", b""), Taken::First { .. }));
+        assert!(matches!(store.take("late", b""), Taken::First { .. }));
+        assert_eq!(store.take("0", b""), Taken::Nothing);
+        assert!(matches!(store.take("499", b""), Taken::First { .. }));
+    }
+
+    #[test]
+    fn marks_and_entries_have_separate_capacities_and_never_run_out() {
+        let (store, _) = store(50);
+        store.put("a", entry(), TTL, share(1));
+        assert!(store.mark_used("a", TTL, share(1)));
+        for flood in 0..500 {
+            assert!(store.mark_used(&flood.to_string(), TTL, share(2)));
+        }
+        assert!(!store.mark_used("a", TTL, share(1)), "another network's flood does not remove the mark");
+        assert!(matches!(store.take("a", b""), Taken::First { .. }), "nor the entry");
     }
 
     #[test]
     fn a_name_can_be_used_again_once_its_mark_has_expired() {
         let (store, clock) = store(10);
-        assert!(store.mark_used("a", TTL).unwrap());
+        assert!(store.mark_used("a", TTL, None));
         clock.advance(TimeDelta::seconds(60));
-        assert!(!store.mark_used("a", TTL).unwrap() && store.is_used("a"));
+        assert!(!store.mark_used("a", TTL, None) && store.is_used("a"));
         clock.advance(TimeDelta::seconds(60));
         assert!(!store.is_used("a"), "is_used does not mark the name");
-        assert!(store.mark_used("a", TTL).unwrap());
+        assert!(store.mark_used("a", TTL, None));
     }
 
     #[test]
     fn expired_values_are_removed_from_both_maps() {
         let (store, clock) = store(1_000);
         for i in 0..1_000 {
-            store.put(&i.to_string(), entry(), TTL).unwrap();
-            store.put(&i.to_string(), entry(), TTL + TTL).unwrap();
+            store.put(&i.to_string(), entry(), TTL, None);
+            store.put(&i.to_string(), entry(), TTL + TTL, None);
         }
         clock.advance(TimeDelta::seconds(240));
         assert_eq!(store.take("0", b""), Taken::Nothing);

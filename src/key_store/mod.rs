@@ -12,6 +12,7 @@ mod servers;
 mod settings;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use self::redis::RedisStore;
 pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
 use crate::domain::clock::Clock;
 use crate::domain::one_time_key::EntryName;
+use crate::domain::shared_map::Share;
 
 /// A new entry. The caller has sealed both parts.
 #[derive(Debug)]
@@ -70,14 +72,27 @@ pub enum KeyStoreError {
     /// It is unavailable or did not answer in time.
     #[error("the key store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It is full, and no entry has expired.
+    /// It is full, and no entry has expired: Redis at its `maxmemory`.
     #[error("the key store is full")]
     Full,
 }
 
+/// What the store can do at the moment.
+#[derive(Debug)]
+pub struct KeyStoreHealth {
+    /// Whether it stores entries and marks.
+    pub stores: Result<(), KeyStoreError>,
+    /// Whether it gives out entries.
+    pub takes: Result<(), KeyStoreError>,
+}
+
 /// The store of one-time keys. Clones share one store.
 #[derive(Clone)]
-pub struct KeyStore(Backend);
+pub struct KeyStore {
+    backend: Backend,
+    /// On whose behalf something is stored.
+    share: Share,
+}
 
 #[derive(Clone)]
 enum Backend {
@@ -96,7 +111,7 @@ impl KeyStore {
         }
         match settings.url.address() {
             Address::Memory => {
-                Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
+                Ok(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock))).into())
             }
             Address::Redis(address) => {
                 let store = RedisStore::new(
@@ -104,15 +119,24 @@ impl KeyStore {
                     settings.key_prefix.clone(),
                     settings.command_timeout,
                 )?;
-                Ok(Self(Backend::Redis(Arc::new(store))))
+                Ok(Backend::Redis(Arc::new(store)).into())
             }
         }
     }
 
+    /// The same store, for what this address causes to be stored: if the memory is full, the network with the most of it
+    /// makes room. Redis has its own limit.
+    pub fn on_behalf_of(&self, address: IpAddr) -> Self {
+        Self { backend: self.backend.clone(), share: Some(address.into()) }
+    }
+
     /// Stores an entry that expires after `ttl`. Replaces an entry of the same name.
     pub async fn put(&self, name: &EntryName, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
+        match &self.backend {
+            Backend::Memory(store) => {
+                store.put(name.as_str(), entry, ttl, self.share);
+                Ok(())
+            }
             Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
         }
     }
@@ -123,7 +147,7 @@ impl KeyStore {
     /// did not get the grant, which is at the latest when the servers answer again. It is not put back if the
     /// connection is lost after a server has executed the call. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
             Backend::Redis(store) => store.take(name.as_str(), redemption).await,
         }
@@ -131,7 +155,7 @@ impl KeyStore {
 
     /// Looks at an entry without taking it.
     pub async fn peek(&self, name: &EntryName) -> Result<Seen, KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => Ok(store.peek(name.as_str())),
             Backend::Redis(store) => store.peek(name.as_str()).await,
         }
@@ -140,7 +164,7 @@ impl KeyStore {
     /// Marks the proof with this name as used for `ttl`, as [`Self::mark_used`] does. These marks are apart from the
     /// others: there can be one for each request, and in memory they must not fill the space of logins.
     pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => store.mark_proof(name, ttl),
             Backend::Redis(store) => store.mark_proof(name, ttl).await,
         }
@@ -154,7 +178,7 @@ impl KeyStore {
         redemption: &[u8],
         grant: &[u8],
     ) -> Result<(), KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => {
                 store.put_back(name.as_str(), redemption, grant);
                 Ok(())
@@ -167,23 +191,31 @@ impl KeyStore {
     ///
     /// After an error, the name may or may not have been marked.
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => store.mark_used(name, ttl),
+        match &self.backend {
+            Backend::Memory(store) => Ok(store.mark_used(name, ttl, self.share)),
             Backend::Redis(store) => store.mark_used(name, ttl).await,
         }
     }
 
     /// Whether a name is marked as used. Does not change the mark.
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => Ok(store.is_used(name)),
             Backend::Redis(store) => store.is_used(name).await,
         }
     }
 
+    /// Stores, marks and takes something, and says what of it works. `name` is used by nothing else. Ends `within` this time.
+    pub async fn check(&self, name: &str, within: Duration) -> KeyStoreHealth {
+        match &self.backend {
+            Backend::Memory(_) => KeyStoreHealth { stores: Ok(()), takes: Ok(()) },
+            Backend::Redis(store) => store.check(name, within).await,
+        }
+    }
+
     /// Checks that the store answers.
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(_) => Ok(()),
             Backend::Redis(store) => store.ping().await,
         }
@@ -191,10 +223,16 @@ impl KeyStore {
 
     /// A description of the store without secrets, for logs and health reports.
     pub fn describe(&self) -> String {
-        match &self.0 {
+        match &self.backend {
             Backend::Memory(store) => store.describe(),
             Backend::Redis(store) => store.describe().to_owned(),
         }
+    }
+}
+
+impl From<Backend> for KeyStore {
+    fn from(backend: Backend) -> Self {
+        Self { backend, share: None }
     }
 }
 

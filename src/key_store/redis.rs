@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::address::RedisAddress;
 use super::link::Link;
-use super::{KeyStoreError, KeyStoreSettingsError, NewEntry, Seen, Taken};
+use super::{KeyStoreError, KeyStoreHealth, KeyStoreSettingsError, NewEntry, Seen, Taken};
 
 /// KEYS: name. ARGV: grant, receipt, time to live in milliseconds.
 const PUT: &str = r"
@@ -61,6 +61,8 @@ const LATE_TAKES: usize = 1024;
 
 /// The delay before a retry to put an entry back.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long what a health check stores is kept.
+const CHECK_TTL: Duration = Duration::from_secs(1);
 
 /// Entries and marks of used names on Redis servers.
 pub(super) struct RedisStore {
@@ -80,9 +82,7 @@ impl RedisStore {
     }
 
     pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
-        let mut put = self.script(PUT, name);
-        put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
-        self.link.send(&put).await
+        self.link.send(&self.put_command(name, entry, ttl)).await
     }
 
     /// Takes an entry in a task of its own, which outlives a caller that gives up or goes away: what it then takes for
@@ -98,8 +98,7 @@ impl RedisStore {
         let mut caller = Some(caller);
         let permit = self.late_takes.try_acquire();
         let patience = if permit.is_ok() { LATE } else { Duration::ZERO };
-        let mut take = self.script(TAKE, name);
-        take.arg(redemption);
+        let take = self.take_command(name, redemption);
         let report = |outage| {
             if let Some(caller) = caller.take() {
                 let _ = caller.send(Err(outage));
@@ -146,24 +145,42 @@ impl RedisStore {
     }
 
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.mark(self.mark_key(name), ttl).await
+        self.mark(&self.mark_command(name, ttl)).await
     }
 
     pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        self.mark(format!("{}proof:{name}", self.key_prefix), ttl).await
+        self.mark(&set_once(format!("{}proof:{name}", self.key_prefix), ttl)).await
     }
 
-    async fn mark(&self, key: String, ttl: Duration) -> Result<bool, KeyStoreError> {
-        let mut set = cmd("SET");
-        set.arg(key).arg(1).arg("NX").arg("PX").arg(millis(ttl));
-        let set: Option<String> = self.link.send(&set).await?;
+    async fn mark(&self, mark: &Cmd) -> Result<bool, KeyStoreError> {
+        let set: Option<String> = self.link.send(mark).await?;
         Ok(set.is_some())
     }
 
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
-        let mut exists = cmd("EXISTS");
-        exists.arg(self.mark_key(name));
-        self.link.send(&exists).await
+        self.link.send(&self.is_marked_command(name)).await
+    }
+
+    /// Does with a name that nothing else uses what logins and redemptions do.
+    pub async fn check(&self, name: &str, within: Duration) -> KeyStoreHealth {
+        let entry = NewEntry { grant: b"check".to_vec(), receipt: b"check".to_vec() };
+        let link = self.link.with_timeout(within);
+        let stored = link.send::<()>(&self.put_command(name, &entry, CHECK_TTL)).await;
+        // A full server still gives out what it has. One that refuses to write for another reason does not.
+        let takes = match &stored {
+            Err(KeyStoreError::Unavailable(cause)) => {
+                Err(KeyStoreError::Unavailable(cause.to_string().into()))
+            }
+            Ok(()) | Err(KeyStoreError::Full) => {
+                link.send::<Vec<Vec<u8>>>(&self.take_command(name, b"check")).await.map(drop)
+            }
+        };
+        let marks = async {
+            stored?;
+            link.send::<Option<String>>(&self.mark_command(name, CHECK_TTL)).await?;
+            link.send::<bool>(&self.is_marked_command(name)).await
+        };
+        KeyStoreHealth { stores: marks.await.map(drop), takes }
     }
 
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
@@ -172,6 +189,28 @@ impl RedisStore {
 
     pub fn describe(&self) -> &str {
         self.link.description()
+    }
+
+    fn put_command(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Cmd {
+        let mut put = self.script(PUT, name);
+        put.arg(&entry.grant).arg(&entry.receipt).arg(millis(ttl));
+        put
+    }
+
+    fn take_command(&self, name: &str, redemption: &[u8]) -> Cmd {
+        let mut take = self.script(TAKE, name);
+        take.arg(redemption);
+        take
+    }
+
+    fn mark_command(&self, name: &str, ttl: Duration) -> Cmd {
+        set_once(self.mark_key(name), ttl)
+    }
+
+    fn is_marked_command(&self, name: &str) -> Cmd {
+        let mut exists = cmd("EXISTS");
+        exists.arg(self.mark_key(name));
+        exists
     }
 
     fn mark_key(&self, name: &str) -> String {
@@ -198,6 +237,13 @@ fn taken(mut parts: Vec<Vec<u8>>) -> Taken {
         (Some(grant), None) => Taken::First { grant },
         (Some(redemption), Some(receipt)) => Taken::Again { receipt, redemption },
     }
+}
+
+/// Sets a key that does not exist yet.
+fn set_once(key: String, ttl: Duration) -> Cmd {
+    let mut set = cmd("SET");
+    set.arg(key).arg(1).arg("NX").arg("PX").arg(millis(ttl));
+    set
 }
 
 /// Whole milliseconds, at least one, because Redis refuses zero.

@@ -1,9 +1,11 @@
 //! The settings of the key store, and what can be wrong with them.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::address::Address;
@@ -55,6 +57,18 @@ pub struct KeyStoreUrl {
 }
 
 impl KeyStoreUrl {
+    /// The same URL with the certificates of this file, PEM, to trust instead of the system's.
+    ///
+    /// # Errors
+    /// The file cannot be used, the URL names one already, or its servers do not use TLS.
+    pub fn with_ca_file(self, file: &Path) -> Result<Self, KeyStoreSettingsError> {
+        let text = self.text.expose_secret();
+        let separator = if text.contains('?') { '&' } else { '?' };
+        let file = utf8_percent_encode(&file.to_string_lossy(), NON_ALPHANUMERIC).to_string();
+        let address = Address::parse(&format!("{text}{separator}ca_file={file}"))?;
+        Ok(Self { text: self.text, address })
+    }
+
     /// The servers that the URL names.
     pub(super) fn address(&self) -> &Address {
         &self.address

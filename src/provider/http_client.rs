@@ -1,5 +1,9 @@
-//! The HTTP client for calls to a provider. Calls are limited in time and size, and the client never follows redirects
-//! or retries. No other part of the server builds a `reqwest` client.
+//! The HTTP client for calls to a provider. Calls are limited in time and size, and the client never follows redirects.
+//! No other part of the server builds a `reqwest` client.
+//!
+//! A provider, or a load balancer before it, can close an idle connection at the moment at which it is used again. A
+//! request whose connection is lost is therefore sent once more, on a new connection. A token request redeems a code and
+//! must not be sent twice, so each has a connection of its own.
 //!
 //! All calls of one step (for example token request, keys and UserInfo of one callback) share a [`Deadline`], so that a
 //! login at a slow provider ends in time, however many calls it needs.
@@ -10,7 +14,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, retry, tls};
+use reqwest::{Client, Request, RequestBuilder, Response, StatusCode, retry, tls};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -32,7 +36,7 @@ pub(super) const METADATA_LIMIT: usize = 256 * 1024;
 const CALLS_IN_FLIGHT: usize = 64;
 
 /// How long idle connections are kept. Longer than the time between the calls of one login, and shorter than servers keep
-/// idle connections: a token request that is lost because the provider closes the connection cannot be retried.
+/// idle connections.
 const IDLE_CONNECTION: Duration = Duration::from_secs(3);
 
 /// The maximum length of the logged text of a transport error, in characters.
@@ -60,7 +64,10 @@ impl Deadline {
 
 /// The HTTP client of one provider.
 pub(super) struct HttpClient {
+    /// Keeps connections.
     client: Client,
+    /// Opens a connection for each call.
+    fresh: Client,
     total: Duration,
     calls: Semaphore,
 }
@@ -81,17 +88,20 @@ impl HttpClient {
     ) -> Result<Self, &'static str> {
         let configured = ca_certificates.0.clone();
         let has = |scheme: &str| addresses.iter().any(|address| address.scheme() == scheme);
-        let builder = builder(timeouts).https_only(!has("http"));
-        let builder = if has("https") {
-            builder.tls_certs_merge(configured)
-        } else {
-            builder.tls_certs_only(configured)
+        let build = |idle_connections: usize| {
+            let builder = builder(timeouts).https_only(!has("http")).pool_max_idle_per_host(idle_connections);
+            let builder = if has("https") {
+                builder.tls_certs_merge(configured.clone())
+            } else {
+                builder.tls_certs_only(configured.clone())
+            };
+            builder.build().map_err(|_| {
+                "cannot create an HTTPS client: this machine has no CA certificates. Install the package \
+                 ca-certificates or set ca_file"
+            })
         };
-        let client = builder.build().map_err(|_| {
-            "cannot create an HTTPS client: this machine has no CA certificates. Install the package \
-             ca-certificates or set ca_file"
-        })?;
-        Ok(Self { client, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
+        let (client, fresh) = (build(CALLS_IN_FLIGHT)?, build(0)?);
+        Ok(Self { client, fresh, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
     }
 
     /// The deadline of a step that starts now.
@@ -99,17 +109,18 @@ impl HttpClient {
         Deadline(Instant::from_std(monotonic()) + self.total)
     }
 
-    /// A GET request, to be sent by [`Self::send`].
+    /// A GET request, to be sent by [`Self::send`] or [`Self::send_once`].
     pub(super) fn get(&self, url: &Url) -> RequestBuilder {
         self.client.get(url.clone())
     }
 
-    /// A POST request, to be sent by [`Self::send`].
+    /// A POST request, to be sent by [`Self::send_once`].
     pub(super) fn post(&self, url: &Url) -> RequestBuilder {
-        self.client.post(url.clone())
+        self.fresh.post(url.clone())
     }
 
-    /// Sends a request once and reads at most `limit` bytes of the response. `what` names the call in errors.
+    /// Sends a request that may be repeated, and reads at most `limit` bytes of the response. If the connection is lost, it
+    /// is sent once more. `what` names the call in errors.
     ///
     /// # Errors
     ///
@@ -122,19 +133,100 @@ impl HttpClient {
         limit: usize,
         deadline: Deadline,
     ) -> Result<CompleteResponse, ProviderError> {
+        self.call(what, request, limit, deadline, Repeat::IfLost).await
+    }
+
+    /// The same for a request that must not be sent twice, whatever its method.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub(super) async fn send_once(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<CompleteResponse, ProviderError> {
+        self.call(what, request, limit, deadline, Repeat::Never).await
+    }
+
+    async fn call(
+        &self,
+        what: &'static str,
+        request: RequestBuilder,
+        limit: usize,
+        deadline: Deadline,
+        repeat: Repeat,
+    ) -> Result<CompleteResponse, ProviderError> {
         let call = async {
             let _permit = self.calls.acquire().await;
-            let request = request.header(ACCEPT, "application/json");
-            let response = request.send().await.map_err(|error| failure(what, error))?;
-            let status = response.status();
-            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(ProviderError::Unavailable(format!("{what}: status {}", status.as_u16())));
+            let request = request.header(ACCEPT, "application/json").build();
+            let request = request.map_err(|error| Failed::Transport(error).report(what))?;
+            let once_more = if repeat == Repeat::IfLost { request.try_clone() } else { None };
+            let client = if once_more.is_some() { &self.client } else { &self.fresh };
+            let mut outcome = exchange(what, client, request, limit).await;
+            if let (Err(failed), Some(request)) = (&outcome, once_more)
+                && failed.is_lost_connection()
+            {
+                tracing::debug!(what, "the connection was lost; trying once more on a new one");
+                outcome = exchange(what, &self.fresh, request, limit).await;
             }
-            let is_json = has_json_media_type(response.headers());
-            Ok(CompleteResponse { what, status, is_json, body: body(what, response, limit).await? })
+            outcome.map_err(|failed| failed.report(what))
         };
         deadline.bound(what, call).await?
     }
+}
+
+/// Whether a request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// Once, if its connection is lost.
+    IfLost,
+    /// Never.
+    Never,
+}
+
+/// Why there is no complete response.
+enum Failed {
+    /// The request or its response was not transported.
+    Transport(reqwest::Error),
+    /// The provider responded.
+    Response(ProviderError),
+}
+
+impl Failed {
+    /// Whether the connection was open and ended before the response was complete.
+    fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Transport(error) => !error.is_connect() && !error.is_timeout() && !error.is_builder(),
+            Self::Response(_) => false,
+        }
+    }
+
+    fn report(self, what: &str) -> ProviderError {
+        match self {
+            Self::Transport(error) => failure(what, error),
+            Self::Response(error) => error,
+        }
+    }
+}
+
+/// Sends a request once.
+async fn exchange(
+    what: &'static str,
+    client: &Client,
+    request: Request,
+    limit: usize,
+) -> Result<CompleteResponse, Failed> {
+    let response = client.execute(request).await.map_err(Failed::Transport)?;
+    let status = response.status();
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let error = ProviderError::Unavailable(format!("{what}: status {}", status.as_u16()));
+        return Err(Failed::Response(error));
+    }
+    let is_json = has_json_media_type(response.headers());
+    Ok(CompleteResponse { what, status, is_json, body: body(what, response, limit).await? })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the only place that builds HTTP clients")]
@@ -151,13 +243,12 @@ fn builder(timeouts: Timeouts) -> reqwest::ClientBuilder {
         .tls_version_min(tls::Version::TLS_1_2)
 }
 
-async fn body(what: &str, mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+async fn body(what: &str, mut response: Response, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failed> {
     let mut body = Zeroizing::new(Vec::new());
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(what, error))? {
+    while let Some(chunk) = response.chunk().await.map_err(Failed::Transport)? {
         if body.len() + chunk.len() > limit {
-            return Err(ProviderError::Unusable(format!(
-                "{what}: the response is longer than {limit} bytes"
-            )));
+            let text = format!("{what}: the response is longer than {limit} bytes");
+            return Err(Failed::Response(ProviderError::Unusable(text)));
         }
         body.extend_from_slice(&chunk);
     }

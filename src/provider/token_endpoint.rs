@@ -60,7 +60,7 @@ pub(super) async fn exchange(
     deadline: Deadline,
 ) -> Result<Tokens, ProviderError> {
     let request = request(http, registration, endpoint, exchange, dialect);
-    let answer = http.send("token endpoint", request, RESPONSE_LIMIT, deadline).await?;
+    let answer = http.send_once("token endpoint", request, RESPONSE_LIMIT, deadline).await?;
     let answer = if dialect.token_answer.accepts_undeclared_json() { answer.into_json() } else { answer };
     let document = match dialect.token_answer {
         TokenAnswer::Form => answer.form(),

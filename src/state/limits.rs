@@ -194,7 +194,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
 }
 
 /// An IPv6 customer has a whole /64: it counts as one address.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -5,32 +5,60 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::StorageError;
+use super::places::Places;
 use super::pool::{Pool, Turn};
 use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
 use crate::domain::clock::monotonic;
 
-/// Extra time for the pool and the database to report their own timeouts.
-const GRACE: Duration = Duration::from_millis(500);
+/// The time limits of a health check, which together stay below a second.
+const CHECK: Limits = Limits {
+    wait: Duration::from_millis(600),
+    grace: Duration::from_millis(100),
+    answer: Duration::from_millis(200),
+};
 
 /// One of the databases.
 pub enum Backends {
-    Sqlite(Pool<sqlite::Db>),
+    Sqlite(Pool<sqlite::SqliteFile>),
     #[cfg(feature = "postgres")]
-    Postgres(Pool<super::postgres::Db>),
+    Postgres(Pool<super::postgres::PostgresServer>),
+}
+
+impl Backends {
+    fn suspect_all(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.suspect_all(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => pool.suspect_all(),
+        }
+    }
+}
+
+/// How long the steps of a query may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Getting a place and a connection.
+    wait: Duration,
+    /// Extra time for the pool to report why there is no connection.
+    grace: Duration,
+    /// The query itself.
+    answer: Duration,
 }
 
 /// What is bounded in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// The whole query. If the database ends its transaction in favour of another one, for example in a deadlock with a
-    /// migration, the query is run once more.
+    /// The whole query. If it changed nothing because its connection was lost, or because the database ended its
+    /// transaction in favour of another one, for example in a deadlock with a migration, it is run once more.
     Answer,
+    /// The same in less than a second, and beside the other queries: a check of health.
+    Check,
     /// The waiting for a connection only: a migration takes as long as it takes, and its caller runs it again.
     Connection,
 }
@@ -38,27 +66,30 @@ pub enum Bound {
 /// Where queries run.
 pub struct Workers {
     backends: Arc<Backends>,
-    permits: Arc<Semaphore>,
-    wait: Duration,
-    answer: Duration,
+    places: Places,
+    /// Health checks have a place of their own, so that they report on the database and not on the load.
+    check_places: Places,
+    limits: Limits,
 }
 
 impl Workers {
     pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
         let backends = match settings.target()? {
-            Target::Sqlite(file) => Backends::Sqlite(Pool::new(settings, sqlite::opener(file, settings))),
+            Target::Sqlite(file) => Backends::Sqlite(Pool::new(sqlite::SqliteFile::new(file, settings))),
             #[cfg(feature = "postgres")]
             Target::Postgres(url) => {
-                Backends::Postgres(Pool::new(settings, super::postgres::opener(url, settings)))
+                Backends::Postgres(Pool::new(super::postgres::PostgresServer::new(url, settings)))
             }
             #[cfg(not(feature = "postgres"))]
             Target::Postgres(_) => return Err(StorageSettingsError::NotCompiledIn),
         };
+        // The pool and the database report their own timeouts; half a second is for that.
+        let grace = Duration::from_millis(500);
         Ok(Self {
             backends: Arc::new(backends),
-            permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
-            wait: settings.wait,
-            answer: settings.statement_timeout + GRACE,
+            places: Places::new(settings.pool_size as usize),
+            check_places: Places::new(1),
+            limits: Limits { wait: settings.wait, grace, answer: settings.statement_timeout + grace },
         })
     }
 
@@ -70,43 +101,72 @@ impl Workers {
         }
     }
 
-    /// Runs `query` on a blocking thread, in the caller's log span. A caller that goes away, or gets no answer
-    /// in time, does not stop it: it keeps its permit until the database has answered.
+    /// Runs `query` on a blocking thread, in the caller's log span. A caller that goes away does not stop it. After its
+    /// time limit its place is freed, and its connection is closed whenever the database answers.
     pub async fn run<T: Send + 'static>(
         &self,
         bound: Bound,
         query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let deadline = Instant::from_std(monotonic()) + self.wait;
-        let unavailable = |text: &str| StorageError::Unavailable(text.to_owned());
-        let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else { return Err(unavailable("every connection is busy")) };
-
+        let (places, limits) = match bound {
+            Bound::Check => (&self.check_places, CHECK),
+            Bound::Answer | Bound::Connection => (&self.places, self.limits),
+        };
+        let deadline = Instant::from_std(monotonic()) + limits.wait;
+        let Some(place) = places.take(deadline).await else {
+            return Err(unavailable("every connection is busy"));
+        };
         let (connected, connection) = oneshot::channel();
         let backends = Arc::clone(&self.backends);
         let span = tracing::Span::current();
-        let once_more = bound == Bound::Answer;
-        let task = spawn_blocking(move || {
-            let _permit = permit;
-            span.in_scope(|| query(&backends, Turn { deadline, connected, once_more }))
-        });
-        // An error here says that there is no connection; the task says why.
-        let _ = timeout_at(deadline + GRACE, connection)
-            .await
-            .map_err(|_| unavailable("no connection could be opened or tested in time"))?;
-        let answer = match bound {
-            Bound::Connection => task.await,
-            Bound::Answer => {
-                timeout(self.answer, task).await.map_err(|_| unavailable("no answer in time"))?
+        let once_more = bound != Bound::Connection;
+        let turn = Turn { deadline, connected, once_more, place: place.clone() };
+        let task = spawn_blocking(move || span.in_scope(|| query(&backends, turn)));
+        // A task of its own: a caller that goes away must not leave a place taken for ever.
+        let backends = Arc::clone(&self.backends);
+        let watched = tokio::spawn(async move {
+            let answer = watch(task, connection, deadline, bound, limits).await;
+            if answer.is_none() {
+                place.give_up();
+                // What does not answer here will not answer on the other connections either.
+                spawn_blocking(move || backends.suspect_all());
             }
-        };
-        answer.unwrap_or_else(|_| Err(StorageError::Unexpected("a query panicked".to_owned())))
+            answer
+        });
+        match watched.await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(unavailable("no answer in time")),
+            Err(_) => Err(unavailable("the broker stops")),
+        }
     }
+}
+
+/// Waits for the connection and for the answer; `None` if one of them does not come in time.
+async fn watch<T>(
+    task: JoinHandle<Result<T, StorageError>>,
+    connection: oneshot::Receiver<()>,
+    deadline: Instant,
+    bound: Bound,
+    limits: Limits,
+) -> Option<Result<T, StorageError>> {
+    // An error here says that there is no connection; the task says why.
+    let _ = timeout_at(deadline + limits.grace, connection).await.ok()?;
+    let answer = match bound {
+        Bound::Connection => task.await,
+        Bound::Answer => timeout_at(Instant::from_std(monotonic()) + limits.answer, task).await.ok()?,
+        // The sum counts: a connection that came early leaves more time for the answer.
+        Bound::Check => timeout_at(deadline + limits.grace + limits.answer, task).await.ok()?,
+    };
+    Some(answer.unwrap_or_else(|_| Err(StorageError::Unexpected("a query panicked".to_owned()))))
+}
+
+fn unavailable(text: &str) -> StorageError {
+    StorageError::Unavailable(text.to_owned())
 }
 
 impl fmt::Debug for Workers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let free = self.permits.available_permits();
+        let free = self.places.free();
         out.debug_struct("Workers").field("backend", &self.backend()).field("free", &free).finish()
     }
 }

@@ -10,6 +10,12 @@ pub enum StorageError {
     /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
+    /// The connection was lost, or the server refused to go on, before anything was changed.
+    #[error("the database cannot be used: {0}")]
+    Lost(String),
+    /// It can be read but not changed: a standby, or a database that its administrator or a full disk made read-only.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
     /// Its tables are not those that this program needs; the text says which are missing.
     #[error(
         "the database cannot be used: its schema is not this program's: run `token-broker migrate` ({0})"
@@ -30,6 +36,14 @@ impl StorageError {
         Self::Unexpected(format!("a value of {column} cannot be read"))
     }
 
+    /// The same error of a transaction whose commit was already on its way: it may have happened.
+    pub(super) fn of_a_commit(self) -> Self {
+        match self {
+            Self::Lost(cause) => Self::Unavailable(format!("{cause}; whether it committed is unknown")),
+            other => other,
+        }
+    }
+
     /// Tables or columns are missing; `what` says which.
     pub(super) fn schema_is_behind(what: &str) -> Self {
         Self::OtherSchema(what.to_owned())
@@ -39,9 +53,11 @@ impl StorageError {
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let code = match &error {
-            StorageError::Unavailable(_) | StorageError::OtherSchema(_) | StorageError::Conflict(_) => {
-                ErrorCode::TemporarilyUnavailable
-            }
+            StorageError::Unavailable(_)
+            | StorageError::Lost(_)
+            | StorageError::ReadOnly(_)
+            | StorageError::OtherSchema(_)
+            | StorageError::Conflict(_) => ErrorCode::TemporarilyUnavailable,
             StorageError::Unexpected(_) => ErrorCode::ServerError,
         };
         Self::new(code).caused_by(error)
@@ -52,8 +68,11 @@ impl From<DieselError> for StorageError {
     fn from(error: DieselError) -> Self {
         match error {
             DieselError::DatabaseError(kind, information) => from_database(&kind, &*information),
-            DieselError::BrokenTransactionManager | DieselError::RollbackErrorOnCommit { .. } => {
-                Self::Unavailable("the connection was lost inside a transaction".to_owned())
+            DieselError::BrokenTransactionManager => {
+                Self::Lost("the connection was lost inside a transaction".to_owned())
+            }
+            DieselError::RollbackErrorOnCommit { .. } => {
+                Self::Unavailable("the connection was lost while a transaction ended".to_owned())
             }
             DieselError::NotFound => Self::Unexpected("a row is missing".to_owned()),
             DieselError::DeserializationError(_) => Self::Unexpected("a value cannot be read".to_owned()),
@@ -62,6 +81,10 @@ impl From<DieselError> for StorageError {
         }
     }
 }
+
+/// Why a connection through a pooler in transaction mode is refused.
+pub(super) const POOLED: &str = "a pooler in transaction mode is between this program and PostgreSQL: set \
+    database.pooler = \"transaction\", or let the URL name the server or a pool in session mode";
 
 /// The primary message is safe: statements are parameterised, and PostgreSQL puts values into the details,
 /// which are left out.
@@ -72,19 +95,33 @@ fn from_database(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInform
     };
     match kind {
         DatabaseErrorKind::SerializationFailure => StorageError::Conflict(message),
-        DatabaseErrorKind::ClosedConnection
-        | DatabaseErrorKind::UnableToSendCommand
-        | DatabaseErrorKind::ReadOnlyTransaction => StorageError::Unavailable(message),
+        DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => {
+            StorageError::Lost(message)
+        }
+        DatabaseErrorKind::ReadOnlyTransaction => StorageError::ReadOnly(message),
         DatabaseErrorKind::UniqueViolation
         | DatabaseErrorKind::ForeignKeyViolation
         | DatabaseErrorKind::RestrictViolation
         | DatabaseErrorKind::NotNullViolation
         | DatabaseErrorKind::CheckViolation
         | DatabaseErrorKind::ExclusionViolation => StorageError::Unexpected(message),
+        _ if is_read_only_file(information) => StorageError::ReadOnly(message),
+        _ if is_of_a_pooler(information) => StorageError::Unavailable(format!("{POOLED} ({message})")),
         _ if is_deadlock(information) => StorageError::Conflict(message),
         _ if is_about_the_statement(information) => StorageError::schema_is_behind(&message),
         _ => StorageError::Unavailable(message),
     }
+}
+
+/// What SQLite says about a file, or a folder, that this user may not change.
+fn is_read_only_file(information: &dyn DatabaseErrorInformation) -> bool {
+    information.message() == "attempt to write a readonly database"
+}
+
+/// Prepared statements that are missing or that another session has prepared: PostgreSQL quotes the name that Diesel gave
+/// them, in every language.
+fn is_of_a_pooler(information: &dyn DatabaseErrorInformation) -> bool {
+    information.message().contains("\"__diesel_stmt_")
 }
 
 /// Diesel has no kind for a deadlock (SQLSTATE 40P01). PostgreSQL describes it in the language of the server, but names
@@ -125,7 +162,28 @@ mod tests {
             assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
         }
         let error = mapped(DatabaseErrorKind::ClosedConnection, "server closed the connection unexpectedly");
-        assert!(matches!(error, StorageError::Unavailable(_)));
+        assert!(matches!(error, StorageError::Lost(_)));
+        let committed = error.of_a_commit();
+        assert!(
+            matches!(&committed, StorageError::Unavailable(text) if text.contains("unknown")),
+            "{committed}"
+        );
+    }
+
+    #[test]
+    fn a_read_only_database_and_a_pooler_are_told_apart() {
+        let error = mapped(
+            DatabaseErrorKind::ReadOnlyTransaction,
+            "cannot execute UPDATE in a read-only transaction",
+        );
+        assert!(matches!(error, StorageError::ReadOnly(_)));
+        assert_eq!(Error::from(error).code(), ErrorCode::TemporarilyUnavailable);
+        let error = mapped(DatabaseErrorKind::Unknown, "attempt to write a readonly database");
+        assert!(matches!(error, StorageError::ReadOnly(_)));
+        let error =
+            mapped(DatabaseErrorKind::Unknown, "prepared statement \"__diesel_stmt_3\" does not exist");
+        let text = error.to_string();
+        assert!(matches!(error, StorageError::Unavailable(_)) && text.contains("database.pooler"), "{text}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod blocking;
 mod error;
 mod liveness;
 mod migrate;
+mod places;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -39,7 +40,7 @@ use std::sync::Arc;
 
 use blocking::Workers;
 pub use error::StorageError;
-pub use settings::{DatabaseUrl, StorageSettings, StorageSettingsError};
+pub use settings::{DatabaseUrl, Pooler, StorageSettings, StorageSettingsError};
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,12 @@ pub enum Backend {
 #[derive(Debug, Clone)]
 pub struct Storage {
     workers: Arc<Workers>,
+}
+
+impl AsRef<Self> for Storage {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 impl Storage {

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Integer, Timestamptz};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::error::StorageError;
-use super::pool::OpenError;
+use super::error::{POOLED, StorageError};
+use super::pool::{Connector, OpenError};
 use super::schema::users;
-use super::settings::StorageSettings;
-use super::types::{Id, SqlTime, Time};
+use super::settings::{Pooler, StorageSettings};
+use super::types::Id;
+use crate::domain::clock::Timestamp;
 
 #[path = "queries.rs"]
 pub mod queries;
@@ -35,20 +36,83 @@ const PURGE_LOCK: i64 = 7_163_870_902;
 /// behind it, so it gives up soon, and long before PostgreSQL looks for a deadlock (after a second) and ends a request.
 pub const LOCK_WAIT: Option<Duration> = Some(Duration::from_millis(200));
 
-/// Opens connections to `url`.
-pub fn opener(url: SecretString, settings: &StorageSettings) -> impl Fn() -> Result<Db, OpenError> + use<> {
-    // Reading again after a lock must show what the others wrote: not so above "read committed".
-    let bound = settings.statement_timeout.as_millis();
-    let set_up = format!(
-        "SET statement_timeout = {bound}; SET idle_in_transaction_session_timeout = {bound}; \
-         SET default_transaction_isolation = 'read committed'"
-    );
-    move || {
-        let mut connection = Db::establish(url.expose_secret()).map_err(|error| without_url(&error))?;
-        connection
-            .batch_execute(&set_up)
-            .map_err(|error| OpenError(StorageError::from(error).to_string()))?;
+/// The server of a URL, or a pooler in front of it.
+pub struct PostgresServer {
+    url: SecretString,
+    /// Sets up a session; `None` if a pooler hands the session to others after each transaction.
+    set_up: Option<String>,
+}
+
+impl PostgresServer {
+    pub fn new(url: SecretString, settings: &StorageSettings) -> Self {
+        let bound = settings.statement_timeout.as_millis();
+        let set_up = (settings.pooler == Pooler::None).then(|| {
+            format!(
+                "SET statement_timeout = {bound}; SET idle_in_transaction_session_timeout = {bound}; \
+                 SET default_transaction_isolation = 'read committed'"
+            )
+        });
+        Self { url, set_up }
+    }
+}
+
+impl Connector for PostgresServer {
+    type Connection = Db;
+
+    fn open(&self) -> Result<Db, OpenError> {
+        let mut connection = Db::establish(self.url.expose_secret()).map_err(|error| without_url(&error))?;
+        match &self.set_up {
+            Some(set_up) => connection
+                .batch_execute(set_up)
+                .map_err(|error| OpenError(StorageError::from(error).to_string()))?,
+            // Without a name a statement is prepared and run in one step, so that both reach the same session.
+            None => connection.set_prepared_statement_cache_size(CacheSize::Disabled),
+        }
         Ok(connection)
+    }
+
+    fn compares(&self) -> bool {
+        self.set_up.is_some()
+    }
+
+    /// A pooler in transaction mode serves two idle connections by one and the same backend, mostly: so three times.
+    fn compare(&self, one: &mut Db, other: &mut Db) -> Result<(), StorageError> {
+        for _ in 0..3 {
+            if backend(one)? == backend(other)? {
+                return Err(StorageError::Unavailable(POOLED.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// After an outage, a connection that did not fail by itself may be to a server that no longer counts. A conflict, and
+    /// an error in the data or of the schema, are answers of a server that works.
+    fn survives(&self, error: &StorageError) -> bool {
+        match error {
+            StorageError::Conflict(_) | StorageError::OtherSchema(_) | StorageError::Unexpected(_) => true,
+            StorageError::Unavailable(_) | StorageError::Lost(_) | StorageError::ReadOnly(_) => false,
+        }
+    }
+}
+
+/// The process of the server that serves this connection.
+fn backend(connection: &mut Db) -> QueryResult<i32> {
+    diesel::select(diesel::dsl::sql::<Integer>("pg_backend_pid()")).get_result(connection)
+}
+
+/// The time of the server.
+pub fn clock(connection: &mut Db) -> QueryResult<Option<Timestamp>> {
+    diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")).get_result(connection).map(Some)
+}
+
+/// Whether the database can be changed.
+pub fn check_writable(connection: &mut Db) -> Result<(), StorageError> {
+    let read_only = "pg_is_in_recovery() OR current_setting('transaction_read_only')::bool";
+    let read_only: bool = diesel::select(diesel::dsl::sql::<Bool>(read_only)).get_result(connection)?;
+    if read_only {
+        Err(StorageError::ReadOnly("it accepts no changes at the moment".to_owned()))
+    } else {
+        Ok(())
     }
 }
 
@@ -67,12 +131,19 @@ fn without_url(error: &ConnectionError) -> OpenError {
     OpenError(reason.to_owned())
 }
 
-/// Runs `work` in a transaction. A transaction that reads in order to write locks a row first: see `queries`.
+/// Runs `work` in a transaction. A transaction that reads in order to write locks a row first: see `queries`. Reading again
+/// after a lock must show what the others wrote: not so above "read committed".
 pub fn write<T>(
     connection: &mut Db,
     work: impl FnOnce(&mut Db) -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    connection.transaction(work)
+    let mut worked = false;
+    let outcome = connection.build_transaction().read_committed().run(|connection| {
+        let outcome = work(connection);
+        worked = outcome.is_ok();
+        outcome
+    });
+    outcome.map_err(|error| if worked { error.of_a_commit() } else { error })
 }
 
 /// Those of these users who exist; none of them is deleted before the end of the transaction. No one else waits for
@@ -95,11 +166,6 @@ pub fn lock_migrations(connection: &mut Db) -> QueryResult<()> {
 pub fn is_only_purger(connection: &mut Db) -> QueryResult<bool> {
     let taken = format!("pg_try_advisory_xact_lock({PURGE_LOCK})");
     diesel::select(diesel::dsl::sql::<Bool>(&taken)).get_result(connection)
-}
-
-/// The time of the server, which all instances share.
-pub fn shared_time(connection: &mut Db) -> QueryResult<Option<Time>> {
-    diesel::select(diesel::dsl::sql::<SqlTime>("clock_timestamp()")).get_result(connection).map(Some)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //! then changes inside of it, and no two transactions wait for each other.
 
 use super::{
-    COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, hold_users, is_only_purger, lock_migrations,
-    shared_time, write,
+    COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, check_writable, clock, hold_users, is_only_purger,
+    lock_migrations, write,
 };
 
 #[path = "audit/queries.rs"]

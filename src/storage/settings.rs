@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 /// The settings of the storage.
 #[derive(Debug, Clone)]
@@ -21,6 +22,19 @@ pub struct StorageSettings {
     /// SQLite only: whether a commit is on the disk before it counts. Without it, a power failure (not a crash of the
     /// process) loses the newest commits, which may include a logout.
     pub synchronous_full: bool,
+    /// PostgreSQL only: what stands between this program and the server.
+    pub pooler: Pooler,
+}
+
+/// What stands between this program and a PostgreSQL server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooler {
+    /// Nothing, or a pooler that gives each connection a session of its own.
+    None,
+    /// A pooler that gives a session to another connection after each transaction, such as PgBouncer with
+    /// `pool_mode = transaction`. Then no statement is prepared under a name, and no session has settings.
+    Transaction,
 }
 
 impl StorageSettings {
@@ -35,6 +49,7 @@ impl StorageSettings {
             wait: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(5),
             synchronous_full: true,
+            pooler: Pooler::None,
         }
     }
 
@@ -101,6 +116,12 @@ pub enum StorageSettingsError {
         "must name a file, as in sqlite:token-broker.sqlite; in-memory databases and parameters are not supported"
     )]
     NoFile,
+    /// The URL has a parameter that libpq does not know.
+    #[error(
+        "has an unknown parameter; known are those of libpq, such as sslmode, sslrootcert and target_session_attrs; in a \
+         password write ? as %3F and & as %26"
+    )]
+    UnknownParameter,
     /// A size or time is zero.
     #[error("the pool size, the wait and the statement timeout of the database must be greater than zero")]
     Zero,
@@ -127,6 +148,49 @@ const POSTGRES_DEFAULTS: [(&str, &str); 6] = [
     ("application_name", "token-broker"),
 ];
 
+/// The parameters of libpq that a URL may set.
+#[cfg(feature = "postgres")]
+const LIBPQ: [&str; 38] = [
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "dbname",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcertmode",
+    "sslcrl",
+    "sslcrldir",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
 fn sqlite_file(path: &str) -> Result<PathBuf, StorageSettingsError> {
     if path.is_empty() || path.contains(":memory:") || path.contains('?') {
         return Err(StorageSettingsError::NoFile);
@@ -136,12 +200,21 @@ fn sqlite_file(path: &str) -> Result<PathBuf, StorageSettingsError> {
 }
 
 #[cfg(feature = "postgres")]
-#[expect(clippy::unnecessary_wraps, reason = "the build without PostgreSQL refuses")]
 fn postgres_url(url: &str) -> Result<SecretString, StorageSettingsError> {
     let (base, given) = url.split_once('?').unwrap_or((url, ""));
+    let names =
+        given.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or(pair));
+    if names.clone().any(|name| !LIBPQ.contains(&name)) {
+        return Err(StorageSettingsError::UnknownParameter);
+    }
     let is_given = |name: &str| given.split('&').any(|pair| pair.split('=').next() == Some(name));
     let own = POSTGRES_DEFAULTS.iter().filter(|(name, _)| !is_given(name));
     let mut parameters: Vec<String> = own.map(|(name, value)| format!("{name}={value}")).collect();
+    // Of several servers only the one that accepts changes counts: a standby answers with yesterday's revocations.
+    let hosts = base.rsplit('@').next().unwrap_or_default().split('/').next().unwrap_or_default();
+    if hosts.contains(',') && !is_given("target_session_attrs") {
+        parameters.push("target_session_attrs=read-write".to_owned());
+    }
     parameters.extend((!given.is_empty()).then(|| given.to_owned()));
     Ok(SecretString::from(format!("{base}?{}", parameters.join("&"))))
 }
@@ -207,8 +280,22 @@ mod tests {
         assert!(text.starts_with("postgresql://u:p@h1,h2:5433/db?tcp_user_timeout=2000&"), "{text}");
         assert!(text.ends_with("&sslmode=require&connect_timeout=9"), "{text}");
         assert_eq!(text.matches("connect_timeout").count(), 1, "{text}");
+        assert!(text.contains("&target_session_attrs=read-write&"), "{text}");
         let settings = StorageSettings::new("postgresql://u:p@h/db".parse().unwrap());
         assert!(!format!("{url:?}{settings:?}").contains("u:p"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn an_unknown_parameter_is_refused_and_not_repeated() {
+        for url in
+            ["postgres://h/db?sslmod=require", "postgres://u:x?hunter2@h/db", "postgres://h/db?a&sslmode=b"]
+        {
+            let refusal = target(url).unwrap_err();
+            assert_eq!(refusal, StorageSettingsError::UnknownParameter, "{url}");
+            assert!(!refusal.to_string().contains("hunter2"));
+        }
+        assert!(target("postgres://h/db?sslmode=require&sslrootcert=/etc/ca.pem").is_ok());
     }
 
     #[cfg(not(feature = "postgres"))]

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::log::Listener;
 use crate::support::raw::RawAnswer;
+use crate::support::wait::until_true;
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -393,4 +394,33 @@ async fn callers_that_say_nothing_lock_no_one_out_for_long() {
     let (ends, check) = futures_util::future::join(ends, checks).await;
     assert_eq!(check.status, 200);
     assert!(ends.iter().all(|after| *after < Duration::from_secs(10)), "{:?}", ends.iter().max());
+}
+
+/// Connections that one address leaves open do not take those of others. A trusted proxy has no share: its connections are
+/// those of all users.
+#[actix_web::test]
+async fn one_address_gets_a_share_of_the_connections() {
+    for (proxies, served) in [(Vec::new(), 20), (vec!["127.0.0.0/8".parse().unwrap()], 30)] {
+        let broker = TestBroker::with(Setup::default().adjust(move |config| {
+            config.server.max_connections_per_address = 20;
+            config.http.trusted_proxies.clone_from(&proxies);
+        }));
+        let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let mut open = Vec::new();
+        for _ in 0..30 {
+            let mut caller = Caller::connect(&broker.real_url).await;
+            let _ = caller.stream.write_all(request.as_bytes()).await;
+            let mut bytes = [0; 1_024];
+            let read = caller.stream.read(&mut bytes).await.unwrap_or(0);
+            open.extend((read > 0).then_some(caller));
+        }
+        assert_eq!(open.len(), served);
+        drop(open);
+        until_true("the share is free again", async || {
+            let mut caller = Caller::connect(&broker.real_url).await;
+            let sent = caller.stream.write_all(request.as_bytes()).await.is_ok();
+            sent && caller.stream.read(&mut [0; 1_024]).await.is_ok_and(|read| read > 0)
+        })
+        .await;
+    }
 }

@@ -66,3 +66,35 @@ async fn a_forged_forwarded_address_is_ignored() {
     assert_eq!(accepted, 10);
     refused.iter().for_each(|answer| answer.assert_own_page(429, "rate_limited"));
 }
+
+/// The store of a single process is full of used attempts: of two hundred addresses that called back with made-up codes as
+/// often as they may. The users of other addresses sign in, and an attempt of theirs is still used only once.
+#[actix_web::test]
+async fn made_up_codes_from_many_addresses_lock_no_one_out() {
+    let broker = TestBroker::with(Setup::default().adjust(|config| {
+        config.http.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.key_store.capacity = 100;
+    }));
+    broker.ready().await;
+    let victim = broker.browser();
+    let login = broker.login(&[]);
+    let callback = broker.callback_url(&victim, &login.url, "&user=alice").await;
+    let elsewhere = [("x-forwarded-for", "198.51.100.1")];
+    assert!(victim.get(&callback, &elsewhere).await.parameter("one_time_key").is_some());
+
+    for number in 0..400 {
+        let address = format!("203.0.{}.7", number % 200);
+        let headers = [("x-forwarded-for", &*address)];
+        let (browser, login) = (broker.browser(), broker.login(&[]));
+        let begun = browser.get(&login.url, &headers).await;
+        let authorize = begun.location().unwrap();
+        let state = authorize.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+        let made_up = broker
+            .at(&format!("/oauth2_callback/dev?code=made-up&state={state}&iss={}", broker.provider.issuer()));
+        let answer = browser.get(&made_up, &headers).await;
+        assert!(answer.parameter("error").is_some(), "{answer:?}");
+    }
+    let replayed = victim.get(&callback, &elsewhere).await;
+    assert_eq!(replayed.parameter("one_time_key"), None, "{replayed:?}");
+    broker.sign_in(&broker.browser(), "dev", "bob").await;
+}

@@ -64,7 +64,7 @@ on_both! {
 
 async fn written_values_are_read_back(database: Database) {
     let storage = &database.storage;
-    storage.ping().await.unwrap();
+    storage.check().await.unwrap();
     let begun = login("alice", noon());
     let (profile, owner) = (begun.profile.clone(), owner_of(&begun));
     let signed_in = sign_in(storage, begun).await;

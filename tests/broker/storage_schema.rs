@@ -118,7 +118,7 @@ mod sqlite {
         }
         // The permissions of an existing file are the decision of its owner.
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        database.another_instance().ping().await.unwrap();
+        database.another_instance().check().await.unwrap();
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
@@ -180,7 +180,7 @@ mod postgres {
             .unwrap();
         let url = database.url.replace("//test@", &format!("//{role}@"));
         let server = Storage::new(&settings(&url)).unwrap();
-        server.ping().await.unwrap();
+        server.check().await.unwrap();
         assert_eq!(server.pending_migrations().await.unwrap(), Vec::<String>::new());
         assert!(sign_in(&server, login("alice", noon())).await.first_login);
         server.revert_all_migrations().await.unwrap_err();

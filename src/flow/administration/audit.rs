@@ -1,6 +1,8 @@
 //! The audit trail: listing it, and exporting it page by page.
 
-use super::{Administration, Result};
+use super::Result;
+use crate::domain::clock::Timestamp;
+use crate::storage::Storage;
 use crate::storage::audit::{AuditEntry, AuditFilter, AuditPosition, Order};
 
 /// Events read at a time.
@@ -10,8 +12,8 @@ const PAGE: u32 = 1000;
 ///
 /// # Errors
 /// The database is unreachable.
-pub async fn list(administration: &Administration, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
-    Ok(administration.storage.read_audit(filter, Order::NewestFirst, None).await?)
+pub async fn list(storage: &Storage, filter: AuditFilter) -> Result<Vec<AuditEntry>> {
+    Ok(storage.read_audit(filter, Order::NewestFirst, None).await?)
 }
 
 /// Every event that matches, oldest first, however many there are.
@@ -20,17 +22,17 @@ pub async fn list(administration: &Administration, filter: AuditFilter) -> Resul
 /// that were purged or anonymised in between.
 #[derive(Debug)]
 pub struct Export<'a> {
-    administration: &'a Administration,
+    storage: &'a Storage,
     filter: AuditFilter,
     behind: Option<AuditPosition>,
 }
 
 impl<'a> Export<'a> {
     /// Begins to read what matches.
-    pub fn new(administration: &'a Administration, filter: AuditFilter) -> Self {
-        let until = filter.until.unwrap_or_else(|| administration.clock.now());
+    pub fn new(storage: &'a Storage, filter: AuditFilter, now: Timestamp) -> Self {
+        let until = filter.until.unwrap_or(now);
         let filter = AuditFilter { limit: PAGE, until: Some(until), ..filter };
-        Self { administration, filter, behind: None }
+        Self { storage, filter, behind: None }
     }
 
     /// The next events; none at the end.
@@ -38,8 +40,7 @@ impl<'a> Export<'a> {
     /// # Errors
     /// The database is unreachable.
     pub async fn page(&mut self) -> Result<Vec<AuditEntry>> {
-        let storage = &self.administration.storage;
-        let page = storage.read_audit(self.filter.clone(), Order::OldestFirst, self.behind).await?;
+        let page = self.storage.read_audit(self.filter.clone(), Order::OldestFirst, self.behind).await?;
         self.behind = page.last().map(AuditEntry::position).or(self.behind);
         Ok(page)
     }

@@ -49,6 +49,12 @@ impl std::fmt::Debug for Administration {
     }
 }
 
+impl AsRef<Storage> for Administration {
+    fn as_ref(&self) -> &Storage {
+        &self.storage
+    }
+}
+
 impl Administration {
     fn event(&self, kind: AuditKind) -> AuditEvent {
         AuditEvent { actor: self.actor.clone(), ..AuditEvent::new(kind, self.clock.now(), &self.run_id) }

@@ -6,6 +6,7 @@ use super::{Administration, AdministrationError, Result, not_found, sessions, to
 use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::token_kind::TokenKind;
 use crate::domain::user::UserReference;
+use crate::storage::Storage;
 use crate::storage::sessions::SessionFilter;
 use crate::storage::tokens::TokenFilter;
 use crate::storage::users::{Deleted, Disabled, UserFilter, UserRecord};
@@ -34,8 +35,8 @@ pub struct UserDetails {
 ///
 /// # Errors
 /// The user that the page starts after does not exist; the database is unreachable.
-pub async fn list(administration: &Administration, filter: UserFilter) -> Result<Vec<UserRecord>> {
-    match administration.storage.list_users(filter).await? {
+pub async fn list(storage: &Storage, filter: UserFilter) -> Result<Vec<UserRecord>> {
+    match storage.list_users(filter).await? {
         Some(users) => Ok(users),
         None => not_found("the user given with --after does not exist"),
     }
@@ -45,8 +46,8 @@ pub async fn list(administration: &Administration, filter: UserFilter) -> Result
 ///
 /// # Errors
 /// There is none, or a username belongs to several, who are named; the database is unreachable.
-pub async fn find(administration: &Administration, name: &str) -> Result<UserRecord> {
-    let mut found = administration.storage.find_users(UserReference::new(name), NAMED).await?;
+pub async fn find(storage: &impl AsRef<Storage>, name: &str) -> Result<UserRecord> {
+    let mut found = storage.as_ref().find_users(UserReference::new(name), NAMED).await?;
     match found.len() {
         0 => not_found(format!("there is no user {name}")),
         1 => Ok(found.remove(0)),

@@ -99,7 +99,7 @@ pub async fn callback(
     let session_cookie = request.session_cookie.take();
     let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys.current()));
     let client = verify::client(broker, &request);
-    let (began, verified) = match verify::verify(broker, request).await {
+    let (began, verified) = match verify::verify(broker, caller, request).await {
         Ok(verified) => verified,
         Err(failure) => {
             failed(broker, caller, &failure.error).record();
@@ -158,5 +158,5 @@ async fn complete(
     previous: Option<BrowserSession>,
 ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
     let person = verified.exchange().await?.profile().await?;
-    person.sign_in(broker, caller, previous).await?.park_key(broker, way_back).await
+    person.sign_in(broker, caller, previous).await?.park_key(broker, caller, way_back).await
 }

@@ -188,12 +188,13 @@ impl SignedInUser {
     pub(super) async fn park_key(
         self,
         broker: &Broker,
+        caller: &Caller,
         way_back: &WayBack<'_>,
     ) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
         let Self { attempt, token, session_id, auth_time, handle, session_cookie, ends_sessions_before } =
             self;
         let parked = Parked { token: &token, session_id, auth_time, handle, ends_sessions_before };
-        match park_key(broker, way_back, attempt.challenge.as_ref(), parked).await {
+        match park_key(broker, caller, way_back, attempt.challenge.as_ref(), parked).await {
             Ok(key) => Ok((key, session_cookie)),
             Err(error) => Err(Incomplete { session_cookie, ..error.into() }),
         }

@@ -1,6 +1,7 @@
 //! Stage one: is this the provider's answer to a login that this browser started?
 
 use crate::domain::audience::AudienceSet;
+use crate::domain::caller::Caller;
 use crate::domain::client::{Client, ShortDigest};
 use crate::domain::ids::ProviderId;
 use crate::domain::lifetimes;
@@ -45,17 +46,18 @@ pub(super) type Verified<'a> = (Began<'a>, Result<VerifiedCallback<'a>, Incomple
 ///
 /// # Errors
 /// Everything that must not redirect anywhere.
-pub(super) async fn verify(
-    broker: &Broker,
+pub(super) async fn verify<'a>(
+    broker: &'a Broker,
+    caller: &Caller,
     request: CallbackRequest,
-) -> Result<Verified<'_>, CallbackFailure> {
+) -> Result<Verified<'a>, CallbackFailure> {
     let attempt = attempt(broker, &request)?;
     let (id, used_name) = (attempt.state.attempt_id(), attempt.state.used_name());
     let iss = request.iss.clone();
     // Checked before the attempt is used up, so that an outage of the key store hides no mismatch.
     let checked = check(broker, request, attempt);
     let own_page = |error| CallbackFailure { error, forget: Some(id.clone()), start_again: None };
-    match (checked, mark_used(broker, &used_name).await) {
+    match (checked, mark_used(broker, caller, &used_name).await) {
         (_, Ok(false)) => Err(own_page(ErrorCode::InvalidState.into())),
         (Err(error), Ok(true)) => Err(own_page(error)),
         (Err(error), Err(outage)) => {
@@ -199,7 +201,8 @@ fn provider_refusal(error: &str, provider: &ProviderId) -> Error {
 
 /// Marks the attempt as used; `false` if it was used before. The mark outlives the attempt even if a clock
 /// was set back.
-async fn mark_used(broker: &Broker, used_name: &str) -> Result<bool> {
+async fn mark_used(broker: &Broker, caller: &Caller, used_name: &str) -> Result<bool> {
     let life = (lifetimes::LOGIN_ATTEMPT * 2).to_std().unwrap_or_default();
-    Ok(broker.key_store.mark_used(&format!("attempt:{used_name}"), life).await?)
+    let key_store = broker.key_store.on_behalf_of(caller.address);
+    Ok(key_store.mark_used(&format!("attempt:{used_name}"), life).await?)
 }

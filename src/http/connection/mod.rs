@@ -7,6 +7,7 @@
 //! complete and when it is answered.
 
 mod refusal;
+mod shares;
 mod stream;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::domain::clock::{Moment, monotonic};
 pub use refusal::Refusals;
+pub use shares::{Share, Shares};
 pub use stream::GuardedStream;
 
 /// The largest head of a request, in bytes: request line and header fields.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::refusal::framework_answer;
-use super::{ANSWER_TIME, Connection, Due, Refusal, Refusals, STALL_TIME};
+use super::{ANSWER_TIME, Connection, Due, Refusal, Refusals, STALL_TIME, Share};
 use crate::domain::clock::{Moment, monotonic};
 use crate::error::ErrorCode;
 
@@ -33,14 +33,25 @@ pub struct GuardedStream {
     refusals: Refusals,
     /// Such an answer, as far as it has not been sent yet.
     refusal: Option<Vec<u8>>,
+    /// Counts the connection until it ends.
+    _share: Share,
 }
 
 impl GuardedStream {
     /// Guards a connection that has just been accepted.
-    pub fn new(stream: TcpStream, keep_alive: Duration, refusals: Refusals) -> Self {
+    pub fn new(stream: TcpStream, share: Share, keep_alive: Duration, refusals: Refusals) -> Self {
         let connection = Connection::new(keep_alive);
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { stream, connection, timer, stalled: None, parsing: false, refusals, refusal: None }
+        Self {
+            stream,
+            connection,
+            timer,
+            stalled: None,
+            parsing: false,
+            refusals,
+            refusal: None,
+            _share: share,
+        }
     }
 
     /// What the connection may send, for its requests.

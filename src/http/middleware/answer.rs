@@ -14,7 +14,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
 use ipnet::IpNet;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, debug, error, info, info_span};
 
 use super::security_headers;
 use crate::domain::caller::Caller;
@@ -35,6 +35,10 @@ use crate::state::Broker;
 
 /// The route label of a request that no route matched.
 const NO_ROUTE: &str = "unmatched";
+
+/// Routes that machines ask every few seconds. What they find is logged when it changes, by the task that watches the
+/// stores.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Runs the request and finishes its answer.
 pub async fn finish(
@@ -153,7 +157,9 @@ impl Finishing<'_> {
         let code = failure.map(|failure| failure.code.as_str());
         let cause = failure.and_then(|failure| failure.cause.as_deref());
         let duration_ms = elapsed.as_secs_f64() * 1000.0;
-        if status >= 500 {
+        if PROBES.contains(&route) {
+            debug!(method, route, status, duration_ms, code, cause, "request");
+        } else if status >= 500 {
             error!(method, route, status, duration_ms, code, cause, "request failed");
         } else {
             info!(method, route, status, duration_ms, code, cause, "request");

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -129,6 +130,32 @@ async fn an_outage_is_unavailable_and_never_invalid() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let outcome = fetched_within(Timeouts::default(), &url(&format!("http://{closed}/")), "").await;
     assert_eq!(kind(outcome), "unavailable");
+}
+
+/// Connections that end before, in and after the head of the response.
+#[tokio::test]
+async fn a_get_whose_connection_is_lost_is_sent_once_more_and_a_post_is_not() {
+    let cut = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+    for lost in ["", "HTTP/1.1 200", cut] {
+        let sent = AtomicUsize::new(0);
+        let server = Server::start(move |_| match sent.fetch_add(1, Ordering::Relaxed) {
+            0 => Reply::Raw(lost.into()),
+            _ => Reply::json(&json!({"a": 1})),
+        });
+        assert_eq!(fetched(&server).await.unwrap()["a"], 1, "{lost:?}");
+        assert_eq!(server.received().len(), 2, "{lost:?}");
+
+        let server = Server::start(move |_| Reply::Raw(lost.into()));
+        assert_eq!(kind(fetched(&server).await), "unavailable", "{lost:?}");
+        assert_eq!(server.received().len(), 2, "not a third time");
+        let http = client(Timeouts::default(), "", &server.url("/")).unwrap();
+        let outcome = http.send("test", http.post(&server.url("/")), LIMIT, http.deadline()).await;
+        assert_eq!(kind(outcome.and_then(|answer| answer.object())), "unavailable", "{lost:?}");
+        assert_eq!(server.received().len(), 3, "a POST is sent once");
+    }
+    let server = Server::start(|_| Reply::status(500));
+    assert_eq!(kind(fetched(&server).await), "unavailable");
+    assert_eq!(server.received().len(), 1, "an answer is an answer");
 }
 
 #[tokio::test]

@@ -7,15 +7,23 @@ use backon::{ExponentialBuilder, Retryable};
 use super::Storage;
 use super::blocking::{Bound, on_backend};
 use super::error::StorageError;
-use crate::domain::clock::monotonic;
+use crate::domain::clock::{Timestamp, monotonic};
 
 /// How long a migration is started again if it does not get the locks that it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Storage {
-    /// Whether the database answers and has the schema of this program: one small query.
-    pub async fn ping(&self) -> Result<(), StorageError> {
-        on_backend!(self, migrate::ping())
+    /// Checks in less than a second that the database answers, has the schema of this program and accepts changes.
+    ///
+    /// # Errors
+    /// [`StorageError::ReadOnly`] if only the last is not so.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        on_backend!(self, Bound::Check, migrate::check())
+    }
+
+    /// The time of the database server; `None` for a file, which has the clock of this machine.
+    pub async fn server_time(&self) -> Result<Option<Timestamp>, StorageError> {
+        on_backend!(self, Bound::Check, migrate::server_time())
     }
 
     /// Applies the pending migrations, all or none, and returns their names. Several instances may call it at the same

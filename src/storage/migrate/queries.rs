@@ -7,8 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_migrations::MigrationHarness;
 
-use super::{COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, lock_migrations, write};
-use crate::domain::clock::monotonic;
+use super::{
+    COUNT_MIGRATION_TABLES, Db, LOCK_WAIT, MIGRATIONS, check_writable, clock, lock_migrations, write,
+};
+use crate::domain::clock::{Timestamp, monotonic};
 use crate::storage::error::StorageError;
 
 type MigrationError = Box<dyn std::error::Error + Send + Sync>;
@@ -25,9 +27,17 @@ struct Version {
     version: String,
 }
 
-pub fn ping(db: &mut Db) -> Result<(), StorageError> {
+pub fn check(db: &mut Db) -> Result<(), StorageError> {
     let missing = missing(&applied(db)?)?;
-    if missing.is_empty() { Ok(()) } else { Err(StorageError::schema_is_behind(&missing.join(", "))) }
+    if missing.is_empty() {
+        check_writable(db)
+    } else {
+        Err(StorageError::schema_is_behind(&missing.join(", ")))
+    }
+}
+
+pub fn server_time(db: &mut Db) -> Result<Option<Timestamp>, StorageError> {
+    Ok(clock(db)?)
 }
 
 pub fn apply(db: &mut Db) -> Result<Vec<String>, StorageError> {

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 
-use super::{Db, is_only_purger, shared_time, write};
+use super::{Db, clock, is_only_purger, write};
 use crate::domain::clock::Timestamp;
 use crate::storage::error::StorageError;
 use crate::storage::liveness::{is_dead, is_over};
@@ -18,7 +18,7 @@ const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// The time of the database, if that has a clock of its own.
 pub fn time(db: &mut Db) -> Result<Option<Timestamp>, StorageError> {
-    Ok(shared_time(db)?.map(|Time(time)| time))
+    Ok(clock(db)?)
 }
 
 /// Deletes at most `batch` rows of each table; none while another instance purges.

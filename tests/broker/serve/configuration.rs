@@ -69,11 +69,82 @@ async fn a_secret_file_that_others_can_read_prevents_the_start() {
         ("server_keys.toml", "server_keys.file"),
     ] {
         let path = production.folder().join(file);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let said = refused(&production).await;
         assert!(said.contains(key), "{file}: {said}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
+}
+
+/// As in Kubernetes with `fsGroup`: the group of the process may read its secrets, and no other group.
+#[actix_web::test]
+async fn a_secret_file_of_the_process_s_own_group_is_accepted() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let production = production().await;
+    let own = std::fs::metadata("/proc/self").unwrap().gid();
+    for file in ["database_url", "key_store_url", "corp", "server_keys.toml"] {
+        let path = production.folder().join(file);
+        chown(&path, None, Some(own)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440)).unwrap();
+    }
+    let checked = Program::run(production.folder(), &["check-config", "--config", "token-broker.toml"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    // Only root can give a file to a group that it is not in.
+    let corp = production.folder().join("corp");
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        chown(&corp, None, Some(54_321)).unwrap();
+        assert!(refused(&production).await.contains("providers[0].client_secret_file"));
+    }
+}
+
+/// Everything else that is secret is missing.
+#[actix_web::test]
+async fn reading_the_database_needs_no_other_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
+    let production = Production::new(&database, "memory:", "https://provider.invalid").await;
+    for file in ["key_store_url", "corp", "server_keys.toml"] {
+        std::fs::remove_file(production.folder().join(file)).unwrap();
+    }
+    for arguments in [["migrate"].as_slice(), &["users", "list"], &["audit", "list"], &["audit", "export"]] {
+        let all = [arguments, &["--config", "token-broker.toml"]].concat();
+        let ended = Program::run(production.folder(), &all).await;
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    }
+    let changes = Program::run(production.folder(), &["purge", "--config", "token-broker.toml"]).await;
+    assert_eq!(changes.code, Some(2), "{changes:?}");
+}
+
+/// Each part that does not work is named, with the reason.
+#[cfg(feature = "postgres")]
+#[actix_web::test]
+async fn a_configuration_can_be_checked_against_its_surroundings() {
+    let redis = RedisServer::start(&["requirepass right"]);
+    let wrong = redis.url().replace("right", SECRETS[1]);
+    let database = crate::support::postgres::database();
+    let production = Production::new(&database, &wrong, "https://provider.invalid").await;
+    let check = ["check-config", "--connect", "--config", "token-broker.toml"];
+    let ended = Program::run(production.folder(), &check).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("2 of 4 parts do not work"), "{}", ended.err);
+    for said in [
+        "# database: ",
+        "token-broker migrate",
+        "# clock: works",
+        "# key store redis://",
+        "check user and password",
+    ] {
+        assert!(ended.out.contains(said), "{said}: {}", ended.out);
+    }
+    assert!(SECRETS.iter().all(|secret| !ended.out.contains(secret) && !ended.err.contains(secret)));
+
+    production.private("key_store_url", &redis.url());
+    let migrated = Program::run(production.folder(), &["migrate", "--config", "token-broker.toml"]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let ended = Program::run(production.folder(), &check).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    ended.out.parse::<toml::Table>().unwrap();
 }
 
 #[actix_web::test]

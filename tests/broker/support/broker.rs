@@ -255,7 +255,8 @@ impl TestBroker {
     pub async fn ready(&self) {
         let browser = self.browser();
         until(async || {
-            let readiness = browser.get(&format!("{}/readyz", self.url), &[]).await;
+            let all = format!("{}/readyz?require=log_in,redeem,verify", self.url);
+            let readiness = browser.get(&all, &[]).await;
             if readiness.json()["ready"] == true { Ok(()) } else { Err(readiness) }
         })
         .await;

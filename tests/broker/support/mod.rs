@@ -25,6 +25,8 @@ pub mod redis;
 pub mod redis_groups;
 pub mod rows;
 pub mod secrets;
+#[cfg(feature = "postgres")]
+pub mod silent_link;
 pub mod storage;
 pub mod story;
 #[cfg(feature = "postgres")]

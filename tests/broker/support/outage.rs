@@ -96,7 +96,7 @@ pub async fn readiness(broker: &TestBroker) -> (bool, bool, bool) {
     let json = answer.json();
     let can = |what: &str| json[what].as_bool().unwrap();
     let (log_in, redeem, verify) = (can("log_in"), can("redeem"), can("verify"));
-    assert_eq!(can("ready"), log_in && redeem && verify);
+    assert_eq!(can("ready"), answer.status == 200, "body and status agree");
     // A load balancer keeps using an instance that can do anything at all, unless the tables are not there yet.
     match answer.status.as_u16() {
         200 => assert!(log_in || redeem || verify),

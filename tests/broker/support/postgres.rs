@@ -47,18 +47,14 @@ impl Postgres {
     }
 
     fn start(folder: Folder) -> Self {
-        let home = tempfile::Builder::new().prefix("token-broker-postgres-").tempdir().unwrap().keep();
-        if is_root() {
-            chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        let home = new_home();
         let mut initdb = as_nobody(&program("initdb"));
         let data = home.join("data").display().to_string();
         initdb.extend(
             ["-D", &data, "-U", "test", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
                 .map(str::to_owned),
         );
-        let made = Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/").output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        run(&initdb);
         let mut server =
             Self { process: None, home, folder, port: free_port(), databases: AtomicU32::new(0) };
         server.resume();
@@ -89,6 +85,31 @@ impl Postgres {
     /// Stops the server, cutting every connection; the data stays.
     pub fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// A running standby of this server. It answers queries; [`Self::promote`] makes it the primary.
+    pub fn standby(&self) -> Self {
+        let home = new_home();
+        let mut copy = as_nobody(&program("pg_basebackup"));
+        let (data, port) = (home.join("data").display().to_string(), self.port.to_string());
+        copy.extend(["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", "test"].map(str::to_owned));
+        copy.extend(["-R", "--checkpoint=fast", "--no-sync"].map(str::to_owned));
+        run(&copy);
+        let (folder, databases) = (Folder::EndsWithHandle, AtomicU32::new(0));
+        let mut standby = Self { process: None, home, folder, port: free_port(), databases };
+        standby.resume();
+        standby
+    }
+
+    /// Makes a standby accept changes.
+    pub fn promote(&self) {
+        let mut server = PgConnection::establish(&self.url("postgres")).unwrap();
+        server.batch_execute("SELECT pg_promote(true, 60)").unwrap();
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// What the server has written to its log.
@@ -130,6 +151,47 @@ impl Drop for Postgres {
     }
 }
 
+/// A PgBouncer in transaction mode, in front of a server.
+pub struct PgBouncer {
+    _process: ServerProcess,
+    port: u16,
+}
+
+impl PgBouncer {
+    /// Starts one that opens at most three sessions for each database.
+    pub fn before(server: &Postgres) -> Self {
+        let (folder, port) = (new_home(), free_port());
+        let file = |name: &str| folder.join(name).display().to_string();
+        std::fs::write(file("users"), "\"test\" \"\"\n").unwrap();
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n\
+             default_pool_size = 3\n",
+            server.port,
+            file("users")
+        );
+        std::fs::write(file("pgbouncer.ini"), settings).unwrap();
+        let found =
+            ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|path| Path::new(path).is_file());
+        let found = found.expect("pgbouncer is missing: install the Debian package `pgbouncer`");
+        let mut command = as_nobody(Path::new(found));
+        command.push(file("pgbouncer.ini"));
+        let process = ServerProcess::start(&folder, Path::new(&command[0]), &command[1..]);
+        let begun = Instant::now();
+        while PgConnection::establish(&format!("postgres://test@127.0.0.1:{port}/postgres")).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "PgBouncer does not start: {}", process.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { _process: process, port }
+    }
+
+    /// The URL of a database of the server, through this pooler.
+    pub fn url(&self, database: &str) -> String {
+        let name = database.rsplit('/').next().unwrap();
+        format!("postgres://test@127.0.0.1:{}/{name}", self.port)
+    }
+}
+
 /// The processes of a suspended server.
 pub struct Frozen(Vec<String>);
 
@@ -138,6 +200,19 @@ impl Drop for Frozen {
         // A process that has just ended can be missing.
         signal("CONT", &self.0);
     }
+}
+
+fn new_home() -> PathBuf {
+    let home = tempfile::Builder::new().prefix("token-broker-postgres-").tempdir().unwrap().keep();
+    if is_root() {
+        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    home
+}
+
+fn run(command: &[String]) {
+    let ran = Command::new(&command[0]).args(&command[1..]).current_dir("/").output().unwrap();
+    assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 /// Whether every process received the signal.

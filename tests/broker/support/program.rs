@@ -23,11 +23,24 @@ pub struct Ended {
 impl Program {
     /// Starts it in `folder`, with `name` for its output files and only `settings` in its environment.
     pub fn start(folder: &Path, name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::start_by(&[], folder, name, arguments, settings)
+    }
+
+    /// The same, started by another program, which gets it and its arguments as its last ones.
+    pub fn start_by(
+        starter: &[&str],
+        folder: &Path,
+        name: &str,
+        arguments: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let all = [starter, &[env!("CARGO_BIN_EXE_token-broker")], arguments].concat();
         let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
-        let child = Command::new(env!("CARGO_BIN_EXE_token-broker"))
-            .args(arguments)
+        let child = Command::new(all[0])
+            .args(&all[1..])
             .current_dir(folder)
             .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)).filter(|_| !starter.is_empty()))
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(&out).unwrap())

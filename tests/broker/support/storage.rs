@@ -16,7 +16,7 @@ use token_broker::domain::token::{HandleDigest, StoredToken, TokenFacts, TokenHa
 use token_broker::domain::token_kind::TokenKind;
 use token_broker::storage::sign_in::{SignIn, SignedIn};
 use token_broker::storage::tokens::{Rotation, RotationLimits};
-use token_broker::storage::{Storage, StorageSettings};
+use token_broker::storage::{Pooler, Storage, StorageSettings};
 
 /// The settings of a broker with four connections.
 pub fn settings(url: &str) -> StorageSettings {
@@ -26,6 +26,7 @@ pub fn settings(url: &str) -> StorageSettings {
         wait: Duration::from_secs(2),
         statement_timeout: Duration::from_secs(5),
         synchronous_full: false,
+        pooler: Pooler::None,
     }
 }
 
