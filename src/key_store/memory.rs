@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::{KeyStoreError, NewEntry, Seen, Taken};
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::expiring::ExpiringMap;
+use crate::domain::expiring::{ExpiringMap, Full};
 use crate::domain::shared_map::{Share, SharedMap};
 
 /// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
@@ -78,7 +78,7 @@ impl MemoryStore {
 
     pub fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
         let now = self.clock.now();
-        Ok(self.lock().proofs.insert(name, (), now, expiry(now, ttl))?)
+        self.lock().proofs.insert(name, (), now, expiry(now, ttl)).map_err(|Full| KeyStoreError::Full)
     }
 
     pub fn put_back(&self, name: &str, redemption: &[u8], grant: &[u8]) {
