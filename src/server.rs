@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{rt, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
@@ -19,7 +20,8 @@ use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::listener::{self, ListenerSettings};
 use crate::provider::Providers;
-use crate::state::audit_trail::{AuditTrail, audit_trail};
+use crate::service_manager::Sockets;
+use crate::state::audit_trail::{AuditTrail, audit_trail, register_provider};
 use crate::state::health::HealthMemory;
 use crate::state::last_use::LastUses;
 use crate::state::late_revocations::LateRevocations;
@@ -134,17 +136,23 @@ impl Server {
 /// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let signals = StopSignals::listen();
+    // First of all: what is recorded before that is lost.
+    let recorder = metrics::recorder();
+    let mut sockets = Sockets::from_service_manager();
+    let mut bind = |address| sockets.listen(address).map_err(|cause| StartError::Listen { address, cause });
     let public = bind(config.server.listen)?;
     let admin = config.server.admin_listen.map(bind).transpose()?;
+    sockets.close_unused();
     let listen = |cause| StartError::Listen { address: config.server.listen, cause };
     let (addr, admin_addr) =
         (public.local_addr().map_err(listen)?, admin.as_ref().and_then(|admin| admin.local_addr().ok()));
     let (audit, audit_writer) = audit_trail();
+    config.providers.iter().for_each(|provider| register_provider(&provider.id));
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
     let public = serve_public(&config, broker.clone(), settings.clone(), public).map_err(listen)?;
     let admin = admin
-        .map(|admin| serve_admin(&config, broker.clone(), settings, admin))
+        .map(|admin| serve_admin(&config, broker.clone(), settings, recorder, admin))
         .transpose()
         .map_err(listen)?;
     let tasks = Tasks::new(&config, broker.clone(), audit_writer);
@@ -172,9 +180,10 @@ fn serve_admin(
     config: &Config,
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
+    recorder: PrometheusHandle,
     socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let metrics = web::Data::new(metrics::recorder());
+    let metrics = web::Data::new(recorder);
     let listener = ListenerSettings {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
@@ -228,8 +237,4 @@ fn sample(config: &Config) -> Option<Sample> {
         config.providers.iter().map(|provider| (provider.id.as_str(), provider.display_name.as_str()));
     let demo_users = config.mode == Mode::Development;
     Some(Sample::new(client, providers, demo_users, config.sample.folder.clone()))
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|cause| StartError::Listen { address, cause })
 }

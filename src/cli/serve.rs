@@ -9,6 +9,7 @@ use super::{ConfigFile, Failure};
 use crate::config::Loaded;
 use crate::domain::clock::SystemClock;
 use crate::server::{self, Environment};
+use crate::service_manager;
 use crate::telemetry::{self, LogSettings};
 
 /// Run the broker in production
@@ -35,6 +36,7 @@ impl Serve {
             let server = server::build(config, Environment::system()).await.map_err(runtime)?;
             let admin_listen = server.admin_addr().map(tracing::field::display);
             tracing::info!(listen = %server.addr(), admin_listen, "ready");
+            service_manager::report_ready();
             server.run().await.map_err(runtime)
         });
         // Dropped, the runtime would wait for a query of a database that hangs. The process ends here anyway.

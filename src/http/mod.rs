@@ -50,6 +50,7 @@ use utoipa_actix_web::AppExt;
 use crate::state::Broker;
 use forward_auth::identity_headers::IdentityHeaders;
 use middleware::host::OwnNames;
+use middleware::measure::{self, Listener};
 use middleware::{admission, answer, cors, slashes};
 use route_table::{RouteRegistrar, RouteTable, no_route};
 use routes::Offered;
@@ -88,8 +89,9 @@ pub fn public_app(
     let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
     let identity_headers = web::Data::new(settings.identity_headers.clone());
-    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered))
-        .app_data(identity_headers);
+    let app =
+        app(broker, settings, names, Listener::Public, move |routes| routes::public(routes, cors, offered))
+            .app_data(identity_headers);
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,
@@ -105,7 +107,7 @@ pub fn admin_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&settings.host_names);
-    app(broker, settings, names, routes::admin).app_data(metrics)
+    app(broker, settings, names, Listener::Admin, routes::admin).app_data(metrics)
 }
 
 /// The common part of both listeners. The layer that is added last is the outermost.
@@ -113,6 +115,7 @@ fn app(
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
     own_names: OwnNames,
+    listener: Listener,
     list: impl FnOnce(&mut RouteRegistrar<'_, '_>),
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
@@ -122,6 +125,7 @@ fn app(
         .into_utoipa_app()
         .configure(|config| list(&mut RouteRegistrar::new(config, &mut table)))
         .into_app();
+    measure::register(listener, &table);
     let own_names = web::Data::new(own_names);
     let (admitting, answering) = (broker.clone(), broker.clone());
     app.app_data(broker)
@@ -135,6 +139,6 @@ fn app(
         }))
         .wrap(from_fn(move |request, next| {
             let (broker, settings) = (answering.clone(), settings.clone());
-            async move { answer::finish(request, next, &broker, &settings.trusted_proxies).await }
+            async move { answer::finish(request, next, &broker, &settings.trusted_proxies, listener).await }
         }))
 }

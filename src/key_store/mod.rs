@@ -19,7 +19,8 @@ use self::address::{Address, RedisAddress};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, monotonic};
+use crate::domain::metric;
 use crate::domain::one_time_key::EntryName;
 
 /// A new entry. The caller has sealed both parts.
@@ -61,6 +62,17 @@ pub enum KeyStoreError {
     Full,
 }
 
+// The values of the labels of the duration.
+const PUT: &str = "put";
+const TAKE: &str = "take";
+const MARK_USED: &str = "mark_used";
+const IS_USED: &str = "is_used";
+const PING: &str = "ping";
+const OPERATIONS: &[&str] = &[PUT, TAKE, MARK_USED, IS_USED, PING];
+const OK: &str = "ok";
+const UNAVAILABLE: &str = "unavailable";
+const FULL: &str = "full";
+
 /// The store of one-time keys. Clones share one store.
 #[derive(Clone)]
 pub struct KeyStore(Backend);
@@ -80,6 +92,12 @@ impl KeyStore {
         if settings.capacity == 0 {
             return Err(KeyStoreSettingsError::Zero("capacity"));
         }
+        for operation in OPERATIONS {
+            for result in [OK, UNAVAILABLE, FULL] {
+                // Named once, it is reported, with no observations.
+                let _ = duration(operation, result);
+            }
+        }
         match settings.url.address() {
             Address::Memory => {
                 Ok(Self(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock)))))
@@ -97,46 +115,61 @@ impl KeyStore {
 
     /// Stores an entry that expires after `ttl`. Replaces an entry of the same name.
     pub async fn put(&self, name: &EntryName, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
-            Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
-        }
+        measured(PUT, async {
+            match &self.0 {
+                Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
+                Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
+            }
+        })
+        .await
     }
 
     /// Takes an entry. In one atomic step, the first caller gets the grant and stores `redemption` for later callers.
     ///
     /// After an error, the entry may or may not have been taken. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
-            Backend::Redis(store) => store.take(name.as_str(), redemption).await,
-        }
+        measured(TAKE, async {
+            match &self.0 {
+                Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
+                Backend::Redis(store) => store.take(name.as_str(), redemption).await,
+            }
+        })
+        .await
     }
 
     /// Marks a name as used for `ttl`. Returns `true` to the first caller within that time and `false` to all others.
     ///
     /// After an error, the name may or may not have been marked.
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => store.mark_used(name, ttl),
-            Backend::Redis(store) => store.mark_used(name, ttl).await,
-        }
+        measured(MARK_USED, async {
+            match &self.0 {
+                Backend::Memory(store) => store.mark_used(name, ttl),
+                Backend::Redis(store) => store.mark_used(name, ttl).await,
+            }
+        })
+        .await
     }
 
     /// Whether a name is marked as used. Does not change the mark.
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(store) => Ok(store.is_used(name)),
-            Backend::Redis(store) => store.is_used(name).await,
-        }
+        measured(IS_USED, async {
+            match &self.0 {
+                Backend::Memory(store) => Ok(store.is_used(name)),
+                Backend::Redis(store) => store.is_used(name).await,
+            }
+        })
+        .await
     }
 
     /// Checks that the store answers.
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
-        match &self.0 {
-            Backend::Memory(_) => Ok(()),
-            Backend::Redis(store) => store.ping().await,
-        }
+        measured(PING, async {
+            match &self.0 {
+                Backend::Memory(_) => Ok(()),
+                Backend::Redis(store) => store.ping().await,
+            }
+        })
+        .await
     }
 
     /// A description of the store without secrets, for logs and health reports.
@@ -146,6 +179,26 @@ impl KeyStore {
             Backend::Redis(store) => store.describe().to_owned(),
         }
     }
+}
+
+/// Records how long an operation took.
+async fn measured<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, KeyStoreError>>,
+) -> Result<T, KeyStoreError> {
+    let started = monotonic();
+    let answer = work.await;
+    let result = match &answer {
+        Ok(_) => OK,
+        Err(KeyStoreError::Unavailable(_)) => UNAVAILABLE,
+        Err(KeyStoreError::Full) => FULL,
+    };
+    duration(operation, result).record(started.elapsed().as_secs_f64());
+    answer
+}
+
+fn duration(operation: &'static str, result: &'static str) -> metrics::Histogram {
+    metrics::histogram!(metric::KEY_STORE_DURATION.name, "operation" => operation, "result" => result)
 }
 
 impl fmt::Debug for KeyStore {

@@ -14,6 +14,7 @@ use super::pool::{Pool, Turn};
 use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
 use crate::domain::clock::monotonic;
+use crate::domain::metric;
 
 /// Extra time for the pool and the database to report their own timeouts.
 const GRACE: Duration = Duration::from_millis(500);
@@ -41,7 +42,39 @@ pub struct Workers {
     permits: Arc<Semaphore>,
     wait: Duration,
     answer: Duration,
+    pool_size: u32,
 }
+
+/// Open connections, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Not in use.
+    pub idle: u32,
+    /// In use.
+    pub busy: u32,
+    /// How many there can be.
+    pub limit: u32,
+}
+
+/// The groups of queries by which their durations are reported.
+const GROUPS: &[&str] = &[
+    "audit",
+    "issuing",
+    "live",
+    "migrate",
+    "personal_tokens",
+    "purge",
+    "resource_servers",
+    "session_ending",
+    "sessions",
+    "sign_in",
+    "tokens",
+    "users",
+];
+
+const OK: &str = "ok";
+const UNAVAILABLE: &str = "unavailable";
+const FAILED: &str = "failed";
 
 impl Workers {
     pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
@@ -54,11 +87,18 @@ impl Workers {
             #[cfg(not(feature = "postgres"))]
             Target::Postgres(_) => return Err(StorageSettingsError::NotCompiledIn),
         };
+        for group in GROUPS {
+            for result in [OK, UNAVAILABLE, FAILED] {
+                // Named once, it is reported, with no observations.
+                let _ = duration(group, result);
+            }
+        }
         Ok(Self {
             backends: Arc::new(backends),
             permits: Arc::new(Semaphore::new(settings.pool_size as usize)),
             wait: settings.wait,
             answer: settings.statement_timeout + GRACE,
+            pool_size: settings.pool_size,
         })
     }
 
@@ -70,9 +110,37 @@ impl Workers {
         }
     }
 
+    /// The connections that are open at the moment.
+    pub fn connections(&self) -> Connections {
+        let (open, idle) = match &*self.backends {
+            Backends::Sqlite(pool) => pool.open_and_idle(),
+            #[cfg(feature = "postgres")]
+            Backends::Postgres(pool) => pool.open_and_idle(),
+        };
+        Connections { idle, busy: open.saturating_sub(idle), limit: self.pool_size }
+    }
+
+    /// As [`Self::run_unmeasured`]; records how long it took under the name of the group of queries.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        group: &'static str,
+        bound: Bound,
+        query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let started = monotonic();
+        let answer = self.run_unmeasured(bound, query).await;
+        let result = match &answer {
+            Ok(_) => OK,
+            Err(StorageError::Unexpected(_)) => FAILED,
+            Err(_) => UNAVAILABLE,
+        };
+        duration(group, result).record(started.elapsed().as_secs_f64());
+        answer
+    }
+
     /// Runs `query` on a blocking thread, in the caller's log span. A caller that goes away, or gets no answer
     /// in time, does not stop it: it keeps its permit until the database has answered.
-    pub async fn run<T: Send + 'static>(
+    async fn run_unmeasured<T: Send + 'static>(
         &self,
         bound: Bound,
         query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
@@ -104,6 +172,10 @@ impl Workers {
     }
 }
 
+fn duration(group: &'static str, result: &'static str) -> metrics::Histogram {
+    metrics::histogram!(metric::DATABASE_DURATION.name, "group" => group, "result" => result)
+}
+
 impl fmt::Debug for Workers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let free = self.permits.available_permits();
@@ -119,7 +191,7 @@ macro_rules! on_backend {
     ($storage:ident, $bound:expr, $module:ident::$function:ident($($argument:expr),*)) => {
         $storage
             .workers
-            .run($bound, move |backends, turn| match backends {
+            .run(stringify!($module), $bound, move |backends, turn| match backends {
                 $crate::storage::blocking::Backends::Sqlite(pool) => {
                     pool.with(turn, |db| $crate::storage::sqlite::queries::$module::$function(db, $($argument),*))
                 }

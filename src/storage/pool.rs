@@ -80,6 +80,12 @@ impl<C: R2D2Connection + Send + 'static> Pool<C> {
         Self(builder.build_unchecked(Manager { open: Box::new(open) }))
     }
 
+    /// How many connections are open, and how many of them are not in use.
+    pub fn open_and_idle(&self) -> (u32, u32) {
+        let state = self.0.state();
+        (state.connections, state.idle_connections)
+    }
+
     /// Runs `work` on a connection. Blocks the thread.
     pub fn with<T>(
         &self,

@@ -9,13 +9,14 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use futures_util::FutureExt;
 use ipnet::IpNet;
 use tracing::{Instrument, error, info, info_span};
 
+use super::measure::{self, Listener};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
@@ -37,6 +38,7 @@ pub async fn finish(
     next: Next<BoxBody>,
     broker: &Broker,
     trusted_proxies: &[IpNet],
+    listener: Listener,
 ) -> Result<ServiceResponse, Error> {
     let connection = Connection::of(&request);
     if let Some(connection) = &connection
@@ -49,7 +51,8 @@ pub async fn finish(
         .map_or((Shape::Problem, Callers::Clients), |route| (route.errors, route.callers));
     let finishing = Finishing {
         broker,
-        method: method_name(request.method()),
+        listener,
+        method: measure::method_name(request.method()),
         shape,
         callers,
         request_id: caller.request_id.clone(),
@@ -82,6 +85,7 @@ pub async fn finish(
 /// What finishing an answer needs from the start of the request.
 struct Finishing<'a> {
     broker: &'a Broker,
+    listener: Listener,
     method: &'static str,
     shape: Shape,
     callers: Callers,
@@ -124,24 +128,6 @@ impl Finishing<'_> {
         } else {
             info!(method, route, status, duration_ms, code, cause, "request");
         }
-        let route = route.to_owned();
-        metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-            .increment(1);
-        metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
-            .record(elapsed.as_secs_f64());
-    }
-}
-
-/// The method, from a closed list: invented methods must not grow logs and metrics.
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
+        measure::record(self.listener, (method, route), status, code, elapsed);
     }
 }
