@@ -26,6 +26,26 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it between its visitors and an API; it asks the broker with this address.
     pub async fn start(kind: Kind, broker: &str, api: SocketAddr) -> Self {
+        let example = match kind {
+            Kind::Nginx => "nginx/token-broker.conf",
+            Kind::Caddy => "caddy/Caddyfile",
+            Kind::Haproxy => "haproxy/haproxy.cfg",
+            Kind::Apache => "apache/token-broker.conf",
+        };
+        Self::start_with(kind, example, broker, api).await
+    }
+
+    /// Starts nginx or Caddy in front of the broker itself.
+    pub async fn in_front_of(kind: Kind, broker: &str) -> Self {
+        let example = match kind {
+            Kind::Nginx => "nginx/reverse-proxy.conf",
+            Kind::Caddy => "caddy/reverse-proxy.Caddyfile",
+            Kind::Haproxy | Kind::Apache => panic!("there is no example of a reverse proxy for {kind:?}"),
+        };
+        Self::start_with(kind, example, broker, SocketAddr::from(([127, 0, 0, 1], 9))).await
+    }
+
+    async fn start_with(kind: Kind, main: &str, broker: &str, api: SocketAddr) -> Self {
         let folder = tempfile::Builder::new().prefix("token-broker-gateway-").tempdir().unwrap().keep();
         // Servers that are started as root give up their rights before they read all of their files.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -36,6 +56,7 @@ impl Gateway {
                 .unwrap()
                 .replace("127.0.0.1:8080", broker.trim_start_matches("http://"))
                 .replace("127.0.0.1:9000", &api.to_string())
+                .replace("/var/log/nginx", &folder.display().to_string())
                 .replace("/etc/haproxy", &folder.display().to_string())
                 .replace("/etc/apache2", &folder.display().to_string())
                 .replace("8000", &port.to_string());
@@ -44,15 +65,15 @@ impl Gateway {
             file.display().to_string()
         };
         let (name, arguments) = match kind {
-            Kind::Nginx => ("nginx", nginx(&folder, &example("nginx/token-broker.conf"))),
-            Kind::Caddy => ("env", caddy(&folder, &example("caddy/Caddyfile"))),
+            Kind::Nginx => ("nginx", nginx(&folder, &example(main))),
+            Kind::Caddy => ("env", caddy(&folder, &example(main))),
             Kind::Haproxy => {
                 example("haproxy/token-broker.lua");
-                ("haproxy", vec!["-db".to_owned(), "-f".to_owned(), example("haproxy/haproxy.cfg")])
+                ("haproxy", vec!["-db".to_owned(), "-f".to_owned(), example(main)])
             }
             Kind::Apache => {
                 example("apache/token-broker.lua");
-                ("apache2", apache(&folder, &example("apache/token-broker.conf")))
+                ("apache2", apache(&folder, &example(main)))
             }
         };
         let process = ServerProcess::start_until("TERM", &folder, &program(name), &arguments);
@@ -63,6 +84,11 @@ impl Gateway {
         })
         .await;
         gateway
+    }
+
+    /// A file that it writes.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.process.folder().join(name)).unwrap_or_default()
     }
 
     /// What it has written, for the message of a failing test.
