@@ -5,17 +5,20 @@
 //!
 //! Each text says what is wrong and, unless that is obvious, what to do.
 
+#[cfg(test)]
+mod reference;
+
 use std::error::Error as StdError;
 use std::fmt;
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $redirect:literal, $text:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $redirect:literal, $text:literal;)*) => {
         /// A stable error code: the member `error` of OAuth error responses, `code` of problem details (RFC 9457).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])+ $name,)*
         }
 
         impl ErrorCode {
@@ -36,6 +39,13 @@ macro_rules! error_codes {
             /// OpenID Connect Core section 3.1.2.6.
             pub fn redirect_code(self) -> &'static str {
                 match self { $(Self::$name => $redirect,)* }
+            }
+
+            /// When the code is used, for the documentation.
+            #[cfg(test)]
+            fn meaning(self) -> String {
+                let text = match self { $(Self::$name => concat!($($doc),+),)* };
+                text.trim().to_owned()
             }
 
             /// The text for the caller: what is wrong, then what to do.

@@ -12,6 +12,7 @@ pub mod key_store;
 mod listener;
 pub mod provider;
 pub mod server;
+mod service_manager;
 pub mod state;
 mod stop;
 pub mod storage;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{rt, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::config::{Config, Mode};
 use crate::domain::clock::{Clock, SystemClock};
@@ -20,7 +21,8 @@ use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::listener::{self, ListenerSettings};
 use crate::provider::Providers;
-use crate::state::audit_trail::{AuditTrail, audit_trail};
+use crate::service_manager::Sockets;
+use crate::state::audit_trail::{AuditTrail, audit_trail, register_provider};
 use crate::state::health::HealthMemory;
 use crate::state::last_use::LastUses;
 use crate::state::late_revocations::LateRevocations;
@@ -161,12 +163,18 @@ fn spawned(listener: actix_web::dev::Server) -> ServerHandle {
 /// A part cannot be built from its settings, or a listener cannot bind its address.
 pub async fn build(config: Config, environment: Environment) -> Result<Server, StartError> {
     let signals = StopSignals::listen();
+    // First of all: what is recorded before that is lost.
+    let recorder = metrics::recorder();
+    let mut sockets = Sockets::from_service_manager();
+    let mut bind = |key, address| bind(&mut sockets, key, address);
     let (public, addr) = bind(LISTEN, config.server.listen)?;
     let gateway = config.server.gateway_listen.map(|address| bind(GATEWAY_LISTEN, address)).transpose()?;
     let admin = config.server.admin_listen.map(|address| bind(ADMIN_LISTEN, address)).transpose()?;
+    sockets.close_unused();
     let address_of = |bound: &Option<(TcpListener, SocketAddr)>| bound.as_ref().map(|(_, address)| *address);
     let (gateway_addr, admin_addr) = (address_of(&gateway), address_of(&admin));
     let (audit, audit_writer) = audit_trail();
+    config.providers.iter().for_each(|provider| register_provider(&provider.id));
     let broker = web::Data::new(broker(&config, &environment, audit)?);
     let settings = web::Data::new(http_settings(&config));
     let public =
@@ -180,7 +188,7 @@ pub async fn build(config: Config, environment: Environment) -> Result<Server, S
     };
     let admin = match admin {
         Some((socket, address)) => {
-            let admin = serve_admin(&config, broker.clone(), settings, socket);
+            let admin = serve_admin(&config, broker.clone(), settings, recorder, socket);
             Some(admin.map_err(unusable(ADMIN_LISTEN, address))?)
         }
         None => None,
@@ -226,9 +234,10 @@ fn serve_admin(
     config: &Config,
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
+    recorder: PrometheusHandle,
     socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let metrics = web::Data::new(metrics::recorder());
+    let metrics = web::Data::new(recorder);
     let listener = ListenerSettings {
         workers: 1,
         max_connections: ADMIN_CONNECTIONS,
@@ -289,8 +298,12 @@ fn sample(config: &Config) -> Option<Sample> {
 }
 
 /// The socket and its address, whose port the system has chosen if the setting says 0.
-fn bind(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let socket = TcpListener::bind(address).map_err(unusable(key, address))?;
+fn bind(
+    sockets: &mut Sockets,
+    key: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let socket = sockets.listen(address).map_err(unusable(key, address))?;
     let bound = socket.local_addr().map_err(unusable(key, address))?;
     Ok((socket, bound))
 }

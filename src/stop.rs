@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::web;
 
+use crate::service_manager;
 use crate::state::Broker;
 
 /// How long closing the listener for gateways, and then that of the administration, may take.
@@ -84,6 +85,7 @@ pub(crate) async fn on_signal(
     drain: Duration,
 ) {
     let mut stop = signals.next().await;
+    service_manager::report_stopping();
     if stop == Stop::Graceful {
         tracing::info!(drain_seconds = drain.as_secs(), "stopping: not ready from now on");
         broker.begin_to_stop();

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::{Config, Problems, PurgeSettings, ServerKeysFile};
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
+use crate::state::gauges;
 use crate::state::health::{Part, health, wait_for_slow_providers};
 use crate::state::key_change;
 use crate::storage::purge::Purged;
@@ -39,6 +40,8 @@ pub(crate) struct Tasks {
     purge: PurgeSettings,
     server_keys: Option<ServerKeysFile>,
     audit_writer: AuditWriter,
+    /// Whether anyone can read the metrics.
+    has_metrics: bool,
 }
 
 /// The running tasks.
@@ -52,7 +55,8 @@ pub(crate) struct RunningTasks {
 impl Tasks {
     pub(crate) fn new(config: &Config, broker: web::Data<Broker>, audit_writer: AuditWriter) -> Self {
         let (purge, server_keys) = (config.purge.clone(), config.server_keys.file.clone());
-        Self { broker, purge, server_keys, audit_writer }
+        let has_metrics = config.server.admin_listen.is_some();
+        Self { broker, purge, server_keys, audit_writer, has_metrics }
     }
 
     pub(crate) fn spawn(self) -> RunningTasks {
@@ -68,7 +72,14 @@ impl Tasks {
         let (notes, late, slow) = (self.broker.clone(), self.broker.clone(), self.broker.clone());
         let last_uses = async move { notes.last_uses.write_for_ever(&notes.storage).await };
         let late_revocations = async move { late.late_revocations.end_for_ever(&late).await };
+        let (counted, has_metrics) = (self.broker.clone(), self.has_metrics);
+        let live = async move {
+            if has_metrics {
+                gauges::count_live_for_ever(&counted).await;
+            }
+        };
         let endless = vec![
+            rt::spawn(live),
             rt::spawn(last_uses),
             rt::spawn(watch_server_keys(self.broker.clone(), self.server_keys)),
             rt::spawn(late_revocations),

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use clap::{Args, Subcommand};
@@ -12,7 +13,7 @@ use super::output::{Console, clean_json, counted};
 use super::{ConfigFile, Failure, private_file};
 use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::ids::ClientId;
-use crate::flow::administration::audit::{self, Export};
+use crate::flow::administration::audit::{self, Export, Follow};
 use crate::flow::administration::users;
 use crate::storage::audit::{AuditEntry, AuditFilter, AuditRecord};
 
@@ -46,6 +47,10 @@ struct List {
     /// Only events of this client.
     #[arg(long, value_name = "ID")]
     client: Option<ClientId>,
+    /// Continue with new events as they are written, oldest first, until interrupted; with --json, one object per line.
+    /// Begins now, or with --since.
+    #[arg(long, conflicts_with_all = ["rows", "until"])]
+    follow: bool,
     #[command(flatten)]
     period: Period,
     #[command(flatten)]
@@ -77,6 +82,9 @@ struct Period {
     #[arg(long, value_name = "TIME")]
     until: Option<TimeArgument>,
 }
+
+/// How often the database is asked for new events.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// A time as it is written on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,22 +147,11 @@ impl Audit {
 
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        if self.follow {
+            return self.follow(console);
+        }
         let found = self.common.read(async |storage| {
-            let user = match &self.user {
-                // A deleted user can only be named by id: nothing else is stored.
-                Some(name) => match name.parse() {
-                    Ok(id) => Some(id),
-                    Err(_) => Some(users::find(storage, name).await?.id),
-                },
-                None => None,
-            };
-            let filter = AuditFilter {
-                user,
-                kind: self.kind,
-                client: self.client,
-                limit: self.limit.rows,
-                ..self.period.filter(SystemClock.now())
-            };
+            let filter = self.filter(storage).await?;
             Ok(audit::list(storage, filter).await?)
         })?;
         let titles = ["TIME (UTC)", "!EVENT", "DETAILS"];
@@ -164,6 +161,48 @@ impl List {
         })?;
         let hint = "raise --limit, use --until, or use audit export";
         self.limit.notice_more(&found, |_| hint.to_owned(), console)
+    }
+
+    async fn filter(&self, storage: &Storage) -> Result<AuditFilter, Failure> {
+        let user = match &self.user {
+            // A deleted user can only be named by id: nothing else is stored.
+            Some(name) => match name.parse() {
+                Ok(id) => Some(id),
+                Err(_) => Some(users::find(storage, name).await?.id),
+            },
+            None => None,
+        };
+        Ok(AuditFilter {
+            user,
+            kind: self.kind.clone(),
+            client: self.client.clone(),
+            limit: self.limit.rows,
+            ..self.period.filter(SystemClock.now())
+        })
+    }
+
+    /// Writes events as they happen. An outage of the database is reported and waited for.
+    fn follow(&self, console: &mut Console<'_>) -> Result<(), Failure> {
+        self.common.read(async |storage| {
+            let mut follow = Follow::new(storage, self.filter(storage).await?, SystemClock.now());
+            loop {
+                match follow.next().await {
+                    Ok(entries) => entries.iter().try_for_each(|entry| self.write(entry, console))?,
+                    Err(error) => console.notice(&format!("{error}; trying again"))?,
+                }
+                console.out().flush()?;
+                tokio::time::sleep(FOLLOW_EVERY).await;
+            }
+        })
+    }
+
+    fn write(&self, entry: &AuditEntry, console: &mut Console<'_>) -> Result<(), Failure> {
+        if self.common.json {
+            return console.json_line(entry);
+        }
+        let AuditEntry { event, .. } = entry;
+        let time = event.at.format("%Y-%m-%d %H:%M:%S");
+        console.print(&format!("{time}  {:24}  {}", event.kind, details(event)))
     }
 }
 

@@ -6,11 +6,14 @@
 mod administration;
 mod audit;
 mod check_config;
+mod completions;
 mod connect;
 #[cfg(feature = "demo")]
 mod demo;
 mod descriptors;
 mod doctor;
+mod health;
+mod instance;
 mod keys;
 mod migrate;
 #[cfg(not(feature = "demo"))]
@@ -23,6 +26,7 @@ mod purge;
 mod resource_servers;
 mod serve;
 mod sessions;
+mod status;
 mod tokens;
 mod users;
 
@@ -43,7 +47,7 @@ use crate::domain::{one_time_key, resource_server};
 #[command(name = "token-broker", version, max_term_width = 100)]
 #[command(after_help = "To try it out: token-broker demo\n\n\
     In production: generate server keys (keys generate), write token-broker.toml (see \
-    token-broker.example.toml), check it (check-config), create the tables (migrate), and run it (serve).\n\n\
+    token-broker.example.toml), check it (check-config), create the tables (migrate), run it (serve), and see what works (status).\n\n\
     To administer it: users, sessions, tokens, resource-servers, audit and purge. They work on the live \
     database while brokers are running. To rotate the server keys: keys. To check a gateway: doctor.\n\n\
     Exit codes: 0 success, 1 failed while running, 2 refused (command line, configuration, not \
@@ -64,6 +68,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     Doctor(doctor::Doctor),
     Migrate(migrate::Migrate),
+    Status(status::Status),
+    Health(health::Health),
     Keys(keys::Keys),
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApi),
@@ -73,6 +79,9 @@ enum Command {
     ResourceServers(resource_servers::ResourceServers),
     Audit(audit::Audit),
     Purge(purge::Purge),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// The option of every command that reads the configuration.
@@ -158,6 +167,8 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::CheckConfig(command) => command.run(out),
         Command::Doctor(command) => command.run(out),
         Command::Migrate(command) => command.run(&mut Console::new(out, err)),
+        Command::Status(command) => command.run(&mut Console::new(out, err)),
+        Command::Health(command) => command.run(out),
         Command::Keys(command) => command.run(out),
         Command::OpenApi(command) => command.run(out),
         Command::Users(command) => command.run(&mut Console::new(out, err)),
@@ -166,6 +177,8 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, 
         Command::ResourceServers(command) => command.run(&mut Console::new(out, err)),
         Command::Audit(command) => command.run(&mut Console::new(out, err)),
         Command::Purge(command) => command.run(&mut Console::new(out, err)),
+        Command::Completions(command) => command.run(out),
+        Command::Man(command) => command.run(),
     };
     match result {
         Ok(()) => 0,

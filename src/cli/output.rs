@@ -63,6 +63,12 @@ impl<'a> Console<'a> {
         Ok(writeln!(self.out, "{}", clean_json(&text))?)
     }
 
+    /// Writes one JSON value as one line.
+    pub(super) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value).map_err(io::Error::other)?;
+        Ok(writeln!(self.out, "{}", clean_json(&text))?)
+    }
+
     /// Writes a list: JSON for scripts, otherwise a table for people.
     pub(super) fn list<T: Serialize>(
         &mut self,

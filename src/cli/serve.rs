@@ -9,6 +9,7 @@ use super::{ConfigFile, Failure, descriptors};
 use crate::config::Loaded;
 use crate::domain::clock::SystemClock;
 use crate::server::{self, Environment};
+use crate::service_manager;
 use crate::telemetry::{self, LogSettings};
 
 /// Run the broker in production
@@ -37,6 +38,7 @@ impl Serve {
             let admin_listen = server.admin_addr().map(tracing::field::display);
             let gateway_listen = server.gateway_addr().map(tracing::field::display);
             tracing::info!(listen = %server.addr(), gateway_listen, admin_listen, "ready");
+            service_manager::report_ready();
             server.run().await.map_err(runtime)
         });
         // Dropped, the runtime would wait for a query of a database that hangs. The process ends here anyway.

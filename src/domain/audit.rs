@@ -93,6 +93,47 @@ pub enum AuditKind {
 }
 
 impl AuditKind {
+    /// All kinds.
+    pub const ALL: &'static [Self] = &[
+        Self::LoginStarted,
+        Self::LoginSucceeded,
+        Self::LoginFailed,
+        Self::SessionContinued,
+        Self::KeyRedeemed,
+        Self::KeyRefused,
+        Self::KeyRepeated,
+        Self::KeyReplayed,
+        Self::TokenIssued,
+        Self::TokenRotated,
+        Self::TokenRefused,
+        Self::TokenForged,
+        Self::TokenReused,
+        Self::TokenIdle,
+        Self::PersonalTokenMade,
+        Self::PersonalTokenRevoked,
+        Self::TokenRevoked,
+        Self::SessionEnded,
+        Self::ResourceServerRefused,
+        Self::BackchannelLogout,
+        Self::BackchannelLogoutFailed,
+        Self::RateLimited,
+        Self::ServerKeysReplaced,
+        Self::ServerKeysRefused,
+        Self::AdminUserDisabled,
+        Self::AdminUserEnabled,
+        Self::AdminUserDeleted,
+        Self::AdminSessionEnded,
+        Self::AdminSessionsEnded,
+        Self::AdminTokenRevoked,
+        Self::AdminResourceServerAdded,
+        Self::AdminResourceServerSecretAdded,
+        Self::AdminResourceServerSecretRemoved,
+        Self::AdminResourceServerDisabled,
+        Self::AdminResourceServerEnabled,
+        Self::AdminResourceServerRemoved,
+        Self::AdminPurged,
+    ];
+
     /// The stable name of the kind in logs, metrics and the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -200,5 +241,19 @@ impl Actor {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_kinds_is_complete() {
+        let source = include_str!("audit.rs");
+        let arms = source.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => "));
+        let names: Vec<_> = arms.map(|(_, name)| name.trim_matches(['"', ','])).collect();
+        assert!(names.len() > 30, "{names:?}");
+        assert_eq!(AuditKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(), names);
     }
 }

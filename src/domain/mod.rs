@@ -25,6 +25,7 @@ pub mod lifetimes;
 pub mod login_attempt;
 pub mod logout_attempt;
 pub mod loopback;
+pub mod metric;
 pub mod oauth_request;
 pub mod one_time_key;
 pub mod page_sign_in;

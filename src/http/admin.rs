@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::health::Ready;
 use crate::state::Broker;
+use crate::state::gauges;
 use crate::state::health::{Part, health};
 use crate::state::server_keys::KnownKeys;
 
@@ -18,7 +19,8 @@ use crate::state::server_keys::KnownKeys;
     responses((status = 200, description = "All metrics.", content_type = "text/plain; version=0.0.4", body = String)),
 )]
 #[get("/metrics")]
-pub async fn metrics(metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+pub async fn metrics(broker: web::Data<Broker>, metrics: web::Data<PrometheusHandle>) -> HttpResponse {
+    gauges::refresh(&broker).await;
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(metrics.render())
 }
 

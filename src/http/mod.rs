@@ -54,6 +54,7 @@ use utoipa_actix_web::AppExt;
 use crate::state::Broker;
 use forward_auth::identity_headers::IdentityHeaders;
 use middleware::host::OwnNames;
+use middleware::measure::{self, Listener};
 use middleware::{admission, answer, cors, slashes};
 use route_table::{RouteRegistrar, RouteTable, no_route};
 use routes::Offered;
@@ -94,7 +95,8 @@ pub fn public_app(
     let for_cors = broker.clone();
     let cors = move || cors::layer(for_cors.clone());
     let sample = settings.sample.clone().map(web::Data::new);
-    let app = app(broker, settings, names, move |routes| routes::public(routes, cors, offered));
+    let app =
+        app(broker, settings, names, Listener::Public, move |routes| routes::public(routes, cors, offered));
     match sample {
         Some(sample) => app.app_data(sample),
         None => app,
@@ -109,7 +111,7 @@ pub fn gateway_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::public(&broker.public_url, &settings.host_names);
-    app(broker, settings, names, routes::gateway)
+    app(broker, settings, names, Listener::Gateways, routes::gateway)
 }
 
 /// The application of the admin listener: metrics, health, and the API's description.
@@ -121,7 +123,7 @@ pub fn admin_app(
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&settings.host_names);
-    app(broker, settings, names, routes::admin).app_data(metrics)
+    app(broker, settings, names, Listener::Admin, routes::admin).app_data(metrics)
 }
 
 /// The common part of all listeners. The layer that is added last is the outermost.
@@ -129,6 +131,7 @@ fn app(
     broker: web::Data<Broker>,
     settings: web::Data<HttpSettings>,
     own_names: OwnNames,
+    listener: Listener,
     list: impl FnOnce(&mut RouteRegistrar<'_, '_>),
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
@@ -138,6 +141,7 @@ fn app(
         .into_utoipa_app()
         .configure(|config| list(&mut RouteRegistrar::new(config, &mut table)))
         .into_app();
+    measure::register(listener, &table);
     let own_names = web::Data::new(own_names);
     let identity_headers = web::Data::new(settings.identity_headers.clone());
     let (admitting, answering) = (broker.clone(), broker.clone());
@@ -154,6 +158,6 @@ fn app(
         }))
         .wrap(from_fn(move |request, next| {
             let (broker, settings) = (answering.clone(), settings.clone());
-            async move { answer::finish(request, next, &broker, &settings.trusted_proxies).await }
+            async move { answer::finish(request, next, &broker, &settings.trusted_proxies, listener).await }
         }))
 }

@@ -44,6 +44,9 @@ pub enum Callers {
     Visitors,
 }
 
+/// Stands for the methods of a route that answers every method.
+static ANY_METHOD: [Method; 1] = [Method::GET];
+
 /// The routes of one listener.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable(Vec<Route>);
@@ -61,6 +64,15 @@ impl RouteTable {
     /// Whether a route has this path and method.
     pub fn serves(&self, path: &str, method: &Method) -> bool {
         self.at(path).any(|route| route.methods.contains(method))
+    }
+
+    /// Path pattern and method of each route.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, &Method)> {
+        self.0.iter().flat_map(|route| {
+            let methods = if route.methods.is_empty() { &ANY_METHOD[..] } else { &route.methods };
+            let pattern = route.pattern.pattern().unwrap_or_default();
+            methods.iter().map(move |method| (pattern, method))
+        })
     }
 
     fn at(&self, path: &str) -> impl Iterator<Item = &Route> {

@@ -224,7 +224,7 @@ fn remedy(error: &RedisError, text: &str) -> Option<&'static str> {
     } else if says(&["corrupt message", "InvalidContentType"]) {
         Some("the server does not speak TLS at this port: use its TLS port, or redis:// on a private network")
     } else if says(&["permissions", "NOPERM", "can't run this command"]) {
-        Some("give the Redis user the commands and the prefix in docs/operation.md")
+        Some("give the Redis user the commands and the prefix in docs/failures.md")
     } else {
         None
     }

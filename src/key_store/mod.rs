@@ -20,7 +20,8 @@ use self::address::{Address, RedisAddress};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, monotonic};
+use crate::domain::metric;
 use crate::domain::one_time_key::EntryName;
 use crate::domain::shared_map::Share;
 
@@ -85,6 +86,19 @@ pub struct KeyStoreHealth {
     /// Whether it gives out entries.
     pub takes: Result<(), KeyStoreError>,
 }
+// The values of the labels of the duration.
+const PUT: &str = "put";
+const TAKE: &str = "take";
+const MARK_USED: &str = "mark_used";
+const IS_USED: &str = "is_used";
+const PEEK: &str = "peek";
+const PUT_BACK: &str = "put_back";
+const MARK_PROOF: &str = "mark_proof";
+const PING: &str = "ping";
+const OPERATIONS: &[&str] = &[PUT, TAKE, PEEK, PUT_BACK, MARK_USED, MARK_PROOF, IS_USED, PING];
+const OK: &str = "ok";
+const UNAVAILABLE: &str = "unavailable";
+const FULL: &str = "full";
 
 /// The store of one-time keys. Clones share one store.
 #[derive(Clone)]
@@ -109,6 +123,12 @@ impl KeyStore {
         if settings.capacity == 0 {
             return Err(KeyStoreSettingsError::Zero("capacity"));
         }
+        for operation in OPERATIONS {
+            for result in [OK, UNAVAILABLE, FULL] {
+                // Named once, it is reported, with no observations.
+                let _ = duration(operation, result);
+            }
+        }
         match settings.url.address() {
             Address::Memory => {
                 Ok(Backend::Memory(Arc::new(MemoryStore::new(settings.capacity, clock))).into())
@@ -132,13 +152,16 @@ impl KeyStore {
 
     /// Stores an entry that expires after `ttl`. Replaces an entry of the same name.
     pub async fn put(&self, name: &EntryName, entry: NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => {
-                store.put(name.as_str(), entry, ttl, self.share);
-                Ok(())
+        measured(PUT, async {
+            match &self.backend {
+                Backend::Memory(store) => {
+                    store.put(name.as_str(), entry, ttl, self.share);
+                    Ok(())
+                }
+                Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
             }
-            Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
-        }
+        })
+        .await
     }
 
     /// Takes an entry. In one atomic step, the first caller gets the grant and stores `redemption` for later callers.
@@ -147,27 +170,36 @@ impl KeyStore {
     /// did not get the grant, which is at the latest when the servers answer again. It is not put back if the
     /// connection is lost after a server has executed the call. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
-            Backend::Redis(store) => store.take(name.as_str(), redemption).await,
-        }
+        measured(TAKE, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.take(name.as_str(), redemption)),
+                Backend::Redis(store) => store.take(name.as_str(), redemption).await,
+            }
+        })
+        .await
     }
 
     /// Looks at an entry without taking it.
     pub async fn peek(&self, name: &EntryName) -> Result<Seen, KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => Ok(store.peek(name.as_str())),
-            Backend::Redis(store) => store.peek(name.as_str()).await,
-        }
+        measured(PEEK, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.peek(name.as_str())),
+                Backend::Redis(store) => store.peek(name.as_str()).await,
+            }
+        })
+        .await
     }
 
     /// Marks the proof with this name as used for `ttl`, as [`Self::mark_used`] does. These marks are apart from the
     /// others: there can be one for each request, and in memory they must not fill the space of logins.
     pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => store.mark_proof(name, ttl),
-            Backend::Redis(store) => store.mark_proof(name, ttl).await,
-        }
+        measured(MARK_PROOF, async {
+            match &self.backend {
+                Backend::Memory(store) => store.mark_proof(name, ttl),
+                Backend::Redis(store) => store.mark_proof(name, ttl).await,
+            }
+        })
+        .await
     }
 
     /// Puts back an entry that was taken and not used, for the rest of its time. Does nothing if another take was
@@ -178,31 +210,40 @@ impl KeyStore {
         redemption: &[u8],
         grant: &[u8],
     ) -> Result<(), KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => {
-                store.put_back(name.as_str(), redemption, grant);
-                Ok(())
+        measured(PUT_BACK, async {
+            match &self.backend {
+                Backend::Memory(store) => {
+                    store.put_back(name.as_str(), redemption, grant);
+                    Ok(())
+                }
+                Backend::Redis(store) => store.put_back(name.as_str(), redemption, grant).await,
             }
-            Backend::Redis(store) => store.put_back(name.as_str(), redemption, grant).await,
-        }
+        })
+        .await
     }
 
     /// Marks a name as used for `ttl`. Returns `true` to the first caller within that time and `false` to all others.
     ///
     /// After an error, the name may or may not have been marked.
     pub async fn mark_used(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => Ok(store.mark_used(name, ttl, self.share)),
-            Backend::Redis(store) => store.mark_used(name, ttl).await,
-        }
+        measured(MARK_USED, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.mark_used(name, ttl, self.share)),
+                Backend::Redis(store) => store.mark_used(name, ttl).await,
+            }
+        })
+        .await
     }
 
     /// Whether a name is marked as used. Does not change the mark.
     pub async fn is_used(&self, name: &str) -> Result<bool, KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(store) => Ok(store.is_used(name)),
-            Backend::Redis(store) => store.is_used(name).await,
-        }
+        measured(IS_USED, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.is_used(name)),
+                Backend::Redis(store) => store.is_used(name).await,
+            }
+        })
+        .await
     }
 
     /// Stores, marks and takes something, and says what of it works. `name` is used by nothing else. Ends `within` this time.
@@ -215,10 +256,13 @@ impl KeyStore {
 
     /// Checks that the store answers.
     pub async fn ping(&self) -> Result<(), KeyStoreError> {
-        match &self.backend {
-            Backend::Memory(_) => Ok(()),
-            Backend::Redis(store) => store.ping().await,
-        }
+        measured(PING, async {
+            match &self.backend {
+                Backend::Memory(_) => Ok(()),
+                Backend::Redis(store) => store.ping().await,
+            }
+        })
+        .await
     }
 
     /// A description of the store without secrets, for logs and health reports.
@@ -234,6 +278,26 @@ impl From<Backend> for KeyStore {
     fn from(backend: Backend) -> Self {
         Self { backend, share: None }
     }
+}
+
+/// Records how long an operation took.
+async fn measured<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, KeyStoreError>>,
+) -> Result<T, KeyStoreError> {
+    let started = monotonic();
+    let answer = work.await;
+    let result = match &answer {
+        Ok(_) => OK,
+        Err(KeyStoreError::Unavailable(_)) => UNAVAILABLE,
+        Err(KeyStoreError::Full) => FULL,
+    };
+    duration(operation, result).record(started.elapsed().as_secs_f64());
+    answer
+}
+
+fn duration(operation: &'static str, result: &'static str) -> metrics::Histogram {
+    metrics::histogram!(metric::KEY_STORE_DURATION.name, "operation" => operation, "result" => result)
 }
 
 impl fmt::Debug for KeyStore {

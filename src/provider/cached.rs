@@ -204,7 +204,13 @@ mod tests {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let clock = clock();
             let cached = Cached::new("test", Arc::<StoppedClock>::clone(&clock));
-            let http = HttpClient::new(Timeouts::default(), &CaCertificates::default(), &[]).unwrap();
+            let http = HttpClient::new(
+                &"corp".parse().unwrap(),
+                Timeouts::default(),
+                &CaCertificates::default(),
+                &[],
+            )
+            .unwrap();
             Self { clock, cached, fetches: AtomicUsize::new(0), http }
         }
 

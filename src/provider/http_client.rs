@@ -25,6 +25,8 @@ use super::ProviderError;
 use super::json::{self, JsonError, Object};
 use super::settings::{CaCertificates, Timeouts};
 use crate::domain::clock::monotonic;
+use crate::domain::ids::ProviderId;
+use crate::domain::metric;
 
 /// The maximum size of a response of a token, UserInfo or profile endpoint, in bytes.
 pub(super) const RESPONSE_LIMIT: usize = 64 * 1024;
@@ -41,6 +43,13 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(3);
 
 /// The maximum length of the logged text of a transport error, in characters.
 const ERROR_TEXT_LIMIT: usize = 200;
+
+// The results of a call in metrics.
+const OK: &str = "ok";
+const REFUSED: &str = "refused";
+const UNAVAILABLE: &str = "unavailable";
+const TIMEOUT: &str = "timeout";
+const UNUSABLE: &str = "unusable";
 
 /// When all calls of one step must have finished.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +73,8 @@ impl Deadline {
 
 /// The HTTP client of one provider.
 pub(super) struct HttpClient {
+    /// The name of the provider in metrics.
+    provider: String,
     /// Keeps connections.
     client: Client,
     /// Opens a connection for each call.
@@ -82,6 +93,7 @@ impl HttpClient {
     ///
     /// The certificates cannot be used, and how to fix that.
     pub(super) fn new(
+        provider: &ProviderId,
         timeouts: Timeouts,
         ca_certificates: &CaCertificates,
         addresses: &[&Url],
@@ -101,7 +113,24 @@ impl HttpClient {
             })
         };
         let (client, fresh) = (build(CALLS_IN_FLIGHT)?, build(0)?);
-        Ok(Self { client, fresh, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
+        let provider = provider.to_string();
+        Ok(Self { provider, client, fresh, total: timeouts.total, calls: Semaphore::new(CALLS_IN_FLIGHT) })
+    }
+
+    /// Makes `/metrics` report these calls from the start.
+    pub(super) fn register(&self, calls: &[&str]) {
+        for call in calls {
+            for result in [OK, REFUSED, UNAVAILABLE, TIMEOUT, UNUSABLE] {
+                let _ = self.duration(call, result);
+            }
+        }
+    }
+
+    fn duration(&self, call: &str, result: &'static str) -> metrics::Histogram {
+        // "token endpoint" is token_endpoint.
+        let call = call.to_ascii_lowercase().replace(' ', "_");
+        let provider = self.provider.clone();
+        metrics::histogram!(metric::PROVIDER_DURATION.name, "provider" => provider, "call" => call, "result" => result)
     }
 
     /// The deadline of a step that starts now.
@@ -174,7 +203,21 @@ impl HttpClient {
             }
             outcome.map_err(|failed| failed.report(what))
         };
-        deadline.bound(what, call).await?
+        let started = monotonic();
+        let answer = deadline.bound(what, call).await.flatten();
+        self.duration(what, result(&answer)).record(started.elapsed().as_secs_f64());
+        answer
+    }
+}
+
+/// The value of the label `result`.
+fn result(answer: &Result<CompleteResponse, ProviderError>) -> &'static str {
+    match answer {
+        Ok(response) if response.status.is_client_error() => REFUSED,
+        Ok(_) => OK,
+        Err(ProviderError::Timeout(_)) => TIMEOUT,
+        Err(ProviderError::Unavailable(_)) => UNAVAILABLE,
+        Err(_) => UNUSABLE,
     }
 }
 

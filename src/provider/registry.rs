@@ -92,7 +92,11 @@ fn provider(settings: ProviderSettings, clock: &Arc<dyn Clock>) -> Result<Provid
         );
     }
     let borrowed: Vec<&Url> = addresses.iter().collect();
-    let http = HttpClient::new(settings.timeouts, &settings.ca_certificates, &borrowed)?;
+    let http = HttpClient::new(&settings.id, settings.timeouts, &settings.ca_certificates, &borrowed)?;
+    http.register(match &settings.kind {
+        KindSettings::Oidc(_) => &["metadata", "JWKS", "token endpoint", "UserInfo"],
+        KindSettings::OAuth2(_) => &["token endpoint", "profile document"],
+    });
     let kind = match settings.kind {
         KindSettings::Oidc(oidc) => Kind::Oidc(Box::new(Oidc::new(oidc, Arc::clone(clock)))),
         KindSettings::OAuth2(oauth2) => {

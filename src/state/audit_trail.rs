@@ -11,6 +11,7 @@ use crate::domain::audit::{AuditEvent, AuditKind};
 use crate::domain::caller::Caller;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, ProviderId, ResourceServerId, SessionId, UserId};
+use crate::domain::metric;
 use crate::domain::request_id::RequestId;
 use crate::domain::token::HandleDigest;
 use crate::error::ErrorCode;
@@ -37,6 +38,12 @@ pub struct AuditWriter {
 
 /// A new queue of audit events.
 pub fn audit_trail() -> (AuditTrail, AuditWriter) {
+    for kind in AuditKind::ALL {
+        // Named once, it is reported, as 0.
+        let _ = metrics::counter!(metric::EVENTS.name, "event" => kind.as_str());
+    }
+    let _ = metrics::counter!(metric::AUDIT_ROWS_DROPPED.name);
+    let _ = metrics::counter!(metric::LAST_USES_DROPPED.name);
     let (sender, receiver) = mpsc::channel(QUEUE_CAPACITY);
     (AuditTrail { queue: sender }, AuditWriter { queue: receiver })
 }
@@ -44,12 +51,17 @@ pub fn audit_trail() -> (AuditTrail, AuditWriter) {
 impl AuditTrail {
     pub(super) fn record(&self, event: AuditEvent) {
         log(&event);
-        metrics::counter!("token_broker_events_total", "event" => event.kind.as_str()).increment(1);
+        count(&event);
         // Under a flood, every request causes one of these. They are logged and counted, but must not fill the table.
         let stored = event.kind != AuditKind::RateLimited;
         if stored && self.queue.try_send(event).is_err() {
-            metrics::counter!("token_broker_audit_rows_dropped_total").increment(1);
+            metrics::counter!(metric::AUDIT_ROWS_DROPPED.name).increment(1);
         }
+    }
+
+    /// How many events wait for the database.
+    pub(super) fn waiting(&self) -> usize {
+        QUEUE_CAPACITY - self.queue.capacity()
     }
 }
 
@@ -185,6 +197,45 @@ pub(super) fn record_own(broker: &Broker, kind: AuditKind, reason: String) {
     let id = RequestId::with_prefix("broker", &*broker.entropy);
     let event = AuditEvent::new(kind, broker.clock.now(), &id);
     broker.audit.record(AuditEvent { reason: Some(reason.into()), ..event });
+}
+
+/// The result of a sign-in in metrics, if it did not fail.
+const SUCCEEDED: &str = "succeeded";
+
+/// How a sign-in at a provider fails. Other codes are counted as well, but not from the start.
+const FAILURES: &[ErrorCode] = &[
+    ErrorCode::AccessDenied,
+    ErrorCode::InsufficientUserAuthentication,
+    ErrorCode::InvalidIdToken,
+    ErrorCode::IssuerMismatch,
+    ErrorCode::ProviderError,
+    ErrorCode::ProviderTimeout,
+    ErrorCode::ServerError,
+    ErrorCode::TemporarilyUnavailable,
+];
+
+/// Makes `/metrics` report the sign-ins of this provider from the start.
+pub fn register_provider(provider: &ProviderId) {
+    for result in FAILURES.iter().map(|code| code.as_str()).chain([SUCCEEDED]) {
+        let _ = sign_ins(provider, result.to_owned());
+    }
+}
+
+fn sign_ins(provider: &ProviderId, result: String) -> metrics::Counter {
+    metrics::counter!(metric::SIGN_INS.name, "provider" => provider.to_string(), "result" => result)
+}
+
+fn count(event: &AuditEvent) {
+    metrics::counter!(metric::EVENTS.name, "event" => event.kind.as_str()).increment(1);
+    let result = match event.kind {
+        AuditKind::LoginSucceeded => Some(SUCCEEDED.into()),
+        AuditKind::LoginFailed => event.reason.clone(),
+        _ => None,
+    };
+    // A sign-in whose provider is not known has not been at one.
+    if let (Some(provider), Some(result)) = (&event.provider, result) {
+        sign_ins(provider, result.into_owned()).increment(1);
+    }
 }
 
 fn log(event: &AuditEvent) {

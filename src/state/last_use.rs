@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::SessionId;
 use crate::domain::lifetimes::LAST_USE_GRAIN;
+use crate::domain::metric;
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::HandleDigest;
 use crate::storage::tokens::TokenUse;
@@ -58,10 +59,15 @@ impl LastUses {
         self.waiting().values().filter(|used| used.session == Some(session)).map(|used| used.at).max()
     }
 
+    /// How many entries wait.
+    pub(super) fn count(&self) -> usize {
+        self.waiting().len()
+    }
+
     fn add_use(&self, used: TokenUse) {
         let mut waiting = self.waiting();
         if waiting.len() >= WAITING && !waiting.contains_key(&used.handle) {
-            metrics::counter!("token_broker_last_uses_dropped_total").increment(1);
+            metrics::counter!(metric::LAST_USES_DROPPED.name).increment(1);
             return;
         }
         let entry = waiting.entry(used.handle).or_insert(used);

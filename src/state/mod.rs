@@ -3,11 +3,13 @@
 //! Each part that keeps data between requests has its own file.
 
 pub mod audit_trail;
+pub mod gauges;
 pub mod health;
 pub mod key_change;
 pub mod last_use;
 pub mod late_revocations;
 pub mod limits;
+mod process;
 pub mod server_keys;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use crate::domain::key_ring::{KeyId, KeyRing};
+use crate::domain::metric;
 use crate::domain::signing_key::{JwtType, SigningKeys};
 use crate::error::{Error, ErrorCode, Result};
 
@@ -51,6 +52,7 @@ impl KnownKeys {
 impl ServerKeys {
     /// Starts with this ring.
     pub fn new(ring: Arc<KeyRing>) -> Self {
+        metrics::gauge!(metric::SERVER_KEYS_FILE_UNUSABLE.name).set(0);
         report_metrics(None, &KnownKeys::from_ring(&ring));
         Self { loaded: ArcSwap::new(Loaded::new(ring)), problem: Mutex::default() }
     }
@@ -85,7 +87,7 @@ impl ServerKeys {
         let (before, after) = (self.known(), KnownKeys::from_ring(&ring));
         self.loaded.store(Loaded::new(ring));
         *self.problem() = None;
-        metrics::gauge!("token_broker_server_keys_file_unusable").set(0);
+        metrics::gauge!(metric::SERVER_KEYS_FILE_UNUSABLE.name).set(0);
         report_metrics(Some(&before), &after);
         tracing::info!(issuing = after.issuing.0, known = ?ids(&after.known), "server keys loaded");
     }
@@ -93,7 +95,7 @@ impl ServerKeys {
     /// Reports that the keys file cannot be used and why. The current ring stays in effect.
     pub fn refuse(&self, problem: String) {
         let KnownKeys { issuing, known } = self.known();
-        metrics::gauge!("token_broker_server_keys_file_unusable").set(1);
+        metrics::gauge!(metric::SERVER_KEYS_FILE_UNUSABLE.name).set(1);
         tracing::error!(
             problem,
             issuing = issuing.0,
@@ -124,7 +126,7 @@ fn report_metrics(before: Option<&KnownKeys>, after: &KnownKeys) {
     for id in removed.chain(&after.known) {
         let (known, issues) = (after.known.contains(id), after.issuing == *id);
         let id = id.to_string();
-        metrics::gauge!("token_broker_server_key_known", "key" => id.clone()).set(f64::from(u8::from(known)));
-        metrics::gauge!("token_broker_server_key_issues", "key" => id).set(f64::from(u8::from(issues)));
+        metrics::gauge!(metric::SERVER_KEY_KNOWN.name, "key" => id.clone()).set(f64::from(u8::from(known)));
+        metrics::gauge!(metric::SERVER_KEY_ISSUES.name, "key" => id).set(f64::from(u8::from(issues)));
     }
 }

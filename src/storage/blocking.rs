@@ -15,6 +15,7 @@ use super::pool::{Pool, Turn};
 use super::settings::{StorageSettings, StorageSettingsError, Target};
 use super::{Backend, sqlite};
 use crate::domain::clock::monotonic;
+use crate::domain::metric;
 
 /// The time limits of a health check, which together stay below a second.
 const CHECK: Limits = Limits {
@@ -70,7 +71,39 @@ pub struct Workers {
     /// Health checks have a place of their own, so that they report on the database and not on the load.
     check_places: Places,
     limits: Limits,
+    pool_size: u32,
 }
+
+/// Open connections, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Not in use.
+    pub idle: u32,
+    /// In use.
+    pub busy: u32,
+    /// How many there can be.
+    pub limit: u32,
+}
+
+/// The groups of queries by which their durations are reported.
+const GROUPS: &[&str] = &[
+    "audit",
+    "issuing",
+    "live",
+    "migrate",
+    "personal_tokens",
+    "purge",
+    "resource_servers",
+    "session_ending",
+    "sessions",
+    "sign_in",
+    "tokens",
+    "users",
+];
+
+const OK: &str = "ok";
+const UNAVAILABLE: &str = "unavailable";
+const FAILED: &str = "failed";
 
 impl Workers {
     pub fn new(settings: &StorageSettings) -> Result<Self, StorageSettingsError> {
@@ -83,6 +116,12 @@ impl Workers {
             #[cfg(not(feature = "postgres"))]
             Target::Postgres(_) => return Err(StorageSettingsError::NotCompiledIn),
         };
+        for group in GROUPS {
+            for result in [OK, UNAVAILABLE, FAILED] {
+                // Named once, it is reported, with no observations.
+                let _ = duration(group, result);
+            }
+        }
         // The pool and the database report their own timeouts; half a second is for that.
         let grace = Duration::from_millis(500);
         Ok(Self {
@@ -90,6 +129,7 @@ impl Workers {
             places: Places::new(settings.pool_size as usize),
             check_places: Places::new(1),
             limits: Limits { wait: settings.wait, grace, answer: settings.statement_timeout + grace },
+            pool_size: settings.pool_size,
         })
     }
 
@@ -101,9 +141,38 @@ impl Workers {
         }
     }
 
+    /// The connections that are open at the moment, but for those that were given up.
+    pub fn connections(&self) -> Connections {
+        let idle = match &*self.backends {
+            Backends::Sqlite(pool) => pool.unused(),
+            #[cfg(feature = "postgres")]
+            Backends::Postgres(pool) => pool.unused(),
+        };
+        let free = u32::try_from(self.places.free()).unwrap_or(u32::MAX);
+        Connections { idle, busy: self.pool_size.saturating_sub(free), limit: self.pool_size }
+    }
+
+    /// As [`Self::run_unmeasured`]; records how long it took under the name of the group of queries.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        group: &'static str,
+        bound: Bound,
+        query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let started = monotonic();
+        let answer = self.run_unmeasured(bound, query).await;
+        let result = match &answer {
+            Ok(_) => OK,
+            Err(StorageError::Unexpected(_)) => FAILED,
+            Err(_) => UNAVAILABLE,
+        };
+        duration(group, result).record(started.elapsed().as_secs_f64());
+        answer
+    }
+
     /// Runs `query` on a blocking thread, in the caller's log span. A caller that goes away does not stop it. After its
     /// time limit its place is freed, and its connection is closed whenever the database answers.
-    pub async fn run<T: Send + 'static>(
+    async fn run_unmeasured<T: Send + 'static>(
         &self,
         bound: Bound,
         query: impl FnOnce(&Backends, Turn) -> Result<T, StorageError> + Send + 'static,
@@ -164,6 +233,10 @@ fn unavailable(text: &str) -> StorageError {
     StorageError::Unavailable(text.to_owned())
 }
 
+fn duration(group: &'static str, result: &'static str) -> metrics::Histogram {
+    metrics::histogram!(metric::DATABASE_DURATION.name, "group" => group, "result" => result)
+}
+
 impl fmt::Debug for Workers {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let free = self.places.free();
@@ -179,7 +252,7 @@ macro_rules! on_backend {
     ($storage:ident, $bound:expr, $module:ident::$function:ident($($argument:expr),*)) => {
         $storage
             .workers
-            .run($bound, move |backends, turn| match backends {
+            .run(stringify!($module), $bound, move |backends, turn| match backends {
                 $crate::storage::blocking::Backends::Sqlite(pool) => {
                     pool.with(turn, |db| $crate::storage::sqlite::queries::$module::$function(db, $($argument),*))
                 }

@@ -18,6 +18,7 @@ mod any_of;
 pub mod audit;
 mod blocking;
 mod error;
+pub mod live;
 mod liveness;
 mod migrate;
 mod places;
@@ -38,6 +39,7 @@ pub mod users;
 
 use std::sync::Arc;
 
+pub use blocking::Connections;
 use blocking::Workers;
 pub use error::StorageError;
 pub use settings::{DatabaseUrl, Pooler, StorageSettings, StorageSettingsError};
@@ -74,5 +76,10 @@ impl Storage {
     /// Which database it is.
     pub fn backend(&self) -> Backend {
         self.workers.backend()
+    }
+
+    /// The connections that are open at the moment.
+    pub fn connections(&self) -> Connections {
+        self.workers.connections()
     }
 }

@@ -113,6 +113,11 @@ impl<K: Connector> Pool<K> {
         Self { connector, idle, compared: Mutex::new(false) }
     }
 
+    /// How many open connections are not in use.
+    pub fn unused(&self) -> u32 {
+        u32::try_from(self.idle().connections.len()).unwrap_or(u32::MAX)
+    }
+
     /// Runs `work` on a connection. Blocks the thread.
     pub fn with<T>(
         &self,

@@ -16,6 +16,8 @@ use super::{
 pub mod audit;
 #[path = "tokens/issuing.rs"]
 pub mod issuing;
+#[path = "live/queries.rs"]
+pub mod live;
 #[path = "migrate/queries.rs"]
 pub mod migrate;
 #[path = "tokens/personal.rs"]

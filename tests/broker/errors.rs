@@ -512,7 +512,7 @@ async fn metrics_and_documents_are_not_on_the_public_listener() {
         assert_eq!(ready.json(), json!({ "ready": true, "log_in": true, "redeem": true, "verify": true }));
         let metrics = browser.get(&format!("{}/metrics", broker.admin_url), &[]).await;
         assert_eq!(metrics.status, 200);
-        assert!(metrics.body.contains("http_requests_total"), "{}", metrics.body);
+        assert!(metrics.body.contains("token_broker_http_requests_total"), "{}", metrics.body);
         let user = broker.call("/api/me", &token).await.json();
         let personal = [&token, "alice", "example.com", user["user"]["id"].as_str().unwrap()];
         assert!(personal.iter().all(|word| !metrics.body.contains(word)), "{}", metrics.body);

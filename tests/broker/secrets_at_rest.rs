@@ -82,7 +82,7 @@ async fn no_credential_is_left(database: Option<String>, dump_database: impl Fn(
     for (what, haystack, known) in [
         ("the database", &database.bytes, "login_succeeded"),
         ("the key store", &key_store.bytes, "token-broker:key:"),
-        ("the metrics", &metrics.into_bytes(), "http_requests_total"),
+        ("the metrics", &metrics.into_bytes(), "token_broker_http_requests_total"),
     ] {
         assert!(String::from_utf8_lossy(haystack).contains(known), "{what} was not dumped");
         assert_eq!(with_draws(&mut story, &broker, &entropy).found_in(haystack), [""; 0], "in {what}");

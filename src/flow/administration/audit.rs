@@ -1,4 +1,8 @@
-//! The audit trail: listing it, and exporting it page by page.
+//! The audit trail: listing it, following it, and exporting it page by page.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
 
 use super::Result;
 use crate::domain::clock::Timestamp;
@@ -43,5 +47,52 @@ impl<'a> Export<'a> {
         let page = self.storage.read_audit(self.filter.clone(), Order::OldestFirst, self.behind).await?;
         self.behind = page.last().map(AuditEntry::position).or(self.behind);
         Ok(page)
+    }
+}
+
+/// How late an event may be written, after an event of a later time, to be found by [`Follow`]. Instances write events
+/// shortly after they happen.
+const LATE: TimeDelta = TimeDelta::seconds(60);
+
+/// The events that match, as they are written.
+#[derive(Debug)]
+pub struct Follow<'a> {
+    storage: &'a Storage,
+    filter: AuditFilter,
+    /// From when on events count.
+    since: Timestamp,
+    /// The ids and times of events that were returned and can be found again.
+    returned: BTreeMap<i64, Timestamp>,
+}
+
+impl<'a> Follow<'a> {
+    /// Begins with the events since the filter's time, or with those of this moment.
+    pub fn new(storage: &'a Storage, filter: AuditFilter, now: Timestamp) -> Self {
+        let since = filter.since.unwrap_or(now);
+        let filter = AuditFilter { limit: PAGE, until: None, ..filter };
+        Self { storage, filter, since, returned: BTreeMap::new() }
+    }
+
+    /// The events that were written since the last call, oldest first.
+    ///
+    /// # Errors
+    /// The database is unreachable. The next call continues where this one should have.
+    pub async fn next(&mut self) -> Result<Vec<AuditEntry>> {
+        let newest = self.returned.values().max().copied().unwrap_or(self.since);
+        let from = self.since.max(newest - LATE);
+        let filter = AuditFilter { since: Some(from), ..self.filter.clone() };
+        let (mut new, mut behind) = (Vec::new(), None);
+        loop {
+            let page = self.storage.read_audit(filter.clone(), Order::OldestFirst, behind).await?;
+            behind = page.last().map(AuditEntry::position);
+            let is_last = page.len() < PAGE as usize;
+            new.extend(page.into_iter().filter(|entry| !self.returned.contains_key(&entry.id)));
+            if is_last {
+                break;
+            }
+        }
+        self.returned.retain(|_, at| *at >= from);
+        self.returned.extend(new.iter().map(|entry| (entry.id, entry.event.at)));
+        Ok(new)
     }
 }

@@ -16,6 +16,7 @@ use futures_util::FutureExt;
 use ipnet::IpNet;
 use tracing::{Instrument, debug, error, info, info_span};
 
+use super::measure::{self, Listener};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
@@ -46,6 +47,7 @@ pub async fn finish(
     next: Next<BoxBody>,
     broker: &Broker,
     trusted_proxies: &[IpNet],
+    listener: Listener,
 ) -> Result<ServiceResponse, Error> {
     let connection = Connection::of(&request);
     if let Some(connection) = &connection
@@ -59,7 +61,8 @@ pub async fn finish(
     let shape = shape_for(&request, shape);
     let finishing = Finishing {
         broker,
-        method: method_name(request.method()),
+        listener,
+        method: measure::method_name(request.method()),
         shape,
         callers,
         language: Language::of(request.request()),
@@ -94,6 +97,7 @@ pub async fn finish(
 /// What finishing an answer needs from the start of the request.
 struct Finishing<'a> {
     broker: &'a Broker,
+    listener: Listener,
     method: &'static str,
     shape: Shape,
     callers: Callers,
@@ -164,11 +168,7 @@ impl Finishing<'_> {
         } else {
             info!(method, route, status, duration_ms, code, cause, "request");
         }
-        let route = route.to_owned();
-        metrics::counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-            .increment(1);
-        metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
-            .record(elapsed.as_secs_f64());
+        measure::record(self.listener, (method, route), status, code, elapsed);
     }
 }
 
@@ -187,18 +187,4 @@ fn shape_for(request: &ServiceRequest, shape: Shape) -> Shape {
         None => has_route || accepts_page(),
     };
     if is_for_a_person && (has_route || is_read) { shape } else { Shape::Problem }
-}
-
-/// The method, from a closed list: invented methods must not grow logs and metrics.
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
 }

@@ -5,6 +5,7 @@ pub mod answer;
 mod content_length;
 pub mod cors;
 pub mod host;
+pub mod measure;
 pub mod origin;
 pub mod security_headers;
 pub mod slashes;

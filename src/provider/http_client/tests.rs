@@ -20,7 +20,7 @@ const SHORT: Timeouts = Timeouts { connect: Duration::from_millis(300), total: D
 fn client(timeouts: Timeouts, ca: &str, address: &Url) -> Result<HttpClient, &'static str> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let ca = if ca.is_empty() { CaCertificates::default() } else { ca.parse().unwrap() };
-    HttpClient::new(timeouts, &ca, &[address])
+    HttpClient::new(&"corp".parse().unwrap(), timeouts, &ca, &[address])
 }
 
 async fn fetched_within(timeouts: Timeouts, url: &Url, ca: &str) -> Result<Object, ProviderError> {

@@ -23,6 +23,24 @@ pub enum Example {
     Api,
     /// In front of pages: people sign in with their browser.
     Pages,
+    /// In front of the broker itself.
+    ReverseProxy,
+}
+
+impl Example {
+    fn of(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Api, Kind::Nginx) => "nginx/token-broker.conf",
+            (Self::Api, Kind::Caddy) => "caddy/Caddyfile",
+            (Self::Api, Kind::Haproxy) => "haproxy/haproxy.cfg",
+            (Self::Api, Kind::Apache) => "apache/token-broker.conf",
+            (Self::Pages, Kind::Nginx) => "nginx/token-broker-pages.conf",
+            (Self::Pages, Kind::Caddy) => "caddy/Caddyfile.pages",
+            (Self::ReverseProxy, Kind::Nginx) => "nginx/reverse-proxy.conf",
+            (Self::ReverseProxy, Kind::Caddy) => "caddy/reverse-proxy.Caddyfile",
+            (_, Kind::Haproxy | Kind::Apache) => panic!("{kind:?} has no example of {self:?}"),
+        }
+    }
 }
 
 /// A running gateway.
@@ -38,14 +56,15 @@ impl Gateway {
         Self::start_on(free_port(), (kind, Example::Api), broker, api).await
     }
 
+    /// Starts nginx or Caddy in front of the broker itself.
+    pub async fn in_front_of(kind: Kind, broker: &str) -> Self {
+        let no_api = SocketAddr::from(([127, 0, 0, 1], 9));
+        Self::start_on(free_port(), (kind, Example::ReverseProxy), broker, no_api).await
+    }
+
     /// The same with one of its examples, on this port.
-    pub async fn start_on(
-        port: u16,
-        (kind, example): (Kind, Example),
-        broker: &str,
-        api: SocketAddr,
-    ) -> Self {
-        let pages = example == Example::Pages;
+    pub async fn start_on(port: u16, (kind, which): (Kind, Example), broker: &str, api: SocketAddr) -> Self {
+        let main = which.of(kind);
         let folder = tempfile::Builder::new().prefix("token-broker-gateway-").tempdir().unwrap().keep();
         // Servers that are started as root give up their rights before they read all of their files.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -55,6 +74,7 @@ impl Gateway {
                 .unwrap()
                 .replace("127.0.0.1:8080", broker.trim_start_matches("http://"))
                 .replace("127.0.0.1:9000", &api.to_string())
+                .replace("/var/log/nginx", &folder.display().to_string())
                 .replace("/etc/haproxy", &folder.display().to_string())
                 .replace("/etc/apache2", &folder.display().to_string())
                 .replace("8000", &port.to_string());
@@ -63,21 +83,15 @@ impl Gateway {
             file.display().to_string()
         };
         let (name, arguments) = match kind {
-            Kind::Nginx => {
-                let name = if pages { "nginx/token-broker-pages.conf" } else { "nginx/token-broker.conf" };
-                ("nginx", nginx(&folder, &example(name)))
-            }
-            Kind::Caddy => {
-                let name = if pages { "caddy/Caddyfile.pages" } else { "caddy/Caddyfile" };
-                ("env", caddy(&folder, &example(name)))
-            }
+            Kind::Nginx => ("nginx", nginx(&folder, &example(main))),
+            Kind::Caddy => ("env", caddy(&folder, &example(main))),
             Kind::Haproxy => {
                 example("haproxy/token-broker.lua");
-                ("haproxy", vec!["-db".to_owned(), "-f".to_owned(), example("haproxy/haproxy.cfg")])
+                ("haproxy", vec!["-db".to_owned(), "-f".to_owned(), example(main)])
             }
             Kind::Apache => {
                 example("apache/token-broker.lua");
-                ("apache2", apache(&folder, &example("apache/token-broker.conf")))
+                ("apache2", apache(&folder, &example(main)))
             }
         };
         let process = ServerProcess::start_until("TERM", &folder, &program(name), &arguments);
@@ -88,6 +102,11 @@ impl Gateway {
         })
         .await;
         gateway
+    }
+
+    /// A file that it writes.
+    pub fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.process.folder().join(name)).unwrap_or_default()
     }
 
     /// What it has written, for the message of a failing test.

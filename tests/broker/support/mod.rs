@@ -35,6 +35,7 @@ pub mod tls_front;
 pub mod upstream;
 pub mod visits;
 pub mod wait;
+pub mod yaml;
 
 /// Installs aws-lc-rs as the TLS provider of this program, as `main` does for the broker.
 pub fn install_tls_provider() {

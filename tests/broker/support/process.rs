@@ -45,6 +45,11 @@ impl ServerProcess {
         Self { child, folder: folder.to_owned() }
     }
 
+    /// The folder of the server.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// What the server has written so far, for the message of a failing test.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
