@@ -146,7 +146,7 @@ fn faulty_app() -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()>,
 > {
     let names = OwnNames::admin(&["auth.example.com".into()]);
-    app(broker(false), settings(), names, |routes| {
+    app(broker(false), settings(), names, Listener::Public, |routes| {
         routes.route(Shape::Problem, panics).route(Shape::Problem, fails).route(Shape::Problem, number);
     })
 }
