@@ -17,6 +17,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::domain::policy::Policies;
 use crate::http::connection::Refusals;
+use crate::http::middleware::measure::Listener;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::listener::{self, ListenerSettings};
@@ -204,7 +205,7 @@ fn serve_public(
     settings: web::Data<HttpSettings>,
     socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker));
+    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker, Listener::Public));
     listener::serve(listener, refusals, socket, move || http::public_app(broker.clone(), settings.clone()))
 }
 
@@ -214,7 +215,7 @@ fn serve_gateways(
     settings: web::Data<HttpSettings>,
     socket: TcpListener,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker));
+    let (listener, refusals) = (busy_listener(config), Refusals::new(&broker, Listener::Gateways));
     listener::serve(listener, refusals, socket, move || http::gateway_app(broker.clone(), settings.clone()))
 }
 
@@ -246,7 +247,7 @@ fn serve_admin(
         keep_alive: config.server.keep_alive,
         shutdown_timeout: config.server.shutdown_timeout,
     };
-    let refusals = Refusals::new(&broker);
+    let refusals = Refusals::new(&broker, Listener::Admin);
     listener::serve(listener, refusals, socket, move || {
         http::admin_app(broker.clone(), settings.clone(), metrics.clone())
     })

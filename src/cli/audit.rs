@@ -15,6 +15,7 @@ use crate::domain::clock::{Clock, SystemClock, Timestamp};
 use crate::domain::ids::ClientId;
 use crate::flow::administration::audit::{self, Export, Follow};
 use crate::flow::administration::users;
+use crate::storage::Storage;
 use crate::storage::audit::{AuditEntry, AuditFilter, AuditRecord};
 
 /// List or export the audit trail

@@ -68,7 +68,7 @@ metrics! {
     READY = Gauge "ready" ["function"] "Whether this function works at the moment: log_in, redeem or verify.";
     PART_UP = Gauge "part_up" ["part"] "Whether this part works at the moment: a store, a provider or the server keys.";
 
-    HTTP_REQUESTS = Counter "http_requests_total" ["listener", "method", "route", "status"] "Answered requests, by listener (public or admin) and class of the status (2xx).";
+    HTTP_REQUESTS = Counter "http_requests_total" ["listener", "method", "route", "status"] "Answered requests, by listener (public, gateways or admin) and class of the status (2xx).";
     HTTP_REQUEST_DURATION = Histogram "http_request_duration_seconds" ["listener", "method", "route"] "Time from the head of a request to its answer.";
     REFUSALS = Counter "refusals_total" ["listener", "code"] "Requests that were answered with an error, by error code.";
 
@@ -77,12 +77,16 @@ metrics! {
     LIVE_SESSIONS = Gauge "live_sessions" [] "Sessions that are neither ended nor expired, of users who are not disabled; counted at least every few minutes.";
     LIVE_TOKENS = Gauge "live_tokens" ["kind"] "Tokens that are neither revoked, rotated nor expired, of such sessions and users; counted together with them.";
 
+    CONNECTIONS_REFUSED = Counter "connections_refused_total" [] "Connections that were closed at once, because their address had too many.";
+
     DATABASE_DURATION = Histogram "database_duration_seconds" ["group", "result"] "Time for one query or transaction of the database, with waiting for a connection, by group of queries.";
     DATABASE_CONNECTIONS = Gauge "database_connections" ["state"] "Open connections to the database: idle or busy.";
     DATABASE_CONNECTIONS_LIMIT = Gauge "database_connections_limit" [] "The setting database.pool_size.";
+    CLOCK_AHEAD_OF_DATABASE = Gauge "clock_ahead_of_database_seconds" [] "How far the clock of this instance is ahead of the clock of PostgreSQL; negative if it is behind.";
     KEY_STORE_DURATION = Histogram "key_store_duration_seconds" ["operation", "result"] "Time for one operation of the store of one-time keys.";
     PROVIDER_DURATION = Histogram "provider_duration_seconds" ["provider", "call", "result"] "Time for one call of a provider.";
 
+    LOG_LINES_DROPPED = Counter "log_lines_dropped_total" ["reason"] "Lines that are not in the log: too many in one second (rate), or no one reads them (reader), or they cannot be written (write).";
     AUDIT_ROWS_WAITING = Gauge "audit_rows_waiting" [] "Audit events that wait to be written to the database.";
     AUDIT_ROWS_DROPPED = Counter "audit_rows_dropped_total" [] "Audit events that are only in the log, because too many waited for the database.";
     LAST_USES_WAITING = Gauge "last_uses_waiting" [] "Times of last use that wait to be written to the database.";
@@ -110,8 +114,8 @@ mod tests {
             assert!(name.starts_with(PREFIX), "{name}");
             assert!(name.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
-            let is_time = name.ends_with("_start_time_seconds");
-            assert_eq!(name.ends_with("_seconds") && !is_time, *kind == Kind::Histogram, "{name}");
+            let is_duration = name.ends_with("_duration_seconds");
+            assert_eq!(is_duration, *kind == Kind::Histogram, "{name}");
             assert!(help.ends_with('.'), "{help}");
         }
         for (at, metric) in ALL.iter().enumerate() {

@@ -7,6 +7,7 @@ use actix_web::web;
 use chrono::TimeDelta;
 
 use crate::domain::clock::monotonic;
+use crate::domain::metric;
 use crate::state::Broker;
 
 /// How often they are compared.
@@ -25,7 +26,7 @@ pub(super) async fn watch(broker: web::Data<Broker>) {
         let Ok(Some(server)) = broker.storage.server_time().await else { continue };
         let halfway = before + TimeDelta::from_std(waiting.elapsed() / 2).unwrap_or_default();
         let ahead = (halfway - server).as_seconds_f64();
-        metrics::gauge!("token_broker_clock_ahead_of_database_seconds").set(ahead);
+        metrics::gauge!(metric::CLOCK_AHEAD_OF_DATABASE.name).set(ahead);
         let differed = std::mem::replace(&mut differs, ahead.abs() > TOLERANCE);
         if differs && !differed {
             tracing::warn!(

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::domain::metric;
+
 use crate::domain::clock::{Moment, monotonic};
 
 /// How many lines wait at most.
@@ -148,7 +150,7 @@ impl LogQueue {
 
     fn drop_line(&self, reason: Reason) {
         self.0.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("token_broker_log_lines_dropped_total", "reason" => reason.as_str()).increment(1);
+        metrics::counter!(metric::LOG_LINES_DROPPED.name, "reason" => reason.as_str()).increment(1);
     }
 
     /// Logs how many lines were dropped since the last report, unless the queue is still full.

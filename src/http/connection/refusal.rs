@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +18,7 @@ use crate::domain::entropy::Entropy;
 use crate::domain::request_id::RequestId;
 use crate::error::ErrorCode;
 use crate::http::error_response::{Problem, Shape};
+use crate::http::middleware::measure::{self, Listener, NO_ROUTE};
 use crate::http::middleware::security_headers;
 use crate::state::Broker;
 
@@ -27,6 +29,7 @@ const LONGEST_FRAMEWORK_ANSWER: usize = 200;
 #[derive(Clone)]
 pub struct Refusals {
     https: bool,
+    listener: Listener,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -39,9 +42,9 @@ impl fmt::Debug for Refusals {
 
 impl Refusals {
     /// The answers of a listener of this broker.
-    pub fn new(broker: &Broker) -> Self {
+    pub fn new(broker: &Broker, listener: Listener) -> Self {
         let https = broker.public_url.scheme() == "https";
-        Self { https, clock: broker.clock.clone(), entropy: broker.entropy.clone() }
+        Self { https, listener, clock: broker.clock.clone(), entropy: broker.entropy.clone() }
     }
 
     /// The whole answer; the connection ends after it. Notes the refusal in the log and in the metrics.
@@ -56,9 +59,13 @@ impl Refusals {
             code = code.as_str(),
             "request refused before it was read"
         );
-        let status_label = status.as_u16().to_string();
-        metrics::counter!("http_requests_total", "method" => "other", "route" => "unmatched", "status" => status_label)
-            .increment(1);
+        measure::record(
+            self.listener,
+            ("other", NO_ROUTE),
+            status.as_u16(),
+            Some(code.as_str()),
+            Duration::ZERO,
+        );
         self.write(status, code, id.as_str())
     }
 

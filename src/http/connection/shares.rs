@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 
+use crate::domain::metric;
 use crate::state::limits::network;
 
 /// The open connections of a listener, by address. An IPv6 /64 counts as one.
@@ -37,7 +38,7 @@ impl Shares {
         let mut open = self.open();
         let count = open.entry(address).or_default();
         if *count >= self.limit {
-            metrics::counter!("token_broker_connections_refused_total").increment(1);
+            metrics::counter!(metric::CONNECTIONS_REFUSED.name).increment(1);
             return None;
         }
         *count += 1;

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use ipnet::IpNet;
 use tracing::{Instrument, debug, error, info, info_span};
 
-use super::measure::{self, Listener};
+use super::measure::{self, Listener, NO_ROUTE};
 use super::security_headers;
 use crate::domain::caller::Caller;
 use crate::domain::clock::{Moment, monotonic};
@@ -33,9 +33,6 @@ use crate::http::extract::caller;
 use crate::http::language::Language;
 use crate::http::route_table::{Callers, RouteTable};
 use crate::state::Broker;
-
-/// The route label of a request that no route matched.
-const NO_ROUTE: &str = "unmatched";
 
 /// Routes that machines ask every few seconds. What they find is logged when it changes, by the task that watches the
 /// stores.

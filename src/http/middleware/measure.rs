@@ -13,6 +13,8 @@ use crate::http::route_table::RouteTable;
 pub enum Listener {
     /// `server.listen`.
     Public,
+    /// `server.gateway_listen`.
+    Gateways,
     /// `server.admin_listen`.
     Admin,
 }
@@ -21,10 +23,14 @@ impl Listener {
     fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
+            Self::Gateways => "gateways",
             Self::Admin => "admin",
         }
     }
 }
+
+/// The route of requests that none matches.
+pub const NO_ROUTE: &str = "unmatched";
 
 /// The classes of statuses. The code of an error says more.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
