@@ -111,7 +111,7 @@ async fn forward_auth(
     let answer = match flow::forward_auth::forward_auth(&broker, &caller, &question).await {
         Ok(answer) => answer,
         Err(error) if flow::forward_auth::is_for_a_person(&broker, &question) => {
-            let response = HttpResponse::from_error(error);
+            let mut response = HttpResponse::from_error(error);
             response.extensions_mut().insert(Shape::VisitedPage);
             return Ok(response);
         }
