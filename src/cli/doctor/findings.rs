@@ -62,7 +62,7 @@ holes! {
     MissingIdentityHeaders = "missing_identity_headers", "Identity headers of the broker do not reach the API.",
         "Copy them from the answer of /authz to the request; --headers must name the same set as [forward_auth] headers.";
     /// The API can be reached beside the gateway.
-    DirectAccess = "direct_access", "The API answers without the gateway, and whoever reaches it can write the identity headers.",
+    DirectAccess = "direct_access", "The API answers without the gateway: anyone who reaches it can write the identity headers.",
         "Let the API listen on an address that only the gateway reaches, such as 127.0.0.1, or close it with a firewall.";
     /// Scripts of any site can read the answers.
     CorsForAnyOrigin = "cors_for_any_origin", "The answer lets a page of any origin read it (Access-Control-Allow-Origin).",
