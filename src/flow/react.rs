@@ -94,6 +94,8 @@ pub async fn refuse(broker: &Broker, asker: Asker<'_>, denial: &Denial) -> Error
 async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: Standing) -> Result<()> {
     let facts = &record.token.facts;
     let now = broker.clock.now();
+    // An API asks about a bound token before it judges the proof: the token may be a copy, which has no effect.
+    let may_be_useless = matches!(asker, Asker::ResourceServer(..)) && facts.dpop_jkt.is_some();
     match standing {
         // Flagged, so that no later use of the session revives it.
         Standing::Idle => {
@@ -102,7 +104,7 @@ async fn end(broker: &Broker, asker: Asker<'_>, record: &TokenRecord, standing: 
                 concerning(asker.event(broker, AuditKind::TokenIdle), facts).record();
             }
         }
-        Standing::Superseded { reuse: true } => {
+        Standing::Superseded { reuse: true } if !may_be_useless => {
             let Some(session) = facts.owner.session_id else { return Ok(()) };
             let ended = broker.storage.end_session(session, now).await;
             concerning(asker.event(broker, AuditKind::TokenReused), facts).record();

@@ -19,6 +19,15 @@ const BAD: &[(&str, &str, &str, &str)] = &[
         "together with legacy",
     ),
     ("into = \"permissions\"", "in = \"permissions\"", "providers[1].profile[1].in", "`into`"),
+    ("#dpop = \"optional\"", "dpop = \"sometimes\"", "clients[0].dpop", "required"),
+    ("#legacy = false", "legacy = true\ndpop = \"required\"", "clients[0].dpop", "together with legacy"),
+    ("#nonces = \"token_endpoints\"", "nonces = \"never\"", "dpop.nonces", "wrong_time"),
+    (
+        "#dpop_calls_per_minute = 3000",
+        "dpop_calls_per_minute = 0",
+        "limits.dpop_calls_per_minute",
+        "1 to 1000000",
+    ),
     // Nothing that is there for trying out may run in production.
     ("\"https://auth.example.com\"", "\"http://auth.example.com\"", "public_url", "https"),
     ("\"https://auth.example.com\"", "\"https://localhost\"", "public_url", "public host"),

@@ -306,7 +306,9 @@ async fn a_rotated_token_without_its_key_does_not_end_the_session() {
     let token = sign_in(&broker, &key).await;
     let rotated = call_with(&broker, "POST", "/api/token/rotate", &token, &key).await.json();
     let successor = rotated["access_token"].as_str().unwrap().to_owned();
+    let api = Api::register(&broker, "orders", &broker.url).await;
     broker.advance(61);
+    assert_eq!(api.introspect(&broker, &token).await.json(), json!({"active": false}));
     assert_refused(&broker.call(ME, &token).await, "invalid_token", "as a bearer token");
     let stolen = call_with(&broker, "GET", ME, &token, &AppKey::generate()).await;
     assert_refused(&stolen, "invalid_token", "with another key");
