@@ -50,7 +50,7 @@ const screens = {
     const first = await openSample(page.context(), broker);
     await signIn(first);
     await stopClock(page.context());
-    await page.evaluate(() => sessionStorage.clear()); // the sign-in has reached this tab, too
+    await page.evaluate(() => sessionStorage.clear()); // the sign-in has also reached this tab
     await page.reload();
     await page.getByText('This tab got its session from another tab').waitFor();
     await page.context().clock.resume();
