@@ -17,7 +17,7 @@ use crate::domain::clock::{Clock, SystemClock};
 use crate::domain::entropy::{Entropy, SystemEntropy};
 use crate::domain::policy::Policies;
 use crate::http::connection::Refusals;
-use crate::http::middleware::measure::Listener;
+use crate::http::Listener;
 use crate::http::{self, HttpSettings, Sample};
 use crate::key_store::KeyStore;
 use crate::listener::{self, ListenerSettings};

@@ -16,7 +16,7 @@ use crate::config::{Config, Problems, PurgeSettings, ServerKeysFile};
 use crate::state::Broker;
 use crate::state::audit_trail::AuditWriter;
 use crate::state::gauges;
-use crate::state::health::{Part, health, wait_for_slow_providers};
+use crate::state::health::{Part, stores, wait_for_slow_providers};
 use crate::state::key_change;
 use crate::storage::purge::Purged;
 use crate::storage::{Backend, Storage, StorageError};
@@ -137,12 +137,12 @@ async fn watch_stores(broker: web::Data<Broker>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        for Part { name, problem } in health(&broker).await.parts.iter().filter(|part| part.is_a_store()) {
+        for Part { name, problem } in stores(&broker).await {
             match problem {
                 Some(problem) if unavailable.insert(name.clone()) => {
                     tracing::warn!(part = name, problem, "a part of the service does not work");
                 }
-                None if unavailable.remove(name) => tracing::info!(part = name, "recovered"),
+                None if unavailable.remove(&name) => tracing::info!(part = name, "recovered"),
                 _ => {}
             }
         }

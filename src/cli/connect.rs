@@ -44,7 +44,7 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Failure> {
     let providers = Providers::new(config.providers.clone(), Arc::new(SystemClock)).map_err(runtime)?;
     let mut findings = Vec::new();
     let storage = open(&config.database)?;
-    // Asked, a file that does not exist yet would begin to exist, and belong to whoever asks.
+    // Opening a SQLite file would create it, for the user that runs this command.
     if storage.backend() == Backend::Postgres {
         findings.push(("database".to_owned(), problem(storage.check().await)));
         findings.push(("clock".to_owned(), clock(&storage).await));

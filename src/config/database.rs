@@ -23,11 +23,11 @@ pub(super) struct RawDatabase {
     url: Option<Secret>,
     /// A file that contains the URL.
     url_file: Option<PathBuf>,
-    /// Connections that are open at most, 1 to 200, and one for health checks.
+    /// Connections that are open at most, 1 to 200, and two for health checks.
     pool_size: u32,
     /// PostgreSQL only: `transaction` if the URL leads to a pooler that gives a session to another connection after each
-    /// transaction, such as PgBouncer with `pool_mode = transaction`; `none` otherwise. A pooler that this does not
-    /// mention is refused when it is noticed.
+    /// transaction, such as PgBouncer with `pool_mode = transaction`; `none` otherwise. A pooler in transaction mode is
+    /// refused without this setting.
     pooler: String,
     /// SQLite only: wait for the disk at every commit, so that a power failure does not lose a logout.
     synchronous_full: bool,

@@ -148,7 +148,7 @@ mod tests {
         assert!(map.is_empty() && map.expiries.is_empty() && map.shares.is_empty() && map.sizes.is_empty());
     }
 
-    /// However many networks take part in a flood, whoever has one entry keeps it while others have more.
+    /// However many networks take part in a flood, a network with one entry keeps it while others have more.
     #[test]
     fn the_largest_share_makes_room() {
         let mut map = SharedMap::new(100);

@@ -21,10 +21,6 @@ const CHECK_TIMEOUT: Duration = Duration::from_millis(950);
 /// The time limit for the key store.
 const KEY_STORE_TIMEOUT: Duration = Duration::from_millis(850);
 
-/// The parts that every instance shares.
-const DATABASE: &str = "database";
-const KEY_STORE: &str = "key store";
-
 /// Which functions of the broker work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Readiness {
@@ -182,6 +178,12 @@ async fn check(broker: &Broker) -> Health {
     Health { parts, readiness }
 }
 
+/// Checks the database and the key store, without the providers.
+pub async fn stores(broker: &Broker) -> [Part; 2] {
+    let (database, key_store) = tokio::join!(database(broker), key_store(broker));
+    [database.part, key_store.part]
+}
+
 struct DatabaseHealth {
     part: Part,
     reads: bool,
@@ -191,7 +193,7 @@ struct DatabaseHealth {
 
 async fn database(broker: &Broker) -> DatabaseHealth {
     let answer = broker.storage.check().await;
-    let part = Part { name: DATABASE.to_owned(), problem: answer.as_ref().err().map(with_causes) };
+    let part = Part { name: "database".to_owned(), problem: answer.as_ref().err().map(with_causes) };
     DatabaseHealth {
         part,
         reads: matches!(answer, Ok(()) | Err(StorageError::ReadOnly(_))),
@@ -210,7 +212,7 @@ async fn key_store(broker: &Broker) -> KeyStoreFunctions {
     let name = format!("check:{}", broker.clock.now().timestamp_micros());
     let KeyStoreHealth { stores, takes } = broker.key_store.check(&name, KEY_STORE_TIMEOUT).await;
     let problem = stores.as_ref().err().or(takes.as_ref().err()).map(with_causes);
-    let part = Part { name: KEY_STORE.to_owned(), problem };
+    let part = Part { name: "key store".to_owned(), problem };
     KeyStoreFunctions { part, stores: stores.is_ok(), takes: takes.is_ok() }
 }
 
@@ -230,10 +232,5 @@ impl Part {
     /// Whether it works.
     pub fn works(&self) -> bool {
         self.problem.is_none()
-    }
-
-    /// Whether it is the database or the key store.
-    pub fn is_a_store(&self) -> bool {
-        self.name == DATABASE || self.name == KEY_STORE
     }
 }

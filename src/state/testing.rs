@@ -41,12 +41,11 @@ pub(crate) fn broker() -> Broker {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let key = ServerKey::new(KeyId(1), vec![7; 32]).unwrap();
     let storage = StorageSettings {
-        // Nothing can be opened there, and nothing is left behind.
-        url: "sqlite:no-such-folder/never-opened.sqlite".parse().unwrap(),
         pool_size: 1,
         wait: Duration::from_millis(20),
         statement_timeout: Duration::from_secs(1),
-        synchronous_full: false,
+        // Nothing can be opened there, and nothing is left behind.
+        ..StorageSettings::new("sqlite:no-such-folder/never-opened.sqlite".parse().unwrap())
     };
     Broker {
         public_url: "https://auth.example.com/".parse().unwrap(),

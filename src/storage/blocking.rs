@@ -68,7 +68,8 @@ pub enum Bound {
 pub struct Workers {
     backends: Arc<Backends>,
     places: Places,
-    /// Health checks have a place of their own, so that they report on the database and not on the load.
+    /// Health checks have places of their own, so that they report on the database and not on the load: one for those that
+    /// are asked for, one for the task that watches.
     check_places: Places,
     limits: Limits,
     pool_size: u32,
@@ -127,7 +128,7 @@ impl Workers {
         Ok(Self {
             backends: Arc::new(backends),
             places: Places::new(settings.pool_size as usize),
-            check_places: Places::new(1),
+            check_places: Places::new(2),
             limits: Limits { wait: settings.wait, grace, answer: settings.statement_timeout + grace },
             pool_size: settings.pool_size,
         })

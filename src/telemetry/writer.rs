@@ -120,7 +120,7 @@ impl LogQueue {
                     self.0.waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
                 }
                 Message::Flush(written) => {
-                    let _ = written.send(()); // whoever asked may have given up
+                    let _ = written.send(()); // the caller may have given up
                 }
             }
         }
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    fn queue(per_second: u32) -> (LogQueue, Arc<Mutex<()>>, std::sync::mpsc::Receiver<String>) {
+    fn queue(per_second: u32) -> (LogQueue, Arc<Mutex<()>>, Receiver<String>) {
         let (lines, received) = std::sync::mpsc::channel();
         let lock = Arc::new(Mutex::new(()));
         (LogQueue::new(Reader { lock: lock.clone(), lines }, per_second), lock, received)
@@ -312,7 +312,7 @@ mod tests {
         for _ in 0..3 {
             queue.push(Kind::Event, &large);
         }
-        assert!(dropped(&queue)[Reason::Reader as usize] > lost, "the bytes are bounded, too");
+        assert!(dropped(&queue)[Reason::Reader as usize] > lost, "the number of bytes is also limited");
     }
 
     #[test]

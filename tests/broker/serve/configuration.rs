@@ -46,12 +46,16 @@ async fn an_invalid_setting_is_named_in_the_error() {
             "clients[0].redirect_uris",
         ),
         ("[[clients]]", "[[customers]]", "customers"),
+        ("[[clients]]", "[log]\nfilter = \"verbose\"\n[[clients]]", "log.filter"),
         ("workers = 2", "workers = = 2", "line 5"),
     ] {
         assert!(good.contains(from), "{from}");
         production.write(&good.replace(from, to));
         let said = refused(&production).await;
         assert!(said.contains(key), "{to}: {said}");
+        let check =
+            Program::run(production.folder(), &["check-config", "--config", "token-broker.toml"]).await;
+        assert_eq!((check.code, check.err), (Some(2), said), "check-config refuses what serve refuses");
     }
     let (without_clients, _) = good.split_once("[[clients]]").unwrap();
     production.write(without_clients);
