@@ -581,7 +581,7 @@ async fn candidates_of_a_login(storage: &Storage, world: &World, met: &Met) -> R
     // Used and unused ones are counted on their own; the new token is unused.
     let (used, unused): (Vec<_>, Vec<_>) = current.partition(|record| record.last_used_at.is_some());
     let surplus = unused.into_iter().skip(live_tokens - 1).chain(used.into_iter().skip(live_tokens));
-    let surplus: BTreeSet<TokenId> = surplus.map(|record| id_of(record)).collect();
+    let surplus: BTreeSet<TokenId> = surplus.map(id_of).collect();
     *met.borrow_mut().entry("a surplus token").or_default() += surplus.len();
     let after = all_tokens(storage).await;
     prop_assert_eq!(after.len(), before.len() + 1);

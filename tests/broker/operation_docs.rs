@@ -118,6 +118,7 @@ fn every_alert_is_in_the_runbook() {
 #[test]
 fn the_pages_name_commands_and_codes_that_exist() {
     let command = Regex::new(r"token-broker ((?:[a-z][a-z-]+ ?){1,2})").unwrap();
+    let code = Regex::new(r"`([a-z]+_[a-z_]+)`").unwrap();
     let places = Regex::new(r"`(?:# |\$ )?(token-broker [a-z][^`]*)`").unwrap();
     let (mut checked, mut codes) = (BTreeSet::new(), 0);
     for page in ["docs/operation.md", "docs/migrating-from-django.md"] {
@@ -131,7 +132,7 @@ fn the_pages_name_commands_and_codes_that_exist() {
                 found[1].split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>(),
             );
         }
-        for found in Regex::new(r"`([a-z]+_[a-z_]+)`").unwrap().captures_iter(&text) {
+        for found in code.captures_iter(&text) {
             codes += usize::from(ErrorCode::ALL.iter().any(|code| code.as_str() == &found[1]));
         }
     }

@@ -139,6 +139,7 @@ mod tests {
     #[test]
     fn no_answer_of_the_broker_is_taken_for_one() {
         let refusals = Refusals {
+            listener: Listener::Public,
             https: true,
             clock: Arc::new(crate::domain::clock::SystemClock),
             entropy: Arc::new(crate::domain::entropy::SystemEntropy),
