@@ -164,9 +164,10 @@ mod tests {
 
     #[test]
     fn a_flood_costs_the_keys_of_its_own_network() {
-        let (store, _) = store(50);
+        let (store, clock) = store(50);
         store.put("honest", entry(), TTL, share(1));
         for flood in 0..500 {
+            clock.advance(TimeDelta::milliseconds(1)); // the oldest is the one that expires first
             store.put(&flood.to_string(), entry(), TTL, share(2));
         }
         store.put("late", entry(), TTL, share(3));
