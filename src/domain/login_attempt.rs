@@ -203,9 +203,11 @@ impl LoginAttempt {
         client: &ClientId,
         client_state: Option<&ClientState>,
         oauth: Option<&OAuthRequest>,
+        dpop_jkt: Option<&Thumbprint>,
         audiences: usize,
     ) -> bool {
-        let parts = postcard::to_allocvec(&(client, client_state, oauth)).map(|parts| parts.len());
+        let parts = (client, client_state, oauth, dpop_jkt);
+        let parts = postcard::to_allocvec(&parts).map(|parts| parts.len());
         let fits = |parts: usize| {
             let sealed = FIXED + AUDIENCE * audiences + parts + sealed::OVERHEAD;
             COOKIE_NAME + (sealed * 4).div_ceil(3) <= COOKIE
@@ -278,7 +280,7 @@ mod tests {
 
     fn fits(attempt: &LoginAttempt) -> bool {
         let (state, oauth) = (attempt.client_state.as_ref(), attempt.oauth.as_ref());
-        LoginAttempt::fits(&attempt.client, state, oauth, attempt.audiences.len())
+        LoginAttempt::fits(&attempt.client, state, oauth, attempt.dpop_jkt.as_ref(), attempt.audiences.len())
     }
 
     /// An attempt whose other parts are at their longest.
