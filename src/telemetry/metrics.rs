@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::writer;
 use crate::domain::metric::{self, Kind};
 
 /// The handle of the recorder that every metric of this process goes to. The first call installs the recorder; what was
@@ -38,5 +39,8 @@ fn describe() {
             Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
         }
     }
+    metrics::counter!(metric::CONNECTIONS_REFUSED.name).increment(0);
+    metrics::gauge!(metric::CLOCK_AHEAD_OF_DATABASE.name).set(0.0);
+    writer::register();
     metrics::gauge!(metric::BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }

@@ -58,6 +58,13 @@ impl Reason {
     }
 }
 
+/// Makes `/metrics` report dropped lines from the start.
+pub fn register() {
+    for reason in Reason::ALL {
+        metrics::counter!(metric::LOG_LINES_DROPPED.name, "reason" => reason.as_str()).increment(0);
+    }
+}
+
 /// Lines that share a limit. A flood of one kind leaves the others alone.
 #[derive(Debug, Clone, Copy)]
 enum Kind {

@@ -27,6 +27,9 @@ const COMMANDS: [&[&str]; 9] = [
     &["purge"],
 ];
 
+/// Those that need no other secret than the database's, so nothing else is checked for them.
+const READS_ONLY_THE_DATABASE: [&[&str]; 3] = [&["users", "list"], &["audit", "list"], &["audit", "export"]];
+
 #[actix_web::test]
 async fn an_unavailable_database_is_reported_within_5_seconds() {
     let closed_port = free_port();
@@ -75,8 +78,12 @@ async fn a_configuration_that_serve_refuses_is_refused_by_commands() {
     let secret = desk.folder().join("server_keys.toml");
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     for command in COMMANDS {
-        let complaint = desk.refused(2, command);
-        assert!(complaint.contains("server_keys.file"), "{complaint}");
+        if READS_ONLY_THE_DATABASE.contains(&command) {
+            desk.done(command);
+        } else {
+            let complaint = desk.refused(2, command);
+            assert!(complaint.contains("server_keys.file"), "{complaint}");
+        }
     }
     desk.refused(2, &["users", "list", "--config", "missing.toml"]);
 }

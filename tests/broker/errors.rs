@@ -80,7 +80,8 @@ async fn simple_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCo
         (InvalidGrant, browser.post_json(&broker.at("/api/get_token"), &key, &[]).await),
         (MissingToken, get("/api/me", &[]).await),
         (InvalidToken, get("/api/me", &[("authorization", "Bearer x")]).await),
-        (InvalidState, get("/oauth2_callback/dev?state=x&code=y", &[]).await),
+        // A browser that is signed in would be sent home.
+        (InvalidState, broker.browser().navigate(&broker.at("/oauth2_callback/dev?state=x&code=y")).await),
         (NotANavigation, get("/login", &[("sec-fetch-dest", "image")]).await),
         (OriginNotAllowed, post(&[("origin", "https://evil.example")], "").await),
         (NotFound, get("/nothing", &[]).await),

@@ -251,7 +251,7 @@ async fn every_configured_header_is_present_and_visible_ascii() {
         told,
         pairs([
             ("x-auth-username", "bob"),
-            ("x-auth-name", "%E9%B2%8D%E5%8B%83"),
+            ("x-auth-name", "Bob%20%E9%B2%8D%E5%8B%83"),
             ("x-auth-email", "bob@example.com"),
             ("x-auth-client", "sample"),
             ("x-auth-scope", ""),
