@@ -25,6 +25,9 @@ pub(super) struct RawLimits {
     failed_logout_tokens_per_minute: u32,
     /// Wrong ids or secrets of resource servers, 1 to 1000000.
     failed_resource_servers_per_minute: u32,
+    /// Devices that ask for a code and, counted separately, codes that are entered at `/device`, 1 to 20000. All addresses
+    /// together may have fifty times as many at one instance.
+    devices_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -36,6 +39,7 @@ impl Default for RawLimits {
             failed_tokens_per_minute: 60,
             failed_logout_tokens_per_minute: 60,
             failed_resource_servers_per_minute: 60,
+            devices_per_minute: 20,
         }
     }
 }
@@ -52,6 +56,7 @@ impl RawLimits {
             limit("limits.failed_logout_tokens_per_minute", self.failed_logout_tokens_per_minute);
         let resource_servers =
             limit("limits.failed_resource_servers_per_minute", self.failed_resource_servers_per_minute);
+        let devices = check.within("limits.devices_per_minute", self.devices_per_minute, 1..=20_000);
         Some(LimitSettings {
             logins: logins?,
             callbacks: callbacks?,
@@ -59,6 +64,7 @@ impl RawLimits {
             failed_tokens: tokens?,
             failed_logout_tokens: logout_tokens?,
             failed_resource_servers: resource_servers?,
+            devices: devices.and_then(NonZeroU32::new)?,
         })
     }
 }

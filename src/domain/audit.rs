@@ -31,6 +31,14 @@ pub enum AuditKind {
     KeyRepeated,
     /// A used one-time key was presented again by a different browser: its session is ended.
     KeyReplayed,
+    /// A device asked for a code to be connected with.
+    DeviceStarted,
+    /// A signed-in user entered a code that no device is waiting with.
+    DeviceCodeRefused,
+    /// A user connected a device: it can collect its token.
+    DeviceApproved,
+    /// A user refused to connect a device.
+    DeviceDenied,
     /// A token was issued.
     TokenIssued,
     /// A token was exchanged for its successor.
@@ -104,6 +112,10 @@ impl AuditKind {
             Self::KeyRefused => "key_refused",
             Self::KeyRepeated => "key_repeated",
             Self::KeyReplayed => "key_replayed",
+            Self::DeviceStarted => "device_started",
+            Self::DeviceCodeRefused => "device_code_refused",
+            Self::DeviceApproved => "device_approved",
+            Self::DeviceDenied => "device_denied",
             Self::TokenIssued => "token_issued",
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",

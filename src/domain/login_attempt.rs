@@ -13,14 +13,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::client::ShortDigest;
-use super::client_text::ClientState;
 use super::clock::Timestamp;
 use super::entropy::{self, Entropy};
-use super::ids::{ClientId, ProviderId};
+use super::ids::ProviderId;
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
-use super::oauth_request::OAuthRequest;
-use super::pkce::{CodeChallenge, CodeVerifier};
+use super::login_destination::LoginDestination;
+use super::pkce::CodeVerifier;
 use super::sealed::{Sealable, Sealed};
 
 /// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
@@ -143,26 +142,14 @@ pub struct LoginAttempt {
     /// The issuer or authorization endpoint of the provider at that time, so that the attempt fails if the configuration
     /// has changed since.
     pub provider_identity: ShortDigest,
-    /// The client that started the login.
-    pub client: ClientId,
-    /// The registered redirect URI of the client to which the one-time key is delivered.
-    pub redirect_uri: ShortDigest,
-    /// The port of a native app's loopback address, if it is not the registered one (RFC 8252 section 7.3).
-    pub port: Option<u16>,
-    /// The S256 challenge of the SPA; `None` only for `legacy` clients.
-    pub challenge: Option<CodeChallenge>,
-    /// The `state` of the SPA.
-    pub client_state: Option<ClientState>,
+    /// Where the login leads back to.
+    pub destination: LoginDestination,
     /// The nonce of the authorization request.
     pub nonce: OidcNonce,
     /// The seed of the code verifier that the broker sends to the provider.
     pub verifier_seed: [u8; 32],
     /// The requested `max_age` in seconds, which is checked against the ID token.
     pub max_age: Option<u32>,
-    /// The audiences that `resource` named (RFC 8707); empty for all of the client's.
-    pub audiences: Vec<ShortDigest>,
-    /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
-    pub oauth: Option<OAuthRequest>,
 }
 
 impl Sealable for LoginAttempt {
@@ -199,9 +186,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::audience::MOST_AUDIENCES;
+    use super::super::client_text::ClientState;
     use super::super::clock::{Clock, SystemClock};
     use super::super::entropy::SeededEntropy;
     use super::super::key_ring::{KeyId, ServerKey};
+    use super::super::login_destination::ClientLogin;
+    use super::super::oauth_request::OAuthRequest;
     use super::*;
 
     fn ring() -> KeyRing {
@@ -209,21 +199,32 @@ mod tests {
     }
 
     fn attempt(entropy: &SeededEntropy, client_state: Option<ClientState>) -> LoginAttempt {
-        LoginAttempt {
-            state: State::random(entropy),
-            started_at: SystemClock.now(),
-            provider: "p".repeat(32).parse().unwrap(),
-            provider_identity: ShortDigest::of("https://login.example.com"),
+        attempt_with(entropy, client_state, None)
+    }
+
+    fn attempt_with(
+        entropy: &SeededEntropy,
+        client_state: Option<ClientState>,
+        oauth: Option<OAuthRequest>,
+    ) -> LoginAttempt {
+        let login = ClientLogin {
             client: "c".repeat(32).parse().unwrap(),
             redirect_uri: ShortDigest::of("https://app.example.com/signed-in"),
             port: Some(u16::MAX),
             challenge: Some(CodeVerifier::random(entropy).challenge()),
             client_state,
+            audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
+            oauth,
+        };
+        LoginAttempt {
+            destination: LoginDestination::Client(Box::new(login)),
+            state: State::random(entropy),
+            started_at: SystemClock.now(),
+            provider: "p".repeat(32).parse().unwrap(),
+            provider_identity: ShortDigest::of("https://login.example.com"),
             nonce: OidcNonce::random(entropy),
             verifier_seed: entropy::bytes(entropy),
             max_age: Some(u32::MAX),
-            audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
-            oauth: None,
         }
     }
 
@@ -234,7 +235,8 @@ mod tests {
             let attempt = attempt(&entropy, Some(text.parse().unwrap()));
             let value = attempt.seal(&ring(), &entropy);
             let opened = LoginAttempt::open(&attempt.state.attempt_id(), &value, &ring()).unwrap();
-            let survived = opened.client_state.unwrap();
+            let LoginDestination::Client(login) = opened.destination else { panic!("not to a client") };
+            let survived = login.client_state.unwrap();
             prop_assert_eq!(survived.as_str(), text);
         }
     }
@@ -247,13 +249,15 @@ mod tests {
     #[test]
     fn the_longest_cookie_stays_far_below_the_limit_of_browsers() {
         let entropy = SeededEntropy::new(1);
-        let mut attempt = attempt(&entropy, Some("x".repeat(512).parse().unwrap()));
+        let state = || Some("x".repeat(512).parse().unwrap());
+        let attempt = attempt(&entropy, state());
         assert!(cookie_length(&attempt, &entropy) < 1152, "{}", cookie_length(&attempt, &entropy));
-        attempt.oauth = Some(OAuthRequest {
+        let oauth = OAuthRequest {
             named_redirect_uri: true,
             scopes: "email openid permissions profile".parse().unwrap(),
             nonce: Some("x".repeat(512).parse().unwrap()),
-        });
+        };
+        let attempt = attempt_with(&entropy, state(), Some(oauth));
         assert!(cookie_length(&attempt, &entropy) < 1900, "{}", cookie_length(&attempt, &entropy));
     }
 

@@ -198,11 +198,10 @@ fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
 
 fn question(broker: &Broker, destination: &Destination<'_>, record: &SessionRecord) -> Question {
     let user = &record.user;
-    let name = user.display_name.as_ref().or(user.username.as_ref()).or(user.email.as_ref());
     let home = destination.client.and_then(|client| client.redirect_uris.first());
     Question {
         client: destination.client.map(|client| client.display_name.clone()),
-        person: name.map(|name| name.as_str().to_owned()),
+        person: user.name().map(|name| name.as_str().to_owned()),
         provider: broker.providers.get(&user.provider).map(|provider| provider.display_name().to_owned()),
         stay: home.map(|home| format!("{}/", home.origin())),
     }

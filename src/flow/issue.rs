@@ -61,6 +61,11 @@ impl Issue {
         }
     }
 
+    /// The same token with this handle, which was drawn before.
+    pub(super) fn with_handle(self, handle: TokenHandle) -> Self {
+        Self { handle, ..self }
+    }
+
     /// The successor of a token: for the same APIs and scopes, whatever the client may have now.
     pub(super) fn successor_of(facts: &TokenFacts, broker: &Broker, client: &Client, now: Timestamp) -> Self {
         Self::new(broker, client, facts.audiences.clone(), facts.scopes.clone(), now)

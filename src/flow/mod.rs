@@ -31,6 +31,11 @@ pub mod browser_session;
 pub mod callback;
 mod continue_session;
 pub mod decide;
+pub mod device_answer;
+pub mod device_authorization;
+pub mod device_page;
+pub mod device_sign_in;
+pub mod device_token;
 pub mod forward_auth;
 mod hand_over;
 pub mod introspect;
@@ -47,6 +52,7 @@ pub mod resource_server;
 pub mod revoke;
 pub mod rotate;
 pub mod sessions;
+mod to_provider;
 
 use crate::domain::login_attempt::AttemptId;
 

@@ -19,6 +19,7 @@ use crate::domain::standing::refresh_standing;
 use crate::domain::token::{TokenFacts, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Denial, Reason, decide_refresh};
+use crate::flow::device_token::{self, DEVICE_CODE_GRANT};
 use crate::flow::issue::IssuedToken;
 use crate::flow::react::{Asker, react, refuse};
 use crate::flow::redeem::{Presented, Redeemed, redeem_presented};
@@ -28,7 +29,7 @@ use crate::state::Broker;
 /// What a client presents, each parameter at most once, as it was sent. Not printable: it holds secrets.
 #[derive(Default)]
 pub struct TokenRequest {
-    /// `authorization_code` or `refresh_token`.
+    /// `authorization_code`, `refresh_token` or [`DEVICE_CODE_GRANT`].
     pub grant_type: Option<String>,
     /// The client.
     pub client_id: Option<String>,
@@ -40,6 +41,8 @@ pub struct TokenRequest {
     pub code_verifier: Option<String>,
     /// The refresh token.
     pub refresh_token: Option<String>,
+    /// The device code.
+    pub device_code: Option<String>,
     /// The scopes asked for; the renewed token has those of the one before, so no others.
     pub scope: Option<String>,
     /// The APIs that the token is for (RFC 8707 section 2.2).
@@ -63,12 +66,17 @@ pub struct TokenSet {
 /// `temporarily_unavailable` if a store is unreachable.
 pub async fn token(broker: &Broker, caller: &Caller, request: &TokenRequest) -> Result<TokenSet> {
     let grant_type = required(request.grant_type.as_deref(), "The parameter 'grant_type' is missing.")?;
-    if !["authorization_code", "refresh_token"].contains(&grant_type) {
+    if !["authorization_code", "refresh_token", DEVICE_CODE_GRANT].contains(&grant_type) {
         return Err(ErrorCode::UnsupportedGrantType.into());
     }
     let id = required(request.client_id.as_deref(), "The parameter 'client_id' is missing.")?;
     let client = broker.clients.find(id).ok_or(ErrorCode::InvalidClient)?;
-    if client.legacy || (grant_type == "refresh_token" && !client.refresh_tokens) {
+    let may_use = match grant_type {
+        "refresh_token" => client.refresh_tokens,
+        DEVICE_CODE_GRANT => client.device,
+        _ => true,
+    };
+    if client.legacy || !may_use {
         return Err(ErrorCode::UnauthorizedClient.into());
     }
     if caller.origin.as_deref().is_some_and(|origin| !client.has_origin(origin)) {
@@ -77,6 +85,7 @@ pub async fn token(broker: &Broker, caller: &Caller, request: &TokenRequest) -> 
     let resources = resources(&request.resources)?;
     match grant_type {
         "refresh_token" => refresh(broker, caller, client, request, resources.as_ref()).await,
+        DEVICE_CODE_GRANT => collect(broker, caller, client, request, resources.as_ref()).await,
         _ => redeem_code(broker, caller, client, request, resources.as_ref()).await,
     }
 }
@@ -101,7 +110,32 @@ async fn redeem_code(
     if resources.is_some_and(|resources| !resources.is_subset(&client.audiences)) {
         return Err(ErrorCode::InvalidTarget.into());
     }
-    let Redeemed { issued, grant } = redeem_presented(broker, caller, &presented).await?;
+    let redeemed = redeem_presented(broker, caller, &presented).await?;
+    token_set(broker, client, redeemed, resources)
+}
+
+/// Collects the token of a device that its user has connected.
+async fn collect(
+    broker: &Broker,
+    caller: &Caller,
+    client: &Client,
+    request: &TokenRequest,
+    resources: Option<&AudienceSet>,
+) -> Result<TokenSet> {
+    let code = required(request.device_code.as_deref(), "The parameter 'device_code' is missing.")?;
+    if resources.is_some_and(|resources| !resources.is_subset(&client.audiences)) {
+        return Err(ErrorCode::InvalidTarget.into());
+    }
+    let redeemed = device_token::poll(broker, caller, client, code).await.map_err(as_device_grant)?;
+    token_set(broker, client, redeemed, resources)
+}
+
+fn token_set(
+    broker: &Broker,
+    client: &Client,
+    Redeemed { issued, grant }: Redeemed,
+    resources: Option<&AudienceSet>,
+) -> Result<TokenSet> {
     is_for(resources, &grant.audiences)?;
     let keys = broker.keys.current();
     TokenSet::new(
@@ -199,6 +233,14 @@ fn as_grant(error: Error) -> Error {
     match error.code() {
         ErrorCode::InvalidToken | ErrorCode::InsufficientScope => Error::new(ErrorCode::InvalidGrant)
             .detail("The refresh token is unknown, expired, used or revoked. Sign in again."),
+        _ => error,
+    }
+}
+
+/// The text for a device code that is no longer good.
+fn as_device_grant(error: Error) -> Error {
+    match error.code() {
+        ErrorCode::InvalidGrant => error.detail("The device code is unknown, used or expired. Start again."),
         _ => error,
     }
 }

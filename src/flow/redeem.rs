@@ -11,7 +11,7 @@ use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
 use crate::key_store::Taken;
 use crate::state::Broker;
@@ -83,7 +83,32 @@ pub(super) async fn redeem_presented(
     presented: &Presented<'_>,
 ) -> Result<Redeemed> {
     count(broker, caller, Counted::Redemption)?;
-    let refusal = match try_redeem(broker, caller, presented).await? {
+    let outcome = try_redeem(broker, caller, presented).await?;
+    conclude(broker, caller, outcome).await
+}
+
+/// Takes the token that waits for a device behind `name`, by the rules of [`redeem`].
+///
+/// # Errors
+/// Those of [`redeem`].
+pub(super) async fn redeem_for_device(
+    broker: &Broker,
+    caller: &Caller,
+    client: &Client,
+    name: &EntryName,
+) -> Result<Redeemed> {
+    let outcome = take(broker, caller, Some(client.id.as_str()), name).await?;
+    conclude(broker, caller, outcome).await
+}
+
+/// Refuses a device code that leads to nothing.
+pub(super) async fn refuse_device_code(broker: &Broker, caller: &Caller) -> Error {
+    let outcome = Refusal::invalid(AuditKind::KeyRefused, None);
+    conclude(broker, caller, outcome).await.err().unwrap_or_else(|| ErrorCode::InvalidGrant.into())
+}
+
+async fn conclude(broker: &Broker, caller: &Caller, outcome: Outcome) -> Result<Redeemed> {
+    let refusal = match outcome {
         Outcome::Redeemed(redeemed) => return Ok(*redeemed),
         Outcome::Refused(refusal) => refusal,
     };
@@ -163,18 +188,29 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
         }
     }
     let Some(name) = request.entry_name(&key, challenge.as_ref()) else { return unknown() };
+    take(broker, caller, request.client_id, &name).await
+}
+
+/// Takes the entry that the key leads to.
+async fn take(
+    broker: &Broker,
+    caller: &Caller,
+    client_id: Option<&str>,
+    name: &EntryName,
+) -> Result<Outcome> {
+    let unknown = || Ok(Refusal::invalid(AuditKind::KeyRefused, None));
     let redemption = Redemption { at: broker.clock.now(), browser: caller.print() };
     let keys = broker.keys.current();
-    let mark = redemption.seal(&name, &keys, &*broker.entropy);
-    match broker.key_store.take(&name, &mark).await? {
-        Taken::First { grant } => match Grant::open(&grant, &name, &keys) {
-            Some(grant) => Ok(hand_out(broker, caller, request, &keys, grant)),
+    let mark = redemption.seal(name, &keys, &*broker.entropy);
+    match broker.key_store.take(name, &mark).await? {
+        Taken::First { grant } => match Grant::open(&grant, name, &keys) {
+            Some(grant) => Ok(hand_out(broker, caller, client_id, &keys, grant)),
             // A grant that does not open was planted by someone who can write to the store.
             None => unknown(),
         },
         Taken::Again { receipt, redemption: first } => {
-            let receipt = Receipt::open(&receipt, &name, &keys);
-            let first = Redemption::open(&first, &name, &keys);
+            let receipt = Receipt::open(&receipt, name, &keys);
+            let first = Redemption::open(&first, name, &keys);
             Ok(receipt.zip(first).map_or_else(
                 || Refusal::invalid(AuditKind::KeyRefused, None),
                 |(receipt, first)| repeated(broker, receipt, &first, &redemption),
@@ -187,7 +223,7 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
 fn hand_out(
     broker: &Broker,
     caller: &Caller,
-    request: &Presented<'_>,
+    client_id: Option<&str>,
     keys: &KeyRing,
     grant: Grant,
 ) -> Outcome {
@@ -195,7 +231,7 @@ fn hand_out(
         Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() };
     let now = broker.clock.now();
     let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
-    let other_client = request.client_id.is_some_and(|id| id != grant.client_id.as_str());
+    let other_client = client_id.is_some_and(|id| id != grant.client_id.as_str());
     let client = broker.clients.get(&grant.client_id).filter(|_| !expired && !other_client);
     let Some(client) = client else { return Refusal::invalid(AuditKind::KeyRefused, Some(about)) };
     if let Some(refusal) = foreign_origin(caller, client, Some(&about)) {

@@ -89,7 +89,7 @@ async fn open(broker: &Broker, cookie: SessionCookie, mut form: LogoutForm) -> R
     let onward = match flow::open(broker, logout_request(form.clone(), cookie)).await? {
         LogoutStep::Ask(question) => {
             let page = logout_pages::ask(&question, &form.present());
-            return Ok(pages::answer(page, &logout_pages::OWN_FORM));
+            return Ok(pages::answer(page, &pages::OWN_FORM));
         }
         LogoutStep::GoOn(onward) => onward,
     };

@@ -23,6 +23,8 @@ pub enum Shape {
     Page,
     /// The same page, for people who sign out.
     SignOutPage,
+    /// The same page, for people who connect a device.
+    DevicePage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -32,7 +34,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage => "text/html; charset=utf-8",
+            Self::Page | Self::SignOutPage | Self::DevicePage => "text/html; charset=utf-8",
             Self::Problem => "application/problem+json",
         }
     }
@@ -181,7 +183,7 @@ impl Failure {
 }
 
 /// Writes a failure into its answer and keeps the headers that are already set (`Allow`, CORS, challenges).
-/// `start_again` is called for pages only.
+/// `start_again` is called for pages of a client only.
 pub fn render(
     response: HttpResponse,
     failure: &Failure,
@@ -190,18 +192,21 @@ pub fn render(
     start_again: impl FnOnce() -> Option<String>,
 ) -> HttpResponse {
     let (code, text) = (failure.code, failure.text);
-    let page = |doing| pages::error(doing, code, text, request_id, start_again().as_deref()).into_string();
+    let page = |doing, start_again: Option<&str>| {
+        pages::error(doing, code, text, request_id, start_again).into_string()
+    };
     let body = match shape {
         Shape::OAuth => serde_json::to_string(&OAuthError::new(code, text, request_id)).unwrap_or_default(),
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
-        Shape::Page => page(pages::SIGN_IN),
-        Shape::SignOutPage => page(pages::SIGN_OUT),
+        Shape::Page => page(pages::SIGN_IN, start_again().as_deref()),
+        Shape::SignOutPage => page(pages::SIGN_OUT, start_again().as_deref()),
+        Shape::DevicePage => page(pages::CONNECT, Some("/device")),
     };
     let mut response = response.set_body(BoxBody::new(body));
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if matches!(shape, Shape::Page | Shape::SignOutPage) {
+    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::DevicePage) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

@@ -79,7 +79,9 @@ fn response(shape: Shape, codes: &[ErrorCode]) -> Response {
     let lines: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.public_text())).collect();
     let mut content = ContentBuilder::new();
     content = match shape {
-        Shape::Page | Shape::SignOutPage => content.schema(Some(Object::with_type(Type::String))),
+        Shape::Page | Shape::SignOutPage | Shape::DevicePage => {
+            content.schema(Some(Object::with_type(Type::String)))
+        }
         Shape::OAuth => content.schema(Some(Ref::from_schema_name("OAuthError"))),
         Shape::Problem => content.schema(Some(Ref::from_schema_name("Problem"))),
     };
@@ -100,7 +102,9 @@ fn response(shape: Shape, codes: &[ErrorCode]) -> Response {
 fn example(shape: Shape, code: ErrorCode) -> Value {
     let text = code.public_text();
     match shape {
-        Shape::Page | Shape::SignOutPage => Value::String(format!("<!DOCTYPE html>… {text} …")),
+        Shape::Page | Shape::SignOutPage | Shape::DevicePage => {
+            Value::String(format!("<!DOCTYPE html>… {text} …"))
+        }
         Shape::OAuth => json!(OAuthError::new(code, text, EXAMPLE_REQUEST_ID)),
         Shape::Problem => json!(Problem::new(code, text, EXAMPLE_REQUEST_ID)),
     }

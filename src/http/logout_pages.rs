@@ -1,17 +1,9 @@
 //! The pages of a logout in the browser.
 
-use std::sync::LazyLock;
-
-use actix_web::http::header::HeaderValue;
 use maud::{Markup, html};
 
 use super::pages::{self, layout};
 use crate::flow::browser_logout::Question;
-
-/// The policy of the page that asks: its form goes to this origin. What follows the form is a page again, not a
-/// redirect, because browsers hold redirects of a form to the same list, and no one can name every host that a
-/// provider's logout leads through.
-pub static OWN_FORM: LazyLock<HeaderValue> = LazyLock::new(|| pages::policy_with_form("'self'"));
 
 /// The question, with a form that repeats the request.
 pub fn ask(question: &Question, fields: &[(&str, &str)]) -> Markup {
@@ -21,8 +13,8 @@ pub fn ask(question: &Question, fields: &[(&str, &str)]) -> Markup {
     };
     layout(
         &title,
-        // Otherwise the form would be sent with the origin `null` (Fetch, "append a request Origin header").
-        html! { meta name="referrer" content="same-origin"; },
+        // No one can name every host that a provider's logout leads through, so the answer to the form is a page.
+        pages::own_form_head(),
         html! {
             main {
                 h1 { (title) }

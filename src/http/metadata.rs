@@ -13,6 +13,7 @@ use crate::domain::lifetimes::REVOCATION_BOUND;
 use crate::domain::oauth_request::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::Scope;
 use crate::domain::signing_key::{ALGORITHM, PublicJwk, public_jwks};
+use crate::flow::device_token::DEVICE_CODE_GRANT;
 use crate::state::Broker;
 
 /// Authorization server metadata (RFC 8414 section 2).
@@ -27,6 +28,10 @@ pub struct ServerMetadata {
     /// Where codes and refresh tokens are exchanged.
     #[schema(example = "https://auth.example.com/oauth2/token")]
     token_endpoint: String,
+    /// Where devices ask to be connected (RFC 8628), if a client may.
+    #[schema(example = "https://auth.example.com/oauth2/device_authorization")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
     /// Where the claims of the person are.
     #[schema(example = "https://auth.example.com/oauth2/userinfo")]
     userinfo_endpoint: String,
@@ -57,8 +62,8 @@ pub struct ServerMetadata {
     /// Always `query`.
     #[schema(example = json!(["query"]))]
     response_modes_supported: [&'static str; 1],
-    /// `refresh_token` only if a client uses refresh tokens.
-    #[schema(example = json!(["authorization_code", "refresh_token"]))]
+    /// `refresh_token` and the grant of devices only if a client uses them.
+    #[schema(example = json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]))]
     grant_types_supported: Vec<&'static str>,
     /// Always `none`: clients are public, their proof is PKCE.
     #[schema(example = json!(["none"]))]
@@ -102,10 +107,15 @@ impl ServerMetadata {
         if broker.clients.iter().any(|client| client.refresh_tokens) {
             grant_types.push("refresh_token");
         }
+        let devices = broker.clients.iter().any(|client| client.device);
+        if devices {
+            grant_types.push(DEVICE_CODE_GRANT);
+        }
         Self {
             issuer: broker.issuer().to_owned(),
             authorization_endpoint: at("/oauth2/authorize"),
             token_endpoint: at("/oauth2/token"),
+            device_authorization_endpoint: devices.then(|| at("/oauth2/device_authorization")),
             userinfo_endpoint: at("/oauth2/userinfo"),
             introspection_endpoint: at(introspect::PATH),
             introspection_endpoint_auth_methods_supported: introspect::AUTH_METHODS,

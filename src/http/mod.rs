@@ -10,6 +10,9 @@ mod browser_logout;
 mod callback;
 mod challenge;
 pub(crate) mod connection;
+mod device;
+mod device_authorization;
+mod device_pages;
 mod docs;
 mod error_response;
 mod errors;
@@ -81,6 +84,7 @@ pub fn public_app(
     let offered = Offered {
         legacy: broker.clients.iter().any(|client| client.legacy),
         personal_tokens: broker.personal_tokens.enabled,
+        devices: broker.clients.iter().any(|client| client.device),
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
     };

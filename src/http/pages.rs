@@ -22,6 +22,16 @@ const STYLE: &str = include_str!("assets/page.css");
 /// The policy of a page without scripts.
 pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy_with_form("'none'"));
 
+/// The policy of a page without scripts whose form goes to this origin. What follows the form is a page again, not a
+/// redirect to another origin, because browsers hold redirects of a form to the same list.
+pub static OWN_FORM: LazyLock<HeaderValue> = LazyLock::new(|| policy_with_form("'self'"));
+
+/// For the head of a page with [`OWN_FORM`]: otherwise the form would be sent with the origin `null` (Fetch, "append a
+/// request Origin header").
+pub fn own_form_head() -> Markup {
+    html! { meta name="referrer" content="same-origin"; }
+}
+
 /// The policy of a page without scripts whose form goes to `form_action`.
 #[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
 pub fn policy_with_form(form_action: &str) -> HeaderValue {
@@ -75,6 +85,9 @@ pub const SIGN_IN: Doing = ["Sign-in", "sign in"];
 
 /// Signing out.
 pub const SIGN_OUT: Doing = ["Sign-out", "sign out"];
+
+/// Connecting a device.
+pub const CONNECT: Doing = ["The connection of the device", "connect the device"];
 
 /// The page that says what went wrong with what the person did, and how to begin anew: by a link to the
 /// application where that is known.

@@ -1,4 +1,4 @@
-//! The key store of a single process: two bounded maps behind one lock.
+//! The key store of a single process: bounded maps behind one lock.
 //!
 //! Each operation first removes expired values, by the clock that is passed in. There is no background task.
 
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{KeyStoreError, NewEntry, Taken};
+use super::{KeyStoreError, NewEntry, Pace, Paced, Taken};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::expiring::{ExpiringMap, Full};
 
-/// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
+/// Entries, requests and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
 /// other.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
@@ -21,7 +21,15 @@ pub(super) struct MemoryStore {
 
 struct Maps {
     entries: ExpiringMap<Entry>,
+    requests: ExpiringMap<Request>,
     used: ExpiringMap<()>,
+}
+
+struct Request {
+    value: Vec<u8>,
+    asked_at: Option<Timestamp>,
+    /// What earlier questions have added to the time between two of them.
+    penalty: TimeDelta,
 }
 
 enum Entry {
@@ -30,9 +38,13 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and, separately, `capacity` live marks.
+    /// A store for at most `capacity` live entries and, separately, as many requests and as many marks.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let maps = Maps { entries: ExpiringMap::new(capacity), used: ExpiringMap::new(capacity) };
+        let maps = Maps {
+            entries: ExpiringMap::new(capacity),
+            requests: ExpiringMap::new(capacity),
+            used: ExpiringMap::new(capacity),
+        };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
 
@@ -42,6 +54,40 @@ impl MemoryStore {
         maps.entries.remove(name);
         maps.entries.insert(name, Entry::Waiting(entry), now, expiry(now, ttl))?;
         Ok(())
+    }
+
+    pub fn put_new(&self, name: &str, entry: NewEntry, ttl: Duration) -> Result<bool, KeyStoreError> {
+        let now = self.clock.now();
+        Ok(self.lock().entries.insert(name, Entry::Waiting(entry), now, expiry(now, ttl))?)
+    }
+
+    pub fn receipt(&self, name: &str) -> Option<Vec<u8>> {
+        match self.lock().entries.get_mut(name, self.clock.now())? {
+            Entry::Waiting(NewEntry { receipt, .. }) | Entry::Taken { receipt, .. } => Some(receipt.clone()),
+        }
+    }
+
+    pub fn add_request(&self, name: &str, value: &[u8], ttl: Duration) -> Result<bool, KeyStoreError> {
+        let now = self.clock.now();
+        let request = Request { value: value.to_vec(), asked_at: None, penalty: TimeDelta::zero() };
+        Ok(self.lock().requests.insert(name, request, now, expiry(now, ttl))?)
+    }
+
+    pub fn find_request(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.lock().requests.get_mut(name, self.clock.now())?.value.clone())
+    }
+
+    pub fn pace_request(&self, name: &str, pace: Pace) -> Paced {
+        let mut maps = self.lock();
+        let Some(request) = maps.requests.get_mut(name, self.clock.now()) else { return Paced::Nothing };
+        let since = request.asked_at.replace(pace.now).map(|asked_at| pace.now - asked_at);
+        // A clock that was set back makes no question too early.
+        let too_early = |since| TimeDelta::zero() <= since && since < pace.interval + request.penalty;
+        if since.is_some_and(too_early) {
+            request.penalty += pace.penalty;
+            return Paced::TooEarly;
+        }
+        Paced::InTime(request.value.clone())
     }
 
     pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
@@ -152,6 +198,18 @@ mod tests {
         assert!(matches!(store.mark_used("b", TTL), Err(KeyStoreError::Full)));
         store.put("a", entry(), TTL).unwrap();
         assert!(!store.mark_used("a", TTL).unwrap());
+    }
+
+    #[test]
+    fn requests_have_their_own_capacity_and_cannot_keep_a_key_out() {
+        let (store, clock) = store(1);
+        assert!(store.add_request("a", b"value", TTL).unwrap());
+        assert!(!store.add_request("a", b"other", TTL).unwrap(), "the name is taken");
+        assert!(matches!(store.add_request("b", b"value", TTL), Err(KeyStoreError::Full)));
+        store.put("a", entry(), TTL).unwrap();
+        assert_eq!(store.find_request("a").unwrap(), b"value");
+        clock.advance(TimeDelta::seconds(120));
+        assert_eq!(store.find_request("a"), None);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The store of one-time keys that wait to be redeemed: process memory for a single instance, Redis for several.
 //!
+//! Beside them are requests, which wait for an entry that answers them: anyone can make one, so they have room of their own
+//! and cannot keep a key from being stored.
+//!
 //! The store offers a few operations on opaque bytes; the callers decide what the bytes mean. Taking an entry is atomic
 //! in every store: of any number of concurrent callers, exactly one gets the grant. All others, until the entry
 //! expires, get the receipt and the redemption of the first one, so that a replay can be recognised.
@@ -15,11 +18,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use self::address::{Address, RedisAddress};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::one_time_key::EntryName;
 
 /// A new entry. The caller has sealed both parts.
@@ -47,6 +52,28 @@ pub enum Taken {
         redemption: Vec<u8>,
     },
     /// The entry does not exist or has expired.
+    Nothing,
+}
+
+/// How often a request may be asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The current time of the caller.
+    pub now: Timestamp,
+    /// The time that must pass between two questions.
+    pub interval: TimeDelta,
+    /// How much the time grows with each question that comes too early.
+    pub penalty: TimeDelta,
+}
+
+/// The result of asking about a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Paced {
+    /// The sealed value of the request.
+    InTime(Vec<u8>),
+    /// The question came too early; the time between two questions has grown.
+    TooEarly,
+    /// There is no such request, or it has expired.
     Nothing,
 }
 
@@ -100,6 +127,59 @@ impl KeyStore {
         match &self.0 {
             Backend::Memory(store) => store.put(name.as_str(), entry, ttl),
             Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
+        }
+    }
+
+    /// Stores an entry that expires after `ttl`, unless there is one of the same name. Returns whether it did.
+    ///
+    /// After an error, the entry may or may not have been stored.
+    pub async fn put_new(
+        &self,
+        name: &EntryName,
+        entry: NewEntry,
+        ttl: Duration,
+    ) -> Result<bool, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => store.put_new(name.as_str(), entry, ttl),
+            Backend::Redis(store) => store.put_new(name.as_str(), &entry, ttl).await,
+        }
+    }
+
+    /// The receipt of an entry, whether it was taken or not. Changes nothing.
+    pub async fn receipt(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.receipt(name.as_str())),
+            Backend::Redis(store) => store.receipt(name.as_str()).await,
+        }
+    }
+
+    /// Stores a request that expires after `ttl`, unless there is one of the same name. Returns whether it did.
+    pub async fn add_request(
+        &self,
+        name: &EntryName,
+        value: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => store.add_request(name.as_str(), value, ttl),
+            Backend::Redis(store) => store.add_request(name.as_str(), value, ttl).await,
+        }
+    }
+
+    /// The value of a request. Changes nothing.
+    pub async fn find_request(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.find_request(name.as_str())),
+            Backend::Redis(store) => store.find_request(name.as_str()).await,
+        }
+    }
+
+    /// The value of a request, unless it was asked for too short a time ago. Judges and remembers the question in one
+    /// atomic step. The first question is never too early.
+    pub async fn pace_request(&self, name: &EntryName, pace: Pace) -> Result<Paced, KeyStoreError> {
+        match &self.0 {
+            Backend::Memory(store) => Ok(store.pace_request(name.as_str(), pace)),
+            Backend::Redis(store) => store.pace_request(name.as_str(), pace).await,
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn limits() -> LimitSettings {
         failed_tokens: plenty,
         failed_logout_tokens: plenty,
         failed_resource_servers: plenty,
+        devices: plenty,
     }
 }
 

@@ -17,6 +17,7 @@ use token_broker::error::ErrorCode;
 use crate::headers::{check, described};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::device::Device;
 use crate::support::log::Listener;
 use crate::support::oauth;
 use crate::support::raw;
@@ -101,6 +102,13 @@ async fn oauth_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCod
     ] {
         answers.push((code, browser.navigate(&oauth::authorization(broker, parameters).url).await));
     }
+    let device = Device::start(broker, &[]).await;
+    answers.push((ErrorCode::AuthorizationPending, device.poll(broker).await));
+    answers.push((ErrorCode::SlowDown, device.poll(broker).await));
+    let expired = TestBroker::start();
+    let device = Device::start(&expired, &[]).await;
+    expired.advance(601);
+    answers.push((ErrorCode::ExpiredToken, device.poll(&expired).await));
     let password = oauth::post(broker, &[("grant_type", "password"), ("client_id", "sample")]).await;
     answers.push((ErrorCode::UnsupportedGrantType, password));
     answers
@@ -237,12 +245,14 @@ fn every_public_text_is_a_sentence() {
 /// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
-    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize"]
+    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize", "/device"]
         .iter()
         .any(|page| path.starts_with(page))
     {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
-        assert!(answer.body.contains("Go back to the application") && answer.body.contains(id), "{path}");
+        let way_on =
+            if path.starts_with("/device") { "href=\"/device\"" } else { "Go back to the application" };
+        assert!(answer.body.contains(way_on) && answer.body.contains(id), "{path}");
         return code(answer);
     }
     let body = answer.json();

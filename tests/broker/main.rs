@@ -24,6 +24,8 @@ mod connections;
 mod contract;
 mod cors;
 mod dev_provider;
+mod device_docs;
+mod device_grant;
 mod errors;
 mod forward_auth;
 mod gateways;
