@@ -47,3 +47,14 @@ test('a mistake of the app is an error of the library, with the code of the stan
     client.authorizationCodeGrant(config, back, { expectedState: 'a b&c=d' }),
     (error) => error.error === 'invalid_request' && /code_challenge/.test(error.error_description));
 });
+
+test('a device is connected: the library polls while the user signs in elsewhere', async () => {
+  const waiting = await client.initiateDeviceAuthorization(config, { scope: 'openid profile' });
+  const polling = client.pollDeviceAuthorizationGrant(config, waiting);
+  await new Browser().connectDevice(waiting.verification_uri_complete, waiting.user_code, 'bob');
+  const tokens = await polling;
+  const { status, body } = await me(broker.issuer, tokens.access_token);
+  assert.deepEqual([status, body.user.username, body.user.id], [200, 'bob', tokens.claims().sub]);
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token);
+  assert.equal((await me(broker.issuer, renewed.access_token)).status, 200);
+});
