@@ -46,7 +46,7 @@ pub(super) async fn park_key(
     Ok(ParkedKey(key))
 }
 
-/// The entry with a sealed grant for whoever proves to know the key behind `name`, until it expires.
+/// The entry with a sealed grant, which only someone who knows the key behind `name` finds, until it expires.
 pub(super) fn sealed_entry(
     broker: &Broker,
     name: &EntryName,
