@@ -105,7 +105,7 @@ test('a code works once', async () => {
 
 test('RFC 8628: a device waits, is connected once, and its code does not work again', async () => {
   assert.ok(server.grant_types_supported.includes('urn:ietf:params:oauth:grant-type:device_code'));
-  const asked = await oauth.deviceAuthorizationRequest(server, client, auth, { scope: 'openid' }, insecure);
+  const asked = await oauth.deviceAuthorizationRequest(server, client, auth, { scope: 'openid profile' }, insecure);
   const device = await oauth.processDeviceAuthorizationResponse(server, client, asked);
   const poll = async () => {
     const response = await oauth.deviceCodeGrantRequest(server, client, auth, device.device_code, insecure);
