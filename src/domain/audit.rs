@@ -90,6 +90,10 @@ pub enum AuditKind {
     AdminResourceServerSecretAdded,
     /// An administrator removed the older secret of a resource server.
     AdminResourceServerSecretRemoved,
+    /// An administrator registered a public key of a resource server.
+    AdminResourceServerKeyAdded,
+    /// An administrator removed the older public key of a resource server.
+    AdminResourceServerKeyRemoved,
     /// An administrator disabled a resource server.
     AdminResourceServerDisabled,
     /// An administrator enabled a disabled resource server.
@@ -141,6 +145,8 @@ impl AuditKind {
             Self::AdminResourceServerAdded => "admin_resource_server_added",
             Self::AdminResourceServerSecretAdded => "admin_resource_server_secret_added",
             Self::AdminResourceServerSecretRemoved => "admin_resource_server_secret_removed",
+            Self::AdminResourceServerKeyAdded => "admin_resource_server_key_added",
+            Self::AdminResourceServerKeyRemoved => "admin_resource_server_key_removed",
             Self::AdminResourceServerDisabled => "admin_resource_server_disabled",
             Self::AdminResourceServerEnabled => "admin_resource_server_enabled",
             Self::AdminResourceServerRemoved => "admin_resource_server_removed",

@@ -67,6 +67,12 @@ pub const POLL_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 /// How much too early a poll may come: the clocks of the instances differ a little.
 pub const POLL_LEEWAY: TimeDelta = TimeDelta::milliseconds(500);
 
+/// The maximum lifetime of a client assertion of a resource server.
+pub const CLIENT_ASSERTION: TimeDelta = TimeDelta::minutes(5);
+
+/// How far the clock of a resource server may be ahead of the broker's.
+pub const CLIENT_ASSERTION_AHEAD: TimeDelta = TimeDelta::seconds(60);
+
 /// How much longer than its access token a refresh token lives, within its session: a client library renews when the access
 /// token has expired. The rows of tokens are kept for as long.
 pub const REFRESH_GRACE: TimeDelta = TimeDelta::days(1);

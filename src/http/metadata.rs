@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::errors::errors;
 use super::{introspect, revoke};
+use crate::domain::client_assertion::ALGORITHMS;
 use crate::domain::lifetimes::REVOCATION_BOUND;
 use crate::domain::oauth_request::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::Scope;
@@ -39,14 +40,20 @@ pub struct ServerMetadata {
     #[schema(example = "https://auth.example.com/oauth2/introspect")]
     introspection_endpoint: String,
     /// How APIs authenticate there.
-    #[schema(example = json!(["client_secret_basic", "client_secret_post"]))]
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    #[schema(example = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]))]
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    /// With which algorithms they sign client assertions.
+    #[schema(example = json!(["ES256", "EdDSA", "PS256", "RS256"]))]
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// Where tokens are given up (RFC 7009).
     #[schema(example = "https://auth.example.com/oauth2/revoke")]
     revocation_endpoint: String,
     /// How clients and APIs authenticate there.
-    #[schema(example = json!(["client_secret_basic", "client_secret_post", "none"]))]
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    #[schema(example = json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]))]
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    /// With which algorithms APIs sign client assertions.
+    #[schema(example = json!(["ES256", "EdDSA", "PS256", "RS256"]))]
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// The page that signs the browser out (OpenID Connect RP-Initiated Logout 1.0).
     #[schema(example = "https://auth.example.com/logout")]
     end_session_endpoint: String,
@@ -119,8 +126,10 @@ impl ServerMetadata {
             userinfo_endpoint: at("/oauth2/userinfo"),
             introspection_endpoint: at(introspect::PATH),
             introspection_endpoint_auth_methods_supported: introspect::AUTH_METHODS,
+            introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
             revocation_endpoint: at(revoke::PATH),
             revocation_endpoint_auth_methods_supported: revoke::AUTH_METHODS,
+            revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
             end_session_endpoint: at("/logout"),
             jwks_uri: at("/.well-known/jwks.json"),
             scopes_supported: scopes(broker),

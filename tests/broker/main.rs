@@ -20,6 +20,7 @@ mod bearer;
 mod browser_session;
 mod callback;
 mod chooser;
+mod client_assertions;
 mod connections;
 mod contract;
 mod cors;

@@ -29,11 +29,11 @@ async fn both_documents_are_the_same_and_name_endpoints_that_exist() {
         ("token_endpoint_auth_methods_supported", json!(["none"])),
         (
             "introspection_endpoint_auth_methods_supported",
-            json!(["client_secret_basic", "client_secret_post"]),
+            json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
         ),
         (
             "revocation_endpoint_auth_methods_supported",
-            json!(["client_secret_basic", "client_secret_post", "none"]),
+            json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]),
         ),
         (
             "grant_types_supported",
