@@ -10,6 +10,7 @@ import { openPage } from './testing/page.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [sample, readme] = ['README.md', 'client/README.md'].map((file) => readFileSync(join(root, file), 'utf8'));
+const { exports: subpaths } = JSON.parse(readFileSync(join(root, 'client/package.json'), 'utf8'));
 const blocks = (language, page = readme) =>
   [...page.matchAll(new RegExp(`\`\`\`${language}\\n([^]*?)\`\`\``, 'g'))].map(([, code]) => code);
 
@@ -17,12 +18,11 @@ const blocks = (language, page = readme) =>
 async function run(t) {
   const folder = mkdtempSync(join(root, 'node_modules', '.readme-'));
   t.after(() => rmSync(folder, { recursive: true }));
-  const file = (path) => pathToFileURL(join(root, 'client', path)).href;
-  const code = blocks('js').join('\n').replace('@token-broker/client/testing', file('testing/broker.mjs'))
-    .replace('@token-broker/client', file('token-broker.js'));
+  const code = blocks('js').join('\n').replace(/'@token-broker\/client([^']*)'/g,
+    (_, subpath) => `'${pathToFileURL(join(root, 'client', subpaths[`.${subpath}`].default)).href}'`);
   writeFileSync(join(folder, 'app.mjs'), `export const shown = []; const show = (text) => shown.push(text);\n${code}`);
   const app = await import(pathToFileURL(join(folder, 'app.mjs')).href);
-  t.after(() => { app.broker.dispose(); app.api.dispose(); });
+  t.after(() => { for (const client of [app.broker, app.api, app.bound]) client.dispose(); });
   return app;
 }
 
@@ -37,6 +37,8 @@ test('the code: greets who is signed in, and says why no one is', async (t) => {
   broker.end(app.broker.getState().session.id);
   await assert.rejects(app.broker.rotate());
   assert.deepEqual(app.shown, ['Welcome', 'It said invalid_token. (revoked, request r-invalid_token)']);
+  // This browser has no IndexedDB, so the client of bound tokens has no place for its key.
+  await assert.rejects(app.bound.login(), ({ code, cause }) => code === 'storage_blocked' && /indexedDB/.test(cause.message));
   assert.ok(broker.requests.every(({ url }) => url.startsWith('https://auth.example.com/')));
 });
 
@@ -60,7 +62,8 @@ test('troubleshooting names every ConfigError, and only codes that exist', () =>
   }
 });
 
-test('the headings that the client’s README links to are there', () => {
+test('the headings and files that the client’s README links to are there', () => {
+  for (const [, path] of readme.matchAll(/\]\(([^)#:]+)\)/g)) readFileSync(join(root, 'client', path));
   const anchors = [...readme.matchAll(/^#+ (.*)$/gm)].map(([, title]) => title.toLowerCase().replace(/[^\w -]/g, '').replace(/ /g, '-'));
   const links = [...readme.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor]) => anchor);
   assert.ok(links.length > 8);

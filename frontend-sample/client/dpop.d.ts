@@ -1,5 +1,5 @@
 /**
- * The options of a client whose tokens are bound: those given, with a `fetch` that adds the proofs and a `navigate` that
+ * The options of a client whose tokens are bound: those given, with a `fetch` that adds the proofs and a `dpopJkt` that
  * names the key at the login.
  * @type {(options?: BrokerOptions) => BrokerOptions}
  */

@@ -61,15 +61,13 @@ const openKey = async (name) => {
 };
 
 /**
- * The options of a client whose tokens are bound: those given, with a `fetch` that adds the proofs and a `navigate` that
+ * The options of a client whose tokens are bound: those given, with a `fetch` that adds the proofs and a `dpopJkt` that
  * names the key at the login.
  * @type {(options?: BrokerOptions) => BrokerOptions}
  */
 export const withDpop = (options = {}) => {
   const {
-    now = Date.now,
-    navigate = (/** @type {string} */ url) => location.assign(url),
-    fetch: send = (/** @type {Parameters<typeof fetch>} */ ...request) => fetch(...request),
+    now = Date.now, fetch: send = (/** @type {Parameters<typeof fetch>} */ ...request) => fetch(...request),
   } = options;
   const name = `${options.brokerUrl ?? ''}:${options.clientId ?? ''}`;
   /** @type {Map<string, string>} The latest nonce of each origin. */
@@ -80,9 +78,7 @@ export const withDpop = (options = {}) => {
     opened = undefined; // the next call tries again
     throw error;
   });
-  /** @type {(path: string) => string} */
-  const address = (path) =>
-    new URL(path, (options.brokerUrl ?? location.origin).replace(/\/*$/, '/')).href;
+  const redemption = () => new URL('api/get_token', (options.brokerUrl ?? location.origin).replace(/\/*$/, '/')).href;
 
   /** @type {(request: Request, token: string | undefined, nonce: string | undefined) => Promise<string>} */
   const proof = async (request, token, nonce) => {
@@ -120,17 +116,11 @@ export const withDpop = (options = {}) => {
       const request = new Request(input, init);
       // Only the broker's tokens of sessions are bound; other texts are none of our business.
       const [, token] = /^Bearer (tbk_\S+)$/.exec(request.headers.get('Authorization') ?? '') ?? [];
-      if (!token && request.url !== address('api/get_token')) return send(request);
+      if (!token && request.url !== redemption()) return send(request);
       const again = request.clone();
       const { response, wantsNonce } = await sendWithProof(request, token);
       return wantsNonce ? (await sendWithProof(again, token)).response : response;
     },
-    async navigate(url) {
-      const target = new URL(url);
-      if (`${target.origin}${target.pathname}` === address('login')) {
-        target.searchParams.set('dpop_jkt', (await key()).jkt);
-      }
-      navigate(target.href);
-    },
+    dpopJkt: async () => (await key()).jkt,
   };
 };

@@ -1,18 +1,19 @@
 /** Bound tokens: the key, the proofs, and nonces. That the real broker agrees is what `e2e/dpop.test.mjs` shows. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
+import { minify } from 'terser';
+
 import { withDpop } from './dpop.js';
 import { FakeBroker } from './testing/broker.mjs';
 import { openPage } from './testing/page.mjs';
-import { createBrokerClient } from './token-broker.js';
+import { createBrokerClient, isBrokerError } from './token-broker.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const sha256 = (text) => createHash('sha256').update(text).digest('base64url');
@@ -101,13 +102,8 @@ function open(t, { page = openPage(t, 'https://app.example/'), databases = new F
   return { client, broker, page, visited, seen, databases, answers };
 }
 
-const wait = async (done) => {
-  while (!done()) await new Promise((resolve) => setTimeout(resolve, 1));
-};
-
 async function signIn(opened) {
   await opened.client.login();
-  await wait(() => opened.visited.length);
   opened.page.href = opened.broker.signIn(opened.visited.pop());
   assert.equal((await opened.client.ready()).status, 'signed-in');
 }
@@ -119,7 +115,6 @@ const needsNonce = (nonce, status = 401) => new Response('{"error":"use_dpop_non
 test('the login names the key of the proofs, and every call with the token has a proof', async (t) => {
   const opened = open(t);
   await opened.client.login();
-  await wait(() => opened.visited.length);
   const jkt = new URL(opened.visited[0]).searchParams.get('dpop_jkt');
   opened.page.href = opened.broker.signIn(opened.visited[0]);
   await opened.client.ready();
@@ -153,7 +148,6 @@ test('all tabs and reloads use one key, also if two of them make it at once', as
   const page = openPage(t, 'https://app.example/');
   const tabs = [0, 1].map(() => open(t, { page, databases }));
   await Promise.all(tabs.map(({ client }) => client.login()));
-  await wait(() => tabs.every(({ visited }) => visited.length));
   const [one, other] = tabs.map(({ visited }) => new URL(visited[0]).searchParams.get('dpop_jkt'));
   assert.equal(one, other);
   assert.equal(databases.stores.get('keys').size, 1);
@@ -181,49 +175,51 @@ test('a nonce is followed once, remembered, and replaced by a newer one', async 
   assert.equal(opened.seen.filter(({ path }) => path === '/api/sessions').length, 2);
 });
 
-test('requests without a token of the broker, and logouts at a provider, are left as they are', async (t) => {
+test('requests without a token of the broker are left as they are', async (t) => {
   const opened = open(t);
   opened.answers.push(new Response('ok'), new Response('ok'));
   await opened.client.fetch('https://other.example/', { headers: { Authorization: 'Bearer other' } });
   await opened.client.fetch(`${opened.broker.origin}/healthz`);
   assert.deepEqual(opened.seen.map(({ authorization, proof }) => [authorization, proof]), [['Bearer other', null], [null, null]]);
-  const { navigate } = withDpop({ brokerUrl: opened.broker.origin, navigate: (url) => opened.visited.push(url) });
-  await navigate('https://login.example/logout?a=b');
-  assert.deepEqual(opened.visited, ['https://login.example/logout?a=b']);
 });
 
-test('without IndexedDB the login fails, and works once it is there', async (t) => {
-  const opened = open(t);
+test('with a blocked IndexedDB the login is refused as with any blocked storage, and works once it is there', async (t) => {
+  const opened = open(t, { restore: 'silent' });
   const { open: openDatabases } = opened.databases;
-  opened.databases.open = () => {
-    const opening = { error: new DOMException('blocked', 'InvalidStateError') };
+  const blocked = new DOMException('blocked', 'SecurityError');
+  const fails = () => {
+    const opening = { error: blocked };
     setTimeout(() => opening.onerror());
     return opening;
   };
-  const { navigate } = withDpop({ brokerUrl: opened.broker.origin, navigate: (url) => opened.visited.push(url) });
-  await assert.rejects(navigate(`${opened.broker.origin}/login?a=b`), { name: 'InvalidStateError' });
+  for (const refuse of [fails, () => { throw blocked; }]) {
+    opened.databases.open = refuse;
+    assert.deepEqual(await opened.client.ready(), { status: 'signed-out', reason: null, error: null });
+    for (const call of [() => opened.client.login(), () => opened.client.requireLogin()]) {
+      await assert.rejects(call, (error) => isBrokerError(error) && error.code === 'storage_blocked' && error.cause === blocked);
+    }
+  }
+  assert.deepEqual([opened.visited, [...opened.page.session.items]], [[], []], 'no login is begun');
   opened.databases.open = openDatabases;
-  await navigate(`${opened.broker.origin}/login?a=b`);
-  assert.match(opened.visited[0], /login\?a=b&dpop_jkt=[\w-]{43}$/);
+  await opened.client.login();
+  assert.match(opened.visited[0], /[?&]dpop_jkt=[\w-]{43}(&|$)/);
 });
 
-test('importing it does nothing, it imports nothing, and it is small', (t) => {
+test('a page in a frame is refused as without bound tokens', async (t) => {
+  globalThis.top = {};
+  globalThis.self = globalThis;
+  t.after(() => { delete globalThis.top; delete globalThis.self; });
+  await assert.rejects(open(t, { navigate: undefined }).client.login(), { name: 'ConfigError', code: 'in_frame' });
+});
+
+test('importing it does nothing, it imports nothing, and it is small', async (t) => {
   const source = readFileSync(join(root, 'client/dpop.js'));
   assert.doesNotMatch(String(source), /^\s*(import\b|export .* from\b)|\brequire\(/m);
-  const { length } = gzipSync(source, { level: 9 });
-  t.diagnostic(`dpop.js: ${source.length} bytes, ${length} gzipped`);
-  assert.ok(length <= 2500, `${length} bytes gzipped`);
+  const { code } = await minify(String(source), { module: true });
+  const { length } = gzipSync(code, { level: 9 });
+  t.diagnostic(`dpop.js: ${length} bytes minified and gzipped`);
+  assert.ok(length <= 1500, `${length} bytes minified and gzipped`);
   const script = "await import('./client/dpop.js'); console.log(typeof indexedDB, Object.keys(globalThis).includes('withDpop'))";
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { cwd: root, encoding: 'utf8' });
   assert.equal(output.trim(), 'undefined false');
-});
-
-test('dpop.d.ts is what tsc generates (npm run types)', (t) => {
-  const fresh = mkdtempSync(join(tmpdir(), 'token-broker-dpop-types-'));
-  t.after(() => rmSync(fresh, { recursive: true }));
-  execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.types.json', '--outDir', fresh], { cwd: root });
-  assert.equal(
-    readFileSync(join(root, 'client/dpop.d.ts'), 'utf8'),
-    readFileSync(join(fresh, 'dpop.d.ts'), 'utf8'),
-  );
 });

@@ -137,7 +137,10 @@ export type ConfigError = Failure<'ConfigError',
   | 'invalid_option'
   /** The page is in a frame, where no sign-in page can be shown. */
   | 'in_frame'
-  /** The browser blocks `sessionStorage`, in which a login waits for its answer: cookies are blocked, for example. */
+  /**
+   * The browser blocks `sessionStorage`, in which a login waits for its answer, or the IndexedDB in which `dpop.js` keeps
+   * its key: cookies are blocked, for example.
+   */
   | 'storage_blocked'
   /** `login()` was called while a server renders the app. */
   | 'not_in_browser'>;
@@ -210,6 +213,8 @@ export interface BrokerOptions {
    * out if it is not; `ignore` does nothing.
    */
   on401?: 'sign-out' | 'ignore';
+  /** Set by `withDpop` of `dpop.js`: the thumbprint of the key that the token will be bound to (RFC 9449, section 10). */
+  dpopJkt?: () => Promise<string>;
   /** For tests: instead of the browser's `fetch`. */
   fetch?: typeof globalThis.fetch;
   /** For tests: instead of `location.assign`. */

@@ -398,11 +398,14 @@ export const createBrokerClient = (options = {}) => {
     const state = random();
     const verifier = random();
     const challenge = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(verifier));
+    let dpop_jkt;
     try {
+      dpop_jkt = await options.dpopJkt?.();
       keepLogin({ state, verifier, returnTo: back, silent });
       if (silent) sessionStorage.setItem(silentName, '1');
-    } catch {
-      throw misuse('storage_blocked', 'The browser blocks the storage of this page. Allow cookies and site data for it.');
+    } catch (cause) {
+      throw failure('ConfigError', 'storage_blocked',
+        'The browser blocks the storage of this page. Allow cookies and site data for it.', { cause });
     }
     const url = address('login');
     for (const [key, value] of Object.entries({
@@ -412,6 +415,7 @@ export const createBrokerClient = (options = {}) => {
       state,
       code_challenge: base64url(challenge),
       code_challenge_method: 'S256',
+      dpop_jkt,
       provider,
       prompt,
       login_hint: loginHint,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::client::ShortDigest;
 use super::client_text::ClientState;
 use super::clock::Timestamp;
+use super::dpop::thumbprint::Thumbprint;
 use super::entropy::{self, Entropy};
 use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
@@ -162,7 +163,7 @@ const COOKIE_NAME: usize = "__Host-Http-tb_login_".len() + 12 + 1;
 
 /// The most bytes that an attempt takes beside its client, its audiences, and what a client sends of its own: each of the
 /// other parts at its longest.
-const FIXED: usize = 199;
+const FIXED: usize = 198;
 
 /// The bytes of one audience.
 const AUDIENCE: usize = 8;
@@ -189,9 +190,11 @@ impl LoginAttempt {
         client: &ClientId,
         client_state: Option<&ClientState>,
         oauth: Option<&OAuthRequest>,
+        dpop_jkt: Option<&Thumbprint>,
         audiences: usize,
     ) -> bool {
-        let parts = postcard::to_allocvec(&(client, client_state, oauth)).map(|parts| parts.len());
+        let parts = (client, client_state, oauth, dpop_jkt);
+        let parts = postcard::to_allocvec(&parts).map(|parts| parts.len());
         let fits = |parts: usize| {
             let sealed = FIXED + AUDIENCE * audiences + parts + sealed::OVERHEAD;
             COOKIE_NAME + (sealed * 4).div_ceil(3) <= COOKIE
@@ -217,7 +220,6 @@ mod tests {
 
     use super::super::audience::MOST_AUDIENCES;
     use super::super::clock::{Clock, SystemClock};
-    use super::super::dpop::thumbprint::Thumbprint;
     use super::super::entropy::SeededEntropy;
     use super::super::key_ring::{KeyId, ServerKey};
     use super::super::login_destination::ClientLogin;
@@ -277,14 +279,15 @@ mod tests {
 
     fn fits(login: &ClientLogin) -> bool {
         let (state, oauth) = (login.client_state.as_ref(), login.oauth.as_ref());
-        LoginAttempt::fits(&login.client, state, oauth, login.audiences.len())
+        LoginAttempt::fits(&login.client, state, oauth, login.dpop_jkt.as_ref(), login.audiences.len())
     }
 
-    /// A login whose other parts are at their longest.
+    /// A login with an unbound token, whose other parts are at their longest.
     fn login_of(client: usize, state: usize, nonce: usize, audiences: usize, scopes: &str) -> ClientLogin {
         let mut login = login(&SeededEntropy::new(1), "x".repeat(state).parse().ok());
         login.client = "c".repeat(client).parse().unwrap();
         login.audiences.truncate(audiences);
+        login.dpop_jkt = None;
         let nonce = "x".repeat(nonce).parse().ok();
         let scopes = scopes.parse().unwrap();
         login.oauth = Some(OAuthRequest { named_redirect_uri: true, scopes, nonce });
@@ -299,8 +302,10 @@ mod tests {
             nonce in 0usize..=512,
             audiences in 0usize..=MOST_AUDIENCES,
             scopes in "[a-z]{0,300}",
+            bound: bool,
         ) {
-            let login = login_of(client, state, nonce, audiences, &scopes);
+            let mut login = login_of(client, state, nonce, audiences, &scopes);
+            login.dpop_jkt = bound.then_some(Thumbprint::from_bytes([255; 32]));
             let fits = fits(&login);
             let entropy = SeededEntropy::new(1);
             let length = cookie_length(&attempt_with(&entropy, login), &entropy);

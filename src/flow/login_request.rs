@@ -165,9 +165,9 @@ impl<'a> ValidLoginRequest<'a> {
 
     /// Whether the attempt fits into its cookie. Checked for every request, so that it does not depend on who is signed in.
     fn fits(&self) -> bool {
-        let WayBack { client, client_state, oauth, .. } = &self.way_back;
+        let WayBack { client, client_state, oauth, dpop_jkt, .. } = &self.way_back;
         let audiences = self.audience_digests().len();
-        LoginAttempt::fits(&client.id, client_state.as_ref(), oauth.as_ref(), audiences)
+        LoginAttempt::fits(&client.id, client_state.as_ref(), oauth.as_ref(), dpop_jkt.as_ref(), audiences)
     }
 
     /// Which of the client's audiences the attempt has to remember: none if it is all of them.

@@ -197,6 +197,10 @@ mod tests {
             Code::Forbidden,
             Code::UnknownPolicy,
             Code::TooManyPersonalTokens,
+            Code::InvalidDpopProof,
+            Code::InvalidDpopProofForGrant,
+            Code::UseDpopNonce,
+            Code::UseDpopNonceForGrant,
         ];
         for code in ErrorCode::ALL.iter().filter(|code| !of_programs.contains(code)) {
             let text = of_error(*code, code.public_text(), Language::Chinese);

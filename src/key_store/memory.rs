@@ -223,6 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_proofs_have_a_capacity_of_their_own_and_are_never_given_up() {
+        let (store, clock) = store(1);
+        assert!(store.mark_proof("a", TTL).unwrap());
+        assert!(!store.mark_proof("a", TTL).unwrap());
+        assert!(matches!(store.mark_proof("b", TTL), Err(KeyStoreError::Full)));
+        store.put("a", entry(), TTL, share(1));
+        assert!(store.mark_used("a", TTL, share(1)));
+        assert!(!store.mark_proof("a", TTL).unwrap());
+        clock.advance(TimeDelta::seconds(120));
+        assert!(store.mark_proof("b", TTL).unwrap());
+    }
+
+    #[test]
+    fn looking_at_an_entry_does_not_take_it() {
+        let (store, clock) = store(10);
+        assert_eq!(store.peek("a"), Seen::Nothing);
+        store.put("a", entry(), TTL, share(1));
+        for _ in 0..2 {
+            assert_eq!(store.peek("a"), Seen::Waiting { grant: b"grant".to_vec() });
+        }
+        assert!(matches!(store.take("a", b"first"), Taken::First { .. }));
+        assert_eq!(store.peek("a"), Seen::Taken);
+        clock.advance(TimeDelta::seconds(120));
+        assert_eq!(store.peek("a"), Seen::Nothing);
+    }
+
+    #[test]
     fn marks_and_entries_have_separate_capacities_and_never_run_out() {
         let (store, _) = store(50);
         store.put("a", entry(), TTL, share(1));

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -29,24 +29,13 @@ const address = ({ port }) => `http://localhost:${port}`;
 let broker;
 let browser;
 before(async () => {
-  install();
+  await import('./pack.mjs');
   [broker, browser] = await Promise.all([
     startBroker(...Object.values(projects).flatMap((project) => ['--app', address(project)])),
     openBrowser(),
   ]);
 });
 after(async () => { await browser?.close(); await broker?.end(); });
-
-/** Puts the package where `npm install` puts it. */
-function install() {
-  const scratch = mkdtempSync(join(tmpdir(), 'token-broker-pack-'));
-  execFileSync('npm', ['pack', '--pack-destination', scratch], { cwd: client, stdio: 'pipe' });
-  const target = join(root, 'node_modules/@token-broker/client');
-  rmSync(target, { recursive: true, force: true });
-  mkdirSync(target, { recursive: true });
-  execFileSync('tar', ['-xzf', join(scratch, readdirSync(scratch)[0]), '-C', target, '--strip-components=1']);
-  rmSync(scratch, { recursive: true });
-}
 
 const read = (path) => readFileSync(join(root, path), 'utf8');
 const appOf = (name) => readdirSync(join(root, name, 'src')).find((file) => file.startsWith('App.'));

@@ -134,7 +134,7 @@ async fn an_outage_is_unavailable_and_never_invalid() {
 
 /// Connections that end before, in and after the head of the response.
 #[tokio::test]
-async fn a_get_whose_connection_is_lost_is_sent_once_more_and_a_post_is_not() {
+async fn a_request_whose_connection_is_lost_is_sent_once_more_unless_it_must_not() {
     let cut = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     for lost in ["", "HTTP/1.1 200", cut] {
         let sent = AtomicUsize::new(0);
@@ -149,9 +149,13 @@ async fn a_get_whose_connection_is_lost_is_sent_once_more_and_a_post_is_not() {
         assert_eq!(kind(fetched(&server).await), "unavailable", "{lost:?}");
         assert_eq!(server.received().len(), 2, "not a third time");
         let http = client(Timeouts::default(), "", &server.url("/")).unwrap();
-        let outcome = http.send("test", http.post(&server.url("/")), LIMIT, http.deadline()).await;
+        let outcome = http.send_once("test", http.post(&server.url("/")), LIMIT, http.deadline()).await;
         assert_eq!(kind(outcome.and_then(|answer| answer.object())), "unavailable", "{lost:?}");
         assert_eq!(server.received().len(), 3, "a POST is sent once");
+        // A provider may want its token request as GET.
+        let outcome = http.send_once("test", http.get(&server.url("/")), LIMIT, http.deadline()).await;
+        assert_eq!(kind(outcome.and_then(|answer| answer.object())), "unavailable", "{lost:?}");
+        assert_eq!(server.received().len(), 4, "nor is a GET that redeems a code");
     }
     let server = Server::start(|_| Reply::status(500));
     assert_eq!(kind(fetched(&server).await), "unavailable");

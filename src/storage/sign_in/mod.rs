@@ -126,8 +126,8 @@ pub enum SignInRefused {
 impl Storage {
     /// Writes a completed login in one transaction: finds the user by (provider, subject) or creates one, updates the
     /// profile, and starts a session with a new token. With [`SignIn::reuse`] it returns the newest live token of this
-    /// user and client that `reusable` accepts instead, if there is one. The session that the browser had, whoever its
-    /// user is, stays as it is; the new one is a session of the same browser.
+    /// user and client that `reusable` accepts instead, if there is one. The session that the browser had
+    /// stays as it is, also if it is another user's; the new one is a session of the same browser.
     ///
     /// `issue` creates the new token for its owner; it is called at most once, inside the transaction. If the user is
     /// disabled, the login is refused and nothing changes.
