@@ -1,6 +1,7 @@
 //! The device authorization grant (RFC 8628): from the codes to the tokens.
 
 mod at_rest;
+mod bound;
 mod limits;
 mod outages;
 mod page;

@@ -299,12 +299,35 @@ async fn the_sign_in_of_the_page_is_that_of_every_login() {
     let framed = [("sec-fetch-dest", "iframe")];
     let framed = browser.get(&broker.at("/device/sign_in?provider=dev"), &framed).await;
     framed.assert_own_page(403, "not_a_navigation");
-    // Another browser cannot complete it, and a new sign-in ends the session before.
+    // Another browser cannot complete it, and it works once.
     let callback =
         broker.callback_url(&browser, &broker.at("/device/sign_in?provider=dev"), "&user=bob").await;
     broker.browser().navigate(&callback).await.assert_own_page(400, "invalid_state");
     assert_eq!(browser.navigate(&callback).await.status, 303);
     browser.navigate(&callback).await.assert_own_page(400, "invalid_state");
+}
+
+#[actix_web::test]
+async fn a_sign_in_of_the_page_ends_no_session_of_the_browser() {
+    let broker = TestBroker::start();
+    let browser = broker.browser();
+    let token = broker.sign_in(&browser, "dev", "alice").await;
+    for user in ["alice", "bob"] {
+        let link = broker.at("/device/sign_in?provider=dev&prompt=select_account");
+        let back = sign_in(&broker, &browser, &link, &format!("&user={user}")).await;
+        assert_eq!(back.status, 303, "{back:?}");
+        assert_eq!(broker.call("/api/me", &token).await.status, 200, "any site can cause this: {user}");
+    }
+}
+
+#[actix_web::test]
+async fn the_page_speaks_the_language_of_the_browser() {
+    let broker = TestBroker::start();
+    let browser = signed_in(&broker, "alice").await;
+    let headers = [("accept-language", "zh-CN"), ("sec-fetch-dest", "document"), ("accept", "text/html")];
+    let page = browser.get(&broker.at("/device"), &headers).await;
+    assert_page(&page, "连接设备");
+    assert!(page.body.contains("lang=\"zh-Hans\""), "{page:?}");
 }
 
 #[actix_web::test]

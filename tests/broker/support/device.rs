@@ -38,8 +38,17 @@ impl Device {
         self.poll_with(broker, &[]).await
     }
 
+    /// Asks with this DPoP proof.
+    pub async fn poll_with_proof(&self, broker: &TestBroker, proof: &str) -> Answer {
+        self.send(broker, &[], &[("dpop", proof)]).await
+    }
+
     /// Asks with changed parameters.
     pub async fn poll_with(&self, broker: &TestBroker, changed: &[(&str, &str)]) -> Answer {
+        self.send(broker, changed, &[]).await
+    }
+
+    async fn send(&self, broker: &TestBroker, changed: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
         let code = oauth::text(&self.codes, "device_code");
         let mut form = vec![("grant_type", GRANT), ("client_id", "sample"), ("device_code", &*code)];
         for pair in changed {
@@ -48,7 +57,7 @@ impl Device {
         }
         form.retain(|(_, value)| !value.is_empty());
         self.browser.route(&broker.url, &broker.real_url);
-        self.browser.post_form(&broker.at(oauth::TOKEN), &form, &[]).await
+        self.browser.post_form(&broker.at(oauth::TOKEN), &form, headers).await
     }
 
     /// The same after the interval.
