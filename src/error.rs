@@ -66,7 +66,7 @@ error_codes! {
     /// `response_type` is not `code` (RFC 6749 section 4.1.2.1).
     UnsupportedResponseType = "unsupported_response_type", 400, "unsupported_response_type", "This response_type is not supported. Use code.";
     /// `grant_type` is not one of those that the token endpoint knows (RFC 6749 section 5.2).
-    UnsupportedGrantType = "unsupported_grant_type", 400, "unsupported_response_type", "This grant_type is not supported. Use authorization_code or refresh_token.";
+    UnsupportedGrantType = "unsupported_grant_type", 400, "unsupported_response_type", "This grant_type is not supported. Use one of those in the metadata.";
     /// No requested scope can be granted, or one exceeds what was granted (RFC 6749 sections 4.1.2.1, 5.2 and 6).
     InvalidScope = "invalid_scope", 400, "invalid_scope", "The scope is malformed, or the application cannot have it. Check the parameter scope.";
     /// The parameters came as a request object (OpenID Connect Core section 6.1).
@@ -76,6 +76,14 @@ error_codes! {
     /// The one-time key is unknown, used or expired, or the proof does not match; the text deliberately does not say
     /// which.
     InvalidGrant = "invalid_grant", 400, "invalid_request", "The one-time key is unknown, used or expired, or the code_verifier or the DPoP proof does not match. Sign in again.";
+    /// The person has not answered yet whether the device may be connected (RFC 8628 section 3.5).
+    AuthorizationPending = "authorization_pending", 400, "invalid_request", "The user has not answered yet. Ask again after the interval.";
+    /// The device polls faster than its interval allows (RFC 8628 section 3.5).
+    SlowDown = "slow_down", 400, "invalid_request", "The device asks too often. Wait five seconds longer between two requests from now on.";
+    /// The device code has expired before anyone answered (RFC 8628 section 3.5).
+    ExpiredToken = "expired_token", 400, "invalid_request", "The device code has expired. Start again.";
+    /// The person refused to connect the device (RFC 8628 section 3.5).
+    DeviceDenied = "access_denied", 400, "access_denied", "The user refused to connect the device. Start again only if the user wants to.";
     /// `resource` names an API that is not among the client's audiences (RFC 8707 section 2).
     InvalidTarget = "invalid_target", 400, "invalid_target", "This API is not registered for the application. Check the parameter 'resource'.";
     /// The bearer token is unknown, expired or revoked; the text deliberately does not say which.

@@ -1,5 +1,7 @@
 //! `resource-servers`: registers the APIs that verify tokens at the broker, and rotates their secrets.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -11,13 +13,14 @@ use crate::domain::audience::Audience;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::ResourceServerId;
 use crate::domain::key_ring::KeyRing;
-use crate::domain::resource_server::{ResourceServer, ResourceServerSecret};
-use crate::flow::administration::resource_servers::{self, Granted};
+use crate::domain::public_key::PublicKey;
+use crate::domain::resource_server::ResourceServerSecret;
+use crate::flow::administration::resource_servers::{self, Granted, ListedResourceServer};
 
 /// Register the APIs that verify tokens at the broker, and rotate their secrets
 ///
 /// A secret is shown once, alone on standard output; only a keyed digest is stored. Two secrets can be valid at a time.
-/// To rotate: run rotate-secret, configure the new secret in the API, then run remove-old-secret.
+/// To rotate: run rotate-secret, configure the new secret in the API, then run remove-old-secret. Or register public keys.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ResourceServers {
@@ -33,6 +36,8 @@ enum Command {
     #[command(after_help = HELP)]
     RotateSecret(OneServer),
     RemoveOldSecret(Confirmed),
+    AddKey(AddKey),
+    RemoveOldKey(OldKey),
     /// Disable a resource server: its secrets are refused
     #[command(after_help = HELP)]
     Disable(OneServer),
@@ -50,7 +55,7 @@ struct List {
     common: Common,
 }
 
-/// Register a resource server and print its secret
+/// Register a resource server and print its secret, or register it with a public key
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct Add {
@@ -61,8 +66,32 @@ struct Add {
     audience: Audience,
     #[command(flatten)]
     granted: Grants,
+    /// A file with its public key, a JWK or PEM: it then authenticates with private_key_jwt and has no secret.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+}
+
+/// Register a second public key; the old one stays valid
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct AddKey {
+    #[command(flatten)]
+    server: Name,
+    /// A file with the public key, a JWK or PEM.
+    #[arg(long, value_name = "FILE")]
+    public_key: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Remove the older of two public keys; only the newest stays valid
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+struct OldKey {
+    #[command(flatten)]
+    confirmed: Confirmed,
 }
 
 /// What a resource server is told about a person, beyond the local id, in the answers about their tokens.
@@ -130,9 +159,17 @@ struct View<'a> {
     disabled_at: Option<Timestamp>,
     created_at: Timestamp,
     secrets: Vec<SecretView>,
+    keys: Vec<KeyView>,
 }
 
-/// A secret as it is printed: everything but the secret itself.
+/// A public key as it is printed.
+#[derive(Debug, Serialize)]
+struct KeyView {
+    created_at: Timestamp,
+    /// The key: a JWK, or PEM.
+    public_key: String,
+}
+
 #[derive(Debug, Serialize)]
 struct SecretView {
     created_at: Timestamp,
@@ -143,7 +180,10 @@ struct SecretView {
 }
 
 impl<'a> View<'a> {
-    fn new(server: &'a ResourceServer, keys: &KeyRing) -> Self {
+    fn new(
+        ListedResourceServer { server, keys: public_keys }: &'a ListedResourceServer,
+        keys: &KeyRing,
+    ) -> Self {
         let secrets = server.secrets.iter().map(|secret| SecretView {
             created_at: secret.created_at,
             server_key: secret.digest.key_id.0,
@@ -157,6 +197,13 @@ impl<'a> View<'a> {
             disabled_at: server.disabled_at,
             created_at: server.created_at,
             secrets: secrets.collect(),
+            keys: public_keys
+                .iter()
+                .map(|stored| KeyView {
+                    created_at: stored.created_at,
+                    public_key: stored.key.as_str().to_owned(),
+                })
+                .collect(),
         }
     }
 
@@ -168,7 +215,7 @@ impl<'a> View<'a> {
         if told.is_empty() { "id only".to_owned() } else { told.join(", ") }
     }
 
-    /// One table row per secret; the server's own columns are filled in the first row only.
+    /// One table row per secret or public key; the server's own columns are filled in the first row only.
     fn rows(&self) -> Vec<Vec<String>> {
         let described = [
             self.id.to_owned(),
@@ -176,13 +223,17 @@ impl<'a> View<'a> {
             self.told(),
             if self.disabled_at.is_some() { "disabled" } else { "" }.to_owned(),
         ];
-        let secrets = self.secrets.iter().enumerate().map(|(index, secret)| {
-            let mut row = if index == 0 { described.to_vec() } else { vec![String::new(); described.len()] };
+        let secrets = self.secrets.iter().map(|secret| {
             let missing = if secret.works { "" } else { " (removed)" };
-            row.extend([minute(secret.created_at), format!("{}{missing}", secret.server_key)]);
+            [minute(secret.created_at), format!("{}{missing}", secret.server_key)]
+        });
+        let keys = self.keys.iter().map(|key| [minute(key.created_at), "public key".to_owned()]);
+        let credentials = secrets.chain(keys).enumerate().map(|(index, credential)| {
+            let mut row = if index == 0 { described.to_vec() } else { vec![String::new(); described.len()] };
+            row.extend(credential);
             row
         });
-        secrets.collect()
+        credentials.collect()
     }
 }
 
@@ -190,7 +241,20 @@ impl ResourceServers {
     pub(super) fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         match self.command {
             Command::List(command) => command.run(console),
-            Command::Add(Add { server: Name { id }, audience, granted, common }) => {
+            Command::Add(Add { server: Name { id }, audience, granted, public_key: Some(file), common }) => {
+                let key = read_key(&file)?;
+                let name = id.clone();
+                common.run(async |administration| {
+                    let granted = granted.into();
+                    Ok(resource_servers::add_with_key(administration, name, audience, granted, key).await?)
+                })?;
+                console.result(common.json, &json!({ "resource_server": id, "added": true }), || {
+                    format!("{id} added with its public key; it has no secret")
+                })
+            }
+            Command::AddKey(command) => command.run(console),
+            Command::RemoveOldKey(OldKey { confirmed }) => confirmed.remove_old_key(console),
+            Command::Add(Add { server: Name { id }, audience, granted, public_key: None, common }) => {
                 let name = id.clone();
                 let secret = common.run(async |administration| {
                     Ok(resource_servers::add(administration, name, audience, granted.into()).await?)
@@ -225,18 +289,57 @@ impl ResourceServers {
 impl List {
     fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let (servers, keys) = self.common.run(async |administration| {
-            Ok((resource_servers::list(administration).await?, administration.keys.clone()))
+            Ok((resource_servers::list_with_keys(administration).await?, administration.keys.clone()))
         })?;
         let views: Vec<View<'_>> = servers.iter().map(|server| View::new(server, &keys)).collect();
         if self.common.json {
             return console.json(&views);
         }
-        let titles = ["ID", "AUDIENCE", "TOLD", "STATE", "!SECRET CREATED (UTC)", "!SERVER KEY"];
+        let titles = ["ID", "AUDIENCE", "TOLD", "STATE", "!CREDENTIAL CREATED (UTC)", "!SERVER KEY"];
         console.table(&titles, views.iter().flat_map(View::rows).collect())
     }
 }
 
+impl AddKey {
+    fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let (id, key) = (&self.server.id, read_key(&self.public_key)?);
+        let added = self.common.run(async |administration| {
+            Ok(resource_servers::add_key(administration, id, key.clone()).await?)
+        })?;
+        console.result(self.common.json, &json!({ "resource_server": id, "added": added }), || {
+            let was = if added { "public key added" } else { "this public key was there already" };
+            format!(
+                "{id}: {was}; the old one stays valid until you run: resource-servers remove-old-key {id}"
+            )
+        })
+    }
+}
+
+/// Reads a public key from a file.
+fn read_key(file: &Path) -> Result<PublicKey, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|cause| Failure::Configuration(format!("the public key {shown} cannot be read: {cause}")))?;
+    text.parse().map_err(|why| Failure::Configuration(format!("the public key {shown} {why}")))
+}
+
 impl Confirmed {
+    fn remove_old_key(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let id = &self.server.id;
+        let removed = self.common.run(async |administration| {
+            resource_servers::find(administration, id).await?;
+            console.confirm(
+                self.yes,
+                &format!("Remove the old public key of {id}? Assertions that it signs will be refused."),
+            )?;
+            Ok(resource_servers::remove_old_key(administration, id).await?)
+        })?;
+        console.result(self.common.json, &json!({ "resource_server": id, "removed": removed }), || {
+            let was = if removed { "old public key removed" } else { "there was no old public key" };
+            format!("{id}: {was}")
+        })
+    }
+
     fn remove_old_secret(self, console: &mut Console<'_>) -> Result<(), Failure> {
         let id = &self.server.id;
         let removed = self.common.run(async |administration| {

@@ -27,7 +27,7 @@ pub(super) struct RawClient {
     /// The name on the broker's pages. Default: the id.
     display_name: Option<String>,
     /// The addresses that one-time keys may be delivered to, compared byte for byte; one without a path gets `/`. Required,
-    /// https.
+    /// https; a client with `device` needs none.
     #[serde(deserialize_with = "list")]
     redirect_uris: Vec<String>,
     /// The addresses that the browser may return to after `/logout`, compared byte for byte, https.
@@ -50,6 +50,8 @@ pub(super) struct RawClient {
     /// Whether `/oauth2/token` also gives it refresh tokens. An SPA needs none: it gets a new token with
     /// `POST /api/token/rotate`, or with `prompt=none`.
     refresh_tokens: bool,
+    /// A command-line tool, a TV or another device whose user signs in at `/device` in a browser elsewhere (RFC 8628).
+    device: bool,
     /// For an SPA that was written for an older token service: no PKCE, one token per user, returned at every login for
     /// seven days, no browser session. Less secure: use it only while an old SPA still needs it.
     legacy: bool,
@@ -93,6 +95,7 @@ impl Default for RawClient {
             key_parameter: "one_time_key".to_owned(),
             native: false,
             refresh_tokens: false,
+            device: false,
             legacy: false,
             enabled: true,
             audiences: Vec::new(),
@@ -138,7 +141,7 @@ impl RawClient {
         let id = check.required(&id_key, self.id, "name the client");
         let id: Option<ClientId> = id.and_then(|id| check.parse(&id_key, &id));
         let uris_key = format!("{key}.redirect_uris");
-        if self.redirect_uris.is_empty() {
+        if self.redirect_uris.is_empty() && !self.device {
             let text = "is missing: name at least one address of the SPA, as in https://app.example.com/";
             check.problem(&uris_key, text);
         }
@@ -168,7 +171,7 @@ impl RawClient {
         });
         let dpop = dpop(&format!("{key}.dpop"), &self.dpop, self.legacy, check);
         if self.legacy {
-            check_legacy(key, self.native || self.refresh_tokens, inactivity.is_some(), check);
+            check_legacy(key, self.native || self.refresh_tokens || self.device, inactivity.is_some(), check);
         }
         let id = id?;
         Some(Client {
@@ -182,6 +185,7 @@ impl RawClient {
             key_parameter: key_parameter?,
             native: self.native,
             refresh_tokens: self.refresh_tokens,
+            device: self.device,
             legacy: self.legacy,
             enabled: self.enabled,
             audiences: audiences?,
@@ -209,7 +213,8 @@ fn dpop(key: &str, text: &str, legacy: bool, check: &mut Check) -> Option<Client
 /// What does not go together with the contract of the replaced service.
 fn check_legacy(key: &str, has_oauth_settings: bool, has_inactivity: bool, check: &mut Check) {
     if has_oauth_settings {
-        let text = "cannot be used together with native or refresh_tokens, which belong to /oauth2/authorize";
+        let text =
+            "cannot be used together with native, refresh_tokens or device, which belong to standard OAuth 2";
         check.problem(format!("{key}.legacy"), text);
     }
     let text =

@@ -104,6 +104,7 @@ fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
             "display_name": "Sample app",
             "redirect_uris": [format!("{broker}/")],
             "post_logout_redirect_uris": [format!("{broker}/")],
+            "device": true,
         }),
         json!({
             "id": "vite-react",
@@ -126,6 +127,7 @@ fn clients(broker: &str, apps: &[RedirectUri]) -> Vec<Value> {
             "redirect_uris": addresses,
             "post_logout_redirect_uris": addresses,
             "refresh_tokens": true,
+            "device": true,
         }));
     }
     clients

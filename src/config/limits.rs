@@ -28,6 +28,9 @@ pub(super) struct RawLimits {
     /// Calls of one user with tokens that are bound to a key (DPoP), whatever the address, 1 to 1000000. The key store
     /// remembers each of them for some minutes.
     dpop_calls_per_minute: u32,
+    /// Devices that ask for a code and, counted separately, codes that are entered at `/device`, 1 to 20000. All addresses
+    /// together may have fifty times as many at one instance.
+    devices_per_minute: u32,
 }
 
 impl Default for RawLimits {
@@ -40,6 +43,7 @@ impl Default for RawLimits {
             failed_logout_tokens_per_minute: 60,
             failed_resource_servers_per_minute: 60,
             dpop_calls_per_minute: 3000,
+            devices_per_minute: 20,
         }
     }
 }
@@ -57,6 +61,7 @@ impl RawLimits {
         let resource_servers =
             limit("limits.failed_resource_servers_per_minute", self.failed_resource_servers_per_minute);
         let dpop_calls = limit("limits.dpop_calls_per_minute", self.dpop_calls_per_minute);
+        let devices = check.within("limits.devices_per_minute", self.devices_per_minute, 1..=20_000);
         Some(LimitSettings {
             logins: logins?,
             callbacks: callbacks?,
@@ -65,6 +70,7 @@ impl RawLimits {
             failed_logout_tokens: logout_tokens?,
             failed_resource_servers: resource_servers?,
             dpop_calls: dpop_calls?,
+            devices: devices.and_then(NonZeroU32::new)?,
         })
     }
 }

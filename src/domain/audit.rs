@@ -31,6 +31,14 @@ pub enum AuditKind {
     KeyRepeated,
     /// A used one-time key was presented again by a different browser: its session is ended.
     KeyReplayed,
+    /// A device asked for a code to be connected with.
+    DeviceStarted,
+    /// A signed-in user entered a code that no device is waiting with.
+    DeviceCodeRefused,
+    /// A user connected a device: it can collect its token.
+    DeviceApproved,
+    /// A user refused to connect a device.
+    DeviceDenied,
     /// A token was issued.
     TokenIssued,
     /// A token was exchanged for its successor.
@@ -82,6 +90,10 @@ pub enum AuditKind {
     AdminResourceServerSecretAdded,
     /// An administrator removed the older secret of a resource server.
     AdminResourceServerSecretRemoved,
+    /// An administrator registered a public key of a resource server.
+    AdminResourceServerKeyAdded,
+    /// An administrator removed the older public key of a resource server.
+    AdminResourceServerKeyRemoved,
     /// An administrator disabled a resource server.
     AdminResourceServerDisabled,
     /// An administrator enabled a disabled resource server.
@@ -145,6 +157,10 @@ impl AuditKind {
             Self::KeyRefused => "key_refused",
             Self::KeyRepeated => "key_repeated",
             Self::KeyReplayed => "key_replayed",
+            Self::DeviceStarted => "device_started",
+            Self::DeviceCodeRefused => "device_code_refused",
+            Self::DeviceApproved => "device_approved",
+            Self::DeviceDenied => "device_denied",
             Self::TokenIssued => "token_issued",
             Self::TokenRotated => "token_rotated",
             Self::TokenRefused => "token_refused",
@@ -170,6 +186,8 @@ impl AuditKind {
             Self::AdminResourceServerAdded => "admin_resource_server_added",
             Self::AdminResourceServerSecretAdded => "admin_resource_server_secret_added",
             Self::AdminResourceServerSecretRemoved => "admin_resource_server_secret_removed",
+            Self::AdminResourceServerKeyAdded => "admin_resource_server_key_added",
+            Self::AdminResourceServerKeyRemoved => "admin_resource_server_key_removed",
             Self::AdminResourceServerDisabled => "admin_resource_server_disabled",
             Self::AdminResourceServerEnabled => "admin_resource_server_enabled",
             Self::AdminResourceServerRemoved => "admin_resource_server_removed",

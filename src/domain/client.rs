@@ -37,6 +37,8 @@ pub struct Client {
     pub native: bool,
     /// Whether `/oauth2/token` also gives it refresh tokens.
     pub refresh_tokens: bool,
+    /// Whether it is a program without a browser of its own, which a person connects in another one (RFC 8628).
+    pub device: bool,
     /// Whether this client uses the API of the home-grown service that this broker replaces.
     pub legacy: bool,
     /// Whether the client is enabled. A disabled client is treated as unknown.
@@ -218,6 +220,7 @@ mod tests {
                 key_parameter: KeyParameter::OneTimeKey,
                 native: false,
                 refresh_tokens: false,
+                device: false,
                 legacy: false,
                 enabled: true,
                 audiences: "https://api.example.com".parse().unwrap(),

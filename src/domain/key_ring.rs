@@ -53,6 +53,10 @@ pub enum Purpose {
     PageSession,
     /// Seals the ID token that is kept with a session for the provider's logout.
     IdToken,
+    /// Names the entry of a user code, which is too short for a digest without a key.
+    UserCode,
+    /// Seals the question whether a device may be connected into the form that asks it.
+    DeviceQuestion,
     /// Makes the stored digest of a resource server's secret.
     ResourceServerSecret,
     /// Is the private key that signs the broker's own JWTs.
@@ -77,6 +81,8 @@ impl Purpose {
             Self::PageSession => b"token-broker/v1/page-session",
             Self::IdToken => b"token-broker/v1/id-token",
             Self::BrowserSession => b"token-broker/v1/browser-session",
+            Self::UserCode => b"token-broker/v1/user-code",
+            Self::DeviceQuestion => b"token-broker/v1/device-question",
             Self::ResourceServerSecret => b"token-broker/v1/resource-server-secret",
             Self::Signing => b"token-broker/v1/signing/es256",
             Self::DpopNonce => b"token-broker/v1/dpop-nonce",

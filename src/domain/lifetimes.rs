@@ -54,6 +54,25 @@ pub const LOGOUT_ATTEMPT: TimeDelta = TimeDelta::seconds(600);
 /// given the differences between their clocks.
 pub const LOGOUT_TOKEN_USED: TimeDelta = TimeDelta::seconds(600);
 
+/// The lifetime of a device code and of its user code: the time in which a person has to approve a device.
+pub const DEVICE_CODE: TimeDelta = TimeDelta::minutes(10);
+
+/// How long the broker can tell an expired device code from an unknown one, from its issue on.
+pub const DEVICE_CODE_KNOWN: TimeDelta = TimeDelta::minutes(20);
+
+/// How long a device waits between two polls. Each poll that comes too early adds the same time once more (RFC 8628
+/// section 3.5).
+pub const POLL_INTERVAL: TimeDelta = TimeDelta::seconds(5);
+
+/// How much too early a poll may come: the clocks of the instances differ a little.
+pub const POLL_LEEWAY: TimeDelta = TimeDelta::milliseconds(500);
+
+/// The maximum lifetime of a client assertion of a resource server.
+pub const CLIENT_ASSERTION: TimeDelta = TimeDelta::minutes(5);
+
+/// How far the clock of a resource server may be ahead of the broker's.
+pub const CLIENT_ASSERTION_AHEAD: TimeDelta = TimeDelta::seconds(60);
+
 /// How much longer than its access token a refresh token lives, within its session: a client library renews when the access
 /// token has expired. The rows of tokens are kept for as long.
 pub const REFRESH_GRACE: TimeDelta = TimeDelta::days(1);

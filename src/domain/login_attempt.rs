@@ -20,8 +20,9 @@ use super::entropy::{self, Entropy};
 use super::ids::{ClientId, ProviderId};
 use super::key_ring::{KeyRing, Purpose};
 use super::lifetimes;
+use super::login_destination::LoginDestination;
 use super::oauth_request::OAuthRequest;
-use super::pkce::{CodeChallenge, CodeVerifier};
+use super::pkce::CodeVerifier;
 use super::sealed::{self, Sealable, Sealed};
 
 /// The `state` sent to the provider: 256 random bits (RFC 6749 section 10.12).
@@ -144,28 +145,14 @@ pub struct LoginAttempt {
     /// The issuer or authorization endpoint of the provider at that time, so that the attempt fails if the configuration
     /// has changed since.
     pub provider_identity: ShortDigest,
-    /// The client that started the login.
-    pub client: ClientId,
-    /// The registered redirect URI of the client to which the one-time key is delivered.
-    pub redirect_uri: ShortDigest,
-    /// The port of a native app's loopback address, if it is not the registered one (RFC 8252 section 7.3).
-    pub port: Option<u16>,
-    /// The S256 challenge of the SPA; `None` only for `legacy` clients.
-    pub challenge: Option<CodeChallenge>,
-    /// The `state` of the SPA.
-    pub client_state: Option<ClientState>,
+    /// Where the login leads back to.
+    pub destination: LoginDestination,
     /// The nonce of the authorization request.
     pub nonce: OidcNonce,
     /// The seed of the code verifier that the broker sends to the provider.
     pub verifier_seed: [u8; 32],
     /// The requested `max_age` in seconds, which is checked against the ID token.
     pub max_age: Option<u32>,
-    /// The audiences that `resource` named (RFC 8707); empty for all of the client's.
-    pub audiences: Vec<ShortDigest>,
-    /// The rest of a request that came to `/oauth2/authorize`; `None` for `/login`.
-    pub oauth: Option<OAuthRequest>,
-    /// The key that the token is bound to (RFC 9449 section 10).
-    pub dpop_jkt: Option<Thumbprint>,
 }
 
 /// The most bytes that a cookie may have, name and value (without attributes).
@@ -235,6 +222,7 @@ mod tests {
     use super::super::clock::{Clock, SystemClock};
     use super::super::entropy::SeededEntropy;
     use super::super::key_ring::{KeyId, ServerKey};
+    use super::super::login_destination::ClientLogin;
     use super::*;
 
     fn ring() -> KeyRing {
@@ -242,22 +230,32 @@ mod tests {
     }
 
     fn attempt(entropy: &SeededEntropy, client_state: Option<ClientState>) -> LoginAttempt {
-        LoginAttempt {
-            state: State::random(entropy),
-            started_at: SystemClock.now(),
-            provider: "p".repeat(32).parse().unwrap(),
-            provider_identity: ShortDigest::of("https://login.example.com"),
+        attempt_with(entropy, login(entropy, client_state))
+    }
+
+    fn login(entropy: &SeededEntropy, client_state: Option<ClientState>) -> ClientLogin {
+        ClientLogin {
             client: "c".repeat(32).parse().unwrap(),
             redirect_uri: ShortDigest::of("https://app.example.com/signed-in"),
             port: Some(u16::MAX),
             challenge: Some(CodeVerifier::random(entropy).challenge()),
             client_state,
-            nonce: OidcNonce::random(entropy),
-            verifier_seed: entropy::bytes(entropy),
-            max_age: Some(u32::MAX),
             audiences: vec![ShortDigest::of("https://api.example.com"); MOST_AUDIENCES],
             oauth: None,
             dpop_jkt: Some(Thumbprint::from_bytes([255; 32])),
+        }
+    }
+
+    fn attempt_with(entropy: &SeededEntropy, login: ClientLogin) -> LoginAttempt {
+        LoginAttempt {
+            destination: LoginDestination::Client(Box::new(login)),
+            state: State::random(entropy),
+            started_at: SystemClock.now(),
+            provider: "p".repeat(32).parse().unwrap(),
+            provider_identity: ShortDigest::of("https://login.example.com"),
+            nonce: OidcNonce::random(entropy),
+            verifier_seed: entropy::bytes(entropy),
+            max_age: Some(u32::MAX),
         }
     }
 
@@ -268,7 +266,8 @@ mod tests {
             let attempt = attempt(&entropy, Some(text.parse().unwrap()));
             let value = attempt.seal(&ring(), &entropy);
             let opened = LoginAttempt::open(&attempt.state.attempt_id(), &value, &ring()).unwrap();
-            let survived = opened.client_state.unwrap();
+            let LoginDestination::Client(login) = opened.destination else { panic!("not to a client") };
+            let survived = login.client_state.unwrap();
             prop_assert_eq!(survived.as_str(), text);
         }
     }
@@ -278,21 +277,21 @@ mod tests {
         format!("__Host-Http-tb_login_{}={value}", attempt.state.attempt_id().as_str()).len()
     }
 
-    fn fits(attempt: &LoginAttempt) -> bool {
-        let (state, oauth) = (attempt.client_state.as_ref(), attempt.oauth.as_ref());
-        LoginAttempt::fits(&attempt.client, state, oauth, attempt.dpop_jkt.as_ref(), attempt.audiences.len())
+    fn fits(login: &ClientLogin) -> bool {
+        let (state, oauth) = (login.client_state.as_ref(), login.oauth.as_ref());
+        LoginAttempt::fits(&login.client, state, oauth, login.dpop_jkt.as_ref(), login.audiences.len())
     }
 
-    /// An attempt whose other parts are at their longest.
-    fn attempt_of(client: usize, state: usize, nonce: usize, audiences: usize, scopes: &str) -> LoginAttempt {
-        let entropy = SeededEntropy::new(1);
-        let mut attempt = attempt(&entropy, "x".repeat(state).parse().ok());
-        attempt.client = "c".repeat(client).parse().unwrap();
-        attempt.audiences.truncate(audiences);
+    /// A login with an unbound token, whose other parts are at their longest.
+    fn login_of(client: usize, state: usize, nonce: usize, audiences: usize, scopes: &str) -> ClientLogin {
+        let mut login = login(&SeededEntropy::new(1), "x".repeat(state).parse().ok());
+        login.client = "c".repeat(client).parse().unwrap();
+        login.audiences.truncate(audiences);
+        login.dpop_jkt = None;
         let nonce = "x".repeat(nonce).parse().ok();
         let scopes = scopes.parse().unwrap();
-        attempt.oauth = Some(OAuthRequest { named_redirect_uri: true, scopes, nonce });
-        attempt
+        login.oauth = Some(OAuthRequest { named_redirect_uri: true, scopes, nonce });
+        login
     }
 
     proptest! {
@@ -303,12 +302,16 @@ mod tests {
             nonce in 0usize..=512,
             audiences in 0usize..=MOST_AUDIENCES,
             scopes in "[a-z]{0,300}",
+            bound: bool,
         ) {
-            let attempt = attempt_of(client, state, nonce, audiences, &scopes);
-            let length = cookie_length(&attempt, &SeededEntropy::new(1));
-            prop_assert!(!fits(&attempt) || length <= COOKIE, "{}", length);
+            let mut login = login_of(client, state, nonce, audiences, &scopes);
+            login.dpop_jkt = bound.then_some(Thumbprint::from_bytes([255; 32]));
+            let fits = fits(&login);
+            let entropy = SeededEntropy::new(1);
+            let length = cookie_length(&attempt_with(&entropy, login), &entropy);
+            prop_assert!(!fits || length <= COOKIE, "{}", length);
             // The estimate is not wasteful.
-            prop_assert!(fits(&attempt) || length > COOKIE - 8, "{}", length);
+            prop_assert!(fits || length > COOKIE - 8, "{}", length);
         }
     }
 
@@ -316,10 +319,10 @@ mod tests {
     fn a_state_and_a_nonce_of_512_characters_together_fit() {
         let scopes = "email openid permissions profile";
         for (state, nonce) in [(512, 0), (469, 43), (256, 256), (1, 511)] {
-            assert!(fits(&attempt_of(8, state, nonce, 1, scopes)), "{state} {nonce}");
+            assert!(fits(&login_of(8, state, nonce, 1, scopes)), "{state} {nonce}");
         }
-        assert!(!fits(&attempt_of(1, 512, 512, 0, "openid")));
-        let mut login = attempt_of(32, 512, 0, 0, "");
+        assert!(!fits(&login_of(1, 512, 512, 0, "openid")));
+        let mut login = login_of(32, 512, 0, 0, "");
         login.oauth = None;
         assert!(fits(&login), "/login has no nonce");
     }

@@ -68,7 +68,7 @@ impl OneTimeKey {
             context.update(&length.to_be_bytes());
             context.update(part.unwrap_or_default().as_bytes());
         }
-        EntryName(URL_SAFE_NO_PAD.encode(context.finish()))
+        EntryName::of_digest(context.finish().as_ref())
     }
 
     /// The name of the entry for a login with this challenge, or without a challenge.
@@ -86,7 +86,7 @@ impl OneTimeKey {
             }
             None => context.update(&[0]),
         }
-        EntryName(URL_SAFE_NO_PAD.encode(context.finish()))
+        EntryName::of_digest(context.finish().as_ref())
     }
 }
 
@@ -97,10 +97,15 @@ impl fmt::Debug for OneTimeKey {
 }
 
 /// The name of the entry of a one-time key in the key store. The key cannot be computed from it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EntryName(String);
 
 impl EntryName {
+    /// The name that is made of a digest.
+    pub(super) fn of_digest(digest: &[u8]) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(digest))
+    }
+
     /// The name as text, 43 characters.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -225,7 +230,7 @@ impl EntryPart for Redemption {
     const LABEL: &'static str = "redemption";
 }
 
-mod handle_bytes {
+pub(super) mod handle_bytes {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     use super::TokenHandle;

@@ -69,6 +69,7 @@ impl Pages {
             native: false,
             dpop: ClientDpop::Optional,
             refresh_tokens: false,
+            device: false,
             legacy: false,
             enabled: true,
             audiences: parts.audience.into(),

@@ -3,7 +3,8 @@
 //! The secret is `tbs_` + 44 base62 characters + 6 of checksum: `tbs_[0-9A-Za-z]{50}`, 256 random bits. The
 //! database holds a keyed digest of it (HMAC-SHA-256 under a server key, tied to the resource server's id), from
 //! which nothing that works can be computed, and which works in no other resource server's row. Two secrets are
-//! valid at a time, so that one can be replaced without downtime.
+//! valid at a time, so that one can be replaced without downtime. Instead of a secret it can have public keys, and sign a
+//! client assertion each time (`client_assertion.rs`).
 
 use std::fmt;
 
@@ -16,9 +17,13 @@ use super::credential::{self, Malformed};
 use super::entropy::{self, Entropy};
 use super::ids::ResourceServerId;
 use super::key_ring::{KeyId, KeyRing, Purpose, ServerKey};
+use super::public_key::PublicKey;
 
 /// The type prefix, for secret scanners.
 pub const PREFIX: &str = "tbs_";
+
+/// The public keys of a resource server that are valid at a time.
+pub const KEYS: usize = 2;
 
 /// The secrets of a resource server that are valid at a time.
 pub const SECRETS: usize = 2;
@@ -72,6 +77,15 @@ pub struct StoredSecret {
     /// Its digest.
     pub digest: SecretDigest,
     /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A stored public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The key.
+    pub key: PublicKey,
+    /// When it was registered.
     pub created_at: Timestamp,
 }
 

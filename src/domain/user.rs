@@ -47,6 +47,13 @@ pub struct User {
     pub email_verified: bool,
 }
 
+impl User {
+    /// What the broker's pages call the user: the full name, or the best that there is.
+    pub fn name(&self) -> Option<&ProfileText> {
+        self.display_name.as_ref().or(self.username.as_ref()).or(self.email.as_ref())
+    }
+}
+
 /// What the provider lets a user do. Kept apart from [`User`]: these lists can be long, and few calls need them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {

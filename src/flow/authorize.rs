@@ -54,15 +54,15 @@ impl AuthorizeRequest {
                 "The parameter 'nonce' must be 1 to 512 visible ASCII characters or spaces.",
             )
         })?;
-        Ok(OAuthRequest { named_redirect_uri, scopes: self.scopes(client)?, nonce })
+        Ok(OAuthRequest { named_redirect_uri, scopes: scopes(client, self.scope.as_deref())?, nonce })
     }
+}
 
-    /// What the client can have of what it asks for; unknown scopes are ignored, and the token response says what remains
-    /// (RFC 6749 section 3.3).
-    fn scopes(&self, client: &Client) -> Result<ScopeSet> {
-        let Some(text) = self.scope.as_deref() else { return Ok(client.scopes.clone()) };
-        let requested: ScopeSet = text.parse().map_err(|_| Error::new(ErrorCode::InvalidScope))?;
-        let granted = client.grantable(&requested);
-        if granted == ScopeSet::default() { Err(ErrorCode::InvalidScope.into()) } else { Ok(granted) }
-    }
+/// What the client can have of what it asks for; unknown scopes are ignored, and the token response says what remains
+/// (RFC 6749 section 3.3). Without `scope`, everything that the client has.
+pub(super) fn scopes(client: &Client, scope: Option<&str>) -> Result<ScopeSet> {
+    let Some(text) = scope else { return Ok(client.scopes.clone()) };
+    let requested: ScopeSet = text.parse().map_err(|_| Error::new(ErrorCode::InvalidScope))?;
+    let granted = client.grantable(&requested);
+    if granted == ScopeSet::default() { Err(ErrorCode::InvalidScope.into()) } else { Ok(granted) }
 }

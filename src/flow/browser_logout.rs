@@ -198,10 +198,9 @@ fn address(target: &RedirectUri, state: Option<&ClientState>) -> String {
 
 fn question(broker: &Broker, destination: &Destination<'_>, record: &SessionRecord) -> Question {
     let user = &record.user;
-    let name = user.display_name.as_ref().or(user.username.as_ref()).or(user.email.as_ref());
     Question {
         client: destination.client.map(|client| client.display_name.clone()),
-        person: name.map(|name| name.as_str().to_owned()),
+        person: user.name().map(|name| name.as_str().to_owned()),
         provider: broker.providers.get(&user.provider).map(|provider| provider.display_name().to_owned()),
         stay: destination.client.and_then(Client::home),
     }

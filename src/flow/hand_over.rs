@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::{Client, KeyDelivery, RedirectUri};
-use crate::domain::client_text::ClientState;
+use crate::domain::client_text::{ClientNonce, ClientState};
 use crate::domain::clock::Timestamp;
 use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::ids::SessionId;
@@ -41,12 +41,27 @@ pub(super) async fn park_key(
     challenge: Option<&CodeChallenge>,
     parked: Parked<'_>,
 ) -> Result<ParkedKey> {
-    let Parked { token, session_id, auth_time, handle, ends_sessions_before } = parked;
-    let facts = token.facts.clone();
-    let user_id = facts.owner.user_id;
     let life: TimeDelta = broker.lifetimes.one_time_key;
     let key = OneTimeKey::random(&*broker.entropy);
     let name = way_back.entry_name(&key, challenge);
+    let nonce = way_back.oauth.as_ref().and_then(|oauth| oauth.nonce.clone());
+    let entry = sealed_entry(broker, &name, parked, nonce, broker.clock.now() + life);
+    let key_store = broker.key_store.on_behalf_of(caller.address);
+    key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
+    Ok(ParkedKey(key))
+}
+
+/// The entry with a sealed grant, which only someone who knows the key behind `name` finds, until it expires.
+pub(super) fn sealed_entry(
+    broker: &Broker,
+    name: &EntryName,
+    parked: Parked<'_>,
+    nonce: Option<ClientNonce>,
+    key_expires_at: Timestamp,
+) -> NewEntry {
+    let Parked { token, session_id, auth_time, handle, ends_sessions_before } = parked;
+    let facts = token.facts.clone();
+    let user_id = facts.owner.user_id;
     let receipt = Receipt { user_id, session_id, client_id: facts.client_id.clone() };
     let grant = Grant {
         handle,
@@ -56,20 +71,17 @@ pub(super) async fn park_key(
         client_id: facts.client_id,
         scopes: facts.scopes,
         audiences: facts.audiences,
-        nonce: way_back.oauth.as_ref().and_then(|oauth| oauth.nonce.clone()),
+        nonce,
         auth_time,
         token_expires_at: facts.expires_at,
-        key_expires_at: broker.clock.now() + life,
+        key_expires_at,
         ends_sessions_before,
     };
     let keys = broker.keys.current();
-    let entry = NewEntry {
-        grant: grant.seal(&name, &keys, &*broker.entropy),
-        receipt: receipt.seal(&name, &keys, &*broker.entropy),
-    };
-    let key_store = broker.key_store.on_behalf_of(caller.address);
-    key_store.put(&name, entry, life.to_std().unwrap_or_default()).await?;
-    Ok(ParkedKey(key))
+    NewEntry {
+        grant: grant.seal(name, &keys, &*broker.entropy),
+        receipt: receipt.seal(name, &keys, &*broker.entropy),
+    }
 }
 
 /// The address of the client that a login leads back to, and the names of the parameters there: fixed and checked at the

@@ -66,6 +66,11 @@ impl Issue {
         }
     }
 
+    /// The same token with this handle, which was drawn before.
+    pub(super) fn with_handle(self, handle: TokenHandle) -> Self {
+        Self { handle, ..self }
+    }
+
     /// The same, bound to the key with this thumbprint, if there is one.
     pub(super) fn bound_to(self, dpop_jkt: Option<Thumbprint>) -> Self {
         Self { dpop_jkt, ..self }

@@ -3,15 +3,10 @@
 //!
 //! Nothing is stored about an attempt: it travels in a cookie, so that a flood of logins fills no store.
 
-use url::Url;
-
-use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
 use crate::domain::client::ShortDigest;
-use crate::domain::clock::Timestamp;
-use crate::domain::entropy;
 use crate::domain::ids::ProviderId;
-use crate::domain::login_attempt::{AttemptId, LoginAttempt, OidcNonce, State};
+use crate::domain::login_destination::{ClientLogin, LoginDestination};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
@@ -19,10 +14,10 @@ use crate::flow::continue_session::{Continuation, continue_session};
 use crate::flow::hand_over::{WayBack, failed};
 pub use crate::flow::login_request::LoginRequest;
 use crate::flow::login_request::{Prompt, ValidLoginRequest, way_back};
-use crate::flow::open_attempts::surplus;
-use crate::provider::{AuthorizationRequest, Provider};
+pub use crate::flow::to_provider::ToProvider;
+use crate::flow::to_provider::{WantedSignIn, send_to_provider};
+use crate::provider::Provider;
 use crate::state::Broker;
-use crate::state::audit_trail::Event;
 use crate::state::limits::{Counted, count};
 
 /// The answer to a login.
@@ -41,14 +36,7 @@ pub enum LoginStep {
         location: String,
     },
     /// The browser is sent to the provider.
-    Redirect {
-        /// The provider's authorization endpoint with our request.
-        location: Url,
-        /// The cookie of this attempt.
-        attempt: AttemptCookie,
-        /// Older attempts whose cookies are deleted.
-        forget: Vec<AttemptId>,
-    },
+    Redirect(ToProvider),
     /// The person chooses a provider first.
     Choose {
         /// The name of the client.
@@ -68,6 +56,13 @@ pub struct ProviderChoice {
     pub id: ProviderId,
     /// What people call it.
     pub display_name: String,
+}
+
+impl ProviderChoice {
+    /// This provider.
+    pub(super) fn of(provider: &Provider) -> Self {
+        Self { id: provider.id().clone(), display_name: provider.display_name().to_owned() }
+    }
 }
 
 /// Begins a login, or continues the session that the browser has.
@@ -154,60 +149,30 @@ async fn begin(
     provider: &Provider,
     open_attempts: &[AttemptCookie],
 ) -> Result<LoginStep> {
-    let attempt = LoginAttempt {
-        state: State::random(&*broker.entropy),
-        started_at: broker.clock.now(),
-        provider: provider.id().clone(),
-        provider_identity: ShortDigest::of(provider.identity()),
-        client: request.way_back.client.id.clone(),
-        redirect_uri: ShortDigest::of(request.way_back.redirect_uri.as_str()),
-        port: request.way_back.port,
+    let WayBack { client, redirect_uri, port, client_state, oauth, dpop_jkt, .. } = request.way_back.clone();
+    let login = ClientLogin {
+        client: client.id.clone(),
+        redirect_uri: ShortDigest::of(redirect_uri.as_str()),
+        port,
         challenge: request.challenge,
-        client_state: request.way_back.client_state.clone(),
-        nonce: OidcNonce::random(&*broker.entropy),
-        verifier_seed: entropy::bytes(&*broker.entropy),
-        max_age: request.max_age,
+        client_state,
         audiences: request.audience_digests(),
-        oauth: request.way_back.oauth.clone(),
-        dpop_jkt: request.way_back.dpop_jkt,
+        oauth,
+        dpop_jkt,
     };
-    let authorization = AuthorizationRequest {
-        state: &attempt.state,
-        nonce: &attempt.nonce,
-        challenge: attempt.verifier().challenge(),
+    let wanted = WantedSignIn {
+        destination: LoginDestination::Client(Box::new(login)),
         prompt: request.prompt.map(Prompt::as_str),
         login_hint: request.login_hint,
         max_age: request.max_age,
     };
-    let location = provider.authorization_url(&authorization).await?;
-    Event::new(broker, caller, AuditKind::LoginStarted)
-        .client(&attempt.client)
-        .provider(provider.id())
-        .record();
-    Ok(LoginStep::Redirect {
-        location,
-        attempt: AttemptCookie {
-            id: attempt.state.attempt_id(),
-            value: attempt.seal(&broker.keys.current(), &*broker.entropy),
-        },
-        forget: surplus(open_attempts, |cookie| started(broker, cookie)),
-    })
+    send_to_provider(broker, caller, provider, wanted, open_attempts).await.map(LoginStep::Redirect)
 }
 
 fn choose(caller: &Caller, request: &ValidLoginRequest<'_>, providers: &[&Provider]) -> LoginStep {
-    let choice = |provider: &&Provider| ProviderChoice {
-        id: provider.id().clone(),
-        display_name: provider.display_name().to_owned(),
-    };
     LoginStep::Choose {
         client_name: request.way_back.client.display_name.clone(),
         back: request.way_back.with_error(caller, &ErrorCode::AccessDenied.into()),
-        providers: providers.iter().map(choice).collect(),
+        providers: providers.iter().copied().map(ProviderChoice::of).collect(),
     }
-}
-
-/// When an attempt that can still be completed was started.
-fn started(broker: &Broker, cookie: &AttemptCookie) -> Option<Timestamp> {
-    let attempt = LoginAttempt::open(&cookie.id, &cookie.value, &broker.keys.current())?;
-    attempt.is_live(broker.clock.now()).then_some(attempt.started_at)
 }

@@ -230,6 +230,9 @@ fn redirect_uri<'a>(client: &'a Client, presented: Option<&str>) -> Result<(&'a 
             )
         }),
         (None, [only]) => Ok((only, None)),
+        (None, []) => Err(Error::invalid_request(
+            "This client has no redirect_uri: it signs in with a code that is entered at /device.",
+        )),
         (None, _) => Err(Error::invalid_request(
             "The parameter 'redirect_uri' is missing; this client has several redirect URIs.",
         )),
@@ -298,7 +301,7 @@ fn started_by_broker(
 }
 
 /// Those of the client's audiences that `resource` names: it narrows, never widens (RFC 8707 section 2).
-fn audiences(client: &Client, resources: &[String]) -> Result<AudienceSet> {
+pub(super) fn audiences(client: &Client, resources: &[String]) -> Result<AudienceSet> {
     if resources.is_empty() {
         return Ok(client.audiences.clone());
     }
@@ -311,7 +314,8 @@ fn audiences(client: &Client, resources: &[String]) -> Result<AudienceSet> {
     if named.is_subset(&client.audiences) { Ok(named) } else { Err(invalid()) }
 }
 
-fn provider<'a>(broker: &'a Broker, id: Option<&str>) -> Result<Option<&'a Provider>> {
+/// The provider that is named, or the only one; `None` if there are several and none is named.
+pub(super) fn provider<'a>(broker: &'a Broker, id: Option<&str>) -> Result<Option<&'a Provider>> {
     let Some(id) = id else { return Ok(broker.providers.only()) };
     let unknown = || Error::invalid_request("The parameter 'provider' does not name a configured provider.");
     let id: ProviderId = id.parse().map_err(|_| unknown())?;

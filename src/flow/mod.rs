@@ -33,6 +33,11 @@ pub mod browser_session;
 pub mod callback;
 mod continue_session;
 pub mod decide;
+pub mod device_answer;
+pub mod device_authorization;
+pub mod device_page;
+pub mod device_sign_in;
+pub mod device_token;
 pub mod forward_auth;
 mod hand_over;
 pub mod introspect;
@@ -54,6 +59,7 @@ mod resources;
 pub mod revoke;
 pub mod rotate;
 pub mod sessions;
+mod to_provider;
 
 use crate::domain::login_attempt::AttemptId;
 

@@ -12,6 +12,7 @@ use crate::domain::ids::UserId;
 use crate::domain::issued_id_token::IdTokenFacts;
 use crate::domain::key_ring::{KeyId, KeyRing};
 use crate::domain::oauth_request::OPENID;
+use crate::domain::one_time_key::Grant;
 use crate::domain::refresh_token::RefreshToken;
 use crate::domain::scope::ScopeSet;
 use crate::domain::signing_key::JwtType;
@@ -19,10 +20,11 @@ use crate::domain::standing::refresh_standing;
 use crate::domain::token::{TokenFacts, TokenHandle};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::decide::{Denial, Reason, decide_refresh};
+use crate::flow::device_token::{self, DEVICE_CODE_GRANT};
 use crate::flow::issue::IssuedToken;
 use crate::flow::possession::{Possession, Presented as PresentedToken, ProofRequest, proof_required};
 use crate::flow::react::{Asker, react, refuse};
-use crate::flow::redeem::{Presented, Redeemed, redeem_presented};
+use crate::flow::redeem::{Claim, Presented, Redeemed, redeem_presented};
 use crate::flow::resources::{is_for, resources};
 use crate::flow::rotate::succeed;
 use crate::state::Broker;
@@ -30,7 +32,7 @@ use crate::state::Broker;
 /// What a client presents, each parameter at most once, as it was sent. Not printable: it holds secrets.
 #[derive(Default)]
 pub struct TokenRequest {
-    /// `authorization_code` or `refresh_token`.
+    /// `authorization_code`, `refresh_token` or [`DEVICE_CODE_GRANT`].
     pub grant_type: Option<String>,
     /// The client.
     pub client_id: Option<String>,
@@ -42,6 +44,8 @@ pub struct TokenRequest {
     pub code_verifier: Option<String>,
     /// The refresh token.
     pub refresh_token: Option<String>,
+    /// The device code.
+    pub device_code: Option<String>,
     /// The scopes asked for; the renewed token has those of the one before, so no others.
     pub scope: Option<String>,
     /// The APIs that the token is for (RFC 8707 section 2.2).
@@ -67,12 +71,17 @@ pub struct TokenSet {
 /// `temporarily_unavailable` if a store is unreachable.
 pub async fn token(broker: &Broker, caller: &Caller, request: &TokenRequest) -> Result<TokenSet> {
     let grant_type = required(request.grant_type.as_deref(), "The parameter 'grant_type' is missing.")?;
-    if !["authorization_code", "refresh_token"].contains(&grant_type) {
+    if !["authorization_code", "refresh_token", DEVICE_CODE_GRANT].contains(&grant_type) {
         return Err(ErrorCode::UnsupportedGrantType.into());
     }
     let id = required(request.client_id.as_deref(), "The parameter 'client_id' is missing.")?;
     let client = broker.clients.find(id).ok_or(ErrorCode::InvalidClient)?;
-    if client.legacy || (grant_type == "refresh_token" && !client.refresh_tokens) {
+    let may_use = match grant_type {
+        "refresh_token" => client.refresh_tokens,
+        DEVICE_CODE_GRANT => client.device,
+        _ => true,
+    };
+    if client.legacy || !may_use {
         return Err(ErrorCode::UnauthorizedClient.into());
     }
     if caller.origin.as_deref().is_some_and(|origin| !client.has_origin(origin)) {
@@ -81,6 +90,7 @@ pub async fn token(broker: &Broker, caller: &Caller, request: &TokenRequest) -> 
     let resources = resources(&request.resources)?;
     match grant_type {
         "refresh_token" => refresh(broker, caller, client, request, resources.as_ref()).await,
+        DEVICE_CODE_GRANT => collect(broker, caller, client, request, resources.as_ref()).await,
         _ => redeem_code(broker, caller, client, request, resources.as_ref()).await,
     }
 }
@@ -107,6 +117,36 @@ async fn redeem_code(
         return Err(proof_required());
     }
     let Redeemed { issued, grant } = redeem_presented(broker, caller, &presented).await?;
+    token_set(broker, client, issued, &grant)
+}
+
+/// Collects the token of a device that its user has connected. With a DPoP proof it becomes bound to the key of the proof.
+async fn collect(
+    broker: &Broker,
+    caller: &Caller,
+    client: &Client,
+    request: &TokenRequest,
+    resources: Option<&AudienceSet>,
+) -> Result<TokenSet> {
+    let code = required(request.device_code.as_deref(), "The parameter 'device_code' is missing.")?;
+    if resources.is_some_and(|resources| !resources.is_subset(&client.audiences)) {
+        return Err(ErrorCode::InvalidTarget.into());
+    }
+    let claim = Claim {
+        client_id: Some(client.id.as_str()),
+        resources,
+        proof: request.proof.as_ref(),
+        may_bind: true,
+    };
+    if client.requires_dpop() && claim.proof.is_none() {
+        return Err(proof_required());
+    }
+    let polled = device_token::poll(broker, caller, client, code, &claim).await;
+    let Redeemed { issued, grant } = polled.map_err(as_device_grant)?;
+    token_set(broker, client, issued, &grant)
+}
+
+fn token_set(broker: &Broker, client: &Client, issued: IssuedToken, grant: &Grant) -> Result<TokenSet> {
     let keys = broker.keys.current();
     TokenSet::new(
         broker,
@@ -209,6 +249,14 @@ fn as_grant(error: Error) -> Error {
         ErrorCode::UseDpopNonce => ErrorCode::UseDpopNonceForGrant.into(),
         ErrorCode::InvalidToken | ErrorCode::InsufficientScope => Error::new(ErrorCode::InvalidGrant)
             .detail("The refresh token is unknown, expired, used or revoked. Sign in again."),
+        _ => error,
+    }
+}
+
+/// The text for a device code that is no longer good.
+fn as_device_grant(error: Error) -> Error {
+    match error.code() {
+        ErrorCode::InvalidGrant => error.detail("The device code is unknown, used or expired. Start again."),
         _ => error,
     }
 }

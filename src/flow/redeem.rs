@@ -12,7 +12,7 @@ use crate::domain::key_ring::KeyRing;
 use crate::domain::lifetimes;
 use crate::domain::one_time_key::{EntryName, EntryPart, Grant, OneTimeKey, Receipt, Redemption};
 use crate::domain::pkce::{CodeChallenge, CodeVerifier};
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
 use crate::flow::possession::ProofRequest;
 use crate::flow::redeem_bound::find_entry;
@@ -76,6 +76,27 @@ impl Presented<'_> {
             Some((client, redirect_uri)) => Some(key.code_name(challenge?, client, redirect_uri)),
         }
     }
+
+    fn claim(&self) -> Claim<'_> {
+        Claim {
+            client_id: self.client_id,
+            resources: self.resources,
+            proof: self.proof,
+            may_bind: self.code_of.is_some(),
+        }
+    }
+}
+
+/// Who wants the token behind an entry, and how.
+pub(super) struct Claim<'a> {
+    /// The client; compared with the entry's if it is sent.
+    pub(super) client_id: Option<&'a str>,
+    /// The APIs that the token is to be for (RFC 8707 section 2.2), if they are named.
+    pub(super) resources: Option<&'a AudienceSet>,
+    /// The DPoP proof, if there is one.
+    pub(super) proof: Option<&'a ProofRequest>,
+    /// Whether the token becomes bound to the key of the proof, if the login named none.
+    pub(super) may_bind: bool,
 }
 
 /// A redeemed key.
@@ -96,7 +117,32 @@ pub(super) async fn redeem_presented(
     presented: &Presented<'_>,
 ) -> Result<Redeemed> {
     count(broker, caller, Counted::Redemption)?;
-    let refusal = match try_redeem(broker, caller, presented).await? {
+    let outcome = try_redeem(broker, caller, presented).await?;
+    conclude(broker, caller, outcome).await
+}
+
+/// Takes the token that waits for a device behind `name`, by the rules of [`redeem`].
+///
+/// # Errors
+/// Those of [`redeem_presented`].
+pub(super) async fn redeem_for_device(
+    broker: &Broker,
+    caller: &Caller,
+    claim: &Claim<'_>,
+    name: EntryName,
+) -> Result<Redeemed> {
+    let outcome = take(broker, caller, claim, name).await?;
+    conclude(broker, caller, outcome).await
+}
+
+/// Refuses a device code that leads to nothing.
+pub(super) async fn refuse_device_code(broker: &Broker, caller: &Caller) -> Error {
+    let outcome = Refusal::invalid(AuditKind::KeyRefused, None);
+    conclude(broker, caller, outcome).await.err().unwrap_or_else(|| ErrorCode::InvalidGrant.into())
+}
+
+async fn conclude(broker: &Broker, caller: &Caller, outcome: Outcome) -> Result<Redeemed> {
+    let refusal = match outcome {
         Outcome::Redeemed(redeemed) => return Ok(*redeemed),
         Outcome::Refused(refusal) => refusal,
     };
@@ -177,14 +223,20 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
         }
     }
     let Some(name) = request.entry_name(&key, challenge.as_ref()) else { return unknown() };
+    take(broker, caller, &request.claim(), name).await
+}
+
+/// Takes the entry that the key leads to, for who claims it.
+async fn take(broker: &Broker, caller: &Caller, claim: &Claim<'_>, name: EntryName) -> Result<Outcome> {
+    let unknown = || Ok(Refusal::invalid(AuditKind::KeyRefused, None));
     let keys = broker.keys.current();
-    let name = match request.proof {
-        Some(proof) => find_entry(broker, &keys, name, proof, request.code_of.is_some()).await?,
+    let name = match claim.proof {
+        Some(proof) => find_entry(broker, &keys, name, proof, claim.may_bind).await?,
         None => Some(name),
     };
     let Some(name) = name else { return unknown() };
     // Only who knows the key and its proof gets this far.
-    if let Some(resources) = request.resources
+    if let Some(resources) = claim.resources
         && let Seen::Waiting { grant } = broker.key_store.peek(&name).await?
         && let Some(grant) = Grant::open(&grant, &name, &keys)
     {
@@ -196,8 +248,8 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
         Taken::First { grant: sealed } => {
             // A grant that does not open was planted by someone who can write to the store.
             let Some(grant) = Grant::open(&sealed, &name, &keys) else { return unknown() };
-            let Some(refusal) = presented_by_another(broker, caller, request, &grant) else {
-                return Ok(hand_out(broker, caller, request, &keys, grant));
+            let Some(refusal) = presented_by_another(broker, caller, claim, &grant) else {
+                return Ok(hand_out(broker, caller, claim, &keys, grant));
             };
             // The key is still good for the client that it belongs to.
             if let Err(error) = broker.key_store.put_back(&name, &mark, &sealed).await {
@@ -221,30 +273,24 @@ fn receipt(grant: &Grant) -> Receipt {
     Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() }
 }
 
-/// The refusal of a key that the request presents for another client, or from a page that is not the client's.
+/// The refusal of a key that is claimed for another client, or from a page that is not the client's.
 fn presented_by_another(
     broker: &Broker,
     caller: &Caller,
-    request: &Presented<'_>,
+    claim: &Claim<'_>,
     grant: &Grant,
 ) -> Option<Outcome> {
-    if request.client_id.is_some_and(|id| id != grant.client_id.as_str()) {
+    if claim.client_id.is_some_and(|id| id != grant.client_id.as_str()) {
         return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
     }
     let client = broker.clients.get(&grant.client_id)?;
-    if client.requires_dpop() && request.proof.is_none() {
+    if client.requires_dpop() && claim.proof.is_none() {
         return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
     }
     foreign_origin(caller, client, Some(&receipt(grant)))
 }
 
-fn hand_out(
-    broker: &Broker,
-    caller: &Caller,
-    request: &Presented<'_>,
-    keys: &KeyRing,
-    grant: Grant,
-) -> Outcome {
+fn hand_out(broker: &Broker, caller: &Caller, claim: &Claim<'_>, keys: &KeyRing, grant: Grant) -> Outcome {
     let now = broker.clock.now();
     let expired = now >= grant.key_expires_at || now >= grant.token_expires_at;
     if expired || broker.clients.get(&grant.client_id).is_none() {
@@ -255,7 +301,7 @@ fn hand_out(
         handle: &grant.handle,
         expires_at: grant.token_expires_at,
         scopes: &grant.scopes,
-        is_bound: request.proof.is_some(),
+        is_bound: claim.proof.is_some(),
     };
     let Some(issued) = IssuedToken::new(keys, parts, now) else {
         return Refusal::invalid(AuditKind::KeyRefused, Some(receipt(&grant)));

@@ -1,9 +1,11 @@
-//! Resource servers prove who they are by id and secret (RFC 6749 section 2.3.1). Every endpoint that they call begins
-//! with [`authenticate`].
+//! Resource servers prove who they are by id and secret (RFC 6749 section 2.3.1), or by an assertion that they have signed
+//! (RFC 7523). Every endpoint that they call begins with [`authenticate`].
 
 use crate::domain::audit::AuditKind;
 use crate::domain::caller::Caller;
+use crate::domain::client_assertion::{ClientAssertion, Refused};
 use crate::domain::ids::ResourceServerId;
+use crate::domain::public_key::PublicKey;
 use crate::domain::resource_server::{ResourceServer, ResourceServerSecret};
 use crate::error::{Error, ErrorCode, Result};
 use crate::state::Broker;
@@ -23,7 +25,17 @@ pub enum ClientCredentials {
         /// The secret.
         secret: String,
     },
+    /// A signed assertion.
+    Assertion {
+        /// The `client_id`, if it was sent beside it.
+        id: Option<String>,
+        /// The assertion.
+        assertion: String,
+    },
 }
+
+/// The paths of the endpoints that resource servers call. An assertion may be addressed to their URLs.
+pub const ENDPOINTS: [&str; 2] = ["/oauth2/introspect", "/oauth2/revoke"];
 
 impl std::fmt::Debug for ClientCredentials {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,22 +46,65 @@ impl std::fmt::Debug for ClientCredentials {
 /// The resource server that these credentials belong to.
 ///
 /// # Errors
-/// `invalid_client` (401), the same for no secret, a wrong one, an unknown id and a disabled resource server;
+/// `invalid_client` (401), the same for no credentials, wrong ones, an unknown id and a disabled resource server;
 /// `rate_limited` once the address has failed too often: right credentials are accepted all the same;
-/// `temporarily_unavailable` if the database is unreachable.
+/// `temporarily_unavailable` if the database is unreachable or, for an assertion, the key store.
 pub async fn authenticate(
     broker: &Broker,
     caller: &Caller,
     credentials: &ClientCredentials,
 ) -> Result<ResourceServer> {
-    let ClientCredentials::Secret { id, secret } = credentials else {
-        return Err(ErrorCode::UnauthenticatedClient.into());
-    };
-    let id: Option<ResourceServerId> = id.parse().ok();
-    match verified(broker, id.clone(), secret).await? {
-        Some(server) => Ok(server),
-        None => Err(refuse(broker, caller, id.as_ref())),
+    match credentials {
+        ClientCredentials::None | ClientCredentials::Id(_) => Err(ErrorCode::UnauthenticatedClient.into()),
+        ClientCredentials::Secret { id, secret } => {
+            let id: Option<ResourceServerId> = id.parse().ok();
+            match verified(broker, id.clone(), secret).await? {
+                Some(server) => Ok(server),
+                None => Err(refuse(broker, caller, id.as_ref())),
+            }
+        }
+        ClientCredentials::Assertion { id, assertion } => {
+            asserted(broker, caller, id.as_deref(), assertion).await
+        }
     }
+}
+
+/// The resource server that has signed this assertion, which is used up.
+async fn asserted(
+    broker: &Broker,
+    caller: &Caller,
+    id: Option<&str>,
+    assertion: &str,
+) -> Result<ResourceServer> {
+    let refused = |issuer: Option<&ResourceServerId>, reason: Refused| {
+        Err(refuse(broker, caller, issuer).caused_by(reason))
+    };
+    let assertion = match ClientAssertion::parse(assertion) {
+        Ok(assertion) => assertion,
+        Err(reason) => return refused(None, reason),
+    };
+    let issuer = &assertion.issuer;
+    if id.is_some_and(|id| id != issuer.as_str()) {
+        return refused(Some(issuer), Refused("client_id is not its issuer"));
+    }
+    let found = broker.storage.find_resource_server(issuer.clone()).await?;
+    let Some(server) = found.filter(|server| server.disabled_at.is_none()) else {
+        return refused(Some(issuer), Refused("the resource server is unknown or disabled"));
+    };
+    let keys = broker.storage.resource_server_keys(issuer.clone()).await?;
+    let keys: Vec<PublicKey> = keys.into_iter().map(|stored| stored.key).collect();
+    let endpoints = ENDPOINTS.map(|path| format!("{}{path}", broker.issuer()));
+    let audiences = [broker.issuer(), &endpoints[0], &endpoints[1]];
+    let verified = match assertion.verify(&keys, &audiences, broker.clock.now()) {
+        Ok(verified) => verified,
+        Err(reason) => return refused(Some(issuer), reason),
+    };
+    let life = verified.life.to_std().unwrap_or_default();
+    // As a proof of DPoP: an assertion that lost its mark could be used again.
+    if !broker.key_store.mark_proof(&verified.used_name, life).await? {
+        return refused(Some(issuer), Refused("jti was used before"));
+    }
+    Ok(server)
 }
 
 /// Texts that cannot be an id or a secret are refused without a query, whatever the other one is.

@@ -96,7 +96,7 @@ async fn open(
     let onward = match flow::open(broker, logout_request(form.clone(), cookie)).await? {
         LogoutStep::Ask(question) => {
             let page = logout_pages::ask(&question, &form.present(), language);
-            return Ok(pages::answer(page, &logout_pages::OWN_FORM));
+            return Ok(pages::answer(page, &pages::OWN_FORM));
         }
         LogoutStep::GoOn(onward) => onward,
     };

@@ -16,6 +16,8 @@ pub enum Doing {
     SignIn,
     /// Signing out.
     SignOut,
+    /// Connecting a device.
+    ConnectDevice,
     /// Opening an address that has no route.
     Open,
     /// Visiting a page behind a gateway.
@@ -30,6 +32,8 @@ impl Doing {
             Self::SignIn => Message::SignInFailed,
             Self::SignOut if is_outage => Message::SignOutImpossible,
             Self::SignOut => Message::SignOutFailed,
+            Self::ConnectDevice if is_outage => Message::ConnectImpossible,
+            Self::ConnectDevice => Message::ConnectFailed,
             Self::Open if code == ErrorCode::NotFound => Message::PageNotFound,
             Self::Visit if is_outage => Message::AccessImpossible,
             Self::Visit => Message::AccessFailed,
@@ -42,7 +46,7 @@ impl Doing {
         match self {
             Self::SignIn => Some(Message::SignInAgain),
             Self::SignOut => Some(Message::SignOutAgain),
-            Self::Open | Self::Visit => None,
+            Self::ConnectDevice | Self::Open | Self::Visit => None,
         }
     }
 }
@@ -62,6 +66,11 @@ impl WayOut {
     /// Out of the failure of a page behind a gateway: its front page leads through the gateway, and so to a new sign-in.
     pub fn of_visited_page() -> Self {
         Self { start_again: Some("/".to_owned()), ..Self::default() }
+    }
+
+    /// Out of the failure of the page that connects devices: back to it.
+    pub fn of_device_page() -> Self {
+        Self { start_again: Some("/device".to_owned()), ..Self::default() }
     }
 }
 

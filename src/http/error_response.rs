@@ -29,6 +29,8 @@ pub enum Shape {
     NotFoundPage,
     /// The same page, for people who visit a site behind a gateway.
     VisitedPage,
+    /// The same page, for people who connect a device.
+    DevicePage,
     /// Problem details (RFC 9457).
     Problem,
 }
@@ -38,7 +40,7 @@ impl Shape {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::OAuth => "application/json",
-            Self::Page | Self::SignOutPage | Self::NotFoundPage | Self::VisitedPage => {
+            Self::Page | Self::SignOutPage | Self::DevicePage | Self::NotFoundPage | Self::VisitedPage => {
                 "text/html; charset=utf-8"
             }
             Self::Problem => "application/problem+json",
@@ -210,6 +212,7 @@ pub fn render(
         Shape::Problem => serde_json::to_string(&Problem::new(code, text, request_id)).unwrap_or_default(),
         Shape::Page => page(Doing::SignIn),
         Shape::SignOutPage => page(Doing::SignOut),
+        Shape::DevicePage => page(Doing::ConnectDevice),
         Shape::NotFoundPage => page(Doing::Open),
         Shape::VisitedPage => page(Doing::Visit),
     };
@@ -217,7 +220,10 @@ pub fn render(
     *response.status_mut() = status(code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(shape.media_type()));
-    if matches!(shape, Shape::Page | Shape::SignOutPage | Shape::NotFoundPage | Shape::VisitedPage) {
+    if matches!(
+        shape,
+        Shape::Page | Shape::SignOutPage | Shape::DevicePage | Shape::NotFoundPage | Shape::VisitedPage
+    ) {
         pages::add_headers(headers, &pages::NO_SCRIPT);
     }
     response

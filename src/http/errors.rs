@@ -84,7 +84,7 @@ fn response(shape: Shape, codes: &[ErrorCode]) -> Response {
     let lines: Vec<_> = codes.iter().map(|code| format!("`{code}`: {}", code.public_text())).collect();
     let mut content = ContentBuilder::new();
     content = match shape {
-        Shape::Page | Shape::SignOutPage | Shape::NotFoundPage | Shape::VisitedPage => {
+        Shape::Page | Shape::SignOutPage | Shape::DevicePage | Shape::NotFoundPage | Shape::VisitedPage => {
             content.schema(Some(Object::with_type(Type::String)))
         }
         Shape::OAuth => content.schema(Some(Ref::from_schema_name("OAuthError"))),
@@ -107,7 +107,7 @@ fn response(shape: Shape, codes: &[ErrorCode]) -> Response {
 fn example(shape: Shape, code: ErrorCode) -> Value {
     let text = code.public_text();
     match shape {
-        Shape::Page | Shape::SignOutPage | Shape::NotFoundPage | Shape::VisitedPage => {
+        Shape::Page | Shape::SignOutPage | Shape::DevicePage | Shape::NotFoundPage | Shape::VisitedPage => {
             Value::String(format!("<!DOCTYPE html>… {text} …"))
         }
         Shape::OAuth => json!(OAuthError::new(code, text, EXAMPLE_REQUEST_ID)),

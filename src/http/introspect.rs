@@ -17,13 +17,14 @@ use crate::domain::signing_key::JwtType;
 use crate::domain::user::{Permissions, User};
 use crate::error::Result;
 use crate::flow::introspect::{self as flow, ActiveToken, Answer, Introspection};
+use crate::flow::resource_server::ENDPOINTS;
 use crate::state::Broker;
 
 /// The path, for the metadata (RFC 8414 section 2).
-pub const PATH: &str = "/oauth2/introspect";
+pub const PATH: &str = ENDPOINTS[0];
 
 /// `introspection_endpoint_auth_methods_supported` of the metadata (RFC 8414 section 2).
-pub const AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+pub const AUTH_METHODS: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// The media type of the answer as a JWT (RFC 9701 section 10.3.1).
 const JWT: &str = "application/token-introspection+jwt";
@@ -214,7 +215,8 @@ errors!(
 /// Ask about a token
 ///
 /// For APIs: OAuth 2.0 Token Introspection (RFC 7662). The API authenticates with the id and secret that
-/// `token-broker resource-servers add` gave it, in the `Authorization` header (Basic) or in the form. A token that is
+/// `token-broker resource-servers add` gave it, in the `Authorization` header (Basic) or in the form, or with a JWT that it
+/// signs with its own key (`private_key_jwt`, RFC 7523). A token that is
 /// unknown, expired, revoked or for another API is `{"active":false}`, and nothing else is said about it. 503 means
 /// unknown: refuse the call, but do not call the token invalid.
 ///

@@ -14,7 +14,7 @@ use super::pages;
 use crate::domain::caller::Caller;
 use crate::error::Result;
 use crate::flow::login as flow;
-use crate::flow::login::{LoginAnswer, LoginRequest, LoginStep, ProviderChoice};
+use crate::flow::login::{LoginAnswer, LoginRequest, LoginStep, ProviderChoice, ToProvider};
 use crate::state::Broker;
 
 parameters! {
@@ -138,15 +138,7 @@ pub(super) fn answer(
 ) -> HttpResponse {
     match step {
         LoginStep::Back { location } => HttpResponse::SeeOther().insert_header((LOCATION, location)).finish(),
-        LoginStep::Redirect { location, attempt, forget } => {
-            let mut response = HttpResponse::SeeOther();
-            response.insert_header((LOCATION, location.as_str()));
-            response.cookie(attempt_cookies::keep(attempt, secure));
-            for id in &forget {
-                response.cookie(attempt_cookies::forget(id, secure));
-            }
-            response.finish()
-        }
+        LoginStep::Redirect(to_provider) => redirect(to_provider, secure),
         LoginStep::Choose { client_name, back, providers } => {
             let with_link = |provider: ProviderChoice| {
                 let link = same_login.at(provider.id.as_str());
@@ -156,6 +148,18 @@ pub(super) fn answer(
             pages::answer(pages::choose(&client_name, &choices, &back, language), &pages::NO_SCRIPT)
         }
     }
+}
+
+/// Sends the browser to the provider, with the cookie of its attempt.
+pub(super) fn redirect(to_provider: ToProvider, secure: bool) -> HttpResponse {
+    let ToProvider { location, attempt, forget } = to_provider;
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header((LOCATION, location.as_str()));
+    response.cookie(attempt_cookies::keep(attempt, secure));
+    for id in &forget {
+        response.cookie(attempt_cookies::forget(id, secure));
+    }
+    response.finish()
 }
 
 /// The request of a login without its provider, which each link of the chooser repeats.
@@ -189,11 +193,11 @@ mod tests {
     #[test]
     fn a_login_goes_on_with_303_and_keeps_its_attempt() {
         let response = answer(
-            LoginStep::Redirect {
+            LoginStep::Redirect(ToProvider {
                 location: "https://login.example.com/authorize?state=a".parse().unwrap(),
                 attempt: AttemptCookie { id: "AAAAAAAAAAAA".parse().unwrap(), value: "v".into() },
                 forget: vec!["BBBBBBBBBBBB".parse().unwrap()],
-            },
+            }),
             &SameLogin::new("/login", vec![], &[]),
             Language::English,
             true,

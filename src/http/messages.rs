@@ -70,6 +70,31 @@ messages! {
     ProviderUnreachable = "{} could not be reached: you may still be signed in there. On a shared computer, sign out there as well.", "无法连接到 {}：你在那里可能仍处于登录状态。如果这是公用电脑，请也在那里登出。";
     CanClose = "You can close this page.", "你可以关闭此页面。";
     Continue = "Continue", "继续";
+    ConnectFailed = "The connection of the device failed", "设备连接失败";
+    ConnectImpossible = "The connection of the device is not possible right now", "暂时无法连接设备";
+    ConnectDevice = "Connect a device", "连接设备";
+    SignInForDevice = "Sign in first. Then you enter the code that your device shows, and decide whether it may use your account.", "请先登录。然后输入设备上显示的代码，并决定它是否可以使用你的帐号。";
+    OnlyYourOwnDevice = "Only continue if you started this on your own device, just now.", "仅当这是你刚刚在自己的设备上开始的操作时，才继续。";
+    SentByOthers = "If someone sent you the code or a link, or asked you to come here, do not continue: they would be signed in as you.", "如果代码或链接是别人发给你的，或者是别人让你来这里的，请不要继续：否则对方会以你的身份登录。";
+    CompareCode = "Compare this code with the one that your device shows.", "请将此代码与设备上显示的代码进行比较。";
+    EnterCode = "Enter the code that your device shows.", "请输入设备上显示的代码。";
+    Code = "Code", "代码";
+    CodeMalformed = "That is not a code: it has eight letters, as in WDJB-MJHT.", "这不是代码：代码有八个字母，例如 WDJB-MJHT。";
+    CodeUnknown = "No device is waiting with this code. Check it, or start again on your device: a code is valid for ten minutes.", "没有设备在等待此代码。请检查代码，或在设备上重新开始：代码的有效期为十分钟。";
+    CodeAnswered = "This code was already used. Start again on your device.", "此代码已被使用。请在设备上重新开始。";
+    ConnectToAccount = "Connect {} to your account?", "要将 {} 连接到你的帐号吗？";
+    DeviceShowsCode = "Your device must show this code:", "你的设备必须显示此代码：";
+    CameFromDevice = "The request came from {}, in the network {}.", "请求来自 {}，所在网络为 {}。";
+    CameFromNetwork = "The request came from the network {}.", "请求来自网络 {}。";
+    MayAct = "{} will be able to act for you.", "{} 将可以代表你进行操作。";
+    MayActWithin = "{} will be able to act for you: {}.", "{} 将可以代表你进行操作：{}。";
+    Connect = "Connect", "连接";
+    DoNotConnect = "Do not connect", "不连接";
+    UseAnotherAccount = "Use another account", "使用其他帐号";
+    DeviceConnected = "Your device is connected", "你的设备已连接";
+    DeviceConnectedText = "{} is signed in with your account now. You can close this page and go back to your device.", "{} 现已使用你的帐号登录。你可以关闭此页面，回到你的设备。";
+    DeviceRefused = "The device was not connected", "设备未连接";
+    DeviceRefusedText = "It has no access to your account. You can close this page.", "它无法访问你的帐号。你可以关闭此页面。";
     SigningOutAt = "Now signing out at {}.", "正在登出 {}。";
 }
 
@@ -157,13 +182,17 @@ mod tests {
 
     #[test]
     fn what_a_person_reads_of_an_error_is_in_their_language() {
-        // The codes that only programs get: of the API, of gateways and of resource servers.
+        // The codes that only programs get: of the API, of devices, of gateways and of resource servers.
         use ErrorCode as Code;
         let of_programs = [
             Code::InvalidToken,
             Code::MissingToken,
             Code::UnauthenticatedClient,
             Code::UnsupportedGrantType,
+            Code::AuthorizationPending,
+            Code::SlowDown,
+            Code::ExpiredToken,
+            Code::DeviceDenied,
             Code::InsufficientScope,
             Code::Forbidden,
             Code::UnknownPolicy,

@@ -9,11 +9,13 @@ use utoipa::ToSchema;
 
 use super::errors::errors;
 use super::{introspect, revoke};
+use crate::domain::client_assertion::ALGORITHMS as ASSERTION_ALGORITHMS;
 use crate::domain::dpop::jwk::ALGORITHMS;
 use crate::domain::lifetimes::REVOCATION_BOUND;
 use crate::domain::oauth_request::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::Scope;
 use crate::domain::signing_key::{ALGORITHM, PublicJwk};
+use crate::flow::device_token::DEVICE_CODE_GRANT;
 use crate::state::Broker;
 
 /// Authorization server metadata (RFC 8414 section 2).
@@ -28,6 +30,10 @@ pub struct ServerMetadata {
     /// Where codes and refresh tokens are exchanged.
     #[schema(example = "https://auth.example.com/oauth2/token")]
     token_endpoint: String,
+    /// Where devices ask to be connected (RFC 8628), if a client may.
+    #[schema(example = "https://auth.example.com/oauth2/device_authorization")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
     /// Where the claims of the person are.
     #[schema(example = "https://auth.example.com/oauth2/userinfo")]
     userinfo_endpoint: String,
@@ -35,8 +41,11 @@ pub struct ServerMetadata {
     #[schema(example = "https://auth.example.com/oauth2/introspect")]
     introspection_endpoint: String,
     /// How APIs authenticate there.
-    #[schema(example = json!(["client_secret_basic", "client_secret_post"]))]
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    #[schema(example = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]))]
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    /// With which algorithms they sign client assertions.
+    #[schema(example = json!(["ES256", "EdDSA", "PS256", "RS256"]))]
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// Always `ES256`: how an answer about a token is signed that is asked for as a JWT (RFC 9701 section 7).
     #[schema(example = json!(["ES256"]))]
     introspection_signing_alg_values_supported: [&'static str; 1],
@@ -44,8 +53,11 @@ pub struct ServerMetadata {
     #[schema(example = "https://auth.example.com/oauth2/revoke")]
     revocation_endpoint: String,
     /// How clients and APIs authenticate there.
-    #[schema(example = json!(["client_secret_basic", "client_secret_post", "none"]))]
-    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    #[schema(example = json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]))]
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    /// With which algorithms APIs sign client assertions.
+    #[schema(example = json!(["ES256", "EdDSA", "PS256", "RS256"]))]
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// The page that signs the browser out (OpenID Connect RP-Initiated Logout 1.0).
     #[schema(example = "https://auth.example.com/logout")]
     end_session_endpoint: String,
@@ -61,8 +73,8 @@ pub struct ServerMetadata {
     /// Always `query`.
     #[schema(example = json!(["query"]))]
     response_modes_supported: [&'static str; 1],
-    /// `refresh_token` only if a client uses refresh tokens.
-    #[schema(example = json!(["authorization_code", "refresh_token"]))]
+    /// `refresh_token` and the grant of devices only if a client uses them.
+    #[schema(example = json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]))]
     grant_types_supported: Vec<&'static str>,
     /// Always `none`: clients are public, their proof is PKCE.
     #[schema(example = json!(["none"]))]
@@ -109,16 +121,23 @@ impl ServerMetadata {
         if broker.clients.iter().any(|client| client.refresh_tokens) {
             grant_types.push("refresh_token");
         }
+        let devices = broker.clients.iter().any(|client| client.device);
+        if devices {
+            grant_types.push(DEVICE_CODE_GRANT);
+        }
         Self {
             issuer: broker.issuer().to_owned(),
             authorization_endpoint: at("/oauth2/authorize"),
             token_endpoint: at("/oauth2/token"),
+            device_authorization_endpoint: devices.then(|| at("/oauth2/device_authorization")),
             userinfo_endpoint: at("/oauth2/userinfo"),
             introspection_endpoint: at(introspect::PATH),
             introspection_endpoint_auth_methods_supported: introspect::AUTH_METHODS,
             introspection_signing_alg_values_supported: [ALGORITHM],
+            introspection_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             revocation_endpoint: at(revoke::PATH),
             revocation_endpoint_auth_methods_supported: revoke::AUTH_METHODS,
+            revocation_endpoint_auth_signing_alg_values_supported: ASSERTION_ALGORITHMS,
             end_session_endpoint: at("/logout"),
             jwks_uri: at("/.well-known/jwks.json"),
             scopes_supported: scopes(broker),

@@ -10,6 +10,9 @@ mod browser_logout;
 mod callback;
 mod challenge;
 pub(crate) mod connection;
+mod device;
+mod device_authorization;
+mod device_pages;
 mod docs;
 mod dpop_headers;
 mod error_page;
@@ -90,6 +93,7 @@ pub fn public_app(
         legacy: broker.clients.iter().any(|client| client.legacy),
         gateways: !settings.gateways_elsewhere,
         personal_tokens: broker.personal_tokens.enabled,
+        devices: broker.clients.iter().any(|client| client.device),
         docs: broker.development || settings.docs_public,
         sample: settings.sample.is_some(),
     };

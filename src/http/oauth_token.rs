@@ -17,10 +17,10 @@ use crate::flow::oauth_token::{self as flow, TokenRequest, TokenSet};
 use crate::state::Broker;
 
 parameters! {
-    /// What a client sends (RFC 6749 sections 4.1.3 and 6).
+    /// What a client sends (RFC 6749 sections 4.1.3 and 6, RFC 8628 section 3.4).
     #[derive(ToSchema)]
     pub struct TokenForm {
-        /// `authorization_code`, or `refresh_token` for clients that use refresh tokens.
+        /// `authorization_code`; `refresh_token` for clients that use refresh tokens; `urn:ietf:params:oauth:grant-type:device_code` for devices.
         #[schema(value_type = String, required, example = "authorization_code")]
         grant_type,
         /// The client.
@@ -38,6 +38,9 @@ parameters! {
         /// The refresh token.
         #[schema(value_type = Option<String>, example = "tbr_…")]
         refresh_token,
+        /// The code that the device got.
+        #[schema(value_type = Option<String>, example = "tbd_…")]
+        device_code,
         /// With a refresh token: scopes that the token must have.
         #[schema(value_type = Option<String>, example = "openid profile")]
         scope,
@@ -94,6 +97,10 @@ errors!(
         InvalidGrant,
         InvalidDpopProofForGrant,
         UseDpopNonceForGrant,
+        AuthorizationPending,
+        SlowDown,
+        ExpiredToken,
+        DeviceDenied,
         InvalidScope,
         InvalidTarget,
         UnauthorizedClient,
@@ -112,8 +119,9 @@ errors!(
 /// For public clients, which send `client_id` in the body and no secret. `authorization_code` redeems the code of
 /// `/oauth2/authorize` once, with its verifier and with the same `redirect_uri`; a code that is used again ends the session.
 /// `refresh_token` renews a token by the rules of `POST /api/token/rotate`: the old tokens work 60 seconds more, and a
-/// refresh token that is used again later ends the session. With a DPoP proof in the header `DPoP` (RFC 9449), the tokens are
-/// bound to its key.
+/// refresh token that is used again later ends the session. With a device code, a device asks whether its user has connected
+/// it: until then the answer is `authorization_pending`, or `slow_down` if it asks too often; the code is good for one answer
+/// with tokens. With a DPoP proof in the header `DPoP` (RFC 9449), the tokens are bound to its key.
 #[utoipa::path(
     tag = "Standard OAuth 2 and OpenID Connect",
     params(("DPoP" = Option<String>, Header, description = "A DPoP proof of the key that the token is bound to (RFC 9449).", example = "eyJ…")),
@@ -136,7 +144,7 @@ pub async fn token(
 
 async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenRequest> {
     let query = request.query_string().as_bytes();
-    if ["code", "code_verifier", "refresh_token", "client_secret"]
+    if ["code", "code_verifier", "refresh_token", "device_code", "client_secret"]
         .iter()
         .any(|name| parameters::has(query, name))
     {
@@ -164,6 +172,7 @@ async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenReque
         redirect_uri: form.redirect_uri,
         code_verifier: form.code_verifier,
         refresh_token: form.refresh_token,
+        device_code: form.device_code,
         scope: form.scope,
         resources,
         proof: dpop::of_token_request(request)?,

@@ -30,6 +30,7 @@ use super::routes::{self, Offered};
     tags(
         (name = "Sign-in", description = "Navigations of the browser; errors are pages for people."),
         (name = "Standard OAuth 2 and OpenID Connect", description = "The same sign-in for client libraries: authorization code flow with PKCE for public clients."),
+        (name = "Devices", description = "Sign-in of a command-line tool or TV, approved in a browser elsewhere (RFC 8628)."),
         (name = "Tokens", description = "The one-time key and the bearer token."),
         (name = "Sessions", description = "Where the user is signed in."),
         (name = "Personal tokens", description = "Tokens that the user makes for scripts."),
@@ -71,7 +72,7 @@ impl Modify for SecuritySchemes {
 
 /// The document describes everything that a production broker can offer.
 const DESCRIBED: Offered =
-    Offered { legacy: true, gateways: true, personal_tokens: true, docs: true, sample: true };
+    Offered { legacy: true, gateways: true, personal_tokens: true, devices: true, docs: true, sample: true };
 
 /// The document of the public listener: the contract, without the pages for people.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -161,6 +162,8 @@ mod tests {
                 "get /authz/traefik",
                 "get /authz/traefik/{policy}",
                 "get /authz/{policy}",
+                "get /device",
+                "get /device/sign_in",
                 "get /healthz",
                 "get /login",
                 "get /logout",
@@ -175,8 +178,10 @@ mod tests {
                 "post /api/logout",
                 "post /api/personal_tokens",
                 "post /api/token/rotate",
+                "post /device",
                 "post /logout",
                 "post /oauth2/backchannel_logout",
+                "post /oauth2/device_authorization",
                 "post /oauth2/introspect",
                 "post /oauth2/revoke",
                 "post /oauth2/token",

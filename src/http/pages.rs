@@ -21,6 +21,16 @@ const STYLE: &str = include_str!("assets/page.css");
 /// The policy of a page without scripts.
 pub static NO_SCRIPT: LazyLock<HeaderValue> = LazyLock::new(|| policy_with_form("'none'"));
 
+/// The policy of a page without scripts whose form goes to this origin. What follows the form is a page again, not a
+/// redirect to another origin, because browsers hold redirects of a form to the same list.
+pub static OWN_FORM: LazyLock<HeaderValue> = LazyLock::new(|| policy_with_form("'self'"));
+
+/// For the head of a page with [`OWN_FORM`]: otherwise the form would be sent with the origin `null` (Fetch, "append a
+/// request Origin header").
+pub fn own_form_head() -> Markup {
+    html! { meta name="referrer" content="same-origin"; }
+}
+
 /// The policy of a page without scripts whose form goes to `form_action`.
 #[expect(clippy::expect_used, reason = "constants and base64 always make a header")]
 pub fn policy_with_form(form_action: &str) -> HeaderValue {
@@ -64,6 +74,30 @@ pub fn layout(language: Language, title: &str, head: Markup, body: Markup) -> Ma
             body { (body) }
         }
     }
+}
+
+/// A sentence with each `{}` replaced by a name.
+pub fn sentence(message: Message, names: impl IntoIterator<Item = Markup>, language: Language) -> Markup {
+    let mut names = names.into_iter();
+    html! {
+        @for (i, part) in message.text(language).split("{}").enumerate() {
+            @if i > 0 { @if let Some(name) = names.next() { (name) } }
+            (part)
+        }
+    }
+}
+
+/// As whom a person is signed in, and with which provider.
+pub fn signed_in(person: Option<&str>, provider: Option<&str>, language: Language) -> Markup {
+    let message = match (person, provider) {
+        (Some(_), Some(_)) => Message::SignedInAsWith,
+        (Some(_), None) => Message::SignedInAs,
+        (None, Some(_)) => Message::SignedInWith,
+        (None, None) => Message::SignedIn,
+    };
+    let person = person.map(|person| html! { strong { (person) } });
+    let provider = provider.map(|provider| html! { (provider) });
+    sentence(message, person.into_iter().chain(provider), language)
 }
 
 /// The page that lets the person choose a provider, or go back. Each choice repeats the login's own parameters.

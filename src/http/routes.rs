@@ -6,12 +6,12 @@
 
 use actix_cors::Cors;
 
-use super::error_response::Shape::{OAuth, Page, Problem, SignOutPage, VisitedPage};
+use super::error_response::Shape::{DevicePage, OAuth, Page, Problem, SignOutPage, VisitedPage};
 use super::route_table::RouteRegistrar;
 use super::{
-    admin, backchannel_logout, browser_logout, callback, docs, forward_auth, front, health, introspect,
-    login, logout, me, metadata, oauth_authorize, oauth_token, personal_tokens, redeem, revoke, rotate,
-    sample, sessions, userinfo,
+    admin, backchannel_logout, browser_logout, callback, device, device_authorization, docs, forward_auth,
+    front, health, introspect, login, logout, me, metadata, oauth_authorize, oauth_token, personal_tokens,
+    redeem, revoke, rotate, sample, sessions, userinfo,
 };
 
 /// Which optional routes a broker has.
@@ -23,6 +23,8 @@ pub struct Offered {
     pub gateways: bool,
     /// The making of personal tokens.
     pub personal_tokens: bool,
+    /// The connection of devices.
+    pub devices: bool,
     /// The API's description.
     pub docs: bool,
     /// The sample app.
@@ -62,6 +64,14 @@ pub fn contract(routes: &mut RouteRegistrar<'_, '_>, cors: impl Fn() -> Cors, of
         .probe(health::readyz);
     if offered.gateways {
         gateways(routes);
+    }
+    if offered.devices {
+        // Devices are no pages of another origin: no cross-origin access here.
+        routes
+            .route(OAuth, device_authorization::device_authorization)
+            .route(DevicePage, device::device_page)
+            .route(DevicePage, device::answer_device_page)
+            .route(DevicePage, device::device_sign_in);
     }
     standard_clients(routes, &cors);
     routes.cross_origin("/api", cors(), |api| {

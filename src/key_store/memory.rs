@@ -1,4 +1,4 @@
-//! The key store of a single process: two bounded maps behind one lock.
+//! The key store of a single process: bounded maps behind one lock.
 //!
 //! Each operation first removes expired values, by the clock that is passed in. There is no background task.
 
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{KeyStoreError, NewEntry, Seen, Taken};
+use super::{KeyStoreError, NewEntry, Pace, Paced, Seen, Taken};
 use crate::domain::clock::{Clock, Timestamp};
 use crate::domain::expiring::{ExpiringMap, Full};
 use crate::domain::shared_map::{Share, SharedMap};
 
-/// Entries and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of the
-/// other. If one is full, the network with the most of it loses its oldest.
+/// Entries, requests and marks of used names in memory. Each kind has its own capacity, so that one cannot fill the space of
+/// the others. If the entries or the marks are full, the network with the most of them loses its oldest.
 pub(super) struct MemoryStore {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -22,9 +22,18 @@ pub(super) struct MemoryStore {
 
 struct Maps {
     entries: SharedMap<Entry>,
+    /// Not shared: limits on those who make them keep their number far below the capacity.
+    requests: ExpiringMap<Request>,
     used: SharedMap<()>,
     /// Not shared: a proof that loses its mark could be used again.
     proofs: ExpiringMap<()>,
+}
+
+struct Request {
+    value: Vec<u8>,
+    asked_at: Option<Timestamp>,
+    /// What earlier questions have added to the time between two of them.
+    penalty: TimeDelta,
 }
 
 enum Entry {
@@ -33,10 +42,11 @@ enum Entry {
 }
 
 impl MemoryStore {
-    /// A store for at most `capacity` live entries and, separately, `capacity` live marks of each kind.
+    /// A store for at most `capacity` live entries and, separately, as many requests and as many marks of each kind.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let maps = Maps {
             entries: SharedMap::new(capacity),
+            requests: ExpiringMap::new(capacity),
             used: SharedMap::new(capacity),
             proofs: ExpiringMap::new(capacity),
         };
@@ -48,6 +58,41 @@ impl MemoryStore {
         let mut maps = self.lock();
         maps.entries.remove(name);
         maps.entries.insert(name, Entry::Waiting(entry), share, now, expiry(now, ttl));
+    }
+
+    pub fn put_new(&self, name: &str, entry: NewEntry, ttl: Duration, share: Share) -> bool {
+        let now = self.clock.now();
+        self.lock().entries.insert(name, Entry::Waiting(entry), share, now, expiry(now, ttl))
+    }
+
+    pub fn receipt(&self, name: &str) -> Option<Vec<u8>> {
+        match self.lock().entries.get_mut(name, self.clock.now())? {
+            Entry::Waiting(NewEntry { receipt, .. }) | Entry::Taken { receipt, .. } => Some(receipt.clone()),
+        }
+    }
+
+    pub fn add_request(&self, name: &str, value: &[u8], ttl: Duration) -> Result<bool, KeyStoreError> {
+        let now = self.clock.now();
+        let request = Request { value: value.to_vec(), asked_at: None, penalty: TimeDelta::zero() };
+        let added = self.lock().requests.insert(name, request, now, expiry(now, ttl));
+        added.map_err(|Full| KeyStoreError::Full)
+    }
+
+    pub fn find_request(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.lock().requests.get_mut(name, self.clock.now())?.value.clone())
+    }
+
+    pub fn pace_request(&self, name: &str, pace: Pace) -> Paced {
+        let mut maps = self.lock();
+        let Some(request) = maps.requests.get_mut(name, self.clock.now()) else { return Paced::Nothing };
+        let since = request.asked_at.replace(pace.now).map(|asked_at| pace.now - asked_at);
+        // A clock that was set back makes no question too early.
+        let too_early = |since| TimeDelta::zero() <= since && since < pace.interval + request.penalty;
+        if since.is_some_and(too_early) {
+            request.penalty += pace.penalty;
+            return Paced::TooEarly;
+        }
+        Paced::InTime(request.value.clone())
     }
 
     pub fn take(&self, name: &str, redemption: &[u8]) -> Taken {
@@ -214,6 +259,18 @@ mod tests {
         }
         assert!(!store.mark_used("a", TTL, share(1)), "another network's flood does not remove the mark");
         assert!(matches!(store.take("a", b""), Taken::First { .. }), "nor the entry");
+    }
+
+    #[test]
+    fn requests_have_their_own_capacity_and_cannot_keep_a_key_out() {
+        let (store, clock) = store(1);
+        assert!(store.add_request("a", b"value", TTL).unwrap());
+        assert!(!store.add_request("a", b"other", TTL).unwrap(), "the name is taken");
+        assert!(matches!(store.add_request("b", b"value", TTL), Err(KeyStoreError::Full)));
+        store.put("a", entry(), TTL, None);
+        assert_eq!(store.find_request("a").unwrap(), b"value");
+        clock.advance(TimeDelta::seconds(120));
+        assert_eq!(store.find_request("a"), None);
     }
 
     #[test]

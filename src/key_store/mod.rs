@@ -1,10 +1,14 @@
 //! The store of one-time keys that wait to be redeemed: process memory for a single instance, Redis for several.
 //!
+//! Beside them are requests, which wait for an entry that answers them: anyone can make one, so they have room of their own
+//! and cannot keep a key from being stored.
+//!
 //! The store offers a few operations on opaque bytes; the callers decide what the bytes mean. Taking an entry is atomic
 //! in every store: of any number of concurrent callers, exactly one gets the grant. All others, until the entry
 //! expires, get the receipt and the redemption of the first one, so that a replay can be recognised.
 
 mod address;
+mod contents;
 mod link;
 mod memory;
 mod redis;
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::{Address, RedisAddress};
+pub use self::contents::{NewEntry, Pace, Paced, Seen, Taken};
 use self::memory::MemoryStore;
 use self::redis::RedisStore;
 pub use self::settings::{KeyStoreSettings, KeyStoreSettingsError, KeyStoreUrl};
@@ -24,48 +29,6 @@ use crate::domain::clock::{Clock, monotonic};
 use crate::domain::metric;
 use crate::domain::one_time_key::EntryName;
 use crate::domain::shared_map::Share;
-
-/// A new entry. The caller has sealed both parts.
-#[derive(Debug)]
-pub struct NewEntry {
-    /// Returned to the first caller that takes the entry.
-    pub grant: Vec<u8>,
-    /// Returned to every later caller.
-    pub receipt: Vec<u8>,
-}
-
-/// The result of taking an entry.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The caller is the first. The store has deleted the grant.
-    First {
-        /// The sealed grant.
-        grant: Vec<u8>,
-    },
-    /// The entry was taken before.
-    Again {
-        /// The sealed receipt.
-        receipt: Vec<u8>,
-        /// The sealed redemption that the first caller left.
-        redemption: Vec<u8>,
-    },
-    /// The entry does not exist or has expired.
-    Nothing,
-}
-
-/// The result of looking at an entry.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It can be taken.
-    Waiting {
-        /// The sealed grant.
-        grant: Vec<u8>,
-    },
-    /// It was taken before.
-    Taken,
-    /// It does not exist or has expired.
-    Nothing,
-}
 
 /// The store cannot answer. The error says nothing about the entry.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +51,11 @@ pub struct KeyStoreHealth {
 }
 // The values of the labels of the duration.
 const PUT: &str = "put";
+const PUT_NEW: &str = "put_new";
+const RECEIPT: &str = "receipt";
+const ADD_REQUEST: &str = "add_request";
+const FIND_REQUEST: &str = "find_request";
+const PACE_REQUEST: &str = "pace_request";
 const TAKE: &str = "take";
 const MARK_USED: &str = "mark_used";
 const IS_USED: &str = "is_used";
@@ -95,7 +63,21 @@ const PEEK: &str = "peek";
 const PUT_BACK: &str = "put_back";
 const MARK_PROOF: &str = "mark_proof";
 const PING: &str = "ping";
-const OPERATIONS: &[&str] = &[PUT, TAKE, PEEK, PUT_BACK, MARK_USED, MARK_PROOF, IS_USED, PING];
+const OPERATIONS: &[&str] = &[
+    PUT,
+    PUT_NEW,
+    RECEIPT,
+    TAKE,
+    PEEK,
+    PUT_BACK,
+    ADD_REQUEST,
+    FIND_REQUEST,
+    PACE_REQUEST,
+    MARK_USED,
+    MARK_PROOF,
+    IS_USED,
+    PING,
+];
 const OK: &str = "ok";
 const UNAVAILABLE: &str = "unavailable";
 const FULL: &str = "full";
@@ -159,6 +141,74 @@ impl KeyStore {
                     Ok(())
                 }
                 Backend::Redis(store) => store.put(name.as_str(), &entry, ttl).await,
+            }
+        })
+        .await
+    }
+
+    /// Stores an entry that expires after `ttl`, unless there is one of the same name. Returns whether it did.
+    ///
+    /// After an error, the entry may or may not have been stored.
+    pub async fn put_new(
+        &self,
+        name: &EntryName,
+        entry: NewEntry,
+        ttl: Duration,
+    ) -> Result<bool, KeyStoreError> {
+        measured(PUT_NEW, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.put_new(name.as_str(), entry, ttl, self.share)),
+                Backend::Redis(store) => store.put_new(name.as_str(), &entry, ttl).await,
+            }
+        })
+        .await
+    }
+
+    /// The receipt of an entry, whether it was taken or not. Changes nothing.
+    pub async fn receipt(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        measured(RECEIPT, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.receipt(name.as_str())),
+                Backend::Redis(store) => store.receipt(name.as_str()).await,
+            }
+        })
+        .await
+    }
+
+    /// Stores a request that expires after `ttl`, unless there is one of the same name. Returns whether it did.
+    pub async fn add_request(
+        &self,
+        name: &EntryName,
+        value: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, KeyStoreError> {
+        measured(ADD_REQUEST, async {
+            match &self.backend {
+                Backend::Memory(store) => store.add_request(name.as_str(), value, ttl),
+                Backend::Redis(store) => store.add_request(name.as_str(), value, ttl).await,
+            }
+        })
+        .await
+    }
+
+    /// The value of a request. Changes nothing.
+    pub async fn find_request(&self, name: &EntryName) -> Result<Option<Vec<u8>>, KeyStoreError> {
+        measured(FIND_REQUEST, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.find_request(name.as_str())),
+                Backend::Redis(store) => store.find_request(name.as_str()).await,
+            }
+        })
+        .await
+    }
+
+    /// The value of a request, unless it was asked for too short a time ago. Judges and remembers the question in one
+    /// atomic step. The first question is never too early.
+    pub async fn pace_request(&self, name: &EntryName, pace: Pace) -> Result<Paced, KeyStoreError> {
+        measured(PACE_REQUEST, async {
+            match &self.backend {
+                Backend::Memory(store) => Ok(store.pace_request(name.as_str(), pace)),
+                Backend::Redis(store) => store.pace_request(name.as_str(), pace).await,
             }
         })
         .await

@@ -46,6 +46,8 @@ pub struct LimitSettings {
     pub failed_resource_servers: NonZeroU32,
     /// Calls with tokens that are bound to a key, of one user instead of one address.
     pub dpop_calls: NonZeroU32,
+    /// Devices that ask to be connected, and user codes that are entered, each; of the codes, also those of one user.
+    pub devices: NonZeroU32,
 }
 
 /// What is counted.
@@ -65,7 +67,18 @@ pub(crate) enum Counted {
     FailedLogoutToken,
     /// A wrong id or secret of a resource server.
     FailedResourceServer,
+    /// A device that asks to be connected.
+    Device,
+    /// A user code that is entered, right or wrong: it is short, so what counts is how often anyone may guess.
+    UserCode,
 }
+
+/// How many devices, and how many user codes, are allowed in all for each that one address is allowed. This bounds the
+/// entries of the key store, and how soon many addresses together guess a code.
+const DEVICES_IN_ALL: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// What stands for every address in a limit on all of them.
+const EVERYONE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// How many redemptions per address are allowed for each failed one that is allowed: many users can share an address.
 const REDEMPTIONS_PER_FAILURE: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -79,6 +92,11 @@ pub struct RateLimits {
     failed_tokens: Limit,
     failed_logout_tokens: Limit,
     failed_resource_servers: Limit,
+    devices: Limit,
+    all_devices: Limit,
+    user_codes: Limit,
+    all_user_codes: Limit,
+    user_codes_of_user: Limit<UserId>,
     holder_refusals: Limit,
     gateway_refusals: Limit,
     resource_server_refusals: Limit<ResourceServerId>,
@@ -99,6 +117,11 @@ impl RateLimits {
             failed_tokens: limit(settings.failed_tokens),
             failed_logout_tokens: limit(settings.failed_logout_tokens),
             failed_resource_servers: limit(settings.failed_resource_servers),
+            devices: limit(settings.devices),
+            all_devices: limit(settings.devices.saturating_mul(DEVICES_IN_ALL)),
+            user_codes: limit(settings.devices),
+            all_user_codes: limit(settings.devices.saturating_mul(DEVICES_IN_ALL)),
+            user_codes_of_user: Limit::new(settings.devices, LimitClock::new(clock.clone())),
             holder_refusals: limit(settings.failed_tokens),
             gateway_refusals: limit(settings.failed_tokens),
             notices: limit(NonZeroU32::MIN),
@@ -116,6 +139,17 @@ impl RateLimits {
             Counted::FailedToken => &self.failed_tokens,
             Counted::FailedLogoutToken => &self.failed_logout_tokens,
             Counted::FailedResourceServer => &self.failed_resource_servers,
+            Counted::Device => &self.devices,
+            Counted::UserCode => &self.user_codes,
+        }
+    }
+
+    /// The limit on all addresses together, for what has one.
+    fn in_all(&self, counted: Counted) -> Option<&Limit> {
+        match counted {
+            Counted::Device => Some(&self.all_devices),
+            Counted::UserCode => Some(&self.all_user_codes),
+            _ => None,
         }
     }
 }
@@ -127,11 +161,27 @@ impl RateLimits {
 /// events out of the audit trail.
 pub(crate) fn count(broker: &Broker, caller: &Caller, counted: Counted) -> Result<()> {
     let address = network(caller.address);
-    broker.limits.of(counted).count(&address).inspect_err(|refused| {
-        if broker.limits.notices.count(&address).is_ok() {
-            Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
-        }
-    })
+    let in_all = || broker.limits.in_all(counted).map_or(Ok(()), |limit| limit.count(&EVERYONE));
+    // In this order, so that one address that exceeds its own limit uses up nothing of the others'.
+    let counted = broker.limits.of(counted).count(&address).and_then(|()| in_all());
+    counted.inspect_err(|refused| notice(broker, caller, refused))
+}
+
+/// Counts a user code that a signed-in user enters, against the limit of this user first: one account must not use up what
+/// all of them together may try.
+///
+/// # Errors
+/// As [`count`].
+pub(crate) fn count_user_code(broker: &Broker, caller: &Caller, user: UserId) -> Result<()> {
+    let of_user = broker.limits.user_codes_of_user.count(&user);
+    of_user.inspect_err(|refused| notice(broker, caller, refused))?;
+    count(broker, caller, Counted::UserCode)
+}
+
+fn notice(broker: &Broker, caller: &Caller, refused: &Error) {
+    if broker.limits.notices.count(&network(caller.address)).is_ok() {
+        Event::new(broker, caller, AuditKind::RateLimited).reason(refused.code()).record();
+    }
 }
 
 /// Counts a call of this user whose proof has to be remembered: one user must not fill the key store, on which the logins of
@@ -236,8 +286,12 @@ impl GovernorClock for LimitClock {
 mod tests {
     use chrono::TimeDelta;
 
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::clock::MovableClock;
+    use crate::domain::request_id::RequestId;
+    use crate::state::testing;
 
     fn caller(address: &str) -> IpAddr {
         network(address.parse().unwrap())
@@ -258,6 +312,27 @@ mod tests {
         limit.count(&caller("192.0.2.1")).unwrap();
         clock.advance(TimeDelta::seconds(60));
         limit.count(&caller("2001:db8::1")).unwrap();
+    }
+
+    #[test]
+    fn user_codes_are_limited_by_user_by_address_and_in_all() {
+        let limits = LimitSettings { devices: NonZeroU32::MIN, ..testing::limits() };
+        let broker = testing::broker();
+        let broker = Broker { limits: RateLimits::new(limits, &broker.clock.clone()), ..broker };
+        let enter = |user: u128, last: u8| {
+            let caller = Caller {
+                request_id: RequestId::random(&*broker.entropy),
+                address: [192, 0, 2, last].into(),
+                user_agent: None,
+                origin: None,
+            };
+            count_user_code(&broker, &caller, Uuid::from_u128(user).into()).is_ok()
+        };
+        assert!(enter(0, 0));
+        assert!(!enter(0, 1), "the user");
+        assert!(!enter(1, 0), "the address");
+        // Neither refusal was counted against the others.
+        assert_eq!((2..=250).filter(|other| enter(u128::from(*other), *other)).count(), 49, "all");
     }
 
     #[test]

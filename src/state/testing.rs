@@ -33,6 +33,7 @@ pub(crate) fn limits() -> LimitSettings {
         failed_logout_tokens: plenty,
         failed_resource_servers: plenty,
         dpop_calls: plenty,
+        devices: plenty,
     }
 }
 

@@ -132,6 +132,18 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{Binary, Text};
+    use super::SqlTime;
+
+    resource_server_keys (resource_server_id, digest) {
+        resource_server_id -> Text,
+        digest -> Binary,
+        public_key -> Text,
+        created_at -> SqlTime,
+    }
+}
+
 diesel::joinable!(identities -> users (user_id));
 diesel::joinable!(sessions -> identities (identity_id));
 diesel::joinable!(sessions -> users (user_id));
@@ -161,5 +173,6 @@ mod tests {
         resource_servers::table.select(resource_servers::all_columns).execute(&mut db).unwrap();
         let secrets = resource_server_secrets::table.select(resource_server_secrets::all_columns);
         secrets.execute(&mut db).unwrap();
+        resource_server_keys::table.select(resource_server_keys::all_columns).execute(&mut db).unwrap();
     }
 }

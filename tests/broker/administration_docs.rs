@@ -68,6 +68,9 @@ async fn the_commands_of_the_page_print_what_it_shows() {
     let id = |index: usize, name: &str| live[index][name].as_str().unwrap().to_owned();
     let ids = [("TOKEN_ID", id(0, "id")), ("SESSION", id(0, "session"))];
     desk.file("leaked.txt", &leaked);
+    for key in ["stock.pem", "stock-new.pem"] {
+        desk.file(key, &rcgen::KeyPair::generate().unwrap().public_key_pem());
+    }
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = std::fs::read_to_string(&file).unwrap();

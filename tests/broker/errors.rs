@@ -17,6 +17,7 @@ use token_broker::error::ErrorCode;
 use crate::headers::{check, described};
 use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::{Answer, Browser};
+use crate::support::device::Device;
 use crate::support::dpop::{self, AppKey};
 use crate::support::log::Listener;
 use crate::support::oauth;
@@ -105,6 +106,13 @@ async fn oauth_failures(broker: &TestBroker, browser: &Browser) -> Vec<(ErrorCod
     ] {
         answers.push((code, browser.navigate(&oauth::authorization(broker, parameters).url).await));
     }
+    let device = Device::start(broker, &[]).await;
+    answers.push((ErrorCode::AuthorizationPending, device.poll(broker).await));
+    answers.push((ErrorCode::SlowDown, device.poll(broker).await));
+    let expired = TestBroker::start();
+    let device = Device::start(&expired, &[]).await;
+    expired.advance(601);
+    answers.push((ErrorCode::ExpiredToken, device.poll(&expired).await));
     let password = oauth::post(broker, &[("grant_type", "password"), ("client_id", "sample")]).await;
     answers.push((ErrorCode::UnsupportedGrantType, password));
     answers
@@ -249,14 +257,17 @@ fn every_public_text_is_a_sentence() {
 /// Checks the format of an error and returns its code.
 fn form(answer: &Answer, path: &str) -> String {
     let id = answer.header("x-request-id").unwrap();
-    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize", "/_token-broker"]
+    if ["/login", "/logout", "/oauth2_callback", "/oauth2/authorize", "/device", "/_token-broker"]
         .iter()
         .any(|page| path.starts_with(page))
     {
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}: {answer:?}");
-        // A page behind a gateway has an address at which to start again.
-        let visited = path.starts_with("/_token-broker");
-        let way_on = if visited { r#"href="/""# } else { "Go back to the application" };
+        // A page behind a gateway, and the one that connects devices, have an address at which to start again.
+        let way_on = match path {
+            path if path.starts_with("/_token-broker") => "href=\"/\"",
+            path if path.starts_with("/device") => "href=\"/device\"",
+            _ => "Go back to the application",
+        };
         assert!(answer.body.contains(way_on) && answer.body.contains(id), "{path}");
         return code(answer);
     }

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use token_broker::domain::clock::{Clock, MovableClock, SystemClock};
 use token_broker::domain::entropy::SystemEntropy;
 use token_broker::domain::one_time_key::{EntryName, OneTimeKey};
-use token_broker::key_store::{KeyStore, KeyStoreError, KeyStoreSettings, NewEntry, Seen, Taken};
+use token_broker::key_store::{
+    KeyStore, KeyStoreError, KeyStoreSettings, NewEntry, Pace, Paced, Seen, Taken,
+};
 use tokio::time::sleep;
 
 use crate::support::certificates::Certificates;
@@ -96,6 +99,20 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     let again = Taken::Again { receipt: Vec::new(), redemption: bytes };
     assert_eq!(one.take(&key, b"").await.unwrap(), again);
 
+    // An entry that is stored only if there is none: the first one stays, and its receipt can be read at any time.
+    let key = name();
+    assert_eq!(one.receipt(&key).await.unwrap(), None);
+    let puts = (0..50).map(|i| [&one, &other][i % 2].put_new(&key, entry(), TTL));
+    let stored = join_all(puts).await.into_iter().filter(|stored| *stored.as_ref().unwrap()).count();
+    assert_eq!(stored, 1);
+    for _ in 0..2 {
+        assert_eq!(other.receipt(&key).await.unwrap().as_deref(), Some(&b"receipt"[..]));
+        other.take(&key, b"mine").await.unwrap();
+    }
+    assert!(!one.put_new(&key, entry(), TTL).await.unwrap(), "it was taken, and is still there");
+
+    a_request_waits(&one, &other).await;
+
     // A name is used once by any caller, names are independent, and checking does not use a name.
     assert!(!one.is_used("attempt").await.unwrap());
     let marks = (0..100).map(|i| [&one, &other][i % 2].mark_used("attempt", TTL));
@@ -108,6 +125,45 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     assert!(one.mark_proof("attempt", TTL).await.unwrap());
     assert!(!other.mark_proof("attempt", TTL).await.unwrap());
     assert!(!other.is_used("proof").await.unwrap());
+}
+
+/// A request is stored once, found by anyone, and asked about no faster than allowed.
+async fn a_request_waits(one: &KeyStore, other: &KeyStore) {
+    let key = name();
+    let (value, now) = ((0..=255).collect::<Vec<u8>>(), SystemClock.now());
+    let pace = |milliseconds| Pace {
+        now: now + TimeDelta::milliseconds(milliseconds),
+        interval: TimeDelta::seconds(5),
+        penalty: TimeDelta::seconds(3),
+    };
+    assert_eq!(one.find_request(&key).await.unwrap(), None);
+    assert_eq!(one.pace_request(&key, pace(0)).await.unwrap(), Paced::Nothing);
+    assert!(one.add_request(&key, &value, TTL).await.unwrap());
+    assert!(!other.add_request(&key, b"other", TTL).await.unwrap());
+    for store in [one, other] {
+        assert_eq!(store.find_request(&key).await.unwrap().as_ref(), Some(&value));
+    }
+    assert_eq!(one.take(&key, b"").await.unwrap(), Taken::Nothing, "a request is no entry");
+    for (at, in_time) in [
+        (0, true),
+        (4_999, false),
+        (12_999, true),
+        (20_999, true),
+        (28_998, false),
+        (39_998, true),
+        (10_000, true),
+        (20_999, false),
+    ] {
+        let expected = if in_time { Paced::InTime(value.clone()) } else { Paced::TooEarly };
+        assert_eq!(
+            [one, other][at % 2].pace_request(&key, pace(i64::try_from(at).unwrap())).await.unwrap(),
+            expected,
+            "{at}"
+        );
+    }
+    let asked = (0..30).map(|i| [one, other][i % 2].pace_request(&key, pace(90_000)));
+    let in_time = join_all(asked).await.into_iter().filter(|paced| matches!(paced, Ok(Paced::InTime(_))));
+    assert_eq!(in_time.count(), 1, "of those who ask at once, one is answered");
 }
 
 #[tokio::test]
@@ -128,7 +184,7 @@ async fn an_attempt_is_used_once_and_its_mark_expires() {
     let store = store_with_clock("memory:", clock.clone());
     assert!(store.mark_used("attempt", TTL).await.unwrap());
     assert!(!store.mark_used("attempt", TTL).await.unwrap());
-    clock.advance(chrono::TimeDelta::seconds(121));
+    clock.advance(TimeDelta::seconds(121));
     assert!(store.mark_used("attempt", TTL).await.unwrap());
 }
 

@@ -193,6 +193,7 @@ fn client(enabled: bool, inactivity: Option<TimeDelta>) -> Client {
         key_parameter: KeyParameter::OneTimeKey,
         native: false,
         refresh_tokens: false,
+        device: false,
         legacy: false,
         enabled,
         audiences: "api".parse().unwrap(),
@@ -549,7 +550,7 @@ async fn candidates_of_a_login(storage: &Storage, world: &World, met: &Met) -> R
         .filter(|record| record.token.facts.kind == TokenKind::Session)
         .collect();
     let mut login = login(&format!("user-{user}"), world.now);
-    login.client_id = client_id(client).parse().unwrap();
+    login.client_id = Some(client_id(client).parse().unwrap());
     login.reuse = true;
     login.live_tokens = live_tokens;
     let asked = Arc::new(Mutex::new(Vec::new()));

@@ -346,14 +346,17 @@ async fn every_rate_limit_is_audited() {
         config.limits.callbacks = one;
         config.limits.failed_redemptions = one;
         config.limits.failed_tokens = one;
+        config.limits.devices = one;
     }));
     let browser = broker.browser();
     let key = json!({ "one_time_key": "x", "code_verifier": "y" });
-    for which in 0..4 {
+    let device = [("client_id", "sample")];
+    for which in 0..5 {
         let ask = async || match which {
             0 => browser.navigate(&broker.login(&[]).url).await,
             1 => browser.navigate(&broker.at("/oauth2_callback/dev")).await,
             2 => browser.post_json(&broker.at("/api/get_token"), &key, &[]).await,
+            3 => browser.post_form(&broker.at("/oauth2/device_authorization"), &device, &[]).await,
             _ => broker.call("/api/me", "x").await,
         };
         assert_ne!(ask().await.status, 429);

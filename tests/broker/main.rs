@@ -23,12 +23,15 @@ mod browser_session;
 mod callback;
 mod causes;
 mod chooser;
+mod client_assertions;
 mod connections;
 mod contract;
 mod cors;
 #[cfg(feature = "postgres")]
 mod database_failover;
 mod dev_provider;
+mod device_docs;
+mod device_grant;
 mod doctor;
 mod dpop;
 mod errors;

@@ -27,14 +27,17 @@ async fn both_documents_are_the_same_and_name_endpoints_that_exist() {
         ("token_endpoint_auth_methods_supported", json!(["none"])),
         (
             "introspection_endpoint_auth_methods_supported",
-            json!(["client_secret_basic", "client_secret_post"]),
+            json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]),
         ),
         (
             "revocation_endpoint_auth_methods_supported",
-            json!(["client_secret_basic", "client_secret_post", "none"]),
+            json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]),
+        ),
+        (
+            "grant_types_supported",
+            json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]),
         ),
         ("introspection_signing_alg_values_supported", json!(["ES256"])),
-        ("grant_types_supported", json!(["authorization_code", "refresh_token"])),
         ("id_token_signing_alg_values_supported", json!(["ES256"])),
         ("scopes_supported", json!(["email", "openid", "permissions", "profile"])),
         ("revocation_bound_seconds", json!(1)),
@@ -50,8 +53,9 @@ async fn both_documents_are_the_same_and_name_endpoints_that_exist() {
         assert!(served.iter().any(|(served, _)| served == path), "{name}: {url}");
         count += 1;
     }
-    assert!(count >= 7, "{metadata}");
-    let without = get(&TestBroker::with(Setup::default()), "/.well-known/openid-configuration").await;
+    assert!(count >= 8, "{metadata}");
+    let without = Setup::default().adjust(|config| config.clients[0].device = false);
+    let without = get(&TestBroker::with(without), "/.well-known/openid-configuration").await;
     assert_eq!(without["grant_types_supported"], json!(["authorization_code"]));
 }
 

@@ -168,7 +168,7 @@ async fn a_reused_token_is_live_and_of_the_same_user_and_client(database: Databa
     assert_eq!(permissions(storage, first.facts.owner.identity_id).await.as_of, after(1));
 
     let mut other_client = reuse(after(2));
-    other_client.client_id = "other".parse().unwrap();
+    other_client.client_id = Some("other".parse().unwrap());
     assert_ne!(sign_in(storage, other_client).await.token, first);
     assert_ne!(sign_in_where(storage, reuse(after(3)), |_| false).await.token, first);
 

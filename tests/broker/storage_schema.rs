@@ -102,7 +102,7 @@ mod sqlite {
              WHERE t.type = 'table' AND c.seqno = 0 ORDER BY 1";
         let keys = lines(&database.url, KEYS, "");
         let indexed = lines(&database.url, INDEXED, "");
-        assert_eq!(keys.len(), 7, "{keys:?}");
+        assert_eq!(keys.len(), 8, "{keys:?}");
         for key in keys {
             assert!(indexed.contains(&key), "{key} has no index or does not cascade");
         }

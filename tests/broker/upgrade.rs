@@ -19,13 +19,14 @@ use crate::support::storage::{Database, sql};
 use crate::support::wait::until;
 
 /// The tables with rows, each after those that it refers to.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "users",
     "identities",
     "sessions",
     "tokens",
     "resource_servers",
     "resource_server_secrets",
+    "resource_server_keys",
     "audit_events",
     "__diesel_schema_migrations",
 ];

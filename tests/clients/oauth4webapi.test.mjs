@@ -148,3 +148,25 @@ test('DPoP: every algorithm of the metadata that the library has is accepted', a
     assert.equal((await exchange()).token_type, 'dpop', algorithm);
   }
 });
+
+test('RFC 8628: a device waits, is connected once, and its code does not work again', async () => {
+  assert.ok(server.grant_types_supported.includes('urn:ietf:params:oauth:grant-type:device_code'));
+  const asked = await oauth.deviceAuthorizationRequest(server, client, auth, { scope: 'openid profile' }, insecure);
+  const device = await oauth.processDeviceAuthorizationResponse(server, client, asked);
+  const poll = async () => {
+    const response = await oauth.deviceCodeGrantRequest(server, client, auth, device.device_code, insecure);
+    return oauth.processDeviceCodeResponse(server, client, response);
+  };
+  const interval = () => new Promise((resolve) => setTimeout(resolve, device.interval * 1000));
+  await assert.rejects(poll(), (error) => error.error === 'authorization_pending');
+  await assert.rejects(poll(), (error) => error.error === 'slow_down');
+  await new Browser().connectDevice(device.verification_uri_complete, device.user_code);
+  await interval();
+  await interval();
+  const tokens = await poll();
+  assert.ok(oauth.getValidatedIdTokenClaims(tokens).sub);
+  assert.equal((await me(broker.issuer, tokens.access_token)).body.user.username, 'alice');
+  await interval();
+  await interval();
+  await assert.rejects(poll(), (error) => error.error === 'invalid_grant');
+});

@@ -71,3 +71,14 @@ test('DPoP: signs in, refreshes and calls with bound tokens, and follows nonces 
   assert.equal(response.status, 200);
   assert.equal((await me(broker.issuer, renewed.access_token)).status, 401, 'a copy of the token is useless');
 });
+
+test('a device is connected: the library polls while the user signs in elsewhere', async () => {
+  const waiting = await client.initiateDeviceAuthorization(config, { scope: 'openid profile' });
+  const polling = client.pollDeviceAuthorizationGrant(config, waiting);
+  await new Browser().connectDevice(waiting.verification_uri_complete, waiting.user_code, 'bob');
+  const tokens = await polling;
+  const { status, body } = await me(broker.issuer, tokens.access_token);
+  assert.deepEqual([status, body.user.username, body.user.id], [200, 'bob', tokens.claims().sub]);
+  const renewed = await client.refreshTokenGrant(config, tokens.refresh_token);
+  assert.equal((await me(broker.issuer, renewed.access_token)).status, 200);
+});

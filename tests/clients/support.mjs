@@ -1,4 +1,5 @@
 /** A started `demo` with a client `app`, and a browser that signs people in at its development provider. */
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,20 +66,53 @@ export class Browser {
     throw new Error(`no way back to the app; the last address was ${next}`);
   }
 
-  /** The broker's page on which the person chooses a provider. */
-  async #choose(response, url) {
-    const page = await response.text();
-    const link = /href="([^"]*provider=dev[^"]*)"/.exec(page);
-    if (!link) throw new Error(`${url} answered ${response.status}: ${page}`);
-    return new URL(link[1].replaceAll('&amp;', '&'), url);
+  /**
+   * Opens the address that a device shows, signs in as `user`, compares the code, and connects the device; the question
+   * that was asked.
+   */
+  async connectDevice(address, userCode, user = 'alice') {
+    const { page, url } = await this.#signInAtPage(new URL(address), user);
+    assert(page.includes(`value="${userCode}"`), `${url} does not fill in the code`);
+    const question = await this.#send(url, { user_code: userCode });
+    assert(question.includes(userCode), `the question does not show the code: ${question}`);
+    const [, sealed] = /name="question" value="([^"]+)"/.exec(question);
+    const end = await this.#send(url, { user_code: userCode, question: sealed, answer: 'connect' });
+    assert(end.includes('Your device is connected'), end);
+    return question;
   }
 
-  async #open(url) {
+  /** Follows redirects and, once, the choice of a provider, until a page has a form. */
+  async #signInAtPage(first, user) {
+    let url = first;
+    for (let step = 0; step < 10; step += 1) {
+      const response = await this.#open(url);
+      const location = response.headers.get('location');
+      const page = location === null ? await response.text() : '';
+      if (page.includes('<form')) return { page, url };
+      url = location === null ? chosen(page, url, response.status) : new URL(location, url);
+      if (url.searchParams.get('client_id') === 'token-broker') url.searchParams.set('user', user);
+    }
+    throw new Error(`no form; the last address was ${url}`);
+  }
+
+  /** Sends a form of the broker's page, as the page does. */
+  async #send(url, form) {
+    const own = { origin: url.origin, 'sec-fetch-site': 'same-origin' };
+    const response = await this.#open(url, { method: 'POST', body: new URLSearchParams(form) }, own);
+    return response.text();
+  }
+
+  /** The broker's page on which the person chooses a provider. */
+  async #choose(response, url) {
+    return chosen(await response.text(), url, response.status);
+  }
+
+  async #open(url, request = {}, more = {}) {
     const jar = this.#cookies.get(url.hostname) ?? new Map();
     this.#cookies.set(url.hostname, jar);
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
-    const headers = { accept: 'text/html', 'sec-fetch-dest': 'document', 'sec-fetch-mode': 'navigate', ...(cookie && { cookie }) };
-    const response = await fetch(url, { redirect: 'manual', headers });
+    const headers = { accept: 'text/html', 'sec-fetch-dest': 'document', 'sec-fetch-mode': 'navigate', ...(cookie && { cookie }), ...more };
+    const response = await fetch(url, { redirect: 'manual', headers, ...request });
     for (const line of response.headers.getSetCookie()) {
       const [pair, ...attributes] = line.split(';');
       const at = pair.indexOf('=');
@@ -88,6 +122,13 @@ export class Browser {
     }
     return response;
   }
+}
+
+/** The link to the development provider of a page that lets the person choose. */
+function chosen(page, url, status) {
+  const link = /href="([^"]*provider=dev[^"]*)"/.exec(page);
+  if (!link) throw new Error(`${url} answered ${status}: ${page}`);
+  return new URL(link[1].replaceAll('&amp;', '&'), url);
 }
 
 /** `GET /api/me` with a token; the status and the body. */

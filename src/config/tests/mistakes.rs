@@ -5,7 +5,7 @@ use super::*;
 /// The example with one thing changed, the key that must be named, and a word of the fix.
 const BAD: &[(&str, &str, &str, &str)] = &[
     // Form.
-    ("[docs]", "[docs", "line 119, column 6", "is not TOML"),
+    ("[docs]", "[docs", "line 121, column 6", "is not TOML"),
     ("listen = \"0.0.0.0:8080\"", "lisen = \"0.0.0.0:8080\"", "server.lisen", "`listen`"),
     ("[docs]", "[dosc]", "dosc", "`docs`"),
     ("id = \"web\"", "id = \"web\"\nname = \"x\"", "clients[0].name", "`display_name`"),

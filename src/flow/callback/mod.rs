@@ -4,7 +4,7 @@
 //!
 //! [`VerifiedCallback`](verify::VerifiedCallback) → [`ExchangedCode`](stages::ExchangedCode) →
 //! [`KnownPerson`](stages::KnownPerson) → [`SignedInUser`](stages::SignedInUser) →
-//! [`ParkedKey`].
+//! [`ParkedKey`]. A login for the broker's own page ends with the signed-in user: there is no key.
 //!
 //! Until the callback is verified, a failure ends on the broker's own page, or [`lost`] finds another way; afterwards
 //! it is reported to the SPA.
@@ -15,17 +15,19 @@ mod verify;
 
 use crate::domain::browser_session::BrowserSession;
 use crate::domain::caller::Caller;
+use crate::domain::device_code::UserCode;
 use crate::domain::ids::ProviderId;
 use crate::domain::login_attempt::AttemptId;
 use crate::error::{Error, Result};
 use crate::flow::AttemptCookie;
 use crate::flow::browser_session::SessionCookieChange;
+use crate::flow::device_sign_in::address as device_page;
 use crate::flow::hand_over::{ParkedKey, WayBack, failed};
 use crate::provider::Provider;
 use crate::state::Broker;
 use crate::state::limits::{Counted, count};
 
-use verify::VerifiedCallback;
+use verify::{TokenOrder, VerifiedCallback};
 
 /// The parameters of the provider's redirect, each at most once, as they were sent.
 #[derive(Default)]
@@ -98,30 +100,34 @@ pub async fn callback(
     count(broker, caller, Counted::Callback)?;
     let session_cookie = request.session_cookie.take();
     let previous = session_cookie.and_then(|cookie| BrowserSession::open(&cookie, &broker.keys.current()));
-    let client = verify::client(broker, &request);
+    let came_from = verify::origin(broker, &request);
     let (began, verified) = match verify::verify(broker, caller, request).await {
         Ok(verified) => verified,
         Err(failure) => {
             failed(broker, caller, &failure.error).record();
-            return lost::find_way(broker, client, previous, failure).await;
+            return lost::find_way(broker, came_from, previous, failure).await;
         }
     };
     let outcome = match verified {
-        Ok(verified) => complete(broker, caller, &began.way_back, verified, previous).await,
+        Ok(verified) => complete(broker, caller, &began.leads_to, verified, previous).await,
         Err(incomplete) => Err(incomplete),
     };
-    let Began { way_back, provider, attempt } = began;
+    let Began { leads_to, provider, attempt } = began;
     match outcome {
-        Ok((key, session_cookie)) => {
-            Ok(CallbackEnd { location: way_back.with_key(&key), forget: Some(attempt), session_cookie })
-        }
+        Ok((location, session_cookie)) => Ok(CallbackEnd { location, forget: Some(attempt), session_cookie }),
         Err(Incomplete { error, used_up, session_cookie }) => {
-            failed(broker, caller, &error).client(&way_back.client.id).provider(&provider).record();
-            Ok(CallbackEnd {
-                location: way_back.with_error(caller, &error),
-                forget: used_up.then_some(attempt),
-                session_cookie,
-            })
+            let event = failed(broker, caller, &error).provider(&provider);
+            let location = match leads_to {
+                LeadsTo::Client(way_back, _) => {
+                    event.client(&way_back.client.id).record();
+                    way_back.with_error(caller, &error)
+                }
+                LeadsTo::DevicePage(code) => {
+                    event.record();
+                    device_page(broker, code.as_ref(), Some(error.code()))
+                }
+            };
+            Ok(CallbackEnd { location, forget: used_up.then_some(attempt), session_cookie })
         }
     }
 }
@@ -142,21 +148,40 @@ impl From<Error> for Incomplete {
     }
 }
 
-/// What `/login` fixed about a valid attempt.
+/// Where a valid attempt leads back to.
+enum LeadsTo<'a> {
+    /// To a client, with a token of this kind.
+    Client(Box<WayBack<'a>>, Box<TokenOrder<'a>>),
+    /// To the broker's page that connects devices.
+    DevicePage(Option<UserCode>),
+}
+
+/// What was fixed about a valid attempt when it began.
 struct Began<'a> {
-    way_back: WayBack<'a>,
+    leads_to: LeadsTo<'a>,
     provider: ProviderId,
     attempt: AttemptId,
 }
 
-/// From the provider's answer to a parked key. `previous` is the session that the browser had until now.
+/// From the provider's answer to the address that the browser is sent to. `previous` is the session that the browser had
+/// until now.
 async fn complete(
     broker: &Broker,
     caller: &Caller,
-    way_back: &WayBack<'_>,
+    leads_to: &LeadsTo<'_>,
     verified: VerifiedCallback<'_>,
     previous: Option<BrowserSession>,
-) -> Result<(ParkedKey, SessionCookieChange), Incomplete> {
+) -> Result<(String, SessionCookieChange), Incomplete> {
     let person = verified.exchange().await?.profile().await?;
-    person.sign_in(broker, caller, previous).await?.park_key(broker, caller, way_back).await
+    match leads_to {
+        LeadsTo::Client(way_back, order) => {
+            let signed_in = person.sign_in(broker, caller, order, previous).await?;
+            let (key, session_cookie): (ParkedKey, _) = signed_in.park_key(broker, caller, way_back).await?;
+            Ok((way_back.with_key(&key), session_cookie))
+        }
+        LeadsTo::DevicePage(code) => {
+            let session_cookie = person.sign_in_browser(broker, caller, previous).await?;
+            Ok((device_page(broker, code.as_ref(), None), session_cookie))
+        }
+    }
 }

@@ -3,32 +3,40 @@
 use crate::domain::audience::AudienceSet;
 use crate::domain::caller::Caller;
 use crate::domain::client::{Client, ShortDigest};
+use crate::domain::dpop::thumbprint::Thumbprint;
 use crate::domain::ids::ProviderId;
 use crate::domain::lifetimes;
 use crate::domain::login_attempt::{LoginAttempt, State};
+use crate::domain::login_destination::LoginDestination;
+use crate::domain::pkce::CodeChallenge;
 use crate::domain::scope::ScopeSet;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::hand_over::WayBack;
 use crate::provider::{Provider, ProviderError};
 use crate::state::Broker;
 
-use super::{Began, CallbackFailure, CallbackRequest, Incomplete};
+use super::lost::CameFrom;
+use super::{Began, CallbackFailure, CallbackRequest, Incomplete, LeadsTo};
 
 /// A callback that belongs to a login of this browser, came from the right provider, and is the first for it.
 pub(super) struct VerifiedCallback<'a> {
     pub(super) attempt: LoginAttempt,
-    pub(super) client: &'a Client,
-    pub(super) rights: Rights,
     pub(super) provider: &'a Provider,
     pub(super) answer: Answer,
 }
 
-/// What the token will be good for.
-pub(super) struct Rights {
-    /// The APIs that it is for.
+/// The token that a client's login ends in.
+pub(super) struct TokenOrder<'a> {
+    /// The client.
+    pub(super) client: &'a Client,
+    /// The client's challenge.
+    pub(super) challenge: Option<CodeChallenge>,
+    /// The APIs that the token is for.
     pub(super) audiences: AudienceSet,
     /// What it may be used for there.
     pub(super) scopes: ScopeSet,
+    /// The key that it is bound to.
+    pub(super) dpop_jkt: Option<Thumbprint>,
 }
 
 /// What the provider said.
@@ -73,15 +81,19 @@ pub(super) async fn verify<'a>(
     }
 }
 
-/// The client that a callback is for, even if its attempt is over or used: the one of the attempt, or the only one.
-pub(super) fn client<'a>(broker: &'a Broker, request: &CallbackRequest) -> Option<&'a Client> {
+/// Where the browser of a callback came from, even if the attempt is over or used: what the attempt says, or the only
+/// client.
+pub(super) fn origin<'a>(broker: &'a Broker, request: &CallbackRequest) -> CameFrom<'a> {
     let of_attempt = || {
         let id = request.state.as_deref()?.parse::<State>().ok()?.attempt_id();
         let cookie = request.attempts.iter().find(|cookie| cookie.id == id)?;
-        let attempt = LoginAttempt::open(&id, &cookie.value, &broker.keys.current())?;
-        broker.clients.get(&attempt.client)
+        match LoginAttempt::open(&id, &cookie.value, &broker.keys.current())?.destination {
+            LoginDestination::Client(login) => broker.clients.get(&login.client).map(CameFrom::Client),
+            LoginDestination::DevicePage(code) => Some(CameFrom::DevicePage(code)),
+        }
     };
-    of_attempt().or_else(|| broker.clients.only())
+    let only = || broker.clients.only().map_or(CameFrom::Unknown, CameFrom::Client);
+    of_attempt().unwrap_or_else(only)
 }
 
 /// The live attempt that `state` names and the browser's cookie proves.
@@ -111,15 +123,28 @@ fn check(
 ) -> Result<(Began<'_>, VerifiedCallback<'_>)> {
     let invalid_state = || Error::new(ErrorCode::InvalidState);
     let provider = broker.providers.get(&attempt.provider).ok_or_else(invalid_state)?;
-    let client = broker.clients.get(&attempt.client).ok_or_else(invalid_state)?;
-    let redirect_uri = client.redirect_uri_by_digest(attempt.redirect_uri).ok_or_else(invalid_state)?;
-    let audiences = client.audiences_by_digests(&attempt.audiences).ok_or_else(invalid_state)?;
+    let leads_to = leads_to(broker, &attempt.destination).ok_or_else(invalid_state)?;
     let unchanged = attempt.provider_identity == ShortDigest::of(provider.identity());
     let own_path = request.path == provider.callback_path().trim_end_matches('/');
     if !unchanged || !own_path || provider.has_other_issuer(request.iss.as_deref()) {
         return Err(ErrorCode::IssuerMismatch.into());
     }
-    let scopes = match &attempt.oauth {
+    let began = Began { leads_to, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
+    let answer = answer(request, provider)?;
+    Ok((began, VerifiedCallback { attempt, provider, answer }))
+}
+
+/// Where the login leads back to; `None` if the client was changed since, so that this is not
+/// possible any more.
+fn leads_to<'a>(broker: &'a Broker, destination: &LoginDestination) -> Option<LeadsTo<'a>> {
+    let login = match destination {
+        LoginDestination::Client(login) => login,
+        LoginDestination::DevicePage(code) => return Some(LeadsTo::DevicePage(code.clone())),
+    };
+    let client = broker.clients.get(&login.client)?;
+    let redirect_uri = client.redirect_uri_by_digest(login.redirect_uri)?;
+    let audiences = client.audiences_by_digests(&login.audiences)?;
+    let scopes = match &login.oauth {
         Some(oauth) => client.grantable(&oauth.scopes),
         None => client.scopes.clone(),
     };
@@ -127,15 +152,14 @@ fn check(
         issuer: broker.issuer(),
         client,
         redirect_uri,
-        port: attempt.port,
-        client_state: attempt.client_state.clone(),
-        oauth: attempt.oauth.clone(),
-        dpop_jkt: attempt.dpop_jkt,
+        port: login.port,
+        client_state: login.client_state.clone(),
+        oauth: login.oauth.clone(),
+        dpop_jkt: login.dpop_jkt,
     };
-    let began = Began { way_back, provider: attempt.provider.clone(), attempt: attempt.state.attempt_id() };
-    let answer = answer(request, provider)?;
-    let rights = Rights { audiences, scopes };
-    Ok((began, VerifiedCallback { attempt, client, rights, provider, answer }))
+    let order =
+        TokenOrder { client, challenge: login.challenge, audiences, scopes, dpop_jkt: login.dpop_jkt };
+    Some(LeadsTo::Client(Box::new(way_back), Box::new(order)))
 }
 
 /// RFC 6749 section 4.1.2: a code or an error, never both. Some providers send neither when the user refuses.

@@ -1,8 +1,8 @@
 //! The form of the endpoints that resource servers call: a token, and who asks (RFC 7662 section 2.1, RFC 7009 section
 //! 2.1).
 //!
-//! The caller names itself in the `Authorization` header (`client_secret_basic`) or in the form (`client_secret_post`), in
-//! one way only (RFC 6749 section 2.3).
+//! The caller names itself in the `Authorization` header (`client_secret_basic`), in the form (`client_secret_post`), or by a
+//! signed assertion in the form (`private_key_jwt`), in one way only (RFC 6749 section 2.3).
 
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, web};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::body::{self, MediaType};
 use super::parameters::{self, Parameters, parameters};
+use crate::domain::client_assertion::ASSERTION_TYPE;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::resource_server::ClientCredentials;
 
@@ -32,6 +33,12 @@ parameters! {
         /// The secret of the resource server. Not beside an `Authorization` header.
         #[schema(example = "tbs_…")]
         client_secret,
+        /// Always `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7523 section 2.2).
+        #[schema(example = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")]
+        client_assertion_type,
+        /// A JWT that the resource server has signed, instead of a secret.
+        #[schema(example = "eyJ…")]
+        client_assertion,
     }
 }
 
@@ -52,9 +59,9 @@ pub struct TokenRequest {
 /// header.
 pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenRequest> {
     let query = request.query_string().as_bytes();
-    if ["token", "client_secret"].iter().any(|name| parameters::has(query, name)) {
+    if ["token", "client_secret", "client_assertion"].iter().any(|name| parameters::has(query, name)) {
         return Err(Error::invalid_request(
-            "Send the token and the client_secret in the body, not in the address.",
+            "Send the token and the credentials in the body, not in the address.",
         ));
     }
     if MediaType::of(request)? != MediaType::Form {
@@ -64,31 +71,45 @@ pub async fn read(request: &HttpRequest, payload: web::Payload) -> Result<TokenR
     }
     let body = body::read(payload).await?;
     let form = TokenForm::read(&body)?;
-    let assertion = parameters::has(&body, "client_assertion");
+    let assertion = assertion(form.client_assertion_type.as_deref(), form.client_assertion)?;
     let credentials = credentials(request, form.client_id, form.client_secret, assertion)?;
     let token = form.token.ok_or_else(|| Error::invalid_request("The parameter 'token' is missing."))?;
     Ok(TokenRequest { token, credentials })
 }
 
-/// Who asks. `assertion` says whether the form has a client assertion (RFC 7521 section 4.2), which is not supported.
+/// The assertion, if there is one, of the only type that is supported (RFC 7521 section 4.2).
+fn assertion(kind: Option<&str>, assertion: Option<String>) -> Result<Option<String>> {
+    match (kind, assertion) {
+        (None, None) => Ok(None),
+        (Some(ASSERTION_TYPE), Some(assertion)) => Ok(Some(assertion)),
+        (Some(ASSERTION_TYPE), None) => {
+            Err(Error::invalid_request("The parameter 'client_assertion' is missing."))
+        }
+        (None, Some(_)) => Err(Error::invalid_request("The parameter 'client_assertion_type' is missing.")),
+        (Some(_), _) => Err(Error::new(ErrorCode::UnauthenticatedClient).detail(
+            "The client_assertion_type is not supported. Use urn:ietf:params:oauth:client-assertion-type:jwt-bearer.",
+        )),
+    }
+}
+
+/// Who asks.
 fn credentials(
     request: &HttpRequest,
     posted_id: Option<String>,
     posted_secret: Option<String>,
-    assertion: bool,
+    assertion: Option<String>,
 ) -> Result<ClientCredentials> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let header = headers.next();
     if headers.next().is_some() {
         return Err(Error::invalid_request("There are two Authorization headers."));
     }
-    let ways = [header.is_some(), posted_secret.is_some(), assertion];
+    let ways = [header.is_some(), posted_secret.is_some(), assertion.is_some()];
     if ways.into_iter().filter(|way| *way).count() > 1 {
         return Err(Error::invalid_request("Authenticate in one way only: by header or in the form."));
     }
-    if assertion {
-        return Err(Error::new(ErrorCode::UnauthenticatedClient)
-            .detail("Client assertions are not supported. Use client_secret_basic or client_secret_post."));
+    if let Some(assertion) = assertion {
+        return Ok(ClientCredentials::Assertion { id: posted_id, assertion });
     }
     let Some(header) = header else {
         return Ok(match (posted_id, posted_secret) {

@@ -113,6 +113,7 @@ impl Finishing<'_> {
             let shape = response.extensions().get::<Shape>().copied().unwrap_or(self.shape);
             let home = response.extensions().get::<StartAgain>().cloned();
             let page = || match shape {
+                Shape::DevicePage => (WayOut::of_device_page(), self.language),
                 Shape::VisitedPage => (WayOut::of_visited_page(), self.language),
                 _ => (error_page::way_out(self.broker, query, home), self.language),
             };

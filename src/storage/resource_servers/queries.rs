@@ -5,11 +5,11 @@ use diesel::prelude::*;
 use super::{Db, audit, write};
 use crate::domain::audit::AuditEvent;
 use crate::domain::ids::ResourceServerId;
-use crate::domain::resource_server::ResourceServer;
+use crate::domain::resource_server::{ResourceServer, StoredKey};
 use crate::storage::error::StorageError;
 use crate::storage::resource_servers::ResourceServerChange;
-use crate::storage::resource_servers::rows::{ResourceServerRow, SecretRow};
-use crate::storage::schema::{resource_server_secrets, resource_servers};
+use crate::storage::resource_servers::rows::{KeyRow, ResourceServerRow, SecretRow};
+use crate::storage::schema::{resource_server_keys, resource_server_secrets, resource_servers};
 use crate::storage::types::Time;
 
 pub fn all(db: &mut Db) -> Result<Vec<ResourceServer>, StorageError> {
@@ -34,6 +34,15 @@ pub fn find(db: &mut Db, id: &ResourceServerId) -> Result<Option<ResourceServer>
     server.read(secrets).map(Some)
 }
 
+pub fn keys(db: &mut Db, id: &ResourceServerId) -> Result<Vec<StoredKey>, StorageError> {
+    let rows = resource_server_keys::table
+        .filter(resource_server_keys::resource_server_id.eq(id.as_str()))
+        .order((resource_server_keys::created_at.desc(), resource_server_keys::digest))
+        .select(KeyRow::as_select())
+        .load::<KeyRow>(db)?;
+    rows.into_iter().map(KeyRow::read).collect()
+}
+
 fn with_secrets(db: &mut Db, row: ResourceServerRow) -> Result<ResourceServer, StorageError> {
     let secrets = resource_server_secrets::table
         .filter(resource_server_secrets::resource_server_id.eq(&row.id))
@@ -43,7 +52,12 @@ fn with_secrets(db: &mut Db, row: ResourceServerRow) -> Result<ResourceServer, S
     row.read(secrets)
 }
 
-pub fn add(db: &mut Db, server: &ResourceServer, event: AuditEvent) -> Result<bool, StorageError> {
+pub fn add(
+    db: &mut Db,
+    server: &ResourceServer,
+    key: Option<&StoredKey>,
+    event: AuditEvent,
+) -> Result<bool, StorageError> {
     write(db, |db| {
         let row = ResourceServerRow::from(server);
         let added = diesel::insert_into(resource_servers::table)
@@ -57,6 +71,8 @@ pub fn add(db: &mut Db, server: &ResourceServer, event: AuditEvent) -> Result<bo
         let secrets: Vec<_> =
             server.secrets.iter().map(|secret| SecretRow::new(&server.id, secret)).collect();
         diesel::insert_into(resource_server_secrets::table).values(secrets).execute(db)?;
+        let keys: Vec<_> = key.into_iter().map(|key| KeyRow::new(&server.id, key)).collect();
+        diesel::insert_into(resource_server_keys::table).values(keys).execute(db)?;
         audit::insert(db, vec![event])?;
         Ok(true)
     })
@@ -66,7 +82,7 @@ pub fn change<E>(
     db: &mut Db,
     id: &ResourceServerId,
     event: AuditEvent,
-    change: impl FnOnce(&ResourceServer) -> Result<ResourceServerChange, E>,
+    change: impl FnOnce(&ResourceServer, &[StoredKey]) -> Result<ResourceServerChange, E>,
 ) -> Result<Option<Result<ResourceServerChange, E>>, StorageError> {
     let server = || resource_servers::table.find(id.as_str());
     write(db, |db| {
@@ -75,14 +91,26 @@ pub fn change<E>(
             .set(resource_servers::audience.eq(resource_servers::audience))
             .execute(db)?;
         let Some(current) = find(db, id)? else { return Ok(None) };
-        let change = match change(&current) {
+        let keys = keys(db, id)?;
+        let change = match change(&current, &keys) {
             Ok(change) => change,
             Err(refusal) => return Ok(Some(Err(refusal))),
         };
-        match change {
+        match &change {
             ResourceServerChange::Nothing => return Ok(Some(Ok(change))),
+            ResourceServerChange::AddKey(key) => {
+                let row = KeyRow::new(id, key);
+                diesel::insert_into(resource_server_keys::table).values(row).execute(db)?;
+            }
+            ResourceServerChange::KeepNewestKey => {
+                for old in keys.iter().skip(1) {
+                    let digest = old.key.digest();
+                    let key = (id.as_str(), digest.as_slice());
+                    diesel::delete(resource_server_keys::table.find(key)).execute(db)?;
+                }
+            }
             ResourceServerChange::AddSecret(secret) => {
-                let row = SecretRow::new(id, &secret);
+                let row = SecretRow::new(id, secret);
                 diesel::insert_into(resource_server_secrets::table).values(row).execute(db)?;
             }
             ResourceServerChange::KeepNewestSecret => {

@@ -3,9 +3,9 @@
 use diesel::prelude::*;
 
 use crate::domain::ids::ResourceServerId;
-use crate::domain::resource_server::{ResourceServer, SecretDigest, StoredSecret};
+use crate::domain::resource_server::{ResourceServer, SecretDigest, StoredKey, StoredSecret};
 use crate::storage::error::StorageError;
-use crate::storage::schema::{resource_server_secrets, resource_servers};
+use crate::storage::schema::{resource_server_keys, resource_server_secrets, resource_servers};
 use crate::storage::types::{Time, digest, key_id};
 
 /// A row of `resource_servers`.
@@ -28,6 +28,32 @@ pub struct SecretRow {
     digest: Vec<u8>,
     key_id: i64,
     created_at: Time,
+}
+
+/// A row of `resource_server_keys`.
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = resource_server_keys)]
+pub struct KeyRow {
+    resource_server_id: String,
+    digest: Vec<u8>,
+    public_key: String,
+    created_at: Time,
+}
+
+impl KeyRow {
+    pub fn new(owner: &ResourceServerId, key: &StoredKey) -> Self {
+        Self {
+            resource_server_id: owner.as_str().to_owned(),
+            digest: key.key.digest().to_vec(),
+            public_key: key.key.as_str().to_owned(),
+            created_at: Time(key.created_at),
+        }
+    }
+
+    pub fn read(self) -> Result<StoredKey, StorageError> {
+        let unreadable = |_| StorageError::unreadable("resource_server_keys.public_key");
+        Ok(StoredKey { key: self.public_key.parse().map_err(unreadable)?, created_at: self.created_at.0 })
+    }
 }
 
 impl From<&ResourceServer> for ResourceServerRow {

@@ -1,4 +1,4 @@
-//! Writing a completed login: user, identity, session and token.
+//! Writing a completed login: user, identity, session and token; and the session of a device that a user connects.
 
 pub(super) mod rows;
 
@@ -9,7 +9,7 @@ use crate::domain::browser_session::SessionDigest;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{ClientId, IdentityId, SessionId, UserId};
 use crate::domain::profile::Profile;
-use crate::domain::session::Browser;
+use crate::domain::session::{Browser, SessionRecord};
 use crate::domain::standing::TokenRecord;
 use crate::domain::token::{StoredToken, TokenOwner};
 
@@ -18,8 +18,8 @@ use crate::domain::token::{StoredToken, TokenOwner};
 pub struct SignIn {
     /// Who signed in, as the provider says.
     pub profile: Profile,
-    /// The client that the login is for.
-    pub client_id: ClientId,
+    /// The client that the login is for; `None` if it is for a page of the broker.
+    pub client_id: Option<ClientId>,
     /// The id of the new session.
     pub session_id: SessionId,
     /// The id of the user, if this is the user's first login.
@@ -75,6 +75,47 @@ pub struct SignedIn {
     pub token: StoredToken,
 }
 
+/// What a login without a client wrote.
+#[derive(Debug, Clone)]
+pub struct BrowserSignedIn {
+    /// The user.
+    pub user: UserId,
+    /// As [`SignedIn::ended`].
+    pub ended: Vec<SessionId>,
+}
+
+/// A device that a user connects, written in one transaction. Its session ends, at the latest, with the browser's, because
+/// both rest on the same sign-in at the provider.
+#[derive(Debug)]
+pub struct NewDevice {
+    /// Digest of the cookie of the browser in which the user approves.
+    pub approved_in: SessionDigest,
+    /// The id of the device's session.
+    pub session_id: SessionId,
+    /// The device.
+    pub browser: Browser,
+    /// When the user approves.
+    pub now: Timestamp,
+    /// How many live session tokens the user can have; the oldest beyond that are revoked.
+    pub live_tokens: usize,
+}
+
+/// What connecting a device wrote.
+#[derive(Debug)]
+pub enum DeviceConnected {
+    /// The session and this token, now or by an earlier approval of the same user that got no answer.
+    Connected {
+        /// The token.
+        token: Box<StoredToken>,
+        /// When the person authenticated at the provider.
+        auth_time: Option<Timestamp>,
+    },
+    /// Nothing, because another user was first, or because the device's session has ended in the meantime.
+    Taken,
+    /// Nothing, because `judge` refused the browser's session, or it is gone.
+    NotSignedIn,
+}
+
 /// Why a login was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignInRefused {
@@ -97,5 +138,25 @@ impl Storage {
         reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
     ) -> Result<Result<SignedIn, SignInRefused>, StorageError> {
         on_backend!(self, sign_in::sign_in(&login, &issue, &reusable))
+    }
+
+    /// Writes a login for a page of the broker: as [`Storage::sign_in`], but without a token. The browser session must be
+    /// there.
+    pub async fn sign_in_browser(
+        &self,
+        login: SignIn,
+    ) -> Result<Result<BrowserSignedIn, SignInRefused>, StorageError> {
+        on_backend!(self, sign_in::sign_in_browser(&login))
+    }
+
+    /// Writes the session of a device and its token, in one transaction. `judge` decides on the browser's session, which
+    /// cannot change in the meantime; `issue` creates the token for its owner and for a session that ends then.
+    pub async fn connect_device(
+        &self,
+        device: NewDevice,
+        issue: impl Fn(TokenOwner, Timestamp) -> StoredToken + Send + 'static,
+        judge: impl Fn(&SessionRecord) -> bool + Send + 'static,
+    ) -> Result<DeviceConnected, StorageError> {
+        on_backend!(self, sign_in::connect_device(&device, &issue, &judge))
     }
 }

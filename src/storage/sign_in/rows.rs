@@ -2,7 +2,9 @@
 
 use diesel::prelude::*;
 
-use super::SignIn;
+use super::{NewDevice, SignIn};
+use crate::domain::clock::Timestamp;
+use crate::domain::token::TokenOwner;
 use crate::storage::schema::sessions;
 use crate::storage::types::{Id, Time, text};
 
@@ -39,6 +41,29 @@ impl NewSession {
             address_prefix: login.browser.address_prefix.to_string(),
             sealed_id_token: login.sealed_id_token.clone(),
             browser_id,
+        }
+    }
+
+    /// The session of a device. The provider's session is the browser's, and so is the ID token for its logout.
+    pub fn of_device(
+        device: &NewDevice,
+        owner: TokenOwner,
+        auth_time: Option<Timestamp>,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            id: device.session_id.into(),
+            user_id: owner.user_id.into(),
+            identity_id: owner.identity_id.into(),
+            cookie_digest: None,
+            provider_session: None,
+            auth_time: auth_time.map(Time),
+            created_at: device.now.into(),
+            expires_at: expires_at.into(),
+            user_agent: text(device.browser.user_agent.as_ref()),
+            address_prefix: device.browser.address_prefix.to_string(),
+            sealed_id_token: None,
+            browser_id: None,
         }
     }
 }

@@ -491,6 +491,7 @@ fn config(setup: &Setup, folder: &TempDir, provider_url: &str) -> Config {
     config.limits.failed_tokens = plenty;
     config.limits.failed_logout_tokens = plenty;
     config.limits.failed_resource_servers = plenty;
+    config.limits.devices = plenty;
     config.server.workers = Some(2);
     config.server.admin_listen = Some(SocketAddr::from(([127, 0, 0, 1], free_port())));
     config.database.synchronous_full = false;

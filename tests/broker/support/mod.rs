@@ -6,6 +6,7 @@ pub mod audit;
 pub mod broker;
 pub mod browser;
 pub mod certificates;
+pub mod device;
 pub mod dpop;
 pub mod dump;
 pub mod gateway;

@@ -86,7 +86,7 @@ pub fn login(subject: &str, now: Timestamp) -> SignIn {
             groups: NameList::default(),
             provider_session: ProfileText::clean("sid"),
         },
-        client_id: "web".parse().unwrap(),
+        client_id: Some("web".parse().unwrap()),
         session_id: SessionId::random(&SystemEntropy),
         user_id: UserId::random(&SystemEntropy),
         identity_id: IdentityId::random(&SystemEntropy),
@@ -140,7 +140,7 @@ pub async fn sign_in_where(
     login: SignIn,
     reusable: impl Fn(&TokenRecord) -> bool + Send + 'static,
 ) -> SignedIn {
-    let (client, now) = (login.client_id.clone(), login.now);
+    let (client, now) = (login.client_id.clone().unwrap(), login.now);
     let issue = move |owner| token_of(client.as_str(), owner, now);
     storage.sign_in(login, issue, reusable).await.unwrap().unwrap()
 }

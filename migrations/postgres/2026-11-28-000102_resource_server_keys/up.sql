@@ -1,0 +1,8 @@
+-- Public keys of resource servers that sign client assertions: up to two each, so that a key can be replaced without downtime.
+CREATE TABLE resource_server_keys (
+    resource_server_id text COLLATE "C" NOT NULL REFERENCES resource_servers ON DELETE CASCADE,
+    digest bytea NOT NULL CHECK (octet_length(digest) = 32), -- of the public key
+    public_key text NOT NULL, -- a JWK, or PEM
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (resource_server_id, digest)
+);
