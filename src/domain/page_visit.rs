@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::client::Origin;
 
-/// The longest path and query to which a sign-in leads back, in bytes: they travel in a cookie.
-pub const LONGEST_TARGET: usize = 2048;
+/// The longest path and query to which a sign-in leads back, in bytes: they travel in a cookie, which with them stays below
+/// 1 KiB.
+pub const LONGEST_TARGET: usize = 512;
 
 /// A request to a page behind a gateway. Header fields that were sent several times are one list, which equals no value
 /// that is expected.
@@ -37,6 +38,14 @@ pub struct PageVisit {
 /// Whether a text is a path with or without a query that can follow an origin in a `Location` header.
 pub fn is_target(text: &str) -> bool {
     text.starts_with('/') && text.len() <= LONGEST_TARGET && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Where a sign-in for this address leads back to: to the address itself or, if that is too long, to its path or to the front
+/// page. `None` if it is no address.
+pub fn way_back(address: &str) -> Option<&str> {
+    let path = address.split('?').next().unwrap_or_default();
+    let tries = [address, path, "/"].into_iter().filter(|_| address.starts_with('/'));
+    tries.into_iter().find(|text| is_target(text))
 }
 
 impl PageVisit {
@@ -155,6 +164,18 @@ mod tests {
             PageVisit { speculative: true, ..visit("GET|none|navigate|document|-") },
         ] {
             assert!(!no.may_sign_in(), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_too_long_leads_back_to_its_path_or_to_the_front_page() {
+        let long = "a".repeat(LONGEST_TARGET);
+        assert_eq!(way_back("/a?b=c"), Some("/a?b=c"));
+        assert_eq!(way_back(&format!("/a?{long}")), Some("/a"));
+        assert_eq!(way_back(&format!("/{long}?b")), Some("/"));
+        assert_eq!(way_back("/ü"), Some("/"));
+        for bad in ["", "a", "https://evil.example/", "@evil.example"] {
+            assert_eq!(way_back(bad), None, "{bad}");
         }
     }
 

@@ -180,7 +180,9 @@ async fn visit(
         Err(error) => return Err(error),
     };
     let access = of_pages(access, pages)?;
-    let admitted = admit(broker, access.into(), policy, with_permissions).await.map_err(for_a_person)?;
+    let mut admitted = admit(broker, access.into(), policy, with_permissions).await.map_err(for_a_person)?;
+    // An assertion for one site must be worth nothing at another one, also if their policies share an audience.
+    admitted.audience = origin.as_str().parse().map_err(|_| ErrorCode::ServerError)?;
     Ok(Answer::Admitted { admitted: Box::new(admitted), has_pages: true })
 }
 

@@ -312,7 +312,9 @@ fn hand_out(broker: &Broker, caller: &Caller, claim: &Claim<'_>, keys: &KeyRing,
         .session(grant.session_id)
         .token(grant.handle.digest())
         .record();
-    if let Some(sign_in_began) = grant.ends_sessions_before {
+    // A page of a gateway redeems its key by itself, which a cross-site navigation can cause.
+    let is_page = broker.clients.get(&grant.client_id).is_some_and(|client| client.pages_of.is_some());
+    if let Some(sign_in_began) = grant.ends_sessions_before.filter(|_| !is_page) {
         let event = Event::new(broker, caller, AuditKind::SessionEnded).client(&grant.client_id);
         event.end_older_later(grant.session_id, sign_in_began);
     }

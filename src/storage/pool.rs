@@ -134,13 +134,14 @@ impl<K: Connector> Pool<K> {
         // No one listens any more if the caller itself is gone; the work is done all the same.
         let _ = connected.send(());
         let mut result = work(&mut pooled.connection);
+        // Not if the caller was told meanwhile that there is no answer.
         match &result {
-            Err(error @ StorageError::Conflict(_)) if once_more => {
+            Err(error @ StorageError::Conflict(_)) if once_more && !place.is_given_up() => {
                 tracing::info!(%error, "trying the query once more");
                 result = work(&mut pooled.connection);
             }
             Err(error @ (StorageError::Lost(_) | StorageError::ReadOnly(_)))
-                if once_more && !self.connector.survives(error) =>
+                if once_more && !place.is_given_up() && !self.connector.survives(error) =>
             {
                 tracing::info!(%error, "trying the query once more on a new connection");
                 drop(pooled);

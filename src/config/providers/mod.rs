@@ -248,6 +248,7 @@ impl RawProvider {
         check_parameters(&format!("{key}.authorize_parameters"), &common.authorize_parameters, check);
         check_parameters(&format!("{key}.token_parameters"), &common.token_parameters, check);
         let (scope, kind) = self.kind?.check(key, check)?;
+        warn_of_unverified_addresses(key, &kind, &common.allowed_email_domains, check);
         let id = id?;
         Some(ProviderSettings {
             display_name: common.display_name.unwrap_or_else(|| id.to_string()),
@@ -318,6 +319,18 @@ fn check_parameters(key: &str, parameters: &BTreeMap<String, String>, check: &mu
         if own && name != "prompt" {
             check.problem(format!("{key}.{name}"), "is a parameter that the broker sets itself: remove it");
         }
+    }
+}
+
+/// A preset may say nothing about whether its provider verifies addresses, and the operator need not know.
+fn warn_of_unverified_addresses(key: &str, kind: &KindSettings, domains: &[String], check: &mut Check) {
+    if let KindSettings::OAuth2(oauth2) = kind
+        && oauth2.claims.email_verified.is_none()
+        && !domains.is_empty()
+    {
+        let text = "trusts addresses as they are, because claims.email_verified is not set: make sure that people cannot \
+                    set their address at this provider";
+        check.warn(format!("{key}.allowed_email_domains"), text);
     }
 }
 

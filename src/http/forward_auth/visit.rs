@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::address::{Dialect, policy_of};
 use crate::domain::client::Origin;
 use crate::domain::ids::PolicyId;
-use crate::domain::page_visit::{PageVisit, is_target};
+use crate::domain::page_visit::{PageVisit, way_back};
 use crate::flow::forward_auth::Browser;
 use crate::http::extract::caller::is_trusted;
 use crate::http::extract::page_cookies;
@@ -51,7 +51,7 @@ fn visit(request: &HttpRequest, trusted_proxies: &[IpNet]) -> PageVisit {
     let forwarded = |name| trusted.and_then(|headers| only(headers, name)).map(str::to_owned);
     PageVisit {
         origin: origin(request, trusted_proxies),
-        target: forwarded("x-forwarded-uri").filter(|target| is_target(target)),
+        target: forwarded("x-forwarded-uri").and_then(|address| way_back(&address).map(str::to_owned)),
         method: forwarded("x-forwarded-method"),
         caused_by: list(headers, ORIGIN.as_str()),
         fetch_site: list(headers, "sec-fetch-site"),

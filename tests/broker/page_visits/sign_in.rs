@@ -19,10 +19,13 @@ async fn a_sign_in_ends_on_the_origin_where_it_began() {
         let landed: Url = visitor.sign_in(target, "alice").await.parse().unwrap();
         assert_eq!(landed.origin().ascii_serialization(), TOOLS, "{landed}");
     }
+    // An address that is too long for a small cookie leads back to its path.
+    visitor.browser.forget_cookies();
+    let long = format!("/a?{}", "b".repeat(2048));
+    assert_eq!(visitor.sign_in(&long, "alice").await, format!("{TOOLS}/a"));
     // These are no paths: there is nothing to come back to.
     visitor.browser.forget_cookies();
-    let long = format!("/{}", "a".repeat(2048));
-    for target in ["https://evil.example/", "@evil.example", ".evil.example", "", &long] {
+    for target in ["https://evil.example/", "@evil.example", ".evil.example", ""] {
         assert_refused(&visitor.navigate(target).await, 401, "missing_token");
     }
     let mut visitor = visitor;
