@@ -197,6 +197,7 @@ mod tests {
             Code::Forbidden,
             Code::UnknownPolicy,
             Code::TooManyPersonalTokens,
+            Code::HeadTooLarge,
             Code::InvalidDpopProof,
             Code::InvalidDpopProofForGrant,
             Code::UseDpopNonce,
