@@ -88,7 +88,7 @@ metrics! {
 
     LOG_LINES_DROPPED = Counter "log_lines_dropped_total" ["reason"] "Lines that are not in the log: too many in one second (rate), or no one reads them (reader), or they cannot be written (write).";
     AUDIT_ROWS_WAITING = Gauge "audit_rows_waiting" [] "Audit events that wait to be written to the database.";
-    AUDIT_ROWS_DROPPED = Counter "audit_rows_dropped_total" [] "Audit events that are only in the log, because too many waited for the database.";
+    AUDIT_ROWS_DROPPED = Counter "audit_rows_dropped_total" [] "Audit events that are only in the log, because too many waited for the database, or it was unavailable when the broker stopped.";
     LAST_USES_WAITING = Gauge "last_uses_waiting" [] "Times of last use that wait to be written to the database.";
     LAST_USES_DROPPED = Counter "last_uses_dropped_total" [] "Times of last use that were dropped, because too many waited for the database.";
 

@@ -63,7 +63,7 @@ async fn end(broker: &Broker, caller: &Caller, logout: ProviderLogout) -> Result
         Ok(ended) => ended,
         // They end when the database is back: the provider need not try again.
         Err(error) => {
-            found.iter().for_each(|found| event(found).end_later(found.session));
+            found.iter().for_each(|found| event(found).end_alone_later(*found));
             return Err(error.into());
         }
     };

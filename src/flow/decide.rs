@@ -164,11 +164,13 @@ async fn decide_genuine(
         Err(refused) => return no(Reason::Possession(refused), record),
     };
     let unmet = if standing.is_usable() { unmet(facts, need) } else { Some(Reason::Standing(standing)) };
-    if let Some(reason) = unmet {
-        return no(reason, record);
-    }
-    if let Some(proof) = &proof {
-        if let Err(limited) = count_proof(broker, facts.owner.user_id) {
+    // A request that someone saw can be sent again, with its proof: without the key, it must not end a session either.
+    let is_reuse = matches!(unmet, Some(Reason::Standing(Standing::Superseded { reuse: true })));
+    if let Some(proof) = &proof
+        && (unmet.is_none() || is_reuse)
+    {
+        // Nothing may prevent that a session ends whose token was copied.
+        if !is_reuse && let Err(limited) = count_proof(broker, facts.owner.user_id) {
             return Decision::Unknown(limited);
         }
         match proof.is_first_use(broker).await {
@@ -176,6 +178,9 @@ async fn decide_genuine(
             Ok(false) => return no(Reason::Possession(ProofRefused::Replayed), record),
             Err(outage) => return Decision::Unknown(outage),
         }
+    }
+    if let Some(reason) = unmet {
+        return no(reason, record);
     }
     Decision::Yes(Access { record, keys, proven: proof.map(|proof| proof.thumbprint) })
 }

@@ -83,7 +83,7 @@ impl Possession<'_> {
             (Self::Proof(_) | Self::UnknownRequest(_), None) => return Err(ProofRefused::NotBound),
             (Self::UnknownRequest(why), Some(_)) => return Err(ProofRefused::RequestUnknown(why)),
             (Self::Proof(proof), bound @ Some(_)) => {
-                let expected = Expected { key: bound, token: Some(text), nonce: always };
+                let expected = Expected { key: bound, token: Some(text), nonce: always, for_tokens: false };
                 verify(broker, keys, proof, &expected)?
             }
             (Self::Refresh(Some(proof)), bound) => verify_for_grant(broker, keys, proof, bound)?,
@@ -99,6 +99,8 @@ pub(super) struct VerifiedProof {
     pub(super) thumbprint: Thumbprint,
     used_name: String,
     lives_for: Duration,
+    /// It came with a request for tokens.
+    for_tokens: bool,
 }
 
 impl VerifiedProof {
@@ -109,7 +111,7 @@ impl VerifiedProof {
     /// # Errors
     /// The key store is unreachable or full: whether the proof was used is unknown.
     pub(super) async fn is_first_use(&self, broker: &Broker) -> Result<bool> {
-        Ok(broker.key_store.mark_proof(&self.used_name, self.lives_for).await?)
+        Ok(broker.key_store.mark_proof(&self.used_name, self.for_tokens, self.lives_for).await?)
     }
 }
 
@@ -124,7 +126,7 @@ pub(super) fn verify_for_grant(
     key: Option<Thumbprint>,
 ) -> Result<VerifiedProof, ProofRefused> {
     let nonce = broker.dpop_nonces != NonceDemand::WrongTime;
-    verify(broker, keys, proof, &Expected { key, token: None, nonce })
+    verify(broker, keys, proof, &Expected { key, token: None, nonce, for_tokens: true })
 }
 
 /// What a proof has to be besides being one for its request.
@@ -135,6 +137,8 @@ struct Expected<'a> {
     token: Option<&'a str>,
     /// With a nonce, whatever its time.
     nonce: bool,
+    /// Of a request for tokens.
+    for_tokens: bool,
 }
 
 /// The key comes before the nonce, so that someone who tries a stolen token is recorded.
@@ -157,6 +161,7 @@ fn verify(
         thumbprint: proof.thumbprint,
         used_name: proof.used_name(),
         lives_for: lives_for.to_std().unwrap_or_default(),
+        for_tokens: expected.for_tokens,
     })
 }
 

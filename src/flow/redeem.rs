@@ -15,7 +15,7 @@ use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow::issue::{IssuedToken, TokenParts};
 use crate::flow::possession::ProofRequest;
-use crate::flow::redeem_bound::find_entry;
+use crate::flow::redeem_bound::{FoundEntry, find_entry};
 use crate::flow::resources::is_for;
 use crate::key_store::{Seen, Taken};
 use crate::state::Broker;
@@ -230,11 +230,11 @@ async fn try_redeem(broker: &Broker, caller: &Caller, request: &Presented<'_>) -
 async fn take(broker: &Broker, caller: &Caller, claim: &Claim<'_>, name: EntryName) -> Result<Outcome> {
     let unknown = || Ok(Refusal::invalid(AuditKind::KeyRefused, None));
     let keys = broker.keys.current();
-    let name = match claim.proof {
+    let found = match claim.proof {
         Some(proof) => find_entry(broker, &keys, name, proof, claim.may_bind).await?,
-        None => Some(name),
+        None => Some(FoundEntry::unbound(name)),
     };
-    let Some(name) = name else { return unknown() };
+    let Some(FoundEntry { name, is_bound }) = found else { return unknown() };
     // Only who knows the key and its proof gets this far.
     if let Some(resources) = claim.resources
         && let Seen::Waiting { grant } = broker.key_store.peek(&name).await?
@@ -248,12 +248,12 @@ async fn take(broker: &Broker, caller: &Caller, claim: &Claim<'_>, name: EntryNa
         Taken::First { grant: sealed } => {
             // A grant that does not open was planted by someone who can write to the store.
             let Some(grant) = Grant::open(&sealed, &name, &keys) else { return unknown() };
-            let Some(refusal) = presented_by_another(broker, caller, claim, &grant) else {
+            let Some(refusal) = not_for_this_claim(broker, caller, claim, is_bound, &grant) else {
                 return Ok(hand_out(broker, caller, claim, &keys, grant));
             };
-            // The key is still good for the client that it belongs to.
+            // The key is still good for who may redeem it.
             if let Err(error) = broker.key_store.put_back(&name, &mark, &sealed).await {
-                tracing::warn!(%error, "a key that was presented by another client could not be put back");
+                tracing::warn!(%error, "a key that was not to be redeemed in this way could not be put back");
             }
             Ok(refusal)
         }
@@ -273,14 +273,20 @@ fn receipt(grant: &Grant) -> Receipt {
     Receipt { user_id: grant.user_id, session_id: grant.session_id, client_id: grant.client_id.clone() }
 }
 
-/// The refusal of a key that is claimed for another client, or from a page that is not the client's.
-fn presented_by_another(
+/// The refusal of a key that is claimed for another client, from a page that is not the client's, or with a proof to whose key
+/// its token is not bound.
+fn not_for_this_claim(
     broker: &Broker,
     caller: &Caller,
     claim: &Claim<'_>,
+    is_bound: bool,
     grant: &Grant,
 ) -> Option<Outcome> {
     if claim.client_id.is_some_and(|id| id != grant.client_id.as_str()) {
+        return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
+    }
+    // It was put back after it was looked at, so no one has bound its row: see `find_entry`.
+    if claim.proof.is_some() && !is_bound {
         return Some(Refusal::invalid(AuditKind::KeyRefused, Some(receipt(grant))));
     }
     let client = broker.clients.get(&grant.client_id)?;
@@ -361,4 +367,48 @@ async fn end_session(broker: &Broker, caller: &Caller, refusal: &Refusal, about:
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entropy::SystemEntropy;
+    use crate::domain::ids::{SessionId, UserId};
+    use crate::domain::key_ring::KeyId;
+    use crate::domain::scope::ScopeSet;
+    use crate::domain::token::TokenHandle;
+    use crate::state::testing;
+
+    /// The key had been taken when it was looked at, and was put back before this request took it.
+    #[test]
+    fn a_key_whose_token_is_not_bound_is_not_handed_out_for_a_proof() {
+        let (broker, client) = (testing::broker(), Client::example());
+        let now = broker.clock.now();
+        let grant = Grant {
+            handle: TokenHandle::random(&SystemEntropy),
+            key_id: KeyId(1),
+            user_id: UserId::random(&SystemEntropy),
+            session_id: SessionId::random(&SystemEntropy),
+            client_id: client.id,
+            scopes: ScopeSet::default(),
+            audiences: client.audiences,
+            nonce: None,
+            auth_time: None,
+            token_expires_at: now,
+            key_expires_at: now,
+            ends_sessions_before: None,
+        };
+        let address = "192.0.2.1".parse().unwrap();
+        let caller = Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None };
+        let proof =
+            ProofRequest { jwt: String::new(), method: "POST".to_owned(), url: broker.public_url.clone() };
+        let is_refused = |proof, is_bound| {
+            let request =
+                Presented { key: "", verifier: None, client_id: None, code_of: None, resources: None, proof };
+            not_for_this_claim(&broker, &caller, &request.claim(), is_bound, &grant).is_some()
+        };
+        assert!(is_refused(Some(&proof), false));
+        assert!(!is_refused(Some(&proof), true));
+        assert!(!is_refused(None, false));
+    }
 }

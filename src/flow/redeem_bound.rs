@@ -19,9 +19,28 @@ use crate::flow::possession::{ProofRequest, grant_error, verify_for_grant};
 use crate::key_store::Seen;
 use crate::state::Broker;
 
+/// The entry that a redemption leads to.
+pub(super) struct FoundEntry {
+    /// Its name.
+    pub(super) name: EntryName,
+    /// Whether its row is bound to the key of the proof.
+    pub(super) is_bound: bool,
+}
+
+impl FoundEntry {
+    fn bound(name: EntryName) -> Self {
+        Self { name, is_bound: true }
+    }
+
+    /// That of a redemption without a proof, or of a key that was used before.
+    pub(super) fn unbound(name: EntryName) -> Self {
+        Self { name, is_bound: false }
+    }
+}
+
 /// Finds the entry that a one-time key and a proof lead to. `name` is the entry's for a login that named no key, which only
 /// a client of standard OAuth 2 may redeem with a proof (`may_bind`). `None`: there is none, or it is not to be redeemed with
-/// this proof.
+/// this proof. An unbound one was taken when it was looked at; but another redemption may put it back.
 ///
 /// # Errors
 /// The proof is invalid or was used before (RFC 9449 section 5); `temporarily_unavailable` if a store is unreachable.
@@ -31,15 +50,15 @@ pub(super) async fn find_entry(
     name: EntryName,
     proof: &ProofRequest,
     may_bind: bool,
-) -> Result<Option<EntryName>> {
+) -> Result<Option<FoundEntry>> {
     let proof = verify_for_grant(broker, keys, proof, None).map_err(grant_error)?;
     let bound = name.bound_to(&proof.thumbprint);
     let waiting = match broker.key_store.peek(&bound).await? {
-        Seen::Taken => return Ok(Some(bound)),
+        Seen::Taken => return Ok(Some(FoundEntry::bound(bound))),
         Seen::Waiting { .. } => None,
         Seen::Nothing if may_bind => match broker.key_store.peek(&name).await? {
             Seen::Waiting { grant } => Some(grant),
-            Seen::Taken => return Ok(Some(name)),
+            Seen::Taken => return Ok(Some(FoundEntry::unbound(name))),
             Seen::Nothing => return Ok(None),
         },
         Seen::Nothing => return Ok(None),
@@ -47,10 +66,10 @@ pub(super) async fn find_entry(
     if !proof.is_first_use(broker).await? {
         return Err(grant_error(ProofRefused::Replayed));
     }
-    let Some(unbound) = waiting else { return Ok(Some(bound)) };
+    let Some(unbound) = waiting else { return Ok(Some(FoundEntry::bound(bound))) };
     let Some(grant) = Grant::open(&unbound, &name, keys) else { return Ok(None) };
     let is_bound = bind(broker, keys, &grant, proof.thumbprint).await?;
-    Ok(is_bound.then_some(name))
+    Ok(is_bound.then(|| FoundEntry::bound(name)))
 }
 
 /// Binds the row of a grant that was not handed out yet. A redemption that failed after this can be repeated with the same

@@ -101,7 +101,7 @@ async fn asserted(
     };
     let life = verified.life.to_std().unwrap_or_default();
     // As a proof of DPoP: an assertion that lost its mark could be used again.
-    if !broker.key_store.mark_proof(&verified.used_name, life).await? {
+    if !broker.key_store.mark_proof(&verified.used_name, false, life).await? {
         return refused(Some(issuer), Refused("jti was used before"));
     }
     Ok(server)

@@ -27,6 +27,8 @@ struct Maps {
     used: SharedMap<()>,
     /// Not shared: a proof that loses its mark could be used again.
     proofs: ExpiringMap<()>,
+    /// Those of requests for tokens: calls with tokens cannot fill their space.
+    grant_proofs: ExpiringMap<()>,
 }
 
 struct Request {
@@ -49,6 +51,7 @@ impl MemoryStore {
             requests: ExpiringMap::new(capacity),
             used: SharedMap::new(capacity),
             proofs: ExpiringMap::new(capacity),
+            grant_proofs: ExpiringMap::new(capacity),
         };
         Self { clock, capacity, maps: Mutex::new(maps) }
     }
@@ -121,9 +124,11 @@ impl MemoryStore {
         }
     }
 
-    pub fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+    pub fn mark_proof(&self, name: &str, for_tokens: bool, ttl: Duration) -> Result<bool, KeyStoreError> {
         let now = self.clock.now();
-        self.lock().proofs.insert(name, (), now, expiry(now, ttl)).map_err(|Full| KeyStoreError::Full)
+        let mut maps = self.lock();
+        let proofs = if for_tokens { &mut maps.grant_proofs } else { &mut maps.proofs };
+        proofs.insert(name, (), now, expiry(now, ttl)).map_err(|Full| KeyStoreError::Full)
     }
 
     pub fn put_back(&self, name: &str, redemption: &[u8], grant: &[u8]) {
@@ -225,14 +230,24 @@ mod tests {
     #[test]
     fn marks_of_proofs_have_a_capacity_of_their_own_and_are_never_given_up() {
         let (store, clock) = store(1);
-        assert!(store.mark_proof("a", TTL).unwrap());
-        assert!(!store.mark_proof("a", TTL).unwrap());
-        assert!(matches!(store.mark_proof("b", TTL), Err(KeyStoreError::Full)));
+        assert!(store.mark_proof("a", false, TTL).unwrap());
+        assert!(!store.mark_proof("a", false, TTL).unwrap());
+        assert!(matches!(store.mark_proof("b", false, TTL), Err(KeyStoreError::Full)));
         store.put("a", entry(), TTL, share(1));
         assert!(store.mark_used("a", TTL, share(1)));
-        assert!(!store.mark_proof("a", TTL).unwrap());
+        assert!(!store.mark_proof("a", false, TTL).unwrap());
         clock.advance(TimeDelta::seconds(120));
-        assert!(store.mark_proof("b", TTL).unwrap());
+        assert!(store.mark_proof("b", false, TTL).unwrap());
+    }
+
+    #[test]
+    fn calls_with_proofs_do_not_fill_the_space_of_sign_ins() {
+        let (store, _) = store(1);
+        assert!(store.mark_proof("a", false, TTL).unwrap());
+        assert!(matches!(store.mark_proof("b", false, TTL), Err(KeyStoreError::Full)));
+        assert!(store.mark_proof("c", true, TTL).unwrap());
+        assert!(!store.mark_proof("c", true, TTL).unwrap());
+        assert!(matches!(store.mark_proof("d", true, TTL), Err(KeyStoreError::Full)));
     }
 
     #[test]

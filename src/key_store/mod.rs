@@ -9,6 +9,7 @@
 
 mod address;
 mod contents;
+mod late;
 mod link;
 mod memory;
 mod redis;
@@ -217,8 +218,9 @@ impl KeyStore {
     /// Takes an entry. In one atomic step, the first caller gets the grant and stores `redemption` for later callers.
     ///
     /// After an error, the entry may still be taken, and is then put back: as soon as the store sees that its caller
-    /// did not get the grant, which is at the latest when the servers answer again. It is not put back if the
-    /// connection is lost after a server has executed the call. The store never retries the call.
+    /// did not get the grant, which is at the latest when the servers answer again. Until then, this instance answers
+    /// other takes of it with [`KeyStoreError::Unavailable`]. It is not put back if the connection is lost after a server
+    /// has executed the call. The store never retries the call.
     pub async fn take(&self, name: &EntryName, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
         measured(TAKE, async {
             match &self.backend {
@@ -241,11 +243,17 @@ impl KeyStore {
     }
 
     /// Marks the proof with this name as used for `ttl`, as [`Self::mark_used`] does. These marks are apart from the
-    /// others: there can be one for each request, and in memory they must not fill the space of logins.
-    pub async fn mark_proof(&self, name: &str, ttl: Duration) -> Result<bool, KeyStoreError> {
+    /// others: there can be one for each request, and in memory they must not fill the space of logins. Nor may they fill
+    /// that of the proofs of requests `for_tokens`, without which no one signs in.
+    pub async fn mark_proof(
+        &self,
+        name: &str,
+        for_tokens: bool,
+        ttl: Duration,
+    ) -> Result<bool, KeyStoreError> {
         measured(MARK_PROOF, async {
             match &self.backend {
-                Backend::Memory(store) => store.mark_proof(name, ttl),
+                Backend::Memory(store) => store.mark_proof(name, for_tokens, ttl),
                 Backend::Redis(store) => store.mark_proof(name, ttl).await,
             }
         })

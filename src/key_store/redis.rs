@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::sleep;
 
 use super::address::RedisAddress;
+use super::late::LateTakes;
 use super::link::Link;
 use super::{KeyStoreError, KeyStoreHealth, KeyStoreSettingsError, NewEntry, Pace, Paced, Seen, Taken};
 
@@ -105,7 +106,9 @@ const CHECK_TTL: Duration = Duration::from_secs(1);
 pub(super) struct RedisStore {
     link: Link,
     key_prefix: String,
-    late_takes: Semaphore,
+    /// How many more takes may be waited for patiently.
+    patient: Semaphore,
+    late: LateTakes,
 }
 
 impl RedisStore {
@@ -115,7 +118,8 @@ impl RedisStore {
         key_prefix: String,
         timeout: Duration,
     ) -> Result<Self, KeyStoreSettingsError> {
-        Ok(Self { link: Link::new(address, timeout)?, key_prefix, late_takes: Semaphore::new(LATE_TAKES) })
+        let link = Link::new(address, timeout)?;
+        Ok(Self { link, key_prefix, patient: Semaphore::new(LATE_TAKES), late: LateTakes::default() })
     }
 
     pub async fn put(&self, name: &str, entry: &NewEntry, ttl: Duration) -> Result<(), KeyStoreError> {
@@ -157,8 +161,11 @@ impl RedisStore {
     }
 
     /// Takes an entry in a task of its own, which outlives a caller that gives up or goes away: what it then takes for
-    /// no one, it puts back.
+    /// no one, it puts back. Until then, no other take is sent.
     pub async fn take(self: &Arc<Self>, name: &str, redemption: &[u8]) -> Result<Taken, KeyStoreError> {
+        if self.late.contains(name) {
+            return Err(KeyStoreError::Unavailable("an earlier call for this key has no answer yet".into()));
+        }
         let (caller, answer) = oneshot::channel();
         let (store, name, redemption) = (Arc::clone(self), name.to_owned(), redemption.to_vec());
         tokio::spawn(async move { store.take_for(caller, &name, &redemption).await });
@@ -167,10 +174,13 @@ impl RedisStore {
 
     async fn take_for(&self, caller: Caller, name: &str, redemption: &[u8]) {
         let mut caller = Some(caller);
-        let permit = self.late_takes.try_acquire();
+        let mut late = None;
+        let permit = self.patient.try_acquire();
         let patience = if permit.is_ok() { LATE } else { Duration::ZERO };
         let take = self.take_command(name, redemption);
         let report = |outage| {
+            // Before the caller knows and can try again.
+            late = Some(self.late.begin(name));
             if let Some(caller) = caller.take() {
                 let _ = caller.send(Err(outage));
             }
@@ -181,8 +191,10 @@ impl RedisStore {
             None => Some(taken),
         };
         if let Some(Ok(Taken::First { grant })) = unheard {
+            late.get_or_insert_with(|| self.late.begin(name));
             self.put_back_late(name, redemption, &grant).await;
         }
+        drop(late);
     }
 
     pub async fn peek(&self, name: &str) -> Result<Seen, KeyStoreError> {

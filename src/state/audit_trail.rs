@@ -17,6 +17,7 @@ use crate::domain::token::HandleDigest;
 use crate::error::ErrorCode;
 use crate::state::Broker;
 use crate::storage::Storage;
+use crate::storage::sessions::EndedSession;
 
 /// The maximum number of events that wait for the database.
 const QUEUE_CAPACITY: usize = 4096;
@@ -96,6 +97,7 @@ impl AuditWriter {
         while let Err(error) = storage.record_audit(batch.clone()).await {
             tracing::warn!(%error, rows = batch.len(), "cannot write audit events to the database; will retry");
             if self.queue.is_closed() {
+                metrics::counter!(metric::AUDIT_ROWS_DROPPED.name).increment(batch.len() as u64);
                 break;
             }
             tokio::select! {
@@ -182,7 +184,12 @@ impl<'a> Event<'a> {
     /// Ends this session as soon as the database is available, and then records the event, for each session that ends
     /// with it.
     pub(crate) fn end_later(self, session: SessionId) {
-        self.broker.late_revocations.add(session, self.event);
+        self.broker.late_revocations.add(session, None, self.event);
+    }
+
+    /// The same for this session alone: the other ones of its browser go on.
+    pub(crate) fn end_alone_later(self, EndedSession { session, user }: EndedSession) {
+        self.broker.late_revocations.add(session, Some(user), self.event);
     }
 
     /// Ends the sessions that the browser of `session` had before its sign-in began, without waiting for the database,
@@ -251,4 +258,33 @@ fn log(event: &AuditEvent) {
         token = event.token.map(|token| token.short_id()),
         reason = event.reason.as_deref(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::state::testing;
+
+    #[test]
+    fn rows_that_a_stopping_writer_cannot_write_are_counted() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let rendered = recorder.handle();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            runtime.block_on(async {
+                let (trail, writer) = audit_trail();
+                let broker = Broker { audit: trail, ..testing::broker() };
+                for _ in 0..3 {
+                    record_own(&broker, AuditKind::ServerKeysRefused, "test".to_owned());
+                }
+                let (stop, stopped) = oneshot::channel();
+                stop.send(()).unwrap();
+                writer.run(broker.storage, stopped).await;
+            });
+        });
+        let text = rendered.render();
+        assert!(text.contains(&format!("{} 3\n", metric::AUDIT_ROWS_DROPPED.name)), "{text}");
+    }
 }

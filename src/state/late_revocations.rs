@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 use super::Broker;
 use crate::domain::audit::AuditEvent;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::SessionId;
+use crate::domain::ids::{SessionId, UserId};
 use crate::storage::StorageError;
+use crate::storage::sessions::EndedSession;
 
 /// The maximum number of sessions that wait to be ended.
 const SESSIONS: usize = 1024;
@@ -35,27 +36,30 @@ pub struct LateRevocations {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Sessions that end.
-    sessions: BTreeMap<SessionId, AuditEvent>,
+    /// Sessions that end: with the other ones of their browser, or, if a user is named, whose it is, alone.
+    sessions: BTreeMap<SessionId, (Option<UserId>, AuditEvent)>,
     /// Sessions of a sign-in that ends what its browser had before it began.
     sign_ins: BTreeMap<SessionId, (Timestamp, AuditEvent)>,
 }
 
 /// What is ended next.
+#[derive(Debug, PartialEq, Eq)]
 enum Next {
-    Session(SessionId),
+    Session(SessionId, Option<UserId>),
     OlderThan(SessionId, Timestamp),
 }
 
 impl LateRevocations {
-    /// Ends a session.
-    pub(super) fn add(&self, session: SessionId, event: AuditEvent) {
+    /// Ends a session with the other ones of its browser, or alone if this is the session `alone_of` a user. Who wants more
+    /// to end prevails.
+    pub(super) fn add(&self, session: SessionId, alone_of: Option<UserId>, event: AuditEvent) {
         let mut waiting = self.waiting();
         if waiting.sessions.len() >= SESSIONS && !waiting.sessions.contains_key(&session) {
             log_not_ended(session);
             return;
         }
-        waiting.sessions.entry(session).or_insert(event);
+        let (alone, _) = waiting.sessions.entry(session).or_insert((alone_of, event));
+        *alone = alone.and(alone_of);
         drop(waiting);
         self.added.notify_one();
     }
@@ -89,34 +93,66 @@ impl LateRevocations {
     /// The database is unavailable.
     pub async fn end(&self, broker: &Broker) -> Result<(), StorageError> {
         while let Some(next) = self.next() {
-            let now = broker.clock.now();
-            let (ended, event) = match next {
-                Next::Session(session) => {
-                    let ended = broker.storage.end_session(session, now).await?;
-                    tracing::info!(session_id = %session, "ended a session that waited for the database");
-                    let event = self.waiting().sessions.remove(&session);
-                    (ended.into_iter().map(|ended| (ended, None)).collect::<Vec<_>>(), event)
-                }
-                Next::OlderThan(session, sign_in_began) => {
-                    let ended = broker.storage.end_older_sessions(session, sign_in_began, now).await?;
-                    let event = self.waiting().sign_ins.remove(&session).map(|(_, event)| event);
-                    (ended.into_iter().map(|ended| (ended.session, Some(ended.user))).collect(), event)
-                }
-            };
-            let Some(event) = event else { continue };
-            for (session, user) in ended {
-                let event = event.clone();
-                let user = user.or(event.user);
-                broker.audit.record(AuditEvent { at: now, session: Some(session), user, ..event });
+            match next {
+                Next::Session(session, alone_of) => self.end_session(broker, session, alone_of).await?,
+                Next::OlderThan(session, began) => self.end_older(broker, session, began).await?,
             }
         }
         Ok(())
     }
 
+    async fn end_session(
+        &self,
+        broker: &Broker,
+        session: SessionId,
+        alone_of: Option<UserId>,
+    ) -> Result<(), StorageError> {
+        let now = broker.clock.now();
+        let mut ended = match alone_of {
+            None => broker.storage.end_session(session, now).await?,
+            Some(user) => {
+                let named = vec![EndedSession { session, user }];
+                let ended = broker.storage.end_provider_sessions(named, now).await?;
+                ended.into_iter().map(|ended| ended.session).collect()
+            }
+        };
+        tracing::info!(session_id = %session, "ended a session that waited for the database");
+        let Some(event) = self.remove(session, alone_of) else { return Ok(()) };
+        // It waited because an attempt failed, which may have ended it all the same: only its answer was lost.
+        if ended.is_empty() {
+            ended.push(session);
+        }
+        ended.into_iter().for_each(|session| record(broker, &event, session, event.user, now));
+        Ok(())
+    }
+
+    /// Removes a session that has ended in this way, unless more was to end in the meantime. Returns its event.
+    fn remove(&self, session: SessionId, alone_of: Option<UserId>) -> Option<AuditEvent> {
+        let mut waiting = self.waiting();
+        let (alone, _) = waiting.sessions.get(&session)?;
+        if *alone != alone_of {
+            return None;
+        }
+        waiting.sessions.remove(&session).map(|(_, event)| event)
+    }
+
+    async fn end_older(
+        &self,
+        broker: &Broker,
+        session: SessionId,
+        sign_in_began: Timestamp,
+    ) -> Result<(), StorageError> {
+        let now = broker.clock.now();
+        let ended = broker.storage.end_older_sessions(session, sign_in_began, now).await?;
+        let Some((_, event)) = self.waiting().sign_ins.remove(&session) else { return Ok(()) };
+        ended.into_iter().for_each(|ended| record(broker, &event, ended.session, Some(ended.user), now));
+        Ok(())
+    }
+
     fn next(&self) -> Option<Next> {
         let waiting = self.waiting();
-        let session = waiting.sessions.keys().next().map(|session| Next::Session(*session));
-        session.or_else(|| {
+        let session = waiting.sessions.iter().next();
+        session.map(|(session, (alone_of, _))| Next::Session(*session, *alone_of)).or_else(|| {
             let (session, (began, _)) = waiting.sign_ins.first_key_value()?;
             Some(Next::OlderThan(*session, *began))
         })
@@ -134,6 +170,10 @@ impl LateRevocations {
     }
 }
 
+fn record(broker: &Broker, event: &AuditEvent, session: SessionId, user: Option<UserId>, now: Timestamp) {
+    broker.audit.record(AuditEvent { at: now, session: Some(session), user, ..event.clone() });
+}
+
 fn log_not_ended(session: SessionId) {
     tracing::error!(session_id = %session, "a session that must end could not be ended; run `token-broker sessions end`");
 }
@@ -144,4 +184,68 @@ fn log_older_not_ended(session: SessionId) {
         session_id = %session,
         "the sessions that a browser had before it signed in again could not be ended; those of the same user end when this session ends"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::AuditKind;
+    use crate::domain::caller::Caller;
+    use crate::domain::entropy::SystemEntropy;
+    use crate::state::audit_trail::{Event, audit_trail};
+    use crate::state::testing;
+    use crate::storage::{Storage, StorageSettings};
+
+    fn event(broker: &Broker) -> AuditEvent {
+        let address = "192.0.2.1".parse().unwrap();
+        let caller = Caller { request_id: "r".parse().unwrap(), address, user_agent: None, origin: None };
+        Event::new(broker, &caller, AuditKind::SessionEnded).into_event()
+    }
+
+    fn ids() -> (SessionId, UserId) {
+        (SessionId::random(&SystemEntropy), UserId::random(&SystemEntropy))
+    }
+
+    #[test]
+    fn a_session_ends_alone_only_if_no_one_wants_more_to_end() {
+        let (broker, (session, user)) = (testing::broker(), ids());
+        let late = &broker.late_revocations;
+        late.add(session, Some(user), event(&broker));
+        assert_eq!(late.next(), Some(Next::Session(session, Some(user))));
+        late.add(session, None, event(&broker));
+        assert_eq!(late.next(), Some(Next::Session(session, None)));
+        late.add(session, Some(user), event(&broker));
+        assert_eq!(late.next(), Some(Next::Session(session, None)));
+    }
+
+    /// While the session was being ended alone.
+    #[test]
+    fn what_was_widened_in_the_meantime_keeps_waiting() {
+        let (broker, (session, user)) = (testing::broker(), ids());
+        let late = &broker.late_revocations;
+        late.add(session, Some(user), event(&broker));
+        late.add(session, None, event(&broker));
+        assert!(late.remove(session, Some(user)).is_none());
+        assert!(late.remove(session, None).is_some());
+        assert_eq!(late.next(), None);
+    }
+
+    /// The database carries out the first attempt, and only its answer is lost.
+    #[actix_web::test]
+    async fn the_end_of_a_session_is_recorded_if_the_first_attempt_had_ended_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("broker.sqlite").display());
+        let storage = Storage::new(&StorageSettings::new(url.parse().unwrap())).unwrap();
+        storage.migrate().await.unwrap();
+        let (audit, _writer) = audit_trail();
+        let broker = Broker { storage, audit, ..testing::broker() };
+        for alone in [false, true] {
+            let (session, user) = ids();
+            let before = broker.audit.waiting();
+            broker.late_revocations.add(session, alone.then_some(user), event(&broker));
+            broker.late_revocations.end(&broker).await.unwrap();
+            assert_eq!(broker.audit.waiting() - before, 1);
+            assert_eq!(broker.late_revocations.next(), None);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::support::broker::{Setup, TestBroker};
 use crate::support::browser::Answer;
 use crate::support::outage::assert_recovers;
 use crate::support::redis::RedisServer;
-use crate::support::storage::sql::SqliteLock;
+use crate::support::storage::sql::{self, SqliteLock};
 use crate::support::wait::until_true;
 
 #[actix_web::test]
@@ -86,6 +86,21 @@ async fn an_interrupted_logout_is_not_lost() {
     assert!(ended.session.is_some() && ended.user.is_some() && ended.provider.is_some(), "{ended:?}");
     assert_answer(&send(&broker, &token).await, 200);
     assert_answer(&send(&broker, &token).await, 400);
+}
+
+/// As if the database was available: the other sessions of the browser go on.
+#[actix_web::test]
+async fn an_interrupted_logout_ends_only_what_it_names() {
+    let broker = TestBroker::start();
+    let (named, other) = (sign_in(&broker, "alice").await, sign_in(&broker, "alice").await);
+    let database = broker.config.database.url.expose_secret();
+    sql::execute(database, "UPDATE sessions SET browser_id = (SELECT min(id) FROM sessions)");
+    let token = signed(&broker, json!({"sid": named.sid}));
+    let lock = SqliteLock::of(database);
+    assert_outage(&send(&broker, &token).await);
+    drop(lock);
+    until_true("the logout is carried out", async || status(&broker, &named.token).await == 401).await;
+    assert_eq!(status(&broker, &other.token).await, 200);
 }
 
 /// Redis executes the first command and responds too late, so the broker does not know that it was executed.

@@ -122,8 +122,8 @@ pub async fn story(one: KeyStore, other: KeyStore) {
     assert!(one.mark_used("another attempt", TTL).await.unwrap());
 
     // The marks of proofs are others.
-    assert!(one.mark_proof("attempt", TTL).await.unwrap());
-    assert!(!other.mark_proof("attempt", TTL).await.unwrap());
+    assert!(one.mark_proof("attempt", false, TTL).await.unwrap());
+    assert!(!other.mark_proof("attempt", false, TTL).await.unwrap());
     assert!(!other.is_used("proof").await.unwrap());
 }
 

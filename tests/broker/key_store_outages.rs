@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use token_broker::key_store::{KeyStore, Taken};
+use token_broker::key_store::{KeyStore, KeyStoreError, Taken};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -112,4 +112,21 @@ async fn an_entry_that_is_taken_too_late_is_put_back() {
         within(Duration::from_secs(4), "the entry", taken).await;
         assert!(matches!(store.take(name, b"again").await.unwrap(), Taken::Again { .. }));
     }
+}
+
+/// Redis could execute a retry between the late take and its undoing, and would answer it as a replay.
+#[tokio::test]
+async fn a_retry_is_not_sent_before_the_late_take_has_ended() {
+    let server = RedisServer::start(&[]);
+    let (store, name) = (store(&server.url()), name());
+    store.put(&name, entry(), TTL).await.unwrap();
+    let frozen = server.freeze();
+    store.take(&name, b"too late").await.unwrap_err();
+    match store.take(&name, b"retry").await.unwrap_err() {
+        KeyStoreError::Unavailable(cause) => assert!(cause.to_string().contains("earlier call"), "{cause}"),
+        KeyStoreError::Full => panic!("an outage is not a full store"),
+    }
+    drop(frozen);
+    let taken = until(async || store.take(&name, b"in time").await);
+    assert_eq!(within(Duration::from_secs(4), "the entry", taken).await, first());
 }

@@ -317,6 +317,22 @@ async fn a_rotated_token_without_its_key_does_not_end_the_session() {
     assert_refused(&call_with(&broker, "GET", ME, &successor, &key).await, "invalid_token", "session ended");
 }
 
+/// Who has seen a request has its proof as well, but not the key.
+#[actix_web::test]
+async fn a_replayed_call_with_a_rotated_token_does_not_end_the_session() {
+    let (broker, key) = (TestBroker::start(), AppKey::generate());
+    let token = sign_in(&broker, &key).await;
+    let seen = key.proof(&broker, "GET", &broker.at(ME)).token(&token).nonce(&current_nonce(&broker)).sign();
+    assert_eq!(call(&broker, "GET", ME, &token, &seen).await.status, 200);
+    let rotated = call_with(&broker, "POST", "/api/token/rotate", &token, &key).await.json();
+    let successor = rotated["access_token"].as_str().unwrap().to_owned();
+    broker.advance(61);
+    assert_refused(&call(&broker, "GET", ME, &token, &seen).await, "invalid_dpop_proof", "replayed");
+    assert_eq!(call_with(&broker, "GET", ME, &successor, &key).await.status, 200);
+    assert_refused(&call_with(&broker, "GET", ME, &token, &key).await, "invalid_token", "a new proof");
+    assert_refused(&call_with(&broker, "GET", ME, &successor, &key).await, "invalid_token", "session ended");
+}
+
 #[actix_web::test]
 async fn an_api_learns_the_key_and_judges_the_proof_itself() {
     let (broker, key) = (TestBroker::start(), AppKey::generate());
