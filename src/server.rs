@@ -154,7 +154,11 @@ impl Server {
 /// Serves a listener beside the public one.
 fn spawned(listener: actix_web::dev::Server) -> ServerHandle {
     let handle = listener.handle();
-    rt::spawn(listener);
+    rt::spawn(async move {
+        if let Err(error) = listener.await {
+            tracing::error!(%error, "a listener beside the public one ended; restart the broker");
+        }
+    });
     handle
 }
 

@@ -135,7 +135,7 @@ async fn a_flood_of_requests_is_logged_up_to_the_limit_per_second() {
 async fn a_shortage_of_descriptors_raises_no_alarm_about_keys() {
     let production = installation().await;
     let (listen, admin) = (free_port(), free_port());
-    let few = r#"ulimit -n 80; exec "$0" "$@""#;
+    let few = r#"ulimit -n 120; exec "$0" "$@""#;
     let (own, other) = (format!("127.0.0.1:{listen}"), format!("127.0.0.1:{admin}"));
     let settings = [("TOKEN_BROKER__SERVER__LISTEN", &*own), ("TOKEN_BROKER__SERVER__ADMIN_LISTEN", &*other)];
     let mut program = Program::start_by(
@@ -147,7 +147,7 @@ async fn a_shortage_of_descriptors_raises_no_alarm_about_keys() {
     );
     program.line("\"ready\"").await;
     program.line("the limit on open files is lower").await;
-    let open = join_all((0..120).map(|_| TcpStream::connect(&own))).await;
+    let open = join_all((0..160).map(|_| TcpStream::connect(&own))).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     drop(open);
     let browser = Browser::new();
