@@ -147,6 +147,9 @@ async fn a_shortage_of_descriptors_raises_no_alarm_about_keys() {
     );
     program.line("\"ready\"").await;
     program.line("the limit on open files is lower").await;
+    // The listeners start one after the other, and need descriptors for it.
+    until_true("the admin listener works", async || TcpStream::connect(&other).await.is_ok()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let open = join_all((0..160).map(|_| TcpStream::connect(&own))).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     drop(open);
