@@ -36,7 +36,8 @@ impl StorageError {
         Self::Unexpected(format!("a value of {column} cannot be read"))
     }
 
-    /// The same error of a transaction whose commit was already on its way: it may have happened.
+    /// The same error of a transaction whose commit was already on its way: it may have happened. Only a server is lost so.
+    #[cfg(any(test, feature = "postgres"))]
     pub(super) fn of_a_commit(self) -> Self {
         match self {
             Self::Lost(cause) => Self::Unavailable(format!("{cause}; whether it committed is unknown")),

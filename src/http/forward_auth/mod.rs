@@ -15,7 +15,7 @@ mod visit;
 
 use actix_web::dev::{AppService, HttpServiceFactory};
 use actix_web::http::header::{COOKIE, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use ipnet::IpNet;
 
 pub use address::Dialect;
@@ -31,7 +31,7 @@ use super::extract::{dpop, page_cookies};
 use crate::domain::caller::Caller;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flow;
-use crate::flow::forward_auth::{Answer, Question, Visitor};
+use crate::flow::forward_auth::{Admitted, Answer, Question, Visitor};
 use crate::flow::page_sign_in::PageLogin;
 use crate::flow::possession::{Possession, Presented, ProofRequest};
 use crate::state::Broker;
@@ -137,14 +137,7 @@ async fn forward_auth(
     };
     match answer {
         Answer::Admitted { admitted, has_pages } => {
-            let assertion = headers
-                .tell(Claim::Assertion)
-                .then(|| assertion::assertion(&broker, &headers, &admitted))
-                .transpose()?;
-            let mut answer = HttpResponse::Ok();
-            headers.of(&admitted, assertion.as_deref()).for_each(|header| {
-                answer.insert_header(header);
-            });
+            let mut answer = let_in(&broker, &headers, &admitted)?;
             if has_pages {
                 answer.insert_header((COOKIE, page_cookies::of_the_page(request.headers())));
             }
@@ -155,6 +148,19 @@ async fn forward_auth(
             Ok(sign_in(&login, visit::is_secure(origin.as_ref())))
         }
     }
+}
+
+/// The answer that lets a visitor in, with the identity headers.
+fn let_in(broker: &Broker, headers: &IdentityHeaders, admitted: &Admitted) -> Result<HttpResponseBuilder> {
+    let assertion = headers
+        .tell(Claim::Assertion)
+        .then(|| assertion::assertion(broker, headers, admitted))
+        .transpose()?;
+    let mut answer = HttpResponse::Ok();
+    headers.of(admitted, assertion.as_deref()).for_each(|header| {
+        answer.insert_header(header);
+    });
+    Ok(answer)
 }
 
 /// The redirect away from the page, with the cookie of the sign-in.
