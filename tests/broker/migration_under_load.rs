@@ -12,9 +12,9 @@ use crate::support::postgres::Postgres;
 use crate::support::storage::sql;
 use crate::support::wait::until;
 
-/// How many sessions wait for a lock of a table.
-const WAITING: &str =
-    "SELECT count(*)::text AS line FROM pg_locks WHERE NOT granted AND locktype = 'relation'";
+/// How many sessions wait for a lock of a table. The broker's own count of live rows, in the background, is none of them.
+const WAITING: &str = "SELECT count(*)::text AS line FROM pg_locks JOIN pg_stat_activity USING (pid) \
+     WHERE NOT granted AND locktype = 'relation' AND query NOT ILIKE 'select count(%'";
 
 /// A broker on a server of its own, with a token.
 async fn broker_with_a_token() -> (Postgres, String, TestBroker, String) {
