@@ -152,7 +152,7 @@ test('onReturnTo gets the address instead of the history, once; the address cann
   assert.deepEqual(shown, [`${APP}orders/7#pay`]);
 });
 
-test('an onReturnTo that throws harms nobody', async (t) => {
+test('an onReturnTo that throws harms no one', async (t) => {
   const uncaught = [];
   process.setUncaughtExceptionCaptureCallback((error) => uncaught.push(error.message));
   t.after(() => process.setUncaughtExceptionCaptureCallback(null));

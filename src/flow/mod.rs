@@ -15,6 +15,10 @@
 //!
 //! A token can be bound to a key of its holder (DPoP): [`possession`] checks that the holder has it.
 //!
+//! A device without a browser is connected by the steps whose names begin with `device`: [`device_authorization`] draws its
+//! codes, [`device_sign_in`], [`device_page`] and [`device_answer`] are what the person does elsewhere, and with
+//! [`device_token`] the device asks for its token (RFC 8628).
+//!
 //! [`authorize`] and [`oauth_token`] are the same flow for clients of standard OAuth 2 and OpenID Connect: other names of
 //! parameters, and ID and refresh tokens beside the token.
 //!

@@ -1,7 +1,7 @@
 //! `/oauth2/revoke`: a client or a resource server gives up a token (RFC 7009), at once and everywhere.
 //!
 //! A session's token takes its session with it, as a logout does: otherwise the browser's session cookie, or a successor
-//! that someone else made by rotation, would go on. A personal token ends alone. A resource server can do no more here
+//! that someone else made by rotation, would stay valid. A personal token ends alone. A resource server can do no more here
 //! than the token itself lets it do at `/api/logout`.
 
 use crate::domain::audit::AuditKind;

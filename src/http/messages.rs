@@ -1,4 +1,4 @@
-//! Every sentence of the broker's pages, in each language. `{}` stands for a name.
+//! Every sentence of the broker's pages, in each language. `{}` is replaced by a name.
 
 use super::language::Language;
 use crate::error::ErrorCode;

@@ -44,7 +44,7 @@ pub enum Callers {
     Visitors,
 }
 
-/// Stands for the methods of a route that answers every method.
+/// The method of a route that answers every method.
 static ANY_METHOD: [Method; 1] = [Method::GET];
 
 /// The routes of one listener.

@@ -187,7 +187,7 @@ impl<'a> Event<'a> {
         self.broker.late_revocations.add(session, None, self.event);
     }
 
-    /// The same for this session alone: the other ones of its browser go on.
+    /// The same for this session alone: the other ones of its browser stay.
     pub(crate) fn end_alone_later(self, EndedSession { session, user }: EndedSession) {
         self.broker.late_revocations.add(session, Some(user), self.event);
     }

@@ -77,7 +77,7 @@ pub(crate) enum Counted {
 /// entries of the key store, and how soon many addresses together guess a code.
 const DEVICES_IN_ALL: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
-/// What stands for every address in a limit on all of them.
+/// The key of a limit on all addresses together.
 const EVERYONE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// How many redemptions per address are allowed for each failed one that is allowed: many users can share an address.

@@ -10,7 +10,7 @@ pub enum StorageError {
     /// It cannot be reached, is locked by another writer, or every connection stayed busy for too long.
     #[error("the database cannot be used: {0}")]
     Unavailable(String),
-    /// The connection was lost, or the server refused to go on, before anything was changed.
+    /// The connection was lost, or the server refused to continue, before anything was changed.
     #[error("the database cannot be used: {0}")]
     Lost(String),
     /// It can be read but not changed: a standby, or a database that its administrator or a full disk made read-only.

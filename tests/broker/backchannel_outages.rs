@@ -88,7 +88,7 @@ async fn an_interrupted_logout_is_not_lost() {
     assert_answer(&send(&broker, &token).await, 400);
 }
 
-/// As if the database was available: the other sessions of the browser go on.
+/// As if the database was available: the other sessions of the browser stay.
 #[actix_web::test]
 async fn an_interrupted_logout_ends_only_what_it_names() {
     let broker = TestBroker::start();

@@ -86,7 +86,7 @@ async fn an_unresponsive_network_longer_than_one_attempt_is_recovered_from() {
     calls.abort();
 }
 
-/// Redis takes the entries when it goes on: for one caller that has given up, and for one that has gone away.
+/// Redis takes the entries when it continues: for one caller that has given up, and for one that has gone away.
 #[tokio::test]
 async fn an_entry_that_is_taken_too_late_is_put_back() {
     let server = RedisServer::start(&[]);

@@ -78,7 +78,7 @@ async fn answer(connection: &mut TcpStream) -> Option<bool> {
 }
 
 /// 64 clients that never pause, over three stops. Once the broker reports that it is not ready, no new connection is
-/// opened, as a load balancer behaves; those that are open go on until the broker closes them.
+/// opened, as a load balancer behaves; those that are open continue until the broker closes them.
 #[actix_web::test]
 async fn a_stop_under_load_leaves_no_request_unanswered() {
     let production = installation(2).await;

@@ -1,4 +1,4 @@
-/** oidc-client-ts: what SPAs use. Its `OidcClient` is everything but the window, which the test's browser stands for. */
+/** oidc-client-ts: what SPAs use. Its `OidcClient` is everything but the window, which the test's browser replaces. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { InMemoryWebStorage, OidcClient, WebStorageStateStore } from 'oidc-client-ts';

@@ -1,4 +1,4 @@
-//! Presets: what is known about popular providers. `kind = "github"` stands for one of the generic kinds with these
+//! Presets: what is known about popular providers. `kind = "github"` means one of the generic kinds with these
 //! settings; every setting that is written beside it wins. `check-config` prints the result.
 //!
 //! The presets are in `presets.toml`. To add one, add a table there and an answer of its own to the tests.

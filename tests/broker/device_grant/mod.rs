@@ -19,7 +19,7 @@ use crate::support::redis;
 /// The story of one connection: the device talks to one instance, the browser to the other.
 async fn connects(first: &TestBroker, second: &TestBroker) {
     let device = Device::start(first, &[("scope", "openid profile")]).await;
-    assert_error(&device.poll(first).await, 400, "authorization_pending", "nobody has answered");
+    assert_error(&device.poll(first).await, 400, "authorization_pending", "no one has answered");
     let browser = signed_in(second, "alice").await;
     let page = device::enter(second, &browser, &device.user_code()).await;
     assert_page(&page, ASK);
@@ -304,7 +304,7 @@ async fn a_device_has_a_session_of_its_own() {
     browser.post_form(&me, &[], &own).await;
     assert_eq!(broker.call("/api/me", &token).await.status, 200);
 
-    // Everywhere means the device, too.
+    // Everywhere includes the device.
     let elsewhere = broker.sign_in(&broker.browser(), "dev", "alice").await;
     let everywhere = broker.post("/api/logout", &elsewhere, &json!({ "everywhere": true })).await;
     assert_eq!(everywhere.status, 200, "{everywhere:?}");

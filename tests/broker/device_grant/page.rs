@@ -55,7 +55,7 @@ async fn opening_the_complete_address_looks_nothing_up_and_connects_nothing() {
     // No other parameter of the address answers.
     let answering = format!("/device?user_code={}&answer=connect&question=x", device.user_code());
     assert_page(&browser.navigate(&broker.at(&answering)).await, ENTER);
-    assert_error(&device.poll(&broker).await, 400, "authorization_pending", "nobody has clicked");
+    assert_error(&device.poll(&broker).await, 400, "authorization_pending", "no one has clicked");
 }
 
 #[actix_web::test]
