@@ -95,9 +95,8 @@ impl Oidc {
         request: &AuthorizationRequest<'_>,
     ) -> Result<Url, ProviderError> {
         let metadata = self.metadata(registration, registration.http.deadline()).await?;
-        let acr_values = &self.settings.acr_values;
         let (endpoint, names) = (&metadata.authorization_endpoint, ParameterNames::default());
-        Ok(authorization_url(registration, endpoint, request, acr_values, &names))
+        Ok(authorization_url(registration, endpoint, request, &self.settings.acr_values, &names))
     }
 
     /// Checks the `iss` of a callback (RFC 9207 section 2.4): it must be the issuer, and must be present if the
@@ -129,8 +128,7 @@ impl Oidc {
         deadline: Deadline,
     ) -> Result<(SecretString, IdToken), ProviderError> {
         let metadata = self.metadata(registration, deadline).await?;
-        let endpoint = &metadata.token_endpoint;
-        let http = &registration.http;
+        let (endpoint, http) = (&metadata.token_endpoint, &registration.http);
         let standard = Dialect::default();
         let tokens =
             token_endpoint::exchange(http, registration, endpoint, exchange, &standard, deadline).await?;
